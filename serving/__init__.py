@@ -1,0 +1,1 @@
+"""Who answers: prompts, the vLLM client and application, guards, redaction, and fakes of each port."""

@@ -1,0 +1,100 @@
+"""Errors, sorted by what the worker does about them.
+
+    SluicegateError
+    ├── RetryLater          the same event again later: a backend is down, overloaded or slow
+    ├── DeadLetter          never: this record cannot become an event
+    ├── CheckFailed         a guard could not tell; becomes a finding, never a pass
+    ├── PolicyError         a policy bundle or overlay that must not be loaded
+    └── SettingsError       a setting that is missing, unknown or out of range
+
+Anything else is a bug and ends the actor. Errors cross process borders: all their state is in `args`.
+Messages hold ids, lengths and rule ids, never user text.
+"""
+
+from enum import StrEnum
+
+from topology.labels import Outcome
+
+
+class DeadLetterReason(StrEnum):
+    """Why a record is in the dead-letter topic (header `x-reason`)."""
+
+    EMPTY_VALUE = "empty_value"
+    MISSING_KEY = "missing_key"
+    KEY_MISMATCH = "key_mismatch"
+    TOO_LARGE = "too_large"
+    NOT_UTF8 = "not_utf8"
+    MALFORMED = "malformed"
+    TOO_DEEP = "too_deep"
+    INVALID = "invalid"
+    UNKNOWN_VERSION = "unknown_version"
+    UNKNOWN_CONTENT_TYPE = "unknown_content_type"
+    RESERVED_TENANT = "reserved_tenant"
+    PROCESSING_FAILED = "processing_failed"
+
+
+class SluicegateError(Exception):
+    """The root of this project's errors; never raised itself."""
+
+
+class RetryLater(SluicegateError):
+    """A backend cannot answer now. `args` is (outcome, backend, detail)."""
+
+    def __init__(self, outcome: Outcome, backend: str, detail: str) -> None:
+        super().__init__(outcome, backend, detail)
+        self.outcome = outcome
+        self.backend = backend
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.backend}: {self.outcome.value}: {self.detail}"
+
+
+class DeadLetter(SluicegateError):
+    """A record that can never be processed. `args` is (reason, stage, detail)."""
+
+    def __init__(self, reason: DeadLetterReason, stage: str, detail: str) -> None:
+        super().__init__(reason, stage, detail)
+        self.reason = reason
+        self.stage = stage
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.stage}: {self.reason.value}: {self.detail}"
+
+
+class CheckFailed(SluicegateError):
+    """A guard or labeller could not tell. `args` is (outcome, guard, detail)."""
+
+    def __init__(self, outcome: Outcome, guard: str, detail: str) -> None:
+        super().__init__(outcome, guard, detail)
+        self.outcome = outcome
+        self.guard = guard
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.guard}: {self.outcome.value}: {self.detail}"
+
+
+class PolicyError(SluicegateError):
+    """A bundle or overlay that is not loaded. `args` is the tuple of all reasons."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__(*reasons)
+        self.reasons = reasons
+
+    def __str__(self) -> str:
+        return "; ".join(self.reasons)
+
+
+class SettingsError(SluicegateError):
+    """A setting that cannot be used. `args` is (key, value shown, what is allowed)."""
+
+    def __init__(self, key: str, shown: str, allowed: str) -> None:
+        super().__init__(key, shown, allowed)
+        self.key = key
+        self.shown = shown
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"setting {self.key} = {self.shown}: allowed is {self.allowed}"

@@ -1,0 +1,262 @@
+"""What is said about a request and a draft: findings, labels, the plan, the verdict.
+
+Names and scales are those of the policy (docs/policy.md). Harm and detail levels are plain integers 0..4,
+written H0..H4 and D0..D4 in prose. Labels come from models and may vary; everything computed from them is
+pure and repeats bit for bit.
+"""
+
+from enum import StrEnum
+from typing import Annotated, NewType
+
+from msgspec import Meta, Struct
+
+CategoryId = NewType("CategoryId", str)
+
+Level = Annotated[int, Meta(ge=0, le=4)]
+"""A harm level H0..H4 or a detail level D0..D4."""
+
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+NONE = CategoryId("none")
+"""The category of a request or draft in which nothing was found."""
+
+
+class Intent(StrEnum):
+    """Why the user seems to ask, from lax to strict; `dual_use` whenever it is unclear."""
+
+    BENIGN = "benign"
+    DUAL_USE = "dual_use"
+    MALICIOUS = "malicious"
+
+
+class Context(StrEnum):
+    """The setting a request is made in; only some categories let it raise a ceiling."""
+
+    GENERAL = "general"
+    EDUCATIONAL = "educational"
+    HISTORICAL = "historical"
+    NEWS = "news"
+    SCIENTIFIC_MEDICAL = "scientific_medical"
+    ARTISTIC = "artistic"
+    FICTION = "fiction"
+    COUNTER_SPEECH = "counter_speech"
+    DEFENSIVE = "defensive"
+    SURVIVOR_SUPPORT = "survivor_support"
+    TRANSFORMATION = "transformation"
+    QUOTED_UNTRUSTED = "quoted_untrusted"
+
+
+class AgeBand(StrEnum):
+    """The user's age band; `adult` counts as `unknown` unless it was verified."""
+
+    ADULT = "adult"
+    UNKNOWN = "unknown"
+    TEEN = "teen"
+    UNDER13 = "under13"
+
+
+class Vulnerability(StrEnum):
+    """What puts this user at risk now, from lax to strict."""
+
+    NONE = "none"
+    DISTRESS = "distress"
+    DELUSION_MANIA = "delusion_mania"
+    RADICALIZATION_RISK = "radicalization_risk"
+    HARM_TO_OTHERS = "harm_to_others"
+    ACUTE_SELF_HARM = "acute_self_harm"
+    IMMINENT_DANGER = "imminent_danger"
+
+
+class Signal(StrEnum):
+    """A wrapper around the request that voids any bonus for context."""
+
+    JAILBREAK_ROLEPLAY = "jailbreak_roleplay"
+    JAILBREAK_OTHER = "jailbreak_other"
+    INJECTION = "injection"
+    ENCODING = "encoding"
+
+
+class Confidence(StrEnum):
+    """How sure a labeller is; `low` at H3 or above adds one to the observed detail."""
+
+    HIGH = "high"
+    LOW = "low"
+
+
+class Mode(StrEnum):
+    """How an answer is planned, in the order in which several findings combine (last wins)."""
+
+    DIRECT_ANSWER = "direct_answer"
+    SAFE_COMPLETION = "safe_completion"
+    REFUSE_REDIRECT = "refuse_redirect"
+    HARD_REFUSE = "hard_refuse"
+    EMERGENCY_GUIDANCE = "emergency_guidance"
+    CRISIS_SUPPORT = "crisis_support"
+
+
+class VerdictKind(StrEnum):
+    """What the judge says about a draft, in order of strictness."""
+
+    PUBLISH = "publish"
+    REVISE = "revise"
+    REDACT = "redact"
+    SAFE_COMPLETE = "safe_complete"
+    ESCALATE = "escalate"
+    REFUSE = "refuse"
+
+
+class SideEffect(StrEnum):
+    """What a plan or verdict asks people or other systems to do besides answering."""
+
+    PAGE = "page"
+    QUARANTINE = "quarantine"
+    ACCOUNT_SIGNAL = "account_signal"
+    HUMAN_REVIEW = "human_review"
+    SECURITY_SIGNAL = "security_signal"
+    BIAS_RECORD = "bias_record"
+    ALARM = "alarm"
+
+
+class Severity(StrEnum):
+    """How bad it would have been to publish a draft that broke its ceiling."""
+
+    NONE = "none"
+    NEGLIGIBLE = "negligible"
+    LOW = "low"
+    MODERATE = "moderate"
+    HIGH = "high"
+
+
+class Outcome(StrEnum):
+    """How a guard's call ended; everything but `ok` means that it could not tell."""
+
+    OK = "ok"
+    TIMEOUT = "timeout"
+    UNREACHABLE = "unreachable"
+    OVERLOADED = "overloaded"
+    REFUSED = "refused"
+    UNPARSABLE = "unparsable"
+    CRASHED = "crashed"
+
+
+class Span(Struct, frozen=True, kw_only=True):
+    """A half-open range [start, end) of characters; `label` says what stands there (never its text)."""
+
+    start: Annotated[int, Meta(ge=0)]
+    end: Annotated[int, Meta(ge=0)]
+    label: str = ""
+
+    def __post_init__(self) -> None:
+        if self.end < self.start:
+            raise ValueError("span ends before it starts")
+
+
+class RequestFinding(Struct, frozen=True, kw_only=True):
+    """One category seen in a request. `probability` is None where the labeller gives no calibrated score."""
+
+    category: CategoryId
+    harm: Level
+    intent: Intent = Intent.DUAL_USE
+    context: Context = Context.GENERAL
+    asked_detail: Level = 2
+    input_detail: Level = 0
+    supplied_in_full: bool = False
+    evidence_spans: tuple[Span, ...] = ()
+    confidence: Confidence = Confidence.HIGH
+    probability: Probability | None = None
+
+
+class LabelerIdentity(Struct, frozen=True, kw_only=True):
+    """Which labeller spoke. `prompt_hash` is empty for one without a prompt."""
+
+    model: str
+    version: str
+    prompt_hash: str = ""
+
+
+class RequestLabels(Struct, frozen=True, kw_only=True):
+    """What the request is, as far as the plan needs to know. No findings means `none`."""
+
+    labeler: LabelerIdentity
+    findings: tuple[RequestFinding, ...] = ()
+    vulnerability: Vulnerability = Vulnerability.NONE
+    age_band: AgeBand = AgeBand.UNKNOWN
+    age_verified: bool = False
+    signals: tuple[Signal, ...] = ()
+    language: str = "und"
+
+
+class Plan(Struct, frozen=True, kw_only=True):
+    """What may be published and how: the mode and, per category, the ceiling on detail.
+
+    A category that is not listed in `ceilings` has the ceiling that the policy gives it for this request's
+    strictest intent. `plan_hash` is the SHA-256 of the other fields' canonical JSON.
+    """
+
+    mode: Mode
+    ceilings: dict[CategoryId, Level]
+    withhold: tuple[str, ...] = ()
+    must_include: tuple[str, ...] = ()
+    must_offer: tuple[str, ...] = ()
+    style_profile: str = "default"
+    rule_ids: tuple[str, ...] = ()
+    reasons: tuple[str, ...] = ()
+    side_effects: tuple[SideEffect, ...] = ()
+    plan_hash: str = ""
+
+
+class OutputFinding(Struct, frozen=True, kw_only=True):
+    """One category seen in a draft, with the lowest and highest detail among the guards that saw it."""
+
+    category: CategoryId
+    harm: Level
+    detail_lo: Level
+    detail_hi: Level
+    separable: bool = False
+    spans: tuple[Span, ...] = ()
+    confidence: Confidence = Confidence.HIGH
+    probability: Probability | None = None
+
+    def __post_init__(self) -> None:
+        if self.detail_hi < self.detail_lo:
+            raise ValueError("detail_hi is below detail_lo")
+
+
+class GuardRun(Struct, frozen=True, kw_only=True):
+    """One guard's run over one draft: who, how it ended, how long it took."""
+
+    guard: str
+    version: str
+    outcome: Outcome
+    latency_ms: float = 0.0
+
+
+class OutputLabels(Struct, frozen=True, kw_only=True):
+    """What all guards together say about a draft. Spans count characters of the draft's text."""
+
+    findings: tuple[OutputFinding, ...] = ()
+    is_bare_refusal: bool = False
+    offers_present: tuple[str, ...] = ()
+    obligations_present: tuple[str, ...] = ()
+    obeyed_injection: bool = False
+    privileged_leak: bool = False
+    leak_separable: bool = False
+    leak_spans: tuple[Span, ...] = ()
+    unfair: bool = False
+    soft_violations: tuple[str, ...] = ()
+    guards: tuple[GuardRun, ...] = ()
+
+
+class Verdict(Struct, frozen=True, kw_only=True):
+    """The judge's ruling on one draft. `attempts` counts drafts judged so far, this one included."""
+
+    verdict: VerdictKind
+    rule_ids: tuple[str, ...]
+    policy_ref: str
+    overlay_ref: str = ""
+    flags: tuple[str, ...] = ()
+    attempts: Annotated[int, Meta(ge=1)] = 1
+    redactions: tuple[Span, ...] = ()
+    side_effects: tuple[SideEffect, ...] = ()
+    severity_grade: Severity = Severity.NONE
+    trace_id: str = ""

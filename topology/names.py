@@ -1,0 +1,70 @@
+"""Every name that someone outside reads: topics, headers, spans, attributes. One place, no other spelling."""
+
+from enum import StrEnum
+
+
+class Topic(StrEnum):
+    """Default topic names; settings may rename each."""
+
+    EVENTS = "conversations.events"
+    AUDITED = "conversations.audited"
+    AUDIT = "sluicegate.audit"
+    REVIEW = "sluicegate.review"
+    STATE = "sluicegate.state"
+    CANARY = "sluicegate.canary"
+    POLICY = "sluicegate.policy"
+    DEAD_LETTERS = "sluicegate.dlq"
+
+
+CANARY_TENANT = "sluicegate-canary"
+"""The reserved tenant; an event that names it without the platform's signature is dead-lettered."""
+
+CONTENT_TYPE_JSON = "application/json"
+CONTENT_TYPE_MSGPACK = "application/msgpack"
+
+
+class Header(StrEnum):
+    """Kafka record headers."""
+
+    CONTENT_TYPE = "content-type"
+    SCHEMA = "sluicegate-schema"
+    TRACEPARENT = "traceparent"
+    TRACESTATE = "tracestate"
+    BAGGAGE = "baggage"
+    REASON = "x-reason"
+    STAGE = "x-stage"
+    DETAIL = "x-detail"
+    ORIGINAL_TOPIC = "x-original-topic"
+    ORIGINAL_PARTITION = "x-original-partition"
+    ORIGINAL_OFFSET = "x-original-offset"
+    ORIGINAL_TIMESTAMP = "x-original-timestamp"
+    ORIGINAL_LENGTH = "x-original-length"
+    ORIGINAL_SHA256 = "x-original-sha256"
+
+
+class SchemaName(StrEnum):
+    """Schema names as `sluicegate-schema` carries them, with `/<version>` behind."""
+
+    CONVERSATION_EVENT = "conversation-event"
+    AUDITED_RESPONSE = "audited-response"
+    AUDIT_RECORD = "audit-record"
+    REVIEW_ITEM = "review-item"
+
+
+class StageName(StrEnum):
+    """Stages, as metrics, spans, audit records and dead letters spell them."""
+
+    DECODE = "decode"
+    ASSESS = "assess"
+    PLAN = "plan"
+    GENERATE = "generate"
+    CLASSIFICATION = "classification"
+    BIAS = "bias"
+    LOGGING = "logging"
+    GUARD_LLM = "guard_llm"
+    JUDGE = "judge"
+    PUBLISH = "publish"
+
+
+SERVICE = "sluicegate"
+LOGGER = "sluicegate"

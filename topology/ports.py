@@ -1,0 +1,250 @@
+"""The seams: what one package needs of another's effects. Each port has a fake that passes the same contract suite."""
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from topology.events import (
+    ConversationEvent,
+    GenerationParameters,
+    GrantUse,
+    LoggedText,
+    Message,
+    Usage,
+)
+from topology.labels import (
+    OutputFinding,
+    Plan,
+    RequestLabels,
+    Span,
+)
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """A record as it was read. `key` and `value` are None where the topic holds a null."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class OutRecord(Struct, frozen=True, kw_only=True):
+    """A record to be written."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: Headers = ()
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """What one input record ends as: everything that must become visible together with its offset."""
+
+    topic: str
+    partition: int
+    offset: int
+    records: tuple[OutRecord, ...]
+
+
+class Draft(Struct, frozen=True, kw_only=True):
+    """An answer before judgement. `source` is `generator`, `candidate`, `template` or `redaction`."""
+
+    text: str
+    source: str
+    model: str = ""
+    response_id: str = ""
+    finish_reason: str = ""
+    usage: Usage = Usage()
+
+
+class GenerationRequest(Struct, frozen=True, kw_only=True):
+    """A prompt ready to be sent. `request_id` becomes `X-Request-Id`; `headers` carry the trace context.
+
+    `deadline_s` is on the clock's monotonic scale.
+    """
+
+    request_id: str
+    messages: tuple[Message, ...]
+    parameters: GenerationParameters
+    deadline_s: float
+    headers: dict[str, str] = {}
+
+
+class CheckInput(Struct, frozen=True, kw_only=True):
+    """What a check sees: the event, what was planned, and the draft. Crosses a process in stage pools."""
+
+    event: ConversationEvent
+    labels: RequestLabels
+    plan: Plan
+    draft: Draft
+    attempt: int
+
+
+class CheckReport(Struct, frozen=True, kw_only=True):
+    """What one check says about one draft; spans count characters of the draft's text.
+
+    `bare_refusal` and `unfair` are None where this check does not look for them.
+    `request_log` and `draft_log` are filled by the logging stage alone.
+    """
+
+    check: str
+    version: str
+    findings: tuple[OutputFinding, ...] = ()
+    bare_refusal: bool | None = None
+    unfair: bool | None = None
+    offers_present: tuple[str, ...] = ()
+    obligations_present: tuple[str, ...] = ()
+    obeyed_injection: bool = False
+    privileged_leak: bool = False
+    leak_separable: bool = False
+    leak_spans: tuple[Span, ...] = ()
+    soft_violations: tuple[str, ...] = ()
+    scores: dict[str, float] = {}
+    request_log: LoggedText | None = None
+    draft_log: LoggedText | None = None
+
+
+class Clock(Protocol):
+    """Time as an argument."""
+
+    def now_ms(self) -> int:
+        """Wall-clock Unix epoch milliseconds."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """Seconds on a clock that never goes back."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait `seconds` of this clock's time."""
+        ...
+
+
+class Labeler(Protocol):
+    """Labels a request."""
+
+    async def label(self, event: ConversationEvent) -> RequestLabels:
+        """What the request is. Raises CheckFailed where it cannot tell."""
+        ...
+
+
+class Generator(Protocol):
+    """Answers a prompt."""
+
+    async def generate(self, request: GenerationRequest) -> Draft:
+        """The model's answer. Raises RetryLater; cancelling closes the request."""
+        ...
+
+
+class Check(Protocol):
+    """Looks at a draft. Any exception is a finding that says "could not tell"."""
+
+    @property
+    def name(self) -> str:
+        """The stage's name, as metrics, spans and audit records spell it."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """What identifies this check's weights, rules or prompt in an audit record."""
+        ...
+
+    async def check(self, given: CheckInput) -> CheckReport:
+        """This check's report. Raises CheckFailed where it cannot tell."""
+        ...
+
+
+class Stage(Protocol):
+    """The batch form of a check: what runs in a stage actor, or inline. Plain, synchronous, no Ray."""
+
+    @property
+    def name(self) -> str:
+        """As `Check.name`."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """As `Check.version`."""
+        ...
+
+    def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
+        """One report per input, in order. An exception fails the whole batch."""
+        ...
+
+
+class GrantVerifier(Protocol):
+    """Says which of an event's grants hold."""
+
+    def verify(self, event: ConversationEvent, now_ms: int) -> tuple[GrantUse, ...]:
+        """One entry per grant of the event, in order; only those with status `used` count."""
+        ...
+
+
+class PartitionOffset(Struct, frozen=True, kw_only=True):
+    """The next offset to read of one partition."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+class Ownership(Struct, frozen=True, kw_only=True):
+    """The group membership under which records were read; a commit made under another one is refused."""
+
+    generation: int
+    member_id: str
+    group_id: str
+    instance_id: str | None = None
+
+
+class Source(Protocol):
+    """Reads records. All calls on one thread."""
+
+    def poll(self, timeout_s: float) -> Sequence[Record]:
+        """What arrived within `timeout_s`, possibly nothing. Records of one partition in offset order."""
+        ...
+
+    def ownership(self) -> Ownership | None:
+        """The membership in force since the last poll; None while the group has not settled."""
+        ...
+
+    def rewind(self) -> None:
+        """Go back to the committed offset of every assigned partition."""
+        ...
+
+    def pause(self) -> None:
+        """Deliver nothing until `resume`, but stay in the group."""
+        ...
+
+    def resume(self) -> None:
+        """Deliver again."""
+        ...
+
+    def close(self) -> None:
+        """Stop reading; a static member stays in the group until its session ends."""
+        ...
+
+
+class Sink(Protocol):
+    """Makes results and consumed offsets visible together or not at all. All calls on one thread."""
+
+    def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
+        """True when everything is visible, False when nothing is and the batch may be tried again from the source.
+
+        Ends the process where the outcome cannot be known.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the producer; an open transaction is aborted by the next holder of the slot."""
+        ...
+
+
+TraceCarrier = Mapping[str, str]

@@ -1,0 +1,1 @@
+"""Who runs it: settings, Kafka, Ray, telemetry, the command line."""
