@@ -40,6 +40,13 @@ class Header(StrEnum):
     ORIGINAL_TIMESTAMP = "x-original-timestamp"
     ORIGINAL_LENGTH = "x-original-length"
     ORIGINAL_SHA256 = "x-original-sha256"
+    ORIGINAL_NULL = "x-original-null"
+    CE_ID = "ce_id"
+    CE_SOURCE = "ce_source"
+    CE_SPECVERSION = "ce_specversion"
+    CE_TYPE = "ce_type"
+    CE_TIME = "ce_time"
+    CE_SUBJECT = "ce_subject"
 
 
 class SchemaName(StrEnum):

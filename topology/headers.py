@@ -1,0 +1,118 @@
+"""Record headers: the last of several wins on reading, one of each is written.
+
+Reading never raises: a header that is not text counts as absent or as unknown, whichever is stricter.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from topology.names import CONTENT_TYPE_JSON, CONTENT_TYPE_MSGPACK, SERVICE, Header, SchemaName
+from topology.ports import Headers
+
+SCHEMA_VERSION = 1
+CE_SPECVERSION = "1.0"
+TRACE_HEADERS = (Header.TRACEPARENT, Header.TRACESTATE, Header.BAGGAGE)
+
+TRACESTATE_CHARACTERS_MAX = 512
+BAGGAGE_CHARACTERS_MAX = 8192
+"""W3C Trace Context 3.3.1.5 and W3C Baggage 3.3.2: what must be passed on at least; longer ones are dropped."""
+
+# Any flag byte is accepted; a version after 00 may carry more behind another hyphen.
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{0,200})?"
+)
+_PRINTABLE = re.compile(r"[\x20-\x7e]*")
+
+
+class Wire(StrEnum):
+    """How a value is written."""
+
+    JSON = "json"
+    MSGPACK = "msgpack"
+
+
+_CONTENT_TYPE = {Wire.JSON: CONTENT_TYPE_JSON, Wire.MSGPACK: CONTENT_TYPE_MSGPACK}
+
+
+def last_header(headers: Headers, name: str) -> str | None:
+    """The last value of `name`, whatever its case; None where there is none or it is empty.
+
+    Bytes that are not UTF-8 come out as U+FFFD, which no known value contains.
+    """
+    for candidate, value in reversed(headers):
+        if candidate.lower() == name:
+            return value.decode("utf-8", "replace").strip() or None if value else None
+    return None
+
+
+def trace_carrier(headers: Headers) -> dict[str, str]:
+    """The W3C trace context of a record, ready to be extracted from or sent on as HTTP headers.
+
+    Of several the last valid one counts. Without a valid `traceparent` there is no `tracestate`. What is too long
+    or holds anything but printable ASCII is left out, so that no value can break a header line.
+    """
+    carrier: dict[str, str] = {}
+    for value in _values(headers, Header.TRACEPARENT):
+        if _TRACEPARENT.fullmatch(value) and (len(value) == 55 or not value.startswith("00-")):
+            carrier[Header.TRACEPARENT.value] = value
+            break
+    bounds = {Header.TRACESTATE: TRACESTATE_CHARACTERS_MAX, Header.BAGGAGE: BAGGAGE_CHARACTERS_MAX}
+    for name, characters_max in bounds.items():
+        if name is Header.TRACESTATE and not carrier:
+            continue
+        for value in _values(headers, name):
+            if 0 < len(value) <= characters_max and _PRINTABLE.fullmatch(value):
+                carrier[name.value] = value
+                break
+    return carrier
+
+
+def response_headers(
+    schema: SchemaName,
+    wire: Wire,
+    *,
+    ce_id: str,
+    subject: str,
+    time_ms: int,
+    source: str = f"/{SERVICE}",
+    trace: Mapping[str, str] | None = None,
+) -> Headers:
+    """The headers of a record that we write: content type, schema, CloudEvents attributes, trace context.
+
+    `ce_id` with `source` names the record for ever (use the audit id), `subject` is the conversation id,
+    `time_ms` is Unix epoch milliseconds. Of `trace` only the W3C names are taken.
+    """
+    written = {
+        Header.CONTENT_TYPE: _CONTENT_TYPE[wire],
+        Header.SCHEMA: f"{schema.value}/{SCHEMA_VERSION}",
+        Header.CE_SPECVERSION: CE_SPECVERSION,
+        Header.CE_ID: ce_id,
+        Header.CE_SOURCE: source,
+        Header.CE_TYPE: ce_type(schema),
+        Header.CE_TIME: _rfc3339(time_ms),
+        Header.CE_SUBJECT: subject,
+    }
+    fixed = tuple((name.value, value.encode("utf-8", "replace")) for name, value in written.items())
+    return fixed + trace_headers(trace or {})
+
+
+def trace_headers(carrier: Mapping[str, str]) -> Headers:
+    """The W3C entries of a trace carrier as record headers."""
+    return tuple((name.value, carrier[name].encode("utf-8", "replace")) for name in TRACE_HEADERS if name in carrier)
+
+
+def ce_type(schema: SchemaName) -> str:
+    """The CloudEvents type of what we write under `schema`."""
+    return f"{SERVICE}.{schema.value}.v{SCHEMA_VERSION}"
+
+
+def _values(headers: Headers, name: str) -> Iterator[str]:
+    for candidate, value in reversed(headers):
+        if candidate.lower() == name and value:
+            yield value.decode("utf-8", "replace").strip()
+
+
+def _rfc3339(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
