@@ -1,0 +1,144 @@
+"""The metrics of one process, as OpenTelemetry instruments.
+
+Counters and gauges are kept here and read when they are exported: a count costs a dictionary update (about a
+microsecond) instead of the 5 µs of a synchronous instrument. Histograms are recorded directly, for their exemplars.
+"""
+
+import threading
+from collections.abc import Callable, Iterable
+from itertools import product
+from typing import Final
+
+from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, Histogram, Meter, NoOpMeter, Observation
+
+from topology.metrics import METRICS, Metric, MetricSpec
+
+SERIES_MAX: Final = 1000
+"""Label sets per metric; further values of open labels count as `other`."""
+OTHER: Final = "other"
+
+_LabelValues = tuple[str, ...]
+
+
+class Instruments:
+    """Counts, observes and sets the metrics of `topology.metrics`. Safe from any thread; never blocks on export.
+
+    A name or label that is not in the list, or a label value outside its enumeration, is a bug: AssertionError.
+    """
+
+    def __init__(self, meter: Meter) -> None:
+        self._families = {spec.name: _Family(spec, meter) for spec in METRICS}
+
+    @classmethod
+    def none(cls) -> "Instruments":
+        """Instruments that are exported nowhere: for benches and one-off commands."""
+        return cls(NoOpMeter("none"))
+
+    def count(self, name: Metric, n: float = 1, **labels: str) -> None:
+        """Add `n`, at least 0, to a counter."""
+        family = self._families[name]
+        assert family.spec.kind == "counter", name
+        assert n >= 0, name
+        family.add(n, labels)
+
+    def observe(self, name: Metric, value: float, context: Context | None = None, **labels: str) -> None:
+        """Record `value` in a histogram; `context` holds the span that becomes the exemplar (`EventTrace.context`)."""
+        family = self._families[name]
+        assert family.histogram is not None, name
+        family.histogram.record(value, family.attributes(labels), context or _NO_CONTEXT)
+
+    def gauge_set(self, name: Metric, value: float, **labels: str) -> None:
+        """Set a gauge."""
+        family = self._families[name]
+        assert family.spec.kind == "gauge", name
+        family.set(value, labels)
+
+    def gauge_clear(self, name: Metric) -> None:
+        """Forget every label set of a gauge, such as the lag of partitions that were given away."""
+        self._families[name].clear()
+
+    def value(self, name: Metric, **labels: str) -> float:
+        """What a counter or gauge stands at; 0 where it was never touched."""
+        return self._families[name].value(labels)
+
+
+_NO_CONTEXT = Context()
+"""Not the ambient context: that of another event could be there."""
+
+
+class _Family:
+    """One metric and its label sets."""
+
+    def __init__(self, spec: MetricSpec, meter: Meter) -> None:
+        self.spec = spec
+        self.histogram: Histogram | None = None
+        self._names = tuple(label.name for label in spec.labels)
+        self._enumerations = tuple(frozenset(label.values) for label in spec.labels)
+        self._lock = threading.Lock()
+        self._values: dict[_LabelValues, float] = {}
+        self._attributes: dict[_LabelValues, dict[str, str]] = {}
+        if spec.zeros:
+            for values in product(*(label.values for label in spec.labels)):
+                self._values[values] = 0
+                self._attributes[values] = dict(zip(self._names, values, strict=True))
+        self._create(meter)
+
+    def _create(self, meter: Meter) -> None:
+        spec = self.spec
+        callbacks: list[Callable[[CallbackOptions], Iterable[Observation]]] = [self._observations]
+        match spec.kind:
+            case "counter":
+                meter.create_observable_counter(spec.name, callbacks, spec.unit, spec.help)
+            case "gauge":
+                meter.create_observable_gauge(spec.name, callbacks, spec.unit, spec.help)
+            case "histogram":
+                self.histogram = meter.create_histogram(
+                    spec.name, spec.unit, spec.help, explicit_bucket_boundaries_advisory=spec.buckets
+                )
+
+    def add(self, n: float, labels: dict[str, str]) -> None:
+        with self._lock:
+            values = self._known(labels)
+            self._values[values] = self._values.get(values, 0) + n
+
+    def set(self, value: float, labels: dict[str, str]) -> None:
+        with self._lock:
+            self._values[self._known(labels)] = value
+
+    def clear(self) -> None:
+        with self._lock:
+            self._values.clear()
+            self._attributes.clear()
+
+    def value(self, labels: dict[str, str]) -> float:
+        with self._lock:
+            return self._values.get(self._in_order(labels), 0)
+
+    def attributes(self, labels: dict[str, str]) -> dict[str, str]:
+        """The label set to record under; the same dictionary each time."""
+        with self._lock:
+            return self._attributes[self._known(labels)]
+
+    def _known(self, labels: dict[str, str]) -> _LabelValues:
+        """The label set as it is kept. Called with the lock held."""
+        values = self._in_order(labels)
+        if values in self._attributes:
+            return values
+        if len(self._attributes) >= SERIES_MAX:
+            pairs = zip(values, self._enumerations, strict=True)
+            values = tuple(value if allowed else OTHER for value, allowed in pairs)
+        self._attributes[values] = dict(zip(self._names, values, strict=True))
+        return values
+
+    def _in_order(self, labels: dict[str, str]) -> _LabelValues:
+        assert len(labels) == len(self._names), (self.spec.name, sorted(labels))
+        values = tuple(labels[name] for name in self._names)
+        assert all(
+            not allowed or value in allowed for value, allowed in zip(values, self._enumerations, strict=True)
+        ), (self.spec.name, values)
+        return values
+
+    def _observations(self, _options: CallbackOptions) -> Iterable[Observation]:
+        with self._lock:
+            return [Observation(value, self._attributes[values]) for values, value in self._values.items()]
