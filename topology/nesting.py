@@ -14,7 +14,7 @@ def is_json_too_deep(value: bytes, depth_max: int) -> bool:
     """Whether objects and arrays nest deeper than `depth_max`; brackets inside strings do not count."""
     if value.count(b"[") + value.count(b"{") <= depth_max:
         return False
-    # Without escapes every other piece between quotes is outside a string. Four times as fast as a regular expression.
+    # Without escapes every other piece between quotes is outside a string.
     unescaped = value.replace(rb"\\", b"").replace(rb"\"", b"")
     depth = 0
     for byte in b"".join(unescaped.split(b'"')[::2]).translate(None, _NOT_BRACKETS):
