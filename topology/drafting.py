@@ -1,0 +1,226 @@
+"""Drafts an answer, has it checked and judged, and tries again within a budget until something may leave.
+
+It always ends: every further draft spends the budget, a redaction happens once, and the last resort is the policy's own
+text, which needs no model.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from topology import templates
+from topology.case import Case, Decision
+from topology.checking import Checked, run_checks
+from topology.errors import RetryLater
+from topology.events import Action, Attempt, ConversationEvent, Message, parts_text
+from topology.instruments import Instruments
+from topology.judge import apply_redactions, judge, merge_reports
+from topology.labels import OutputLabels, Plan, Verdict, VerdictKind
+from topology.names import StageName
+from topology.plan import tighten
+from topology.ports import Check, CheckInput, Clock, Draft, GenerationRequest, Generator
+
+CompilePrompt = Callable[[Case, Plan, str], tuple[Message, ...]]
+"""(case, plan in force, feedback or "") → the messages to send."""
+
+GENERATE_BACKOFF_FACTOR = 2.0
+"""Each wait for a generator that is down is this much longer than the last, up to `backoff_max_s`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Bounds of drafting. `candidate_regenerate` says whether a candidate that fails may be replaced by a new draft."""
+
+    revisions_max: int
+    candidate_regenerate: bool
+    checks_timeout_s: float
+    backoff_initial_s: float
+    backoff_max_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """A draft, how it came about, and how many drafts there were up to it."""
+
+    draft: Draft
+    action: Action
+    count: int
+
+
+class Drafting:
+    """Brings a planned case to a decision. `jitter` returns numbers in [0, 1)."""
+
+    def __init__(
+        self,
+        *,
+        generator: Generator,
+        checks: Sequence[Check],
+        compile_prompt: CompilePrompt,
+        budget: Budget,
+        clock: Clock,
+        metrics: Instruments,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._generator = generator
+        self._checks = tuple(checks)
+        self._required = frozenset(check.name for check in self._checks)
+        self._compile_prompt = compile_prompt
+        self._budget = budget
+        self._clock = clock
+        self._metrics = metrics
+        self._jitter = jitter
+
+    async def decide(self, case: Case, plan: Plan) -> Decision:
+        """Draft until something may leave. Raises CheckFailed when the generator refuses this request for good."""
+        current = Try(draft=await self._first_draft(case, plan), action=Action.PUBLISHED, count=1)
+        while True:  # bounded: `_next` spends the budget or the one redaction, or ends
+            checked = await self._check(case, plan, current)
+            outcome = await self._next(case, plan, current, checked)
+            if isinstance(outcome, Decision):
+                return outcome
+            current = outcome
+
+    async def log_request(self, case: Case, given: CheckInput) -> None:
+        """Fill `case.request_log` where no draft was ever checked, as far as the logging stage can."""
+        logging = [check for check in self._checks if check.name == StageName.LOGGING]
+        checked = await self._run(logging, case, given)
+        self._note_request(case, checked)
+
+    async def _first_draft(self, case: Case, plan: Plan) -> Draft:
+        candidate = case.event.candidate
+        if candidate is None:
+            return await self._generate(case, plan, 1, "")
+        return Draft(
+            text=parts_text(candidate.parts),
+            source="candidate",
+            model=candidate.model,
+            response_id=candidate.response_id,
+            finish_reason="stop",
+        )
+
+    async def _check(self, case: Case, plan: Plan, current: Try) -> tuple[OutputLabels, Verdict, Attempt]:
+        assert case.labels is not None
+        given = CheckInput(
+            event=case.event, labels=case.labels, plan=plan, draft=current.draft, attempt=len(case.attempts) + 1
+        )
+        with case.trace.guard_output() as span:
+            checked = await self._run(self._checks, case, given)
+            labels = merge_reports(checked.reports, checked.runs)
+            verdict = judge(
+                case.bundle,
+                plan,
+                case.labels,
+                labels,
+                required=self._required,
+                overlay=case.overlay,
+                user=case.event.user,
+                grants=case.granted,
+                attempts=current.count,
+                revisions_max=self._revisions_max(case.event),
+                trace_id=case.trace.trace_id,
+            )
+            span.verdict(verdict)
+        self._note_request(case, checked)
+        logged = checked.report_of(StageName.LOGGING)
+        attempt = Attempt(
+            source=current.draft.source,
+            draft=logged.draft_log if logged is not None else None,
+            labels=labels,
+            verdict=verdict,
+            model=current.draft.model,
+            response_id=current.draft.response_id,
+            usage=current.draft.usage,
+        )
+        case.attempts.append(attempt)
+        self._metrics.count("sluicegate_verdicts_total", 1, stage=StageName.JUDGE.value, verdict=verdict.verdict.value)
+        return labels, verdict, attempt
+
+    async def _run(self, checks: Sequence[Check], case: Case, given: CheckInput) -> Checked:
+        return await run_checks(
+            checks,
+            given,
+            timeout_s=self._budget.checks_timeout_s,
+            clock=self._clock,
+            trace=case.trace,
+            metrics=self._metrics,
+        )
+
+    async def _next(
+        self, case: Case, plan: Plan, current: Try, checked: tuple[OutputLabels, Verdict, Attempt]
+    ) -> Try | Decision:
+        labels, verdict, attempt = checked
+        match verdict.verdict:
+            case VerdictKind.PUBLISH:
+                return _decision(current.action, current.draft.text, verdict)
+            case VerdictKind.REFUSE:
+                return _decision(Action.REFUSED, self._words(case, plan, "refuse"), verdict)
+            case VerdictKind.ESCALATE:
+                return _decision(Action.WITHHELD, self._words(case, plan, "withheld"), verdict, held=attempt)
+            case VerdictKind.REDACT if current.action is not Action.REDACTED:
+                text = apply_redactions(current.draft.text, verdict.redactions)
+                redacted = Draft(text=text, source="redaction", model=current.draft.model)
+                return Try(draft=redacted, action=Action.REDACTED, count=current.count)
+            case VerdictKind.REVISE:
+                return await self._again(case, plan, current, labels, verdict, action=current.action)
+            case VerdictKind.SAFE_COMPLETE | VerdictKind.REDACT:
+                return await self._again(case, tighten(plan), current, labels, verdict, action=Action.SAFE_COMPLETED)
+
+    async def _again(
+        self, case: Case, plan: Plan, current: Try, labels: OutputLabels, verdict: Verdict, *, action: Action
+    ) -> Try | Decision:
+        if current.count > self._revisions_max(case.event):
+            return _decision(Action.SAFE_COMPLETED, self._words(case, plan, "safe_complete"), verdict)
+        self._metrics.count("sluicegate_regenerations_total", 1)
+        feedback = templates.feedback(case.bundle, verdict, labels)
+        draft = await self._generate(case, plan, current.count + 1, feedback)
+        action = Action.PUBLISHED if action is Action.REDACTED else action
+        return Try(draft=draft, action=action, count=current.count + 1)
+
+    async def _generate(self, case: Case, plan: Plan, attempt: int, feedback: str) -> Draft:
+        messages = self._compile_prompt(case, plan, feedback)
+        wait_s = self._budget.backoff_initial_s
+        while True:  # bounded by the event's deadline, which cancels us
+            with case.trace.chat("generator", attempt) as span:
+                request = GenerationRequest(
+                    request_id=span.request_id,
+                    messages=messages,
+                    parameters=case.event.generation,
+                    deadline_s=case.deadline_s,
+                    headers=span.headers,
+                )
+                try:
+                    draft = await self._generator.generate(request)
+                except RetryLater as exc:
+                    span.failed(exc.outcome.value)
+                else:
+                    span.answered(draft)
+                    case.spend(draft)
+                    return draft
+            self._metrics.count("sluicegate_retries_total", 1, reason="generator")
+            await asyncio.sleep(wait_s * (0.5 + self._jitter() / 2))
+            wait_s = min(self._budget.backoff_max_s, wait_s * GENERATE_BACKOFF_FACTOR)
+
+    def _revisions_max(self, event: ConversationEvent) -> int:
+        if event.candidate is not None and not self._budget.candidate_regenerate:
+            return 0
+        return self._budget.revisions_max
+
+    def _note_request(self, case: Case, checked: Checked) -> None:
+        logged = checked.report_of(StageName.LOGGING)
+        if case.request_log is None and logged is not None:
+            case.request_log = logged.request_log
+
+    def _words(self, case: Case, plan: Plan, kind: templates.Kind) -> str:
+        user = case.event.user
+        return templates.fallback(case.bundle, plan, kind=kind, locale=user.locale, region=user.region)
+
+
+def _decision(action: Action, text: str, verdict: Verdict, held: Attempt | None = None) -> Decision:
+    return Decision(
+        action=action,
+        text=text,
+        reason_codes=verdict.rule_ids,
+        side_effects=verdict.side_effects,
+        for_review=held is not None,
+        held_draft=held.draft if held is not None else None,
+    )

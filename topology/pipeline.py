@@ -1,0 +1,253 @@
+"""The path of one event: decode, assess, plan, draft and judge, publish. Start reading here.
+
+    record ─► decode ─► assess ─► plan ─► drafting (generate ─► checks ─► judge, again within a budget) ─► result
+
+`process` turns one record into everything that must become visible together with its offset: the response and the audit
+record, with them a review item or a dead letter where there is cause, or the dead letter alone for what is no event.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+
+from topology import audit, templates
+from topology.case import Case, Decision
+from topology.checking import note_stage
+from topology.codec import RecordLimits, decode_event, encode
+from topology.dead_letters import dead_letter
+from topology.drafting import Drafting
+from topology.errors import CheckFailed, DeadLetter, DeadLetterReason
+from topology.events import Action, ConversationEvent
+from topology.headers import Wire, response_headers
+from topology.instruments import Instruments
+from topology.labels import Mode, Outcome, Plan, RequestLabels, SideEffect
+from topology.names import SchemaName, StageName, Topic
+from topology.overlays import STRICTEST, TenantOverlay
+from topology.plan import plan as make_plan
+from topology.policy import PolicyBundle
+from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Labeler, OutRecord, Record, Result
+from topology.tracing import EventTrace, Tracing
+
+logger = logging.getLogger("sluicegate.pipeline")
+
+
+@dataclass(frozen=True, slots=True)
+class Policies:
+    """The policy in force: the platform's bundle, and overlays by tenant id."""
+
+    bundle: PolicyBundle
+    overlays: Mapping[str, TenantOverlay] = field(default_factory=dict[str, TenantOverlay])
+
+    def overlay_of(self, tenant_id: str) -> TenantOverlay:
+        """The tenant's overlay; the strictest defaults for a tenant without one."""
+        return self.overlays.get(tenant_id, STRICTEST)
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Topic names, and the form of values."""
+
+    audited: str = Topic.AUDITED.value
+    audit: str = Topic.AUDIT.value
+    review: str = Topic.REVIEW.value
+    dead_letters: str = Topic.DEAD_LETTERS.value
+    wire: Wire = Wire.JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long an event may take when it names no deadline, how long its assessment may take, and record limits."""
+
+    deadline_default_s: float
+    assess_timeout_s: float
+    records: RecordLimits
+
+
+class Pipeline:
+    """Processes records; holds no state between them. `digest` is the keyed digest of a response's text."""
+
+    def __init__(
+        self,
+        *,
+        policies: Policies,
+        labeler: Labeler,
+        drafting: Drafting,
+        grants: GrantVerifier,
+        digest: Callable[[str], str],
+        routes: Routes,
+        bounds: Bounds,
+        tracing: Tracing,
+        metrics: Instruments,
+        clock: Clock,
+    ) -> None:
+        self._policies = policies
+        self._labeler = labeler
+        self._drafting = drafting
+        self._grants = grants
+        self._digest = digest
+        self._routes = routes
+        self._bounds = bounds
+        self._tracing = tracing
+        self._metrics = metrics
+        self._clock = clock
+
+    async def process(self, record: Record) -> Result:
+        """What `record` ends as. Raises nothing but cancellation: a failure is an answer `withheld`, and is counted."""
+        started_s = self._clock.monotonic_s()
+        with self._tracing.event(record) as trace:
+            try:
+                event = decode_event(record, self._bounds.records)
+            except DeadLetter as exc:
+                return self._bury(record, exc, trace)
+            case = self._open(record, event, trace)
+            decision = await self._decide(case)
+            result = self._publish(case, decision)
+            self._note(case, decision, started_s)
+            return result
+
+    def _open(self, record: Record, event: ConversationEvent, trace: EventTrace) -> Case:
+        now_ms = self._clock.now_ms()
+        deadline_ms = event.deadline_ms
+        if deadline_ms is None:
+            deadline_ms = now_ms + int(self._bounds.deadline_default_s * 1000)
+        grants = self._grants.verify(event, now_ms) if event.user.grants else ()
+        for use in grants:
+            self._metrics.count("sluicegate_grants_total", 1, status=use.status)
+        trace.of_event(event, self._policies.bundle.ref)
+        return Case(
+            record=record,
+            event=event,
+            trace=trace,
+            bundle=self._policies.bundle,
+            overlay=self._policies.overlay_of(event.tenant_id),
+            deadline_s=self._clock.monotonic_s() + max(0.0, (deadline_ms - now_ms) / 1000),
+            grants=grants,
+        )
+
+    async def _decide(self, case: Case) -> Decision:
+        try:
+            async with asyncio.timeout(max(0.0, case.deadline_s - self._clock.monotonic_s())):
+                case.labels = await self._assess(case)
+                case.plan = self._plan(case, case.labels)
+                return await self._drafting.decide(case, case.plan)
+        except TimeoutError:
+            return await self._withhold(case, "deadline", "the event's deadline passed")
+        except CheckFailed as exc:
+            is_guard = case.plan is None
+            return await self._withhold(case, f"{exc.guard}_{exc.outcome.value}", str(exc), for_review=is_guard)
+        except Exception as exc:
+            # A bug must not lose the event nor stop its partition: it is withheld, counted, and kept as a dead letter.
+            logger.exception("processing failed", extra={"error": type(exc).__name__})
+            return await self._withhold(case, "processing_failed", type(exc).__name__)
+
+    async def _assess(self, case: Case) -> RequestLabels:
+        started_s = self._clock.monotonic_s()
+        outcome = Outcome.OK
+        with case.trace.guard_input() as span:
+            try:
+                async with asyncio.timeout(self._bounds.assess_timeout_s):
+                    labels = await self._labeler.label(case.event)
+            except TimeoutError as exc:
+                outcome = Outcome.TIMEOUT
+                raise CheckFailed(outcome, StageName.ASSESS.value, "no labels in time") from exc
+            except CheckFailed as exc:
+                outcome = exc.outcome
+                raise CheckFailed(exc.outcome, StageName.ASSESS.value, exc.detail) from exc
+            except Exception as exc:
+                outcome = Outcome.CRASHED  # a labeller that raises could not tell
+                raise CheckFailed(outcome, StageName.ASSESS.value, type(exc).__name__) from exc
+            else:
+                span.labels(labels)
+                return labels
+            finally:
+                if outcome is not Outcome.OK:
+                    span.failed(outcome.value)
+                note_stage(self._metrics, StageName.ASSESS, self._clock.monotonic_s() - started_s, outcome)
+
+    def _plan(self, case: Case, labels: RequestLabels) -> Plan:
+        plan = make_plan(case.bundle, labels, overlay=case.overlay, user=case.event.user, grants=case.granted)
+        case.trace.planned(plan)
+        return plan
+
+    async def _withhold(self, case: Case, code: str, detail: str, *, for_review: bool = False) -> Decision:
+        """The policy's fallback text, with a review item for a guard's failure and a dead letter for any other."""
+        if case.request_log is None:
+            await self._log_request(case)
+        mode = case.plan.mode if case.plan is not None else Mode.SAFE_COMPLETION
+        user = case.event.user
+        failure = DeadLetter(DeadLetterReason.PROCESSING_FAILED, code, detail)
+        return Decision(
+            action=Action.WITHHELD,
+            text=templates.withheld(case.bundle, mode, locale=user.locale, region=user.region),
+            reason_codes=(code,),
+            side_effects=(SideEffect.HUMAN_REVIEW, SideEffect.ALARM) if for_review else (),
+            for_review=for_review,
+            failure=None if for_review else failure,
+        )
+
+    async def _log_request(self, case: Case) -> None:
+        labels = case.labels or audit.no_labels()
+        plan = case.plan or audit.no_plan()
+        empty = Draft(text="", source="none")
+        await self._drafting.log_request(
+            case, CheckInput(event=case.event, labels=labels, plan=plan, draft=empty, attempt=0)
+        )
+
+    def _bury(self, record: Record, failure: DeadLetter, trace: EventTrace) -> Result:
+        self._metrics.count("sluicegate_dlq_total", 1, reason=failure.reason.value)
+        trace.dead_lettered(failure)
+        with trace.send(self._routes.dead_letters) as span:
+            letter = dead_letter(record, failure, self._bounds.records, span.headers, self._routes.dead_letters)
+        return Result(topic=record.topic, partition=record.partition, offset=record.offset, records=(letter,))
+
+    def _publish(self, case: Case, decision: Decision) -> Result:
+        response, record, item = audit.assemble(case, decision, self._digest)
+        with case.trace.send(self._routes.audited) as span:
+            trace = span.headers
+            out = [
+                self._out(
+                    case, self._routes.audited, SchemaName.AUDITED_RESPONSE, encode(response, self._routes.wire), trace
+                ),
+                self._out(case, self._routes.audit, SchemaName.AUDIT_RECORD, encode(record, self._routes.wire), trace),
+            ]
+            if item is not None:
+                value = encode(item, self._routes.wire)
+                out.append(self._out(case, self._routes.review, SchemaName.REVIEW_ITEM, value, trace))
+            if decision.failure is not None:
+                self._metrics.count("sluicegate_dlq_total", 1, reason=decision.failure.reason.value)
+                out.append(
+                    dead_letter(case.record, decision.failure, self._bounds.records, trace, self._routes.dead_letters)
+                )
+        source = case.record
+        return Result(topic=source.topic, partition=source.partition, offset=source.offset, records=tuple(out))
+
+    def _out(self, case: Case, topic: str, schema: SchemaName, value: Struct, trace: Mapping[str, str]) -> OutRecord:
+        headers = response_headers(
+            schema,
+            self._routes.wire,
+            ce_id=case.event.event_id,
+            subject=case.event.conversation_id,
+            time_ms=self._clock.now_ms(),
+            trace=trace,
+        )
+        return OutRecord(
+            topic=topic,
+            key=case.event.conversation_id.encode(),
+            value=encode(value, self._routes.wire),
+            headers=headers,
+        )
+
+    def _note(self, case: Case, decision: Decision, started_s: float) -> None:
+        case.trace.decided(decision.action, decision.reason_codes)
+        action = decision.action.value
+        self._metrics.count("sluicegate_actions_total", 1, action=action)
+        if decision.action is Action.WITHHELD:
+            self._metrics.count("sluicegate_fail_closed_total", 1, reason=decision.reason_codes[0])
+        self._metrics.observe(
+            "sluicegate_processing_duration_seconds", self._clock.monotonic_s() - started_s, outcome=action
+        )
+        waited_ms = max(0, self._clock.now_ms() - case.record.timestamp_ms)
+        self._metrics.observe("sluicegate_event_duration_seconds", waited_ms / 1000, outcome=action)

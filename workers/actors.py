@@ -1,0 +1,94 @@
+"""Ray actors: shells around the loop and the stages. No logic lives here but starting, watching and stopping.
+
+Health and drain have a concurrency group of their own, so that they are answered while the work blocks. A killed actor
+is restarted by Ray, but its work is not: the supervisor issues `run` again.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import ray
+from msgspec import Struct
+
+from topology.ports import CheckInput, CheckReport
+from workers.assembly import Worker, build_stage, build_worker
+from workers.loop import LoopHealth
+from workers.settings import Settings
+
+_input_decoder = msgspec.msgpack.Decoder(list[CheckInput])
+_encoder = msgspec.msgpack.Encoder()
+
+
+class StageHealth(Struct, frozen=True, kw_only=True):
+    """A stage actor's snapshot: `busy_s` is how long its present batch has run, 0 when idle."""
+
+    pid: int
+    busy_s: float
+    batch_count: int
+
+
+class IngressHealth(Struct, frozen=True, kw_only=True):
+    """An ingress actor's snapshot; `loop` is None until its run has begun."""
+
+    pid: int
+    slot: int
+    loop: LoopHealth | None
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0, concurrency_groups={"control": 4})
+class IngressActor:
+    """One stream worker: a Kafka group member with its loop. `run` blocks until drained or broken."""
+
+    def __init__(self, settings: Settings, slot: int, stage_actors: dict[str, list[Any]]) -> None:
+        self._settings = settings
+        self._slot = slot
+        self._stage_actors = stage_actors
+        self._worker: Worker | None = None
+
+    def run(self) -> int:
+        """Work until drained; returns how many records were committed. Raises what broke the worker."""
+        self._worker = build_worker(self._settings, self._slot, self._stage_actors)
+        return self._worker.run()
+
+    @ray.method(concurrency_group="control")
+    def health(self) -> IngressHealth:
+        """A snapshot, answered also while `run` blocks."""
+        worker = self._worker
+        return IngressHealth(pid=os.getpid(), slot=self._slot, loop=worker.health() if worker else None)
+
+    @ray.method(concurrency_group="control")
+    def drain(self, timeout_s: float) -> None:
+        """Ask `run` to end within `timeout_s`."""
+        if self._worker is not None:
+            self._worker.drain(timeout_s)
+
+
+@ray.remote(max_restarts=-1, max_task_retries=0, concurrency_groups={"control": 2})
+class StageActor:
+    """One replica of a stage's pool."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._stage = build_stage(settings, name)
+        self._busy_since_s: float | None = None
+        self._batch_count = 0
+
+    def run(self, batch: bytes) -> bytes:
+        """Reports for a MessagePack list of inputs, as a MessagePack list."""
+        self._busy_since_s = time.monotonic()
+        try:
+            inputs: Sequence[CheckInput] = _input_decoder.decode(batch)
+            reports: list[CheckReport] = list(self._stage.run(inputs))
+            return _encoder.encode(reports)
+        finally:
+            self._busy_since_s = None
+            self._batch_count += 1
+
+    @ray.method(concurrency_group="control")
+    def health(self) -> StageHealth:
+        """A snapshot, answered also while a batch runs."""
+        since_s = self._busy_since_s
+        busy_s = 0.0 if since_s is None else time.monotonic() - since_s
+        return StageHealth(pid=os.getpid(), busy_s=busy_s, batch_count=self._batch_count)

@@ -1,0 +1,109 @@
+"""The command line: parses, loads settings, and hands over to one module of `workers.commands` per command."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import cast
+
+from topology.errors import SluicegateError
+from workers.settings import Settings, load_settings
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+Command = Callable[[argparse.Namespace, Settings], int]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status: 0 done, 1 failed, 2 wrong use or settings, 130 interrupted."""
+    arguments = build_parser().parse_args(argv)
+    try:
+        settings = load_settings(arguments.config, os.environ)
+        return _command(arguments.command)(arguments, settings)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    except SluicegateError as exc:
+        print(f"sluicegate: {exc}", file=sys.stderr)
+        return EXIT_USAGE
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="sluicegate",
+        description="Guardrails for chat on Kafka: safe completion, audited and published exactly once.",
+        epilog="Settings come from --config FILE (TOML) and SLUICEGATE_<SECTION>__<KEY>; docs/settings.md lists them.",
+    )
+    parser.add_argument("--version", action="version", version=f"sluicegate {metadata.version('sluicegate')}")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML)")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_demo(commands, common)
+    _add_run(commands, common)
+    _add_send(commands, common)
+    _add_tail(commands, common)
+    _add_topics(commands, common)
+    check = commands.add_parser("check", parents=[common], help="say what is wrong with settings, broker and endpoints")
+    check.add_argument("--timeout", type=float, default=10.0, metavar="S", help="seconds per probe (default 10)")
+    schema = commands.add_parser("schema", parents=[common], help="print a JSON Schema or the AsyncAPI document")
+    schema.add_argument("name", nargs="?", default="", help="its name; without one, the names are listed")
+    commands.add_parser("settings", parents=[common], help="print every setting in force, secrets masked")
+    return parser
+
+
+Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse gives its type no public name
+
+
+def _add_demo(commands: "Subparsers[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
+    demo = commands.add_parser(
+        "demo", parents=[common], help="run the whole path here, on real parts, with sample events"
+    )
+    demo.add_argument("--count", type=int, default=300, metavar="N", help="sample conversations (default 300)")
+    demo.add_argument("--seed", type=int, default=7, metavar="N", help="seed of the samples (default 7)")
+    demo.add_argument(
+        "--kill", action="store_true", help="kill -9 the ingress actor half way; the census must still hold"
+    )
+    demo.add_argument("--mock-broker", action="store_true", help="in-memory broker without real transactions")
+    demo.add_argument("--keep", action="store_true", help="leave everything running at the end, until Ctrl-C")
+    demo.add_argument("--plain", action="store_true", help="lines instead of a live table")
+
+
+def _add_run(commands: "Subparsers[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
+    commands.add_parser("run", parents=[common], help="run the stream workers until SIGTERM or Ctrl-C, then drain")
+
+
+def _add_send(commands: "Subparsers[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
+    send = commands.add_parser("send", parents=[common], help="send events, one JSON object a line")
+    send.add_argument("file", metavar="FILE", help="a file, or - for standard input")
+    send.add_argument("--raw", action="store_true", help="send lines as they are, also what is not a valid event")
+
+
+def _add_tail(commands: "Subparsers[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
+    tail = commands.add_parser("tail", parents=[common], help="show audited responses as they are committed")
+    tail.add_argument("--from-beginning", action="store_true", help="start at the oldest response")
+    tail.add_argument("--count", type=int, default=0, metavar="N", help="stop after N responses")
+    tail.add_argument("--json", action="store_true", help="one JSON object a line")
+
+
+def _add_topics(commands: "Subparsers[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
+    topics = commands.add_parser("topics", help="create and compare topics")
+    verbs = topics.add_subparsers(dest="verb", required=True, metavar="VERB")
+    create = verbs.add_parser("create", parents=[common], help="create what is missing, report what differs")
+    create.add_argument("--alter", action="store_true", help="also change the settings of topics that differ")
+
+
+def _command(name: str) -> Command:
+    return cast("Command", import_module(f"workers.commands.{name}").execute)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
