@@ -25,7 +25,7 @@ from topology.events import (
     Usage,
     parts_text,
 )
-from topology.labels import GuardRun, Mode, Plan, RequestLabels, SideEffect, VerdictKind
+from topology.labels import GuardRun, LabelerIdentity, Mode, Plan, RequestLabels, SideEffect, VerdictKind
 
 TextDigest = Callable[[str], str]
 """A keyed digest of a text, as `LoggedText.digest` spells it."""
@@ -51,7 +51,8 @@ class Processed(Struct, frozen=True, kw_only=True):
     """Everything the pipeline knows of an event when it is done with it.
 
     `labels`, `plan` and `request` are None where the request could not be assessed or logged; then the action is
-    `withheld`. `attempts` are in the order in which they were judged, the published one last.
+    `withheld`. `attempts` are in the order in which they were judged, the published one last. `usage` counts every
+    draft, judged or not; None means the sum over `attempts`.
     """
 
     event: ConversationEvent
@@ -68,9 +69,20 @@ class Processed(Struct, frozen=True, kw_only=True):
     side_effects: tuple[SideEffect, ...] = ()
     grants: tuple[GrantUse, ...] = ()
     guards: tuple[GuardRun, ...] = ()
+    usage: Usage | None = None
     trace_id: str = ""
     state_before: dict[str, int] = {}
     state_after: dict[str, int] = {}
+
+
+def no_labels() -> RequestLabels:
+    """Labels of a request that was never assessed: for the logging stage, never for a plan."""
+    return RequestLabels(labeler=LabelerIdentity(model="none", version="0"))
+
+
+def no_plan() -> Plan:
+    """The plan of a request that was never planned: nothing may be published under it."""
+    return Plan(mode=Mode.HARD_REFUSE, ceilings={})
 
 
 def audit_id(position: Position, event_id: str) -> str:
@@ -144,7 +156,7 @@ def _response(done: Processed, record_id: str) -> AuditedResponse:
         reason_codes=done.reason_codes,
         policy_ref=done.policy_ref,
         audit_id=record_id,
-        usage=total_usage(done.attempts),
+        usage=_usage(done),
     )
 
 
@@ -167,7 +179,7 @@ def _record(done: Processed, record_id: str, response_digest: str) -> AuditRecor
         grants=done.grants,
         guards=done.guards,
         side_effects=all_side_effects(done),
-        usage=total_usage(done.attempts),
+        usage=_usage(done),
         trace_id=done.trace_id,
         state_before=done.state_before,
         state_after=done.state_after,
@@ -188,11 +200,12 @@ def _review_item(done: Processed, record_id: str) -> ReviewItem:
     )
 
 
-def total_usage(attempts: tuple[Attempt, ...]) -> Usage:
-    """Tokens over all attempts."""
+def _usage(done: Processed) -> Usage:
+    if done.usage is not None:
+        return done.usage
     return Usage(
-        input_tokens=sum(attempt.usage.input_tokens for attempt in attempts),
-        output_tokens=sum(attempt.usage.output_tokens for attempt in attempts),
+        input_tokens=sum(attempt.usage.input_tokens for attempt in done.attempts),
+        output_tokens=sum(attempt.usage.output_tokens for attempt in done.attempts),
     )
 
 

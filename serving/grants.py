@@ -1,0 +1,88 @@
+"""Which of an event's grants hold: Ed25519 signatures by the platform, for one tenant, one subject and a time.
+
+Anyone who may write the input topic may claim anything; a grant is what the platform signed. One that does not hold
+counts as absent, and its status goes into the audit record.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from topology.codec import canonical_json
+from topology.errors import SettingsError
+from topology.events import ConversationEvent, Grant, GrantUse
+
+PUBLIC_KEY_BYTES = 32
+
+
+class Ed25519GrantVerifier:
+    """The GrantVerifier port over raw 32-byte Ed25519 public keys by key id; no keys means that no grant holds.
+
+    Raises SettingsError on a key that is not one.
+    """
+
+    def __init__(self, keys: Mapping[str, bytes]) -> None:
+        self._keys = {key_id: _public_key(key_id, key) for key_id, key in keys.items()}
+
+    def verify(self, event: ConversationEvent, now_ms: int) -> tuple[GrantUse, ...]:
+        """One entry per grant of the event, in order; `now_ms` is Unix epoch milliseconds. Never raises.
+
+        The signature comes first: of an unsigned grant, nothing that it says is known.
+        """
+        return tuple(
+            GrantUse(grant=grant.grant, key_id=grant.key_id, status=self._status(grant, event, now_ms))
+            for grant in event.user.grants
+        )
+
+    def _status(self, grant: Grant, event: ConversationEvent, now_ms: int) -> str:
+        key = self._keys.get(grant.key_id)
+        if key is None:
+            return "unknown_key"
+        if not _is_signed(grant, key):
+            return "altered"
+        if not grant.subject or grant.subject != event.user.subject or grant.tenant != event.tenant_id:
+            return "foreign"
+        if now_ms < grant.not_before:
+            return "not_yet_valid"
+        return "used" if now_ms <= grant.not_after else "expired"
+
+
+def sign_grant(grant: Grant, key: Ed25519PrivateKey) -> Grant:
+    """`grant` with the signature of its other fields; what was in `signature` does not matter."""
+    signature = base64.b64encode(key.sign(_signed_bytes(grant))).decode()
+    return msgspec.structs.replace(grant, signature=signature)
+
+
+def public_keys(encoded: Mapping[str, str]) -> dict[str, bytes]:
+    """Keys as settings spell them, base64 by key id, as raw bytes. Raises SettingsError, never showing the key."""
+    keys: dict[str, bytes] = {}
+    for key_id, text in encoded.items():
+        try:
+            keys[key_id] = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError) as exc:
+            raise SettingsError(f"grants.keys.{key_id}", "not base64", "a base64 Ed25519 public key") from exc
+    return keys
+
+
+def _public_key(key_id: str, key: bytes) -> Ed25519PublicKey:
+    if len(key) != PUBLIC_KEY_BYTES:
+        raise SettingsError(f"grants.keys.{key_id}", f"{len(key)} bytes", f"{PUBLIC_KEY_BYTES} bytes of Ed25519 key")
+    return Ed25519PublicKey.from_public_bytes(key)
+
+
+def _signed_bytes(grant: Grant) -> bytes:
+    fields = msgspec.structs.asdict(grant)
+    del fields["signature"]
+    return canonical_json(fields)
+
+
+def _is_signed(grant: Grant, key: Ed25519PublicKey) -> bool:
+    try:
+        key.verify(base64.b64decode(grant.signature, validate=True), _signed_bytes(grant))
+    except (InvalidSignature, ValueError):  # binascii.Error and half a surrogate pair are ValueErrors
+        return False
+    return True
