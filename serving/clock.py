@@ -1,0 +1,20 @@
+"""The Clock port on the machine's own time."""
+
+import asyncio
+import time
+
+
+class SystemClock:
+    """Wall clock, monotonic clock and the running loop's sleep."""
+
+    def now_ms(self) -> int:
+        """Unix epoch milliseconds."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic_s(self) -> float:
+        """Seconds on the clock that asyncio's own loops use."""
+        return time.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on the running loop."""
+        await asyncio.sleep(seconds)
