@@ -1,0 +1,243 @@
+"""The shape of a policy bundle: scales, categories, modes, obligations, verdict rows, words. No behaviour.
+
+A bundle is data; `topology.policy` loads it, `topology.bundle_checks` says what must hold of it. Every struct
+refuses unknown fields, because a misspelled limit would loosen the policy without a sound.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from topology.labels import CategoryId, Context, Intent, Level, Mode, SideEffect, VerdictKind
+
+CeilingRow = tuple[Level, Level, Level]
+"""Ceilings for benign, dual_use and malicious intent."""
+
+INTENTS = tuple(Intent)
+LOCALE_DEFAULT = "en"
+
+Identifier = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+PolicyId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]*$", max_length=64)]
+Version = Annotated[str, Meta(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", max_length=32)]
+Sha256 = Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")]
+Words = Annotated[str, Meta(min_length=1, max_length=1000)]
+Localised = dict[str, Words]
+"""One phrase per language; `en` is always there."""
+
+
+class Authority(StrEnum):
+    """Who may override a rule, from high to low."""
+
+    ROOT = "root"
+    SYSTEM = "system"
+    DEVELOPER = "developer"
+    USER = "user"
+    GUIDELINE = "guideline"
+    NONE = "none"
+
+    @property
+    def rank(self) -> int:
+        """0 for root, rising as authority falls."""
+        return tuple(Authority).index(self)
+
+
+class ContentClass(StrEnum):
+    """What kind of excuse a category knows: prohibited and restricted none, sensitive its contexts."""
+
+    PROHIBITED = "prohibited"
+    RESTRICTED = "restricted"
+    SENSITIVE = "sensitive"
+    RISKY = "risky"
+    CONDUCT = "conduct"
+    CONTROL = "control"
+
+
+class Family(StrEnum):
+    """How a detail level is read: what D3 means for steps, depictions, data and advice."""
+
+    PROCEDURAL = "procedural"
+    EXPRESSIVE = "expressive"
+    DATA = "data"
+    ADVICE = "advice"
+
+
+class AgeDefault(StrEnum):
+    """What a user of unknown age is taken for when ceilings are computed."""
+
+    ADULT = "adult"
+    TEEN = "teen"
+
+
+class SpecReference(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The published specification that a policy follows."""
+
+    name: str
+    version: str
+    commit: str = ""
+    sha256: Sha256 = ""
+    deltas_tracked: tuple[str, ...] = ()
+
+
+class PolicyIdentity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A policy's name and version: loosening is a major version, tightening minor, wording patch."""
+
+    id: PolicyId
+    version: Version
+    spec: SpecReference
+
+
+class Loosen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How far, and from which level on, a tenant may raise a category."""
+
+    by: Authority
+    to: Level
+
+
+class Category(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One kind of content and the limits on its detail.
+
+    `harm` is the range that labels are clamped into. `fixed` replaces the base table; None means the table.
+    `raise_contexts` lift the ceiling by one. `teen_cap` None means that teens have no limit of their own.
+    """
+
+    anchor: Words
+    content_class: ContentClass = field(name="class")
+    authority: Authority
+    family: Family
+    harm: tuple[Level, Level]
+    offer: tuple[Identifier, ...]
+    fixed: CeilingRow | None = None
+    raise_contexts: tuple[Context, ...] = field(name="raise", default=())
+    education: tuple[Context, ...] = ()
+    grants: dict[Identifier, CeilingRow] = {}
+    loosen: Loosen | None = None
+    teen_cap: Level | None = None
+    transformable: bool = False
+    no_transform: bool = False
+    force_mode: Mode | None = None
+    floor_mode: Mode | None = None
+    withhold: tuple[Identifier, ...] = ()
+    include: tuple[Identifier, ...] = ()
+
+
+class ModeRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a mode, or an add-on to it, obliges an answer to have, to leave out and to offer."""
+
+    include: tuple[Identifier, ...] = ()
+    withhold: tuple[Identifier, ...] = ()
+    offer: tuple[Identifier, ...] = ()
+    style: Identifier = "default"
+
+
+class AddOn(StrEnum):
+    """What is added to a mode because of who asks or what is asked for."""
+
+    TEEN = "teen"
+    TRANSFORMATION = "transformation"
+    DELUSION = "delusion"
+
+
+class Obligation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an answer must contain; `words` tells the generator."""
+
+    authority: Authority
+    words: Words
+
+
+class SoftRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A fault that costs a revision but never holds an answer back; `words` is the feedback."""
+
+    authority: Authority
+    words: Words
+
+
+class Aspect(StrEnum):
+    """What a verdict row looks at."""
+
+    GUARD = "guard"
+    FINDING = "finding"
+    LEAK = "leak"
+    OBLIGATION = "obligation"
+    UNFAIR = "unfair"
+    REFUSAL = "refusal"
+    SOFT = "soft"
+
+
+class VerdictRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One row of the verdict table: its conditions (those absent hold always), the verdict, what follows.
+
+    `over_min` is detail above the ceiling; `straddle_min` how far guards on both sides of it differ;
+    `budget` whether another draft may be made. `feedback` tells the generator what was wrong.
+    """
+
+    id: Annotated[str, Meta(pattern="^V[0-9]{2}[a-z]?$")]
+    aspect: Aspect
+    verdict: VerdictKind
+    content_class: ContentClass | None = field(name="class", default=None)
+    family: Family | None = None
+    harm_min: Level = 0
+    harm_max: Level = 4
+    over_min: Annotated[int, Meta(ge=-4, le=4)] | None = None
+    straddle_min: Annotated[int, Meta(ge=1, le=4)] | None = None
+    separable: bool | None = None
+    budget: Literal["more", "spent"] | None = None
+    modes: tuple[Mode, ...] = ()
+    side_effects: tuple[SideEffect, ...] = ()
+    flag: str = ""
+    feedback: str = ""
+
+
+class HelpLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A region's crisis line and emergency number, with where and as of when that is known."""
+
+    name: Words
+    number: Words
+    emergency: Words
+    source: Words
+    as_of: Words
+
+
+class PolicyBundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A whole policy. `withhold_above[family][c]` is what starts right above ceiling D`c`.
+
+    `content_hash` is the SHA-256 of the document's canonical JSON without that field; the loader fills it in.
+    """
+
+    policy: PolicyIdentity
+    enums: dict[str, tuple[str, ...]]
+    age_default: AgeDefault
+    base_ceiling: dict[Family, tuple[CeilingRow, ...]]
+    categories: dict[CategoryId, Category]
+    tenant_floors: tuple[Mode, ...]
+    withhold_above: dict[Family, tuple[Identifier, Identifier, Identifier, Identifier]]
+    modes: dict[Mode, ModeRule]
+    add_ons: dict[AddOn, ModeRule]
+    obligations: dict[Identifier, Obligation]
+    soft_rules: dict[Identifier, SoftRule]
+    withholds: dict[Identifier, Words]
+    offers: dict[Identifier, Localised]
+    rules: tuple[VerdictRow, ...]
+    templates: dict[str, dict[Identifier, Words]]
+    help_lines: dict[str, HelpLine]
+    content_hash: Sha256 = ""
+
+    @property
+    def policy_id(self) -> str:
+        """The policy's name."""
+        return self.policy.id
+
+    @property
+    def version(self) -> str:
+        """The policy's version."""
+        return self.policy.version
+
+    @property
+    def ref(self) -> str:
+        """What audit records name this bundle by: `policy_id@version#<first 12 hex digits of its hash>`."""
+        return f"{self.policy.id}@{self.policy.version}#{self.content_hash[:12]}"
+
+    @property
+    def grant_names(self) -> frozenset[str]:
+        """Every grant that some category knows."""
+        return frozenset(name for category in self.categories.values() for name in category.grants)
