@@ -1,0 +1,1 @@
+"""The demonstration: sample conversations, the run, the census."""
