@@ -5,12 +5,14 @@ A case only grows. Whatever ends it, a verdict, a deadline or a failure, the aud
 
 from dataclasses import dataclass, field
 
+from topology.audit import Answer, Processed
+from topology.bundle import PolicyBundle
 from topology.errors import DeadLetter
-from topology.events import Action, Attempt, ConversationEvent, GrantUse, LoggedText, Usage
-from topology.labels import Plan, RequestLabels, SideEffect
+from topology.events import Action, Attempt, ConversationEvent, GrantUse, LoggedText, Position
+from topology.labels import GuardRun, Plan, RequestLabels, SideEffect
+from topology.metrics import ActionReason
 from topology.overlays import TenantOverlay
-from topology.policy import PolicyBundle
-from topology.ports import Draft, Record
+from topology.ports import Record
 from topology.tracing import EventTrace
 
 
@@ -29,33 +31,45 @@ class Case:
     plan: Plan | None = None
     request_log: LoggedText | None = None
     attempts: list[Attempt] = field(default_factory=list[Attempt])
-    input_tokens: int = 0
-    output_tokens: int = 0
+    guards: list[GuardRun] = field(default_factory=list[GuardRun])
 
     @property
     def granted(self) -> frozenset[str]:
         """Names of the grants that hold."""
         return frozenset(use.grant for use in self.grants if use.status == "used")
 
-    @property
-    def usage(self) -> Usage:
-        """Tokens of all drafts so far."""
-        return Usage(input_tokens=self.input_tokens, output_tokens=self.output_tokens)
-
-    def spend(self, draft: Draft) -> None:
-        """Count a draft's tokens."""
-        self.input_tokens += draft.usage.input_tokens
-        self.output_tokens += draft.usage.output_tokens
-
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What leaves: the action, the text, why; and whether a person or the dead-letter topic gets something too."""
+    """What leaves and why. `failure` is set where the event also goes to the dead-letter topic."""
 
     action: Action
-    text: str
+    answer: Answer
+    reason: ActionReason
     reason_codes: tuple[str, ...]
     side_effects: tuple[SideEffect, ...] = ()
-    for_review: bool = False
-    held_draft: LoggedText | None = None
     failure: DeadLetter | None = None
+
+
+def processed(case: Case, decision: Decision) -> Processed:
+    """A decided case in the form that the audit record is assembled from."""
+    record = case.record
+    return Processed(
+        event=case.event,
+        position=Position(
+            topic=record.topic, partition=record.partition, offset=record.offset, timestamp_ms=record.timestamp_ms
+        ),
+        action=decision.action,
+        answer=decision.answer,
+        policy_ref=case.bundle.ref,
+        overlay_ref=case.overlay.ref,
+        labels=case.labels,
+        plan=case.plan,
+        request=case.request_log,
+        attempts=tuple(case.attempts),
+        reason_codes=decision.reason_codes,
+        side_effects=decision.side_effects,
+        grants=case.grants,
+        guards=tuple(case.guards),
+        trace_id=case.trace.trace_id,
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from topology.errors import CheckFailed
 from topology.instruments import Instruments
 from topology.labels import GuardRun, Outcome
+from topology.metrics import Metric
 from topology.names import StageName
 from topology.ports import Check, CheckInput, CheckReport, Clock
 from topology.tracing import EventTrace
@@ -67,8 +68,9 @@ async def _run_one(
 
 def note_stage(metrics: Instruments, stage: StageName | str, latency_s: float, outcome: Outcome) -> None:
     """Record one run of a stage: its duration and, where it could not tell, why."""
-    metrics.observe("sluicegate_stage_duration_seconds", latency_s, stage=str(stage))
+    metrics.observe(Metric.STAGE_DURATION, latency_s, stage=str(stage))
     if outcome is Outcome.TIMEOUT:
-        metrics.count("sluicegate_stage_timeouts_total", 1, stage=str(stage))
+        metrics.count(Metric.STAGE_TIMEOUTS, stage=str(stage))
     if outcome is not Outcome.OK:
-        metrics.count("sluicegate_stage_errors_total", 1, stage=str(stage), reason=outcome.value)
+        metrics.count(Metric.STAGE_ERRORS, stage=str(stage), reason=outcome.value)
+        metrics.count(Metric.FAIL_CLOSED, stage=str(stage), reason=outcome.value)

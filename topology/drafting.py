@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from topology import templates
+from topology.audit import TEMPLATE, Answer
 from topology.case import Case, Decision
 from topology.checking import Checked, run_checks
 from topology.errors import RetryLater
 from topology.events import Action, Attempt, ConversationEvent, Message, parts_text
 from topology.instruments import Instruments
 from topology.judge import apply_redactions, judge, merge_reports
-from topology.labels import OutputLabels, Plan, Verdict, VerdictKind
+from topology.labels import NONE, Outcome, OutputLabels, Plan, Verdict, VerdictKind
+from topology.metrics import ActionReason, Metric
 from topology.names import StageName
 from topology.plan import tighten
 from topology.ports import Check, CheckInput, Clock, Draft, GenerationRequest, Generator
@@ -98,7 +100,7 @@ class Drafting:
             finish_reason="stop",
         )
 
-    async def _check(self, case: Case, plan: Plan, current: Try) -> tuple[OutputLabels, Verdict, Attempt]:
+    async def _check(self, case: Case, plan: Plan, current: Try) -> tuple[OutputLabels, Verdict]:
         assert case.labels is not None
         given = CheckInput(
             event=case.event, labels=case.labels, plan=plan, draft=current.draft, attempt=len(case.attempts) + 1
@@ -132,8 +134,8 @@ class Drafting:
             usage=current.draft.usage,
         )
         case.attempts.append(attempt)
-        self._metrics.count("sluicegate_verdicts_total", 1, stage=StageName.JUDGE.value, verdict=verdict.verdict.value)
-        return labels, verdict, attempt
+        self._count(case, labels, verdict)
+        return labels, verdict
 
     async def _run(self, checks: Sequence[Check], case: Case, given: CheckInput) -> Checked:
         return await run_checks(
@@ -146,16 +148,16 @@ class Drafting:
         )
 
     async def _next(
-        self, case: Case, plan: Plan, current: Try, checked: tuple[OutputLabels, Verdict, Attempt]
+        self, case: Case, plan: Plan, current: Try, checked: tuple[OutputLabels, Verdict]
     ) -> Try | Decision:
-        labels, verdict, attempt = checked
+        labels, verdict = checked
         match verdict.verdict:
             case VerdictKind.PUBLISH:
-                return _decision(current.action, current.draft.text, verdict)
+                return self._release(case, plan, current, verdict)
             case VerdictKind.REFUSE:
-                return _decision(Action.REFUSED, self._words(case, plan, "refuse"), verdict)
+                return self._words(case, plan, templates.Kind.REFUSE, Action.REFUSED, verdict)
             case VerdictKind.ESCALATE:
-                return _decision(Action.WITHHELD, self._words(case, plan, "withheld"), verdict, held=attempt)
+                return self._words(case, plan, templates.Kind.WITHHELD, Action.WITHHELD, verdict)
             case VerdictKind.REDACT if current.action is not Action.REDACTED:
                 text = apply_redactions(current.draft.text, verdict.redactions)
                 redacted = Draft(text=text, source="redaction", model=current.draft.model)
@@ -169,8 +171,8 @@ class Drafting:
         self, case: Case, plan: Plan, current: Try, labels: OutputLabels, verdict: Verdict, *, action: Action
     ) -> Try | Decision:
         if current.count > self._revisions_max(case.event):
-            return _decision(Action.SAFE_COMPLETED, self._words(case, plan, "safe_complete"), verdict)
-        self._metrics.count("sluicegate_regenerations_total", 1)
+            return self._words(case, plan, templates.Kind.SAFE_COMPLETE, Action.SAFE_COMPLETED, verdict)
+        self._metrics.count(Metric.REGENERATIONS)
         feedback = templates.feedback(case.bundle, verdict, labels)
         draft = await self._generate(case, plan, current.count + 1, feedback)
         action = Action.PUBLISHED if action is Action.REDACTED else action
@@ -192,11 +194,11 @@ class Drafting:
                     draft = await self._generator.generate(request)
                 except RetryLater as exc:
                     span.failed(exc.outcome.value)
+                    reason = exc.outcome.value
                 else:
                     span.answered(draft)
-                    case.spend(draft)
                     return draft
-            self._metrics.count("sluicegate_retries_total", 1, reason="generator")
+            self._metrics.count(Metric.RETRIES, reason=reason)
             await asyncio.sleep(wait_s * (0.5 + self._jitter() / 2))
             wait_s = min(self._budget.backoff_max_s, wait_s * GENERATE_BACKOFF_FACTOR)
 
@@ -210,17 +212,43 @@ class Drafting:
         if case.request_log is None and logged is not None:
             case.request_log = logged.request_log
 
-    def _words(self, case: Case, plan: Plan, kind: templates.Kind) -> str:
+    def _count(self, case: Case, labels: OutputLabels, verdict: Verdict) -> None:
+        strictest = max(labels.findings, key=lambda finding: (finding.harm, finding.detail_hi), default=None)
+        self._metrics.count(
+            Metric.VERDICTS,
+            stage=StageName.JUDGE.value,
+            verdict=verdict.verdict.value,
+            category=NONE if strictest is None else strictest.category,
+            policy_version=case.bundle.version,
+        )
+
+    def _release(self, case: Case, plan: Plan, current: Try, verdict: Verdict) -> Decision:
+        candidate = case.event.candidate
+        untouched = candidate is not None and current.draft.source == "candidate"
+        answer = Answer(
+            text=current.draft.text,
+            source=current.draft.source,
+            mode=plan.mode,
+            parts=candidate.parts if untouched and candidate is not None else (),
+        )
+        return _decision(current.action, answer, ActionReason.VERDICT, verdict)
+
+    def _words(self, case: Case, plan: Plan, kind: templates.Kind, action: Action, verdict: Verdict) -> Decision:
         user = case.event.user
-        return templates.fallback(case.bundle, plan, kind=kind, locale=user.locale, region=user.region)
+        text = templates.fallback(case.bundle, plan, kind=kind, locale=user.locale, region=user.region)
+        reason = ActionReason.VERDICT
+        if action is Action.WITHHELD:
+            guards = case.attempts[-1].labels.guards
+            failed = any(run.outcome is not Outcome.OK for run in guards)
+            reason = ActionReason.GUARD_FAILED if failed else ActionReason.ESCALATED
+        return _decision(action, Answer(text=text, source=TEMPLATE, mode=plan.mode), reason, verdict)
 
 
-def _decision(action: Action, text: str, verdict: Verdict, held: Attempt | None = None) -> Decision:
+def _decision(action: Action, answer: Answer, reason: ActionReason, verdict: Verdict) -> Decision:
     return Decision(
         action=action,
-        text=text,
+        answer=answer,
+        reason=reason,
         reason_codes=verdict.rule_ids,
         side_effects=verdict.side_effects,
-        for_review=held is not None,
-        held_draft=held.draft if held is not None else None,
     )

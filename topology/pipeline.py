@@ -14,7 +14,9 @@ from dataclasses import dataclass, field
 from msgspec import Struct
 
 from topology import audit, templates
-from topology.case import Case, Decision
+from topology.audit import TEMPLATE, Answer
+from topology.bundle import PolicyBundle
+from topology.case import Case, Decision, processed
 from topology.checking import note_stage
 from topology.codec import RecordLimits, decode_event, encode
 from topology.dead_letters import dead_letter
@@ -23,11 +25,11 @@ from topology.errors import CheckFailed, DeadLetter, DeadLetterReason
 from topology.events import Action, ConversationEvent
 from topology.headers import Wire, response_headers
 from topology.instruments import Instruments
-from topology.labels import Mode, Outcome, Plan, RequestLabels, SideEffect
+from topology.labels import GuardRun, Mode, Outcome, Plan, RequestLabels, SideEffect
+from topology.metrics import DEAD_LETTER_OUTCOME, ActionReason, Metric
 from topology.names import SchemaName, StageName, Topic
 from topology.overlays import STRICTEST, TenantOverlay
 from topology.plan import plan as make_plan
-from topology.policy import PolicyBundle
 from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Labeler, OutRecord, Record, Result
 from topology.tracing import EventTrace, Tracing
 
@@ -115,7 +117,7 @@ class Pipeline:
             deadline_ms = now_ms + int(self._bounds.deadline_default_s * 1000)
         grants = self._grants.verify(event, now_ms) if event.user.grants else ()
         for use in grants:
-            self._metrics.count("sluicegate_grants_total", 1, status=use.status)
+            self._metrics.count(Metric.GRANTS, status=use.status)
         trace.of_event(event, self._policies.bundle.ref)
         return Case(
             record=record,
@@ -134,14 +136,15 @@ class Pipeline:
                 case.plan = self._plan(case, case.labels)
                 return await self._drafting.decide(case, case.plan)
         except TimeoutError:
-            return await self._withhold(case, "deadline", "the event's deadline passed")
+            return await self._withhold(case, ActionReason.DEADLINE, "deadline", "the event's deadline passed")
         except CheckFailed as exc:
-            is_guard = case.plan is None
-            return await self._withhold(case, f"{exc.guard}_{exc.outcome.value}", str(exc), for_review=is_guard)
+            # Without a plan it was the labeller that could not tell, and a person looks; else the generator refused.
+            reason = ActionReason.GUARD_FAILED if case.plan is None else ActionReason.PROCESSING_FAILED
+            return await self._withhold(case, reason, f"{exc.guard}_{exc.outcome.value}", exc.outcome.value)
         except Exception as exc:
             # A bug must not lose the event nor stop its partition: it is withheld, counted, and kept as a dead letter.
             logger.exception("processing failed", extra={"error": type(exc).__name__})
-            return await self._withhold(case, "processing_failed", type(exc).__name__)
+            return await self._withhold(case, ActionReason.PROCESSING_FAILED, "processing_failed", type(exc).__name__)
 
     async def _assess(self, case: Case) -> RequestLabels:
         started_s = self._clock.monotonic_s()
@@ -165,27 +168,36 @@ class Pipeline:
             finally:
                 if outcome is not Outcome.OK:
                     span.failed(outcome.value)
-                note_stage(self._metrics, StageName.ASSESS, self._clock.monotonic_s() - started_s, outcome)
+                self._note_assessment(case, self._clock.monotonic_s() - started_s, outcome)
+
+    def _note_assessment(self, case: Case, latency_s: float, outcome: Outcome) -> None:
+        note_stage(self._metrics, StageName.ASSESS, latency_s, outcome)
+        version = case.labels.labeler.version if case.labels is not None else ""
+        run = GuardRun(
+            guard=StageName.ASSESS.value, version=version, outcome=outcome, latency_ms=round(latency_s * 1000, 3)
+        )
+        case.guards.append(run)
 
     def _plan(self, case: Case, labels: RequestLabels) -> Plan:
         plan = make_plan(case.bundle, labels, overlay=case.overlay, user=case.event.user, grants=case.granted)
         case.trace.planned(plan)
         return plan
 
-    async def _withhold(self, case: Case, code: str, detail: str, *, for_review: bool = False) -> Decision:
-        """The policy's fallback text, with a review item for a guard's failure and a dead letter for any other."""
+    async def _withhold(self, case: Case, reason: ActionReason, code: str, detail: str) -> Decision:
+        """The policy's fallback text: with a review item for a guard's failure, with a dead letter for any other."""
         if case.request_log is None:
             await self._log_request(case)
         mode = case.plan.mode if case.plan is not None else Mode.SAFE_COMPLETION
         user = case.event.user
-        failure = DeadLetter(DeadLetterReason.PROCESSING_FAILED, code, detail)
+        text = templates.withheld(case.bundle, mode, locale=user.locale, region=user.region)
+        is_guard = reason is ActionReason.GUARD_FAILED
         return Decision(
             action=Action.WITHHELD,
-            text=templates.withheld(case.bundle, mode, locale=user.locale, region=user.region),
+            answer=Answer(text=text, source=TEMPLATE, mode=mode),
+            reason=reason,
             reason_codes=(code,),
-            side_effects=(SideEffect.HUMAN_REVIEW, SideEffect.ALARM) if for_review else (),
-            for_review=for_review,
-            failure=None if for_review else failure,
+            side_effects=(SideEffect.HUMAN_REVIEW, SideEffect.ALARM) if is_guard else (),
+            failure=None if is_guard else DeadLetter(DeadLetterReason.PROCESSING_FAILED, code, detail),
         )
 
     async def _log_request(self, case: Case) -> None:
@@ -197,14 +209,14 @@ class Pipeline:
         )
 
     def _bury(self, record: Record, failure: DeadLetter, trace: EventTrace) -> Result:
-        self._metrics.count("sluicegate_dlq_total", 1, reason=failure.reason.value)
+        self._metrics.count(Metric.DEAD_LETTERS, reason=failure.reason.value)
         trace.dead_lettered(failure)
         with trace.send(self._routes.dead_letters) as span:
             letter = dead_letter(record, failure, self._bounds.records, span.headers, self._routes.dead_letters)
         return Result(topic=record.topic, partition=record.partition, offset=record.offset, records=(letter,))
 
     def _publish(self, case: Case, decision: Decision) -> Result:
-        response, record, item = audit.assemble(case, decision, self._digest)
+        response, record, item = audit.assemble(processed(case, decision), self._digest)
         with case.trace.send(self._routes.audited) as span:
             trace = span.headers
             out = [
@@ -217,7 +229,7 @@ class Pipeline:
                 value = encode(item, self._routes.wire)
                 out.append(self._out(case, self._routes.review, SchemaName.REVIEW_ITEM, value, trace))
             if decision.failure is not None:
-                self._metrics.count("sluicegate_dlq_total", 1, reason=decision.failure.reason.value)
+                self._metrics.count(Metric.DEAD_LETTERS, reason=decision.failure.reason.value)
                 out.append(
                     dead_letter(case.record, decision.failure, self._bounds.records, trace, self._routes.dead_letters)
                 )
@@ -243,11 +255,8 @@ class Pipeline:
     def _note(self, case: Case, decision: Decision, started_s: float) -> None:
         case.trace.decided(decision.action, decision.reason_codes)
         action = decision.action.value
-        self._metrics.count("sluicegate_actions_total", 1, action=action)
-        if decision.action is Action.WITHHELD:
-            self._metrics.count("sluicegate_fail_closed_total", 1, reason=decision.reason_codes[0])
-        self._metrics.observe(
-            "sluicegate_processing_duration_seconds", self._clock.monotonic_s() - started_s, outcome=action
-        )
+        self._metrics.count(Metric.ACTIONS, action=action, reason=decision.reason.value)
+        took_s = self._clock.monotonic_s() - started_s
+        self._metrics.observe(Metric.PROCESSING_DURATION, took_s, case.trace.context, outcome=action)
         waited_ms = max(0, self._clock.now_ms() - case.record.timestamp_ms)
-        self._metrics.observe("sluicegate_event_duration_seconds", waited_ms / 1000, outcome=action)
+        self._metrics.observe(Metric.EVENT_DURATION, waited_ms / 1000, case.trace.context, outcome=action)

@@ -9,13 +9,14 @@ membership changes, or a transaction does not go through, everything unfinished 
 import asyncio
 import logging
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 
 from msgspec import Struct
 
 from topology.instruments import Instruments
+from topology.metrics import CommitOutcome, Metric
 from topology.ports import Clock, Ownership, Record, Result, Sink, Source
 from topology.window import Batch, Window
 from workers.settings import LimitSettings
@@ -125,7 +126,7 @@ class Loop:
         self._collect()
         if self._is_commit_due():
             self._commit()
-        self._metrics.gauge_set("sluicegate_inflight_events", self._window.count - self._window.ready)
+        self._metrics.gauge_set(Metric.INFLIGHT_EVENTS, self._window.count - self._window.ready)
 
     def _poll(self) -> None:
         self._set_paused(self._is_full() or self._drain_until_s is not None)
@@ -138,7 +139,7 @@ class Loop:
         if records and ownership is not None and self._drain_until_s is None:
             self._window.add(records)
             self._processing.submit(records, self._window.epoch)
-            self._metrics.count("sluicegate_events_consumed_total", len(records), topic=records[0].topic)
+            self._metrics.count(Metric.EVENTS_CONSUMED, len(records), topic=records[0].topic)
 
     def _poll_timeout_s(self) -> float:
         if self._window.ready:
@@ -157,7 +158,7 @@ class Loop:
         if paused != self._paused:
             (self._source.pause if paused else self._source.resume)()
             self._paused = paused
-            self._metrics.gauge_set("sluicegate_backpressure_paused", int(paused))
+            self._metrics.gauge_set(Metric.BACKPRESSURE_PAUSED, int(paused))
 
     def _collect(self) -> None:
         for epoch, result in self._processing.finished():
@@ -176,19 +177,19 @@ class Loop:
         started_s = self._clock.monotonic_s()
         done = self._sink.commit(batch.records, batch.offsets, self._ownership)
         self._last_commit_s = self._clock.monotonic_s()
-        self._metrics.observe("sluicegate_commit_duration_seconds", self._last_commit_s - started_s)
+        outcome = CommitOutcome.COMMITTED if done else CommitOutcome.ABORTED
+        self._metrics.observe(Metric.COMMIT_DURATION, self._last_commit_s - started_s, outcome=outcome.value)
         if done:
             self._window.settle(batch)
             self._committed_count += batch.count
             self._count_published(batch)
         else:
-            self._metrics.count("sluicegate_commit_failures_total", 1, reason="aborted")
             self._forget("transaction aborted")
             self._source.rewind()
 
     def _count_published(self, batch: Batch) -> None:
-        for record in batch.records:
-            self._metrics.count("sluicegate_events_published_total", 1, topic=record.topic)
+        for topic, count in Counter(record.topic for record in batch.records).items():
+            self._metrics.count(Metric.EVENTS_PUBLISHED, count, topic=topic)
 
     def _forget(self, reason: str) -> None:
         if self._window.count:
