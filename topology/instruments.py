@@ -24,31 +24,32 @@ _LabelValues = tuple[str, ...]
 class Instruments:
     """Counts, observes and sets the metrics of `topology.metrics`. Safe from any thread; never blocks on export.
 
-    A name or label that is not in the list, or a label value outside its enumeration, is a bug: AssertionError.
+    Names are those of `Metric`. One that is not in the list is a KeyError; a label that is not, or a value outside its
+    enumeration, an AssertionError: both are bugs.
     """
 
     def __init__(self, meter: Meter) -> None:
-        self._families = {spec.name: _Family(spec, meter) for spec in METRICS}
+        self._families: dict[str, _Family] = {spec.name: _Family(spec, meter) for spec in METRICS}
 
     @classmethod
     def none(cls) -> "Instruments":
         """Instruments that are exported nowhere: for benches and one-off commands."""
         return cls(NoOpMeter("none"))
 
-    def count(self, name: Metric, n: float = 1, **labels: str) -> None:
+    def count(self, name: str, n: float = 1, **labels: str) -> None:
         """Add `n`, at least 0, to a counter."""
         family = self._families[name]
         assert family.spec.kind == "counter", name
         assert n >= 0, name
         family.add(n, labels)
 
-    def observe(self, name: Metric, value: float, context: Context | None = None, **labels: str) -> None:
+    def observe(self, name: str, value: float, context: Context | None = None, **labels: str) -> None:
         """Record `value` in a histogram; `context` holds the span that becomes the exemplar (`EventTrace.context`)."""
         family = self._families[name]
         assert family.histogram is not None, name
         family.histogram.record(value, family.attributes(labels), context or _NO_CONTEXT)
 
-    def gauge_set(self, name: Metric, value: float, **labels: str) -> None:
+    def gauge_set(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""
         family = self._families[name]
         assert family.spec.kind == "gauge", name
@@ -58,7 +59,7 @@ class Instruments:
         """Forget every label set of a gauge, such as the lag of partitions that were given away."""
         self._families[name].clear()
 
-    def value(self, name: Metric, **labels: str) -> float:
+    def value(self, name: str, **labels: str) -> float:
         """What a counter or gauge stands at; 0 where it was never touched."""
         return self._families[name].value(labels)
 
@@ -74,6 +75,7 @@ class _Family:
         self.spec = spec
         self.histogram: Histogram | None = None
         self._names = tuple(label.name for label in spec.labels)
+        self._keys = frozenset(self._names)
         self._enumerations = tuple(frozenset(label.values) for label in spec.labels)
         self._lock = threading.Lock()
         self._values: dict[_LabelValues, float] = {}
@@ -132,7 +134,7 @@ class _Family:
         return values
 
     def _in_order(self, labels: dict[str, str]) -> _LabelValues:
-        assert len(labels) == len(self._names), (self.spec.name, sorted(labels))
+        assert labels.keys() == self._keys, (self.spec.name, sorted(labels))
         values = tuple(labels[name] for name in self._names)
         assert all(
             not allowed or value in allowed for value, allowed in zip(values, self._enumerations, strict=True)

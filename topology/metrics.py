@@ -72,14 +72,6 @@ class ActionReason(StrEnum):
     PROCESSING_FAILED = "processing_failed"
 
 
-class CommitOutcome(StrEnum):
-    """How a transaction ended."""
-
-    COMMITTED = "committed"
-    ABORTED = "aborted"
-    UNKNOWN = "unknown"
-
-
 class CommitReason(StrEnum):
     """Why a transaction did not commit."""
 
@@ -88,6 +80,7 @@ class CommitReason(StrEnum):
     DELIVERY = "delivery"
     TIMEOUT = "timeout"
     BROKER = "broker"
+    ABORTED = "aborted"
 
 
 class LlmRole(StrEnum):
@@ -221,7 +214,6 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _seconds(
         Metric.COMMIT_DURATION,
         "One transaction, from its first record to its end.",
-        _enumerated("outcome", CommitOutcome),
         buckets=SHORT_BUCKETS,
     ),
     _counter(
