@@ -1,0 +1,99 @@
+"""A child process that never outlives us: the kernel kills it when this process dies, however it dies."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+SPAWN_TIMEOUT_S = 30
+KILL_TIMEOUT_S = 10
+"""The kernel ends a killed process within moments, if it is not in uninterruptible sleep."""
+
+# prctl(PR_SET_PDEATHSIG) survives exec. Set by a process of its own, not by preexec_fn, which may deadlock in a parent
+# with threads. If the parent died before prctl there is nobody to tell us: hence the second look at it.
+_TRAMPOLINE = """
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)
+if os.getppid() != int(sys.argv[1]):
+    os._exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class KeptProcess:
+    """A running child; its output goes to `log`. On other systems than Linux nothing but `stop` ends it.
+
+    The signal is sent when the *thread* that started the child ends (prctl(2)), so a thread of our own starts it and
+    stays for as long as it lives.
+    """
+
+    def __init__(self, command: Sequence[str], *, log: Path, directory: Path) -> None:
+        self._command = list(command)
+        self._log = log
+        self._directory = directory
+        self._process: subprocess.Popen[bytes] | None = None
+        self._error: OSError | None = None
+        self._ready = threading.Event()
+        threading.Thread(target=self._keep, name="kept-process", daemon=True).start()
+        if not self._ready.wait(SPAWN_TIMEOUT_S):
+            raise TimeoutError(f"no process within {SPAWN_TIMEOUT_S} s")
+        if self._error is not None:
+            raise self._error
+
+    @property
+    def pid(self) -> int:
+        """The child's process id, also after its end."""
+        return self._child.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative where a signal ended it."""
+        return self._child.poll()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the child and to nothing else; nothing happens where it has ended."""
+        self._child.send_signal(number)
+
+    def stop(self, grace_s: float) -> int:
+        """Ask it to end, kill it after `grace_s`; returns its exit code. Also where it is stopped or has ended."""
+        self.send(signal.SIGCONT)
+        self.send(signal.SIGTERM)
+        try:
+            return self._child.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            return self.kill()
+
+    def kill(self) -> int:
+        """Kill it; returns its exit code once it is gone."""
+        self.send(signal.SIGKILL)
+        return self._child.wait(KILL_TIMEOUT_S)
+
+    @property
+    def _child(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    def _keep(self) -> None:
+        try:
+            with self._log.open("ab") as output:
+                self._process = subprocess.Popen(  # noqa: S603 - the caller's command, no shell
+                    self._wrapped(),
+                    cwd=self._directory,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                )
+        except OSError as exc:
+            self._error = exc
+        self._ready.set()
+        if self._process is not None:
+            self._process.wait()
+
+    def _wrapped(self) -> list[str]:
+        if sys.platform != "linux":
+            return self._command
+        return [sys.executable, "-I", "-S", "-c", _TRAMPOLINE, str(os.getpid()), *self._command]
