@@ -1,0 +1,123 @@
+"""What a linter does not check: lengths, leftovers, machine paths, and a reason wherever everything is caught."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CODE = ("topology", "serving", "workers", "bench", "tests")
+PACKAGES = ("topology", "serving", "workers")
+MODULE_LINES_MAX = 400
+FUNCTION_LINES_MAX = 50
+
+TEXT_SUFFIXES = frozenset({".py", ".md", ".toml", ".yaml", ".yml", ".txt", ".in", ".sh", ".xml", ".json", ".cfg"})
+SKIPPED = frozenset({".git", ".venv", ".cache", "var", "build", "dist", "node_modules", "__pycache__"})
+
+SPEC_TEXT = "model_spec"
+"""The name of a text that is carried byte for byte; what it says is not ours to change."""
+
+# Put together here so that this file does not contain what it looks for.
+LEFTOVERS = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "XX" + "X", "HA" + "CK")) + r")\b")
+MACHINE_PATHS = re.compile(r"(?<![\w.:$}/-])/(" + "|".join(("work", "root", "home", "Users", "farm")) + r")/\w")
+OUTSIDE = re.compile(r"\.\./" + "shared")
+REGISTRIES = re.compile(r"https?://[\w.-]*(" + "|".join(("pypi", "pythonhosted", r"repo1?\.maven", "npmjs")) + ")")
+
+
+def _code_files() -> list[Path]:
+    return sorted(path for package in CODE for path in (ROOT / package).rglob("*.py") if not SKIPPED & set(path.parts))
+
+
+def _text_files() -> Iterator[Path]:
+    for path in sorted(ROOT.rglob("*")):
+        relative = path.relative_to(ROOT)
+        is_text = path.suffix in TEXT_SUFFIXES or relative.as_posix() in {"Makefile", ".ci/run"}
+        is_skipped = any(part in SKIPPED or part.endswith((".egg-info", "_cache")) for part in relative.parts)
+        if path.is_file() and is_text and not is_skipped and SPEC_TEXT not in path.name:
+            yield path
+
+
+TREES = {path: ast.parse(path.read_bytes(), str(path)) for path in _code_files()}
+TEXTS = {path: path.read_text(encoding="utf-8") for path in _text_files()}
+
+
+def _shown(path: Path, line: int) -> str:
+    return f"{path.relative_to(ROOT)}:{line}"
+
+
+def _found(pattern: re.Pattern[str]) -> list[str]:
+    return [
+        f"{_shown(path, number)}: {match.group()}"
+        for path, text in TEXTS.items()
+        for number, line in enumerate(text.splitlines(), 1)
+        if (match := pattern.search(line))
+    ]
+
+
+def test_a_module_stops_at_400_lines() -> None:
+    long = {str(path.relative_to(ROOT)): text.count("\n") for path, text in TEXTS.items() if path in TREES}
+    assert not {name: lines for name, lines in long.items() if lines > MODULE_LINES_MAX}, "split these by meaning"
+
+
+def test_a_function_stops_at_50_lines() -> None:
+    long = [
+        f"{_shown(path, node.lineno)} {node.name}: {length} lines"
+        for path, tree in TREES.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (length := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINES_MAX
+    ]
+    assert not long, "split these by meaning"
+
+
+def test_a_module_says_what_it_does() -> None:
+    silent = [str(path.relative_to(ROOT)) for path, tree in TREES.items() if not ast.get_docstring(tree)]
+    assert not silent
+
+
+def test_nothing_is_left_for_later() -> None:
+    assert not _found(LEFTOVERS)
+
+
+def test_no_file_names_a_path_of_some_machine() -> None:
+    assert not _found(MACHINE_PATHS)
+
+
+def test_nothing_reads_outside_the_repository() -> None:
+    assert not _found(OUTSIDE)
+
+
+def test_no_file_names_a_package_registry() -> None:
+    assert not _found(REGISTRIES)
+
+
+def _is_broad(handler: ast.ExceptHandler) -> bool:
+    return handler.type is None or bool(re.search(r"\b(Base)?Exception\b", ast.unparse(handler.type)))
+
+
+def _has_reason(lines: list[str], handler: ast.ExceptHandler) -> bool:
+    """A comment on the line itself, beyond the linter's code, or on the line before or after it."""
+    on_line = lines[handler.lineno - 1].partition("#")[2]
+    reason = re.sub(r"noqa: [A-Z0-9, ]+", "", on_line).strip(" -:")
+    around = (lines[handler.lineno - 2], lines[handler.lineno]) if handler.lineno < len(lines) else ()
+    return bool(reason) or any(line.strip().startswith("#") for line in around)
+
+
+def _is_passed_on(handler: ast.ExceptHandler) -> bool:
+    """Whether the handler's last statement raises: then nothing is swallowed."""
+    return isinstance(handler.body[-1], ast.Raise)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_catching_everything_is_passed_on_or_gives_its_reason(package: str) -> None:
+    silent = [
+        _shown(path, node.lineno)
+        for path, tree in TREES.items()
+        if path.relative_to(ROOT).parts[0] == package
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler) and _is_broad(node) and not _is_passed_on(node)
+        if not _has_reason(TEXTS[path].splitlines(), node)
+    ]
+    assert not silent, "say in a comment why everything is caught here"
