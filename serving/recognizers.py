@@ -1,0 +1,151 @@
+"""Recognisers of personal data by pattern and checksum, from presidio-analyzer, without its language models.
+
+Importing `presidio_analyzer` pulls in spaCy and, where they are installed, torch and transformers: seconds, and
+hundreds of megabytes, for nothing that is used here. So the modules that hold the recognisers are imported under an
+empty package of the same name, which is taken away again. No recogniser touches the network.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Protocol
+
+_PACKAGE = "presidio_analyzer"
+_CORE = (
+    ("analysis_explanation", "AnalysisExplanation"),
+    ("recognizer_result", "RecognizerResult"),
+    ("entity_recognizer", "EntityRecognizer"),
+    ("local_recognizer", "LocalRecognizer"),
+    ("pattern", "Pattern"),
+    ("pattern_recognizer", "PatternRecognizer"),
+)
+"""What recogniser modules take from the package's top level, in the order in which one needs the other."""
+
+_SHELLS = ("predefined_recognizers", "predefined_recognizers.generic", "predefined_recognizers.country_specific")
+_COUNTRIES = ("us", "uk", "spain", "italy", "poland", "india", "singapore")
+
+_RECOGNIZERS = (
+    ("generic.credit_card_recognizer", "CreditCardRecognizer"),
+    ("generic.crypto_recognizer", "CryptoRecognizer"),
+    ("generic.iban_recognizer", "IbanRecognizer"),
+    ("generic.ip_recognizer", "IpRecognizer"),
+    ("generic.mac_recognizer", "MacAddressRecognizer"),
+    ("country_specific.us.us_ssn_recognizer", "UsSsnRecognizer"),
+    ("country_specific.us.us_itin_recognizer", "UsItinRecognizer"),
+    ("country_specific.us.us_passport_recognizer", "UsPassportRecognizer"),
+    ("country_specific.us.us_bank_recognizer", "UsBankRecognizer"),
+    ("country_specific.us.us_driver_license_recognizer", "UsLicenseRecognizer"),
+    ("country_specific.us.us_mbi_recognizer", "UsMbiRecognizer"),
+    ("country_specific.us.us_npi_recognizer", "UsNpiRecognizer"),
+    ("country_specific.us.aba_routing_recognizer", "AbaRoutingRecognizer"),
+    ("country_specific.us.medical_license_recognizer", "MedicalLicenseRecognizer"),
+    ("country_specific.uk.uk_nhs_recognizer", "NhsRecognizer"),
+    ("country_specific.uk.uk_nino_recognizer", "UkNinoRecognizer"),
+    ("country_specific.spain.es_nif_recognizer", "EsNifRecognizer"),
+    ("country_specific.italy.it_fiscal_code_recognizer", "ItFiscalCodeRecognizer"),
+    ("country_specific.poland.pl_pesel_recognizer", "PlPeselRecognizer"),
+    ("country_specific.india.in_aadhaar_recognizer", "InAadhaarRecognizer"),
+    ("country_specific.singapore.sg_fin_recognizer", "SgFinRecognizer"),
+)
+
+# Linear on any text: a run of local-part characters is tried once, at its start. Presidio's own pattern is quadratic
+# in such a run, and has tldextract, which would fetch a list, say whether the domain exists; to hide it, that is moot.
+_EMAIL = r"(?<![!#$%&'*+\-/=?^_`{|}~.\w])[!#$%&'*+\-/=?^_`{|}~.\w]++@\w+(?:-+\w+)*+(?:\.\w+(?:-+\w+)*+)++"
+_URL = r"\b(?:[a-z][a-z0-9+.\-]{1,15}://|www\d{0,3}\.)[^\s<>\"']++"
+
+
+class Match(Protocol):
+    """What a recogniser found: [start, end) in characters of the text, and how sure it is in [0, 1]."""
+
+    @property
+    def entity_type(self) -> str: ...  # noqa: D102
+    @property
+    def start(self) -> int: ...  # noqa: D102
+    @property
+    def end(self) -> int: ...  # noqa: D102
+    @property
+    def score(self) -> float: ...  # noqa: D102
+
+
+class Recognizer(Protocol):
+    """A presidio-analyzer recogniser. `context` are words that make a weak match likely."""
+
+    supported_entities: list[str]
+    context: list[str]
+
+    def analyze(self, text: str, entities: list[str]) -> Sequence[Match]:
+        """All matches in `text`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Recognizers:
+    """`long` match text of any length, in linear time; `short` match at most `SHORT_MAX` characters around a digit."""
+
+    long: tuple[Recognizer, ...]
+    short: tuple[Recognizer, ...]
+
+
+SHORT_MAX = 72
+"""The longest match of a short recogniser: a bech32 address has 62 characters, a spaced IBAN 42."""
+
+
+def load_recognizers() -> Recognizers:
+    """All recognisers but the one for telephone numbers. Takes about half a second, once per process."""
+    with _light_package() as core:
+        pattern = vars(core)["Pattern"]
+        email = _new("generic.email_recognizer", "EmailRecognizer", patterns=[pattern("email", _EMAIL, 0.5)])
+        vars(email)["validate_result"] = _always_undecided
+        url = _new("generic.url_recognizer", "UrlRecognizer", patterns=[pattern("url", _URL, 0.6)])
+        return Recognizers(long=(email, url), short=tuple(_new(module, name) for module, name in _RECOGNIZERS))
+
+
+def _always_undecided(pattern_text: str) -> None:
+    del pattern_text
+
+
+def _new(module: str, name: str, **options: object) -> Recognizer:
+    return getattr(importlib.import_module(f"{_PACKAGE}.predefined_recognizers.{module}"), name)(**options)
+
+
+@contextmanager
+def _light_package() -> Generator[ModuleType]:
+    """The package with its core classes only, for as long as the context lasts; the real one where it is loaded."""
+    loaded = sys.modules.get(_PACKAGE)
+    if loaded is not None:
+        yield loaded
+        return
+    try:
+        yield _build_shells()
+    finally:
+        # Whoever imports presidio_analyzer after us gets all of it.
+        for name in [name for name in sys.modules if name == _PACKAGE or name.startswith(_PACKAGE + ".")]:
+            del sys.modules[name]
+
+
+def _build_shells() -> ModuleType:
+    found = importlib.util.find_spec(_PACKAGE)
+    assert found is not None, "presidio-analyzer is a dependency"
+    assert found.origin is not None, "presidio-analyzer is a package"
+    root = Path(found.origin).parent
+    core = _shell(_PACKAGE, root)
+    for module, name in _CORE:
+        setattr(core, name, getattr(importlib.import_module(f"{_PACKAGE}.{module}"), name))
+    # Named in annotations only.
+    vars(_shell(f"{_PACKAGE}.nlp_engine", root / "nlp_engine"))["NlpArtifacts"] = object
+    countries = tuple(f"predefined_recognizers.country_specific.{country}" for country in _COUNTRIES)
+    for shell in (*_SHELLS, *countries):
+        _shell(f"{_PACKAGE}.{shell}", root.joinpath(*shell.split(".")))
+    return core
+
+
+def _shell(name: str, path: Path) -> ModuleType:
+    module = ModuleType(name)
+    module.__path__ = [str(path)]
+    sys.modules[name] = module
+    return module
