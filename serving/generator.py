@@ -1,0 +1,64 @@
+"""The Generator port over any OpenAI-compatible endpoint."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct
+
+from serving.client import ChatClient
+from serving.completion import ChatBody, ChatTurn
+from topology.events import GenerationParameters, Message, Usage, parts_text
+from topology.ports import Draft, GenerationRequest
+
+
+class GenerationDefaults(Struct, frozen=True, kw_only=True):
+    """Which model answers, and how where the event does not say. `max_tokens` also caps what an event may ask for."""
+
+    model: str
+    max_tokens: Annotated[int, Meta(ge=1)] = 512
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
+
+
+class OpenAiGenerator:
+    """Answers through `client`, which it closes."""
+
+    def __init__(self, client: ChatClient, defaults: GenerationDefaults) -> None:
+        self._client = client
+        self._defaults = defaults
+
+    async def generate(self, request: GenerationRequest) -> Draft:
+        """The model's answer. Cancelling closes the request.
+
+        Raises RetryLater while the endpoint cannot answer, and CheckFailed where it would never answer this request:
+        refused (too long for the model, a parameter out of range) or unparsable (longer than the bound).
+        """
+        body = generation_body(request.messages, request.parameters, self._defaults)
+        completion = await self._client.complete(
+            body, request_id=request.request_id, deadline_s=request.deadline_s, headers=request.headers
+        )
+        return Draft(
+            text=completion.text,
+            source="generator",
+            model=completion.model or self._defaults.model,
+            response_id=completion.response_id,
+            finish_reason=completion.finish_reason,
+            usage=Usage(input_tokens=completion.input_tokens, output_tokens=completion.output_tokens),
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def generation_body(messages: Sequence[Message], asked: GenerationParameters, defaults: GenerationDefaults) -> ChatBody:
+    """The request's body: what the event asks for, within our bounds. Only what is set is sent."""
+    return ChatBody(
+        model=defaults.model,
+        messages=tuple(ChatTurn(role=message.role.value, content=parts_text(message.parts)) for message in messages),
+        max_tokens=min(asked.max_tokens or defaults.max_tokens, defaults.max_tokens),
+        temperature=defaults.temperature if asked.temperature is None else asked.temperature,
+        top_p=UNSET if asked.top_p is None else asked.top_p,
+        seed=UNSET if asked.seed is None else asked.seed,
+        stop=asked.stop or UNSET,
+        ignore_eos=asked.ignore_eos or UNSET,
+    )
