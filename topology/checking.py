@@ -52,6 +52,7 @@ async def _run_one(
         try:
             async with asyncio.timeout(timeout_s):
                 report = await check.check(given)
+            span.reported(report)
         except TimeoutError:
             outcome = Outcome.TIMEOUT
         except CheckFailed as exc:

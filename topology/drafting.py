@@ -15,12 +15,13 @@ from topology.checking import Checked, run_checks
 from topology.errors import RetryLater
 from topology.events import Action, Attempt, ConversationEvent, Message, parts_text
 from topology.instruments import Instruments
-from topology.judge import apply_redactions, judge, merge_reports
+from topology.judge import apply_redactions, judge
 from topology.labels import NONE, Outcome, OutputLabels, Plan, Verdict, VerdictKind
 from topology.metrics import ActionReason, Metric
 from topology.names import StageName
 from topology.plan import tighten
 from topology.ports import Check, CheckInput, Clock, Draft, GenerationRequest, Generator
+from topology.reports import merge_reports
 
 CompilePrompt = Callable[[Case, Plan, str], tuple[Message, ...]]
 """(case, plan in force, feedback or "") → the messages to send."""
@@ -155,9 +156,9 @@ class Drafting:
             case VerdictKind.PUBLISH:
                 return self._release(case, plan, current, verdict)
             case VerdictKind.REFUSE:
-                return self._words(case, plan, templates.Kind.REFUSE, Action.REFUSED, verdict)
+                return self._words(case, plan, "refuse", Action.REFUSED, verdict)
             case VerdictKind.ESCALATE:
-                return self._words(case, plan, templates.Kind.WITHHELD, Action.WITHHELD, verdict)
+                return self._words(case, plan, "withheld", Action.WITHHELD, verdict)
             case VerdictKind.REDACT if current.action is not Action.REDACTED:
                 text = apply_redactions(current.draft.text, verdict.redactions)
                 redacted = Draft(text=text, source="redaction", model=current.draft.model)
@@ -171,7 +172,7 @@ class Drafting:
         self, case: Case, plan: Plan, current: Try, labels: OutputLabels, verdict: Verdict, *, action: Action
     ) -> Try | Decision:
         if current.count > self._revisions_max(case.event):
-            return self._words(case, plan, templates.Kind.SAFE_COMPLETE, Action.SAFE_COMPLETED, verdict)
+            return self._words(case, plan, "safe_complete", Action.SAFE_COMPLETED, verdict)
         self._metrics.count(Metric.REGENERATIONS)
         feedback = templates.feedback(case.bundle, verdict, labels)
         draft = await self._generate(case, plan, current.count + 1, feedback)
@@ -182,7 +183,8 @@ class Drafting:
         messages = self._compile_prompt(case, plan, feedback)
         wait_s = self._budget.backoff_initial_s
         while True:  # bounded by the event's deadline, which cancels us
-            with case.trace.chat("generator", attempt) as span:
+            with case.trace.chat("generator", attempt, case.event.generation) as span:
+                span.asked(messages)
                 request = GenerationRequest(
                     request_id=span.request_id,
                     messages=messages,
@@ -235,7 +237,9 @@ class Drafting:
 
     def _words(self, case: Case, plan: Plan, kind: templates.Kind, action: Action, verdict: Verdict) -> Decision:
         user = case.event.user
-        text = templates.fallback(case.bundle, plan, kind=kind, locale=user.locale, region=user.region)
+        text = templates.fallback(
+            case.bundle, plan, kind=kind, locale=user.locale, region=user.region, overlay=case.overlay
+        )
         reason = ActionReason.VERDICT
         if action is Action.WITHHELD:
             guards = case.attempts[-1].labels.guards

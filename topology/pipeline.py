@@ -25,15 +25,19 @@ from topology.errors import CheckFailed, DeadLetter, DeadLetterReason
 from topology.events import Action, ConversationEvent
 from topology.headers import Wire, response_headers
 from topology.instruments import Instruments
-from topology.labels import GuardRun, Mode, Outcome, Plan, RequestLabels, SideEffect
-from topology.metrics import DEAD_LETTER_OUTCOME, ActionReason, Metric
+from topology.labels import GuardRun, LabelerIdentity, Mode, Outcome, Plan, RequestLabels, SideEffect
+from topology.metrics import ActionReason, Metric
 from topology.names import SchemaName, StageName, Topic
-from topology.overlays import STRICTEST, TenantOverlay
+from topology.overlays import STRICTEST, TenantOverlay, grant_uses
 from topology.plan import plan as make_plan
 from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Labeler, OutRecord, Record, Result
 from topology.tracing import EventTrace, Tracing
 
 logger = logging.getLogger("sluicegate.pipeline")
+
+NOTHING_LABELLED = RequestLabels(labeler=LabelerIdentity(model="none", version=""))
+NOTHING_PLANNED = Plan(mode=Mode.SAFE_COMPLETION, ceilings={})
+"""What stands in where an event failed before its assessment: its request is still logged, and answered withheld."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +110,16 @@ class Pipeline:
                 return self._bury(record, exc, trace)
             case = self._open(record, event, trace)
             decision = await self._decide(case)
-            result = self._publish(case, decision)
             self._note(case, decision, started_s)
-            return result
+            return self._publish(case, decision)
 
     def _open(self, record: Record, event: ConversationEvent, trace: EventTrace) -> Case:
         now_ms = self._clock.now_ms()
         deadline_ms = event.deadline_ms
         if deadline_ms is None:
             deadline_ms = now_ms + int(self._bounds.deadline_default_s * 1000)
-        grants = self._grants.verify(event, now_ms) if event.user.grants else ()
+        overlay = self._policies.overlay_of(event.tenant_id)
+        grants = (*grant_uses(overlay, now_ms), *self._grants.verify(event, now_ms))
         for use in grants:
             self._metrics.count(Metric.GRANTS, status=use.status)
         trace.of_event(event, self._policies.bundle.ref)
@@ -124,7 +128,7 @@ class Pipeline:
             event=event,
             trace=trace,
             bundle=self._policies.bundle,
-            overlay=self._policies.overlay_of(event.tenant_id),
+            overlay=overlay,
             deadline_s=self._clock.monotonic_s() + max(0.0, (deadline_ms - now_ms) / 1000),
             grants=grants,
         )
@@ -187,13 +191,19 @@ class Pipeline:
         """The policy's fallback text: with a review item for a guard's failure, with a dead letter for any other."""
         if case.request_log is None:
             await self._log_request(case)
-        mode = case.plan.mode if case.plan is not None else Mode.SAFE_COMPLETION
-        user = case.event.user
-        text = templates.withheld(case.bundle, mode, locale=user.locale, region=user.region)
+        plan = case.plan or NOTHING_PLANNED
+        text = templates.fallback(
+            case.bundle,
+            plan,
+            kind="withheld",
+            locale=case.event.user.locale,
+            region=case.event.user.region,
+            overlay=case.overlay,
+        )
         is_guard = reason is ActionReason.GUARD_FAILED
         return Decision(
             action=Action.WITHHELD,
-            answer=Answer(text=text, source=TEMPLATE, mode=mode),
+            answer=Answer(text=text, source=TEMPLATE, mode=plan.mode),
             reason=reason,
             reason_codes=(code,),
             side_effects=(SideEffect.HUMAN_REVIEW, SideEffect.ALARM) if is_guard else (),
@@ -201,12 +211,14 @@ class Pipeline:
         )
 
     async def _log_request(self, case: Case) -> None:
-        labels = case.labels or audit.no_labels()
-        plan = case.plan or audit.no_plan()
-        empty = Draft(text="", source="none")
-        await self._drafting.log_request(
-            case, CheckInput(event=case.event, labels=labels, plan=plan, draft=empty, attempt=0)
+        given = CheckInput(
+            event=case.event,
+            labels=case.labels or NOTHING_LABELLED,
+            plan=case.plan or NOTHING_PLANNED,
+            draft=Draft(text="", source="none"),
+            attempt=0,
         )
+        await self._drafting.log_request(case, given)
 
     def _bury(self, record: Record, failure: DeadLetter, trace: EventTrace) -> Result:
         self._metrics.count(Metric.DEAD_LETTERS, reason=failure.reason.value)
@@ -217,22 +229,20 @@ class Pipeline:
 
     def _publish(self, case: Case, decision: Decision) -> Result:
         response, record, item = audit.assemble(processed(case, decision), self._digest)
-        with case.trace.send(self._routes.audited) as span:
-            trace = span.headers
+        routes = self._routes
+        with case.trace.send(routes.audited) as span:
             out = [
-                self._out(
-                    case, self._routes.audited, SchemaName.AUDITED_RESPONSE, encode(response, self._routes.wire), trace
-                ),
-                self._out(case, self._routes.audit, SchemaName.AUDIT_RECORD, encode(record, self._routes.wire), trace),
+                self._out(case, routes.audited, SchemaName.AUDITED_RESPONSE, response, span.headers),
+                self._out(case, routes.audit, SchemaName.AUDIT_RECORD, record, span.headers),
             ]
             if item is not None:
-                value = encode(item, self._routes.wire)
-                out.append(self._out(case, self._routes.review, SchemaName.REVIEW_ITEM, value, trace))
+                out.append(self._out(case, routes.review, SchemaName.REVIEW_ITEM, item, span.headers))
             if decision.failure is not None:
                 self._metrics.count(Metric.DEAD_LETTERS, reason=decision.failure.reason.value)
-                out.append(
-                    dead_letter(case.record, decision.failure, self._bounds.records, trace, self._routes.dead_letters)
+                letter = dead_letter(
+                    case.record, decision.failure, self._bounds.records, span.headers, routes.dead_letters
                 )
+                out.append(letter)
         source = case.record
         return Result(topic=source.topic, partition=source.partition, offset=source.offset, records=tuple(out))
 

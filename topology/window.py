@@ -29,12 +29,21 @@ class _Partition:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one transaction makes visible: output records in input order, and the next offset per partition."""
+    """What one transaction makes visible: results in input order, and the next offset per partition."""
 
-    records: tuple[OutRecord, ...]
+    results: tuple[Result, ...]
     offsets: tuple[PartitionOffset, ...]
-    count: int
     epoch: int
+
+    @property
+    def count(self) -> int:
+        """How many input records it answers."""
+        return len(self.results)
+
+    @property
+    def records(self) -> list[OutRecord]:
+        """Everything to be written, in input order."""
+        return [record for result in self.results for record in result.records]
 
 
 class Window:
@@ -77,23 +86,18 @@ class Window:
 
         What is returned stays held until `settle`.
         """
-        records: list[OutRecord] = []
+        results: list[Result] = []
         offsets: list[PartitionOffset] = []
-        count = 0
         for (topic, partition), held in self._partitions.items():
-            before = count
             last = -1
             for entry in held.entries:
-                if entry.result is None or count >= count_max:
+                if entry.result is None or len(results) >= count_max:
                     break
-                records.extend(entry.result.records)
+                results.append(entry.result)
                 last = entry.offset
-                count += 1
-            if count > before:
+            if last >= 0:
                 offsets.append(PartitionOffset(topic=topic, partition=partition, offset=last + 1))
-        if not count:
-            return None
-        return Batch(records=tuple(records), offsets=tuple(offsets), count=count, epoch=self.epoch)
+        return Batch(results=tuple(results), offsets=tuple(offsets), epoch=self.epoch) if results else None
 
     def settle(self, batch: Batch) -> None:
         """Let go of what `batch` committed. A batch of another epoch changes nothing."""

@@ -38,8 +38,7 @@ class IngressHealth(Struct, frozen=True, kw_only=True):
     loop: LoopHealth | None
 
 
-@ray.remote(max_restarts=-1, max_task_retries=0, concurrency_groups={"control": 4})
-class IngressActor:
+class Ingress:
     """One stream worker: a Kafka group member with its loop. `run` blocks until drained or broken."""
 
     def __init__(self, settings: Settings, slot: int, stage_actors: dict[str, list[Any]]) -> None:
@@ -50,8 +49,9 @@ class IngressActor:
 
     def run(self) -> int:
         """Work until drained; returns how many records were committed. Raises what broke the worker."""
-        self._worker = build_worker(self._settings, self._slot, self._stage_actors)
-        return self._worker.run()
+        worker = build_worker(self._settings, self._slot, self._stage_actors)
+        self._worker = worker
+        return worker.run()
 
     @ray.method(concurrency_group="control")
     def health(self) -> IngressHealth:
@@ -66,8 +66,7 @@ class IngressActor:
             self._worker.drain(timeout_s)
 
 
-@ray.remote(max_restarts=-1, max_task_retries=0, concurrency_groups={"control": 2})
-class StageActor:
+class StageHost:
     """One replica of a stage's pool."""
 
     def __init__(self, settings: Settings, name: str) -> None:
@@ -92,3 +91,9 @@ class StageActor:
         since_s = self._busy_since_s
         busy_s = 0.0 if since_s is None else time.monotonic() - since_s
         return StageHealth(pid=os.getpid(), busy_s=busy_s, batch_count=self._batch_count)
+
+
+_remote: Any = ray.remote  # its overloads do not know concurrency groups
+
+IngressActor: Any = _remote(max_restarts=-1, max_task_retries=0, concurrency_groups={"control": 4})(Ingress)
+StageActor: Any = _remote(max_restarts=-1, max_task_retries=0, concurrency_groups={"control": 2})(StageHost)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import cast
+from typing import Protocol, cast
 
 from topology.errors import SluicegateError
 from workers.settings import Settings, load_settings
@@ -17,6 +17,14 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
 Command = Callable[[argparse.Namespace, Settings], int]
+
+
+class Subparsers(Protocol):
+    """What `add_subparsers` returns; argparse gives its type no public name."""
+
+    def add_parser(self, name: str, *, parents: list[argparse.ArgumentParser], help: str) -> argparse.ArgumentParser:  # noqa: A002
+        """Add a command."""
+        ...
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -60,10 +68,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-Subparsers = argparse._SubParsersAction  # noqa: SLF001 - argparse gives its type no public name
-
-
-def _add_demo(commands: "Subparsers[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
+def _add_demo(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     demo = commands.add_parser(
         "demo", parents=[common], help="run the whole path here, on real parts, with sample events"
     )
@@ -77,25 +82,25 @@ def _add_demo(commands: "Subparsers[argparse.ArgumentParser]", common: argparse.
     demo.add_argument("--plain", action="store_true", help="lines instead of a live table")
 
 
-def _add_run(commands: "Subparsers[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
+def _add_run(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     commands.add_parser("run", parents=[common], help="run the stream workers until SIGTERM or Ctrl-C, then drain")
 
 
-def _add_send(commands: "Subparsers[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
+def _add_send(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     send = commands.add_parser("send", parents=[common], help="send events, one JSON object a line")
     send.add_argument("file", metavar="FILE", help="a file, or - for standard input")
     send.add_argument("--raw", action="store_true", help="send lines as they are, also what is not a valid event")
 
 
-def _add_tail(commands: "Subparsers[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
+def _add_tail(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     tail = commands.add_parser("tail", parents=[common], help="show audited responses as they are committed")
     tail.add_argument("--from-beginning", action="store_true", help="start at the oldest response")
     tail.add_argument("--count", type=int, default=0, metavar="N", help="stop after N responses")
     tail.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
-def _add_topics(commands: "Subparsers[argparse.ArgumentParser]", common: argparse.ArgumentParser) -> None:
-    topics = commands.add_parser("topics", help="create and compare topics")
+def _add_topics(commands: Subparsers, common: argparse.ArgumentParser) -> None:
+    topics = commands.add_parser("topics", parents=[], help="create and compare topics")
     verbs = topics.add_subparsers(dest="verb", required=True, metavar="VERB")
     create = verbs.add_parser("create", parents=[common], help="create what is missing, report what differs")
     create.add_argument("--alter", action="store_true", help="also change the settings of topics that differ")

@@ -16,8 +16,9 @@ from enum import StrEnum
 from msgspec import Struct
 
 from topology.instruments import Instruments
-from topology.metrics import CommitOutcome, Metric
+from topology.metrics import Metric
 from topology.ports import Clock, Ownership, Record, Result, Sink, Source
+from topology.tracing import Tracing
 from topology.window import Batch, Window
 from workers.settings import LimitSettings
 
@@ -62,13 +63,22 @@ class Loop:
     """Moves records from a source through `process` into a sink."""
 
     def __init__(
-        self, source: Source, sink: Sink, process: Process, *, clock: Clock, limits: LimitSettings, metrics: Instruments
+        self,
+        source: Source,
+        sink: Sink,
+        process: Process,
+        *,
+        clock: Clock,
+        limits: LimitSettings,
+        metrics: Instruments,
+        tracing: Tracing,
     ) -> None:
         self._source = source
         self._sink = sink
         self._clock = clock
         self._limits = limits
         self._metrics = metrics
+        self._tracing = tracing
         self._window = Window()
         self._processing = _Processing(process, limits.in_flight_max)
         self._ownership: Ownership | None = None
@@ -175,10 +185,12 @@ class Loop:
         if batch is None or self._ownership is None:
             return
         started_s = self._clock.monotonic_s()
-        done = self._sink.commit(batch.records, batch.offsets, self._ownership)
+        with self._tracing.commit(batch.results[0].topic, batch.results) as span:
+            done = self._sink.commit(batch.records, batch.offsets, self._ownership)
+            if not done:
+                span.failed("aborted")
         self._last_commit_s = self._clock.monotonic_s()
-        outcome = CommitOutcome.COMMITTED if done else CommitOutcome.ABORTED
-        self._metrics.observe(Metric.COMMIT_DURATION, self._last_commit_s - started_s, outcome=outcome.value)
+        self._metrics.observe(Metric.COMMIT_DURATION, self._last_commit_s - started_s)
         if done:
             self._window.settle(batch)
             self._committed_count += batch.count
@@ -188,7 +200,7 @@ class Loop:
             self._source.rewind()
 
     def _count_published(self, batch: Batch) -> None:
-        for topic, count in Counter(record.topic for record in batch.records).items():
+        for topic, count in Counter(record.topic for result in batch.results for record in result.records).items():
             self._metrics.count(Metric.EVENTS_PUBLISHED, count, topic=topic)
 
     def _forget(self, reason: str) -> None:

@@ -1,7 +1,7 @@
 """A connection to Ray for as long as a command runs: a cluster that is named, or one started here on loopback."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import ray
@@ -15,7 +15,7 @@ LOGICAL_CPUS = 16
 
 
 @contextmanager
-def ray_session(settings: RaySettings, *, temp_dir: str | None = None) -> Iterator[None]:
+def ray_session(settings: RaySettings, *, temp_dir: str | None = None) -> Generator[None]:
     """Ray is initialised inside the block. A cluster that was started here ends with it; a named one stays.
 
     Raises ConnectionError where the named cluster cannot be reached.

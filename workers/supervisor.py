@@ -185,7 +185,7 @@ class Supervisor:
 
     def _read_ping(self, actor: _Actor) -> bool:
         try:
-            health = ray.get(actor.ping)
+            health: Any = ray.get(actor.ping)
         except RayError:
             return False
         if actor.pid is not None and actor.pid != health.pid and actor.role == "stage":
