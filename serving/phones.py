@@ -22,11 +22,28 @@ CONTEXT = (
 FALLBACK_REGION = "GB"
 """Tried beside the default region: its plan is the most permissive, so it finds what looks like a number at all."""
 
+DIGITS_MAX = 15
+"""Of an international number, ITU-T E.164."""
+
 SURE = 0.5
 WEAK = 0.3
 
 # At least seven digits, each at most four separators from the next; possessive, so that it is linear.
 _CANDIDATE = re.compile(r"(?<![\d.])[+(]{0,2}\d(?:[ \t\u00a0().\-/+]{0,4}\d){6,}+")
+
+_SHAPE = re.compile(
+    r"(?=0\d*[ \-./]|\+|\(\d+\)|\d+[\-.)])"  # a trunk zero, a plus, a pair of brackets, or more than spaces between
+    r"[+(]{0,2}\d{1,4}(?:\)?[ \-./]?\(?\d{2,})+"
+)
+"""How people write numbers and hardly anything else: groups of two digits and more, one separator between them."""
+
+_YEAR = r"(?:1\d|20)\d\d"
+_DATE = re.compile(
+    rf"[(+]*(?:{_YEAR}(?:[-./ ]\d\d?){{2}}(?!\d)|\d\d?([-./ ])\d\d?\1{_YEAR}(?!\d)|(?:{_YEAR}[-./ ]*)+(?!\d))"
+)
+"""Dates, and years in a row; the library knows some of them itself."""
+
+_EXTENSION = re.compile(r" ?(?:x|ext\.?|extension) ?\d{1,6}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +68,25 @@ class PhoneRecognizer:
         self.context: list[str] = list(CONTEXT)
 
     def analyze(self, text: str, entities: list[str]) -> Sequence[PhoneMatch]:
-        """All numbers in `text`: sure where valid or international, weak where only possible."""
+        """All numbers in `text`: sure where valid, international or of a telling shape; weak where only possible."""
         del entities
         return [match for candidate in _CANDIDATE.finditer(text) for match in self._numbers(text, *candidate.span())]
 
     def _numbers(self, text: str, start: int, end: int) -> Iterator[PhoneMatch]:
-        possible = self._library.Leniency.POSSIBLE
+        if _DATE.match(text, start, end):
+            return
+        extension = _EXTENSION.match(text, end)
+        if _is_shaped(text, start, end):
+            yield PhoneMatch(start, extension.end() if extension else end, SURE)
+            return
         for region in self._regions:
-            for found in self._library.PhoneNumberMatcher(text[start:end], region, leniency=possible):
+            for found in self._library.PhoneNumberMatcher(
+                text[start:end], region, leniency=self._library.Leniency.POSSIBLE
+            ):
                 is_sure = found.raw_string.startswith("+") or self._library.is_valid_number(found.number)
                 yield PhoneMatch(start + found.start, start + found.end, SURE if is_sure else WEAK)
+
+
+def _is_shaped(text: str, start: int, end: int) -> bool:
+    digits = sum(character.isdigit() for character in text[start:end])
+    return digits <= DIGITS_MAX and _SHAPE.fullmatch(text, start, end) is not None

@@ -69,7 +69,7 @@ class Redactor:
         return LoggedText(redacted=redacted, spans=spans, digest=self._digest(text))
 
     def spans(self, text: str) -> tuple[Span, ...]:
-        """What is to be hidden, merged where it overlaps: the surer, then the longer match gives the label."""
+        """What is to be hidden, merged where it overlaps: the longer, then the surer match gives the label."""
         kept = text[: self._text_characters_max + OVERLAP_CHARACTERS]
         found = [match for match in self._matches(kept) if match[0] < self._text_characters_max]
         spans = _merged(found)
@@ -139,8 +139,8 @@ def _merged(found: Sequence[_Found]) -> tuple[Span, ...]:
     for start, end, score, label in sorted(found):
         if merged and start < merged[-1][1]:
             first = merged[-1]
-            surest = max(first, (start, end, score, label), key=lambda one: (one[2], one[1] - one[0]))
-            merged[-1] = (first[0], max(first[1], end), surest[2], surest[3])
+            widest = max(first, (start, end, score, label), key=lambda one: (one[1] - one[0], one[2]))
+            merged[-1] = (first[0], max(first[1], end), widest[2], widest[3])
         else:
             merged.append((start, end, score, label))
     return tuple(Span(start=start, end=end, label=label) for start, end, _, label in merged)
