@@ -25,8 +25,9 @@ FALLBACK_REGION = "GB"
 DIGITS_MAX = 15
 """Of an international number, ITU-T E.164."""
 
-SURE = 0.5
+SURE = 0.45
 WEAK = 0.3
+"""Below and above what counts without a context word; a checksum of another kind outweighs both."""
 
 # At least seven digits, each at most four separators from the next; possessive, so that it is linear.
 _CANDIDATE = re.compile(r"(?<![\d.])[+(]{0,2}\d(?:[ \t\u00a0().\-/+]{0,4}\d){6,}+")
@@ -38,10 +39,11 @@ _SHAPE = re.compile(
 """How people write numbers and hardly anything else: groups of two digits and more, one separator between them."""
 
 _YEAR = r"(?:1\d|20)\d\d"
-_DATE = re.compile(
+_NOT_A_PHONE = re.compile(
+    r"\d+\.\d+(?![\d.\-/() ])|"
     rf"[(+]*(?:{_YEAR}(?:[-./ ]\d\d?){{2}}(?!\d)|\d\d?([-./ ])\d\d?\1{_YEAR}(?!\d)|(?:{_YEAR}[-./ ]*)+(?!\d))"
 )
-"""Dates, and years in a row; the library knows some of them itself."""
+"""Decimal fractions, dates, and years in a row; the library knows some of them itself."""
 
 _EXTENSION = re.compile(r" ?(?:x|ext\.?|extension) ?\d{1,6}", re.IGNORECASE)
 
@@ -73,7 +75,7 @@ class PhoneRecognizer:
         return [match for candidate in _CANDIDATE.finditer(text) for match in self._numbers(text, *candidate.span())]
 
     def _numbers(self, text: str, start: int, end: int) -> Iterator[PhoneMatch]:
-        if _DATE.match(text, start, end):
+        if _NOT_A_PHONE.match(text, start, end):
             return
         extension = _EXTENSION.match(text, end)
         if _is_shaped(text, start, end):

@@ -1,0 +1,197 @@
+"""Redaction hides what patterns and checksums find, keeps the rest, and never lets a text through as it was cut."""
+
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.redaction import CUT, OVERLAP_CHARACTERS, WINDOW_CHARACTERS, KeyedDigest, LoggingStage, Redactor
+from topology.events import ConversationEvent, Message, Role, TextPart
+from topology.labels import LabelerIdentity, Mode, Plan, RequestLabels
+from topology.ports import CheckInput, Draft
+
+KEY = KeyedDigest(b"a key of the tests", "test")
+
+PERSONAL = {
+    "EMAIL_ADDRESS": "maria.velez+shop@posteo.example",
+    "PHONE_NUMBER": "+44 20 7946 0958",
+    "CREDIT_CARD": "4539 5787 6362 1486",
+    "IBAN_CODE": "DE89 3704 0044 0532 0130 00",
+    "US_SSN": "536-22-8726",
+    "IP_ADDRESS": "203.0.113.77",
+    "URL": "https://health.example/patients/88?tab=2",
+    "CRYPTO": "bc1qar0srrr7xfkvy5l643lydnw9re59gtzzwf5mdq",
+    "MAC_ADDRESS": "3c:22:fb:9a:01:de",
+    "UK_NINO": "AB 12 34 56 C",
+    "UK_NHS": "943 476 5919",
+    "ES_NIF": "12345678Z",
+}
+
+
+@pytest.fixture(scope="module")
+def redactor() -> Redactor:
+    return Redactor(KEY, region="US")
+
+
+@pytest.fixture
+def no_network() -> Iterator[None]:
+    def refuse(*_: object) -> None:
+        raise AssertionError("a recogniser opened a connection")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", refuse)
+        yield
+
+
+@pytest.mark.parametrize(("label", "value"), PERSONAL.items())
+def test_hides_what_it_knows(redactor: Redactor, no_network: None, label: str, value: str) -> None:
+    text = f"Please note this down: {value} and thank you."
+    logged = redactor.redact(text)
+    assert value not in logged.redacted
+    assert [text[span.start : span.end].strip() for span in logged.spans] == [value]
+    assert logged.spans[0].label == label
+    assert logged.redacted.replace(f"<{label}>", value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("my ssn is 536228726", "536228726"),
+        ("passport number 912803456 expires soon", "912803456"),
+        ("her account: 004412345678", "004412345678"),
+        ("iban gb82west12345698765432", "gb82west12345698765432"),
+    ],
+)
+def test_weak_patterns_count_beside_their_words(redactor: Redactor, text: str, hidden: str) -> None:
+    assert hidden not in redactor.redact(text).redacted
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "In 1999 the hotel had 228726001 visitors.",
+        "From 2019-2020 to 2024-03-15 nothing changed, see chapter 12.",
+        "Boil 250 ml at 100 degrees for 10 minutes, then add 1,500 g.",
+        "Write a function add(a: int, b: int) -> int and call x::y in C++.",
+        "π ≈ 3.14159265358979",
+        "",
+    ],
+)
+def test_plain_numbers_stay(redactor: Redactor, text: str) -> None:
+    logged = redactor.redact(text)
+    assert logged.redacted == text
+    assert logged.spans == ()
+
+
+def test_overlapping_finds_become_one_span_named_by_the_widest(redactor: Redactor) -> None:
+    text = "see http://203.0.113.77/?mail=a@b.example now"
+    logged = redactor.redact(text)
+    assert logged.redacted == "see <URL> now"
+    assert [text[span.start : span.end] for span in logged.spans] == ["http://203.0.113.77/?mail=a@b.example"]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(WINDOW_CHARACTERS - 300, WINDOW_CHARACTERS + OVERLAP_CHARACTERS + 60), st.sampled_from(sorted(PERSONAL))
+)
+def test_nothing_is_missed_at_a_seam(shared: Redactor, position: int, label: str) -> None:
+    filler = "7 7\n" * WINDOW_CHARACTERS
+    text = f"{filler[:position]}\nx {PERSONAL[label]} y\n{filler[:200]}"
+    assert PERSONAL[label] not in shared.redact(text).redacted
+
+
+@pytest.fixture(scope="session")
+def shared() -> Redactor:
+    return Redactor(KEY, region="US")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(st.characters() | st.sampled_from("0123456789+-(). @:/"), max_size=400))
+def test_any_text_is_rebuilt_from_its_spans(shared: Redactor, text: str) -> None:
+    logged = shared.redact(text)
+    position = 0
+    rebuilt = ""
+    for span in logged.spans:
+        assert position <= span.start < span.end <= len(text)
+        rebuilt += text[position : span.start] + f"<{span.label}>"
+        position = span.end
+    rebuilt += text[position:]
+    assert logged.redacted == rebuilt.encode("utf-8", "replace").decode()
+
+
+def test_spans_count_characters_not_bytes(redactor: Redactor) -> None:
+    text = "😀 é 漢 maria@posteo.example"
+    (span,) = redactor.redact(text).spans
+    assert text[span.start : span.end] == "maria@posteo.example"
+
+
+def test_what_is_too_long_is_cut_and_not_kept() -> None:
+    redactor = Redactor(KEY, region="US", text_characters_max=100)
+    text = "a" * 90 + " 536-22-8726 and a secret tail"
+    logged = redactor.redact(text)
+    assert logged.redacted == "a" * 90 + f" <US_SSN><{CUT}>"
+    assert logged.spans[-1].end == len(text)
+    assert logged.digest == KEY(text)
+
+
+@pytest.mark.parametrize("unit", ["a.", "1", "1 ", "ab:", "A1", "a@", "12-", "(1", "www.", "::", "1A2B ", "+1.", "1/"])
+def test_time_grows_with_length_only(redactor: Redactor, unit: str) -> None:
+    """Eight times the text takes at most some twenty times as long: quadratic would be sixty-four."""
+    short, long = unit * (2_000 // len(unit)), unit * (16_000 // len(unit))
+    assert _seconds(redactor, long) < 20 * _seconds(redactor, short) + 0.05
+
+
+def _seconds(redactor: Redactor, text: str) -> float:
+    best = 1e9
+    for _ in range(3):
+        started = time.perf_counter()
+        redactor.spans(text)
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def test_digest_depends_on_key_and_text_alone() -> None:
+    assert re.fullmatch(r"hmac-sha256:test:[0-9a-f]{64}", KEY("text"))
+    assert KEY("text") == KeyedDigest(b"a key of the tests", "test")("text")
+    assert KEY("text") != KEY("text ")
+    assert KEY("text") != KeyedDigest(b"another key", "test")("text")
+    assert KEY("half \ud83d pair").startswith("hmac-sha256:")
+
+
+def test_stage_reports_both_texts_in_order(redactor: Redactor) -> None:
+    stage = LoggingStage(redactor)
+    reports = stage.run([_given("write to maria@posteo.example", "no"), _given("hello", "call +44 20 7946 0958")])
+    assert [report.check for report in reports] == ["logging", "logging"]
+    assert [report.request_log and report.request_log.redacted for report in reports] == [
+        "write to <EMAIL_ADDRESS>",
+        "hello",
+    ]
+    assert [report.draft_log and report.draft_log.redacted for report in reports] == ["no", "call <PHONE_NUMBER>"]
+    assert all(report.findings == () and report.version == stage.version for report in reports)
+
+
+def _given(request: str, draft: str) -> CheckInput:
+    message = Message(role=Role.USER, parts=(TextPart(text=request),))
+    return CheckInput(
+        event=ConversationEvent(event_id="e", conversation_id="c", tenant_id="t", messages=(message,)),
+        labels=RequestLabels(labeler=LabelerIdentity(model="m", version="1")),
+        plan=Plan(mode=Mode.DIRECT_ANSWER, ceilings={}),
+        draft=Draft(text=draft, source="generator"),
+        attempt=1,
+    )
+
+
+def test_no_language_model_is_loaded() -> None:
+    program = (
+        "import sys; from serving.redaction import Redactor, KeyedDigest;"
+        "Redactor(KeyedDigest(b'k', 'i'), region='US').redact('a@b.example');"
+        "print([name for name in ('spacy', 'torch', 'transformers', 'presidio_analyzer') if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert shown.stdout.strip() == "[]"
