@@ -1,0 +1,170 @@
+"""Logs: one JSON object a line, with the ids of the event at hand and without any text of its users.
+
+Exceptions are logged as type and stack positions: their messages may quote what they choked on. Ours do not
+(`topology.errors`), so they are kept. Of other libraries only a message's first line is kept, for the same reason.
+"""
+
+import json
+import logging
+import sys
+import threading
+import time
+import traceback
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Final, TextIO
+
+from topology.errors import SluicegateError
+from topology.names import LOGGER
+from topology.span_handles import CURRENT_SPAN
+from topology.tracing import CURRENT_TRACE
+
+MESSAGE_CHARACTERS_MAX: Final = 1_000
+EXTRA_CHARACTERS_MAX: Final = 256
+FRAMES_MAX: Final = 30
+CAUSES_MAX: Final = 5
+REPEAT_AFTER_S: Final = 60.0
+REPEATED_MAX: Final = 256
+
+LIBRARY_LEVELS: Final = {
+    # kafka-python logs every reconnect at INFO and record contents at DEBUG.
+    "kafka": logging.WARNING,
+    "ray": logging.WARNING,
+    "aiohttp": logging.WARNING,
+    "httpx": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "urllib3": logging.ERROR,
+    "presidio-analyzer": logging.ERROR,
+    "opentelemetry": logging.WARNING,
+    "asyncio": logging.WARNING,
+    "grpc": logging.ERROR,
+}
+"""Least severe level of other libraries, whatever ours is: at DEBUG several of them log what they carry."""
+
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON: ts, level, logger, message, ids of the event, extras, error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """One line, without line break."""
+        line: dict[str, object] = {
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": _message(record),
+        }
+        line.update(_correlation())
+        for name, value in vars(record).items():
+            if name not in _STANDARD and name not in line:
+                line[name] = _extra(value)
+        if record.exc_info and record.exc_info[1] is not None:
+            line["error"] = error_summary(record.exc_info[1])
+        return json.dumps(line, ensure_ascii=False)
+
+
+def error_summary(error: BaseException) -> list[dict[str, object]]:
+    """The error and its causes: type, stack positions, and the message where it is one of ours."""
+    summary: list[dict[str, object]] = []
+    current: BaseException | None = error
+    while current is not None and len(summary) < CAUSES_MAX:
+        item: dict[str, object] = {"type": type(current).__qualname__}
+        if isinstance(current, SluicegateError):
+            item["detail"] = str(current)[:MESSAGE_CHARACTERS_MAX]
+        item["stack"] = _positions(current.__traceback__)
+        summary.append(item)
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return summary
+
+
+def configure_logging(level: str, stream: TextIO | None = None) -> None:
+    """Send every log of this process to `stream` (None: standard output) as JSON, from `level` up.
+
+    Uncaught exceptions of any thread are logged the same way. May be called again; the last call holds.
+    """
+    handler = _Handler(stream or sys.stdout)
+    handler.setFormatter(JsonFormatter())
+    handler.addFilter(_Repeats())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    logging.getLogger(LOGGER).setLevel(level)
+    for name, least in LIBRARY_LEVELS.items():
+        logging.getLogger(name).setLevel(least)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_thread
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- the standard library's name
+        """Say that a log was lost, but not what it said: the default prints the record's arguments."""
+        sys.stderr.write(f'{{"level": "ERROR", "logger": "{record.name}", "message": "a log could not be written"}}\n')
+
+
+class _Repeats(logging.Filter):
+    """Lets a library's warning through once a minute: an exporter that is down would log with every batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[tuple[str, object], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] not in LIBRARY_LEVELS:
+            return True
+        key = (record.name, record.msg)
+        now_s = time.monotonic()
+        if now_s - self._seen.get(key, -REPEAT_AFTER_S) < REPEAT_AFTER_S:
+            return False
+        if len(self._seen) >= REPEATED_MAX:
+            self._seen.clear()
+        self._seen[key] = now_s
+        return True
+
+
+def _message(record: logging.LogRecord) -> str:
+    text = record.getMessage()
+    if record.name.partition(".")[0] != LOGGER:
+        text = text.partition("\n")[0]
+    return text[:MESSAGE_CHARACTERS_MAX]
+
+
+def _correlation() -> dict[str, object]:
+    """The ids of the event that this task works on; nothing outside of one."""
+    trace = CURRENT_TRACE.get()
+    if trace is None:
+        return {}
+    span = CURRENT_SPAN.get()
+    known = {
+        "trace_id": trace.trace_id,
+        "span_id": f"{span.get_span_context().span_id:016x}" if span is not None else trace.span_id,
+        "event_id": trace.event_id,
+        "conversation_hash": trace.conversation_hash,
+        "policy_ref": trace.policy_ref,
+    }
+    return {name: value for name, value in known.items() if value}
+
+
+def _extra(value: object) -> object:
+    """Numbers and booleans as they are; everything else as short text."""
+    return value if isinstance(value, int | float | None) else str(value)[:EXTRA_CHARACTERS_MAX]
+
+
+def _positions(trace: TracebackType | None) -> list[str]:
+    """Innermost frames, as `file:line function`; no source and no values."""
+    frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(trace)][-FRAMES_MAX:]
+    return [f"{code.co_filename}:{line} {code.co_qualname}" for code, line in frames]
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logging.getLogger(LOGGER).critical("uncaught exception", exc_info=(kind, error, trace))
+
+
+def _log_thread(given: threading.ExceptHookArgs) -> None:
+    if given.exc_value is not None and not isinstance(given.exc_value, SystemExit):
+        logging.getLogger(LOGGER).critical(
+            "uncaught exception in a thread", exc_info=(given.exc_type, given.exc_value, given.exc_traceback)
+        )
