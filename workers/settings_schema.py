@@ -230,7 +230,7 @@ class TelemetrySettings(Struct, frozen=True, kw_only=True):
     ] = "ratio"
     ratio: Annotated[float, Meta(ge=0, le=1, description="Share of events traced under `ratio`.")] = 0.05
     consume_relationship: Annotated[
-        ConsumeRelationship, _about("Is the chat service's span our parent, or only linked to?")
+        ConsumeRelationship, _about("Make the chat service's span our parent, or only link to it.")
     ] = "parent"
     export_interval_s: Annotated[Seconds, _about("How often metrics are pushed.")] = 10
     queue_max: Annotated[int, Meta(ge=1, le=1_000_000, description="Spans held for export; more are dropped.")] = 4096

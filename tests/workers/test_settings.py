@@ -1,0 +1,248 @@
+"""Settings: where they come from, what is refused, what is never shown."""
+
+import pickle
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from topology.errors import SettingsError
+from workers.secret import Secret
+from workers.settings import InvalidSettings, KafkaSettings, Settings, load_settings, show
+from workers.settings_checks import file_problems
+from workers.settings_docs import markdown
+from workers.settings_keys import allowed, leaves
+
+HUSH = "correct-horse-battery"
+PUBLIC_KEY = "A" * 43 + "="
+
+
+def _file(folder: Path, text: str) -> Path:
+    path = folder / "sluicegate.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _problems(path: Path | None, environ: dict[str, str] | None = None) -> dict[str, SettingsError]:
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings(path, environ or {})
+    assert HUSH not in str(caught.value)
+    return {problem.key: problem for problem in caught.value.problems}
+
+
+def test_no_file_and_no_environment_give_the_defaults() -> None:
+    assert load_settings(None, {}) == Settings()
+
+
+def test_the_environment_beats_the_file_and_the_file_beats_the_fallbacks(tmp_path: Path) -> None:
+    path = _file(tmp_path, '[kafka]\nbootstrap_servers = ["file:1"]\ngroup_id = "from-file"\n')
+    environ = {
+        "SLUICEGATE_KAFKA__GROUP_ID": "from-environment",
+        "KAFKA_BOOTSTRAP_SERVERS": "fallback:1",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+    }
+    settings = load_settings(path, environ)
+    assert settings.kafka.group_id == "from-environment"
+    assert settings.kafka.bootstrap_servers == ("file:1",)
+    assert settings.telemetry.endpoint == "http://collector:4318"
+
+
+def test_text_from_the_environment_becomes_lists_tables_numbers_and_booleans() -> None:
+    settings = load_settings(
+        None,
+        {
+            "SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS": "a:1, b:2",
+            "SLUICEGATE_KAFKA__API_VERSION": "2,8,0",
+            "SLUICEGATE_KAFKA__SSL_CHECK_HOSTNAME": "false",
+            "SLUICEGATE_GRANTS__KEYS": f"k1={PUBLIC_KEY},k2={PUBLIC_KEY}",
+            "SLUICEGATE_STAGES__BIAS__TIMEOUT_S": "2.5",
+        },
+    )
+    assert settings.kafka.bootstrap_servers == ("a:1", "b:2")
+    assert settings.kafka.api_version == (2, 8, 0)
+    assert settings.kafka.ssl_check_hostname is False
+    assert settings.grants.keys == {"k1": PUBLIC_KEY, "k2": PUBLIC_KEY}
+    assert settings.stages.bias.timeout_s == 2.5
+    assert settings.stages.logging.timeout_s == 5
+
+
+def test_variables_that_kubernetes_adds_by_itself_are_no_settings() -> None:
+    assert load_settings(None, {"SLUICEGATE_SERVICE_HOST": "10.0.0.1", "SLUICEGATE_PORT": "tcp://x"}) == Settings()
+
+
+def test_every_problem_is_reported_at_once_with_key_value_and_what_is_allowed(tmp_path: Path) -> None:
+    text = """
+    [kafka]
+    heartbeat_interval_ms = 9000
+    [limits]
+    in_flight_max = 0
+    deadline_default_s = nan
+    [generation]
+    base_url = "ftp://x"
+    """
+    problems = _problems(_file(tmp_path, text), {"SLUICEGATE_DRAIN__TIMEOUT_S": "soon"})
+    assert set(problems) == {
+        "kafka.heartbeat_interval_ms",
+        "limits.in_flight_max",
+        "limits.deadline_default_s",
+        "generation.base_url",
+        "drain.timeout_s",
+    }
+    assert str(problems["limits.in_flight_max"]).startswith(
+        "setting limits.in_flight_max = 0: allowed is a whole number"
+    )
+    assert "from 1 to 10000" in problems["limits.in_flight_max"].allowed
+    assert "SLUICEGATE_DRAIN__TIMEOUT_S" in problems["drain.timeout_s"].allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "key", "nearest"),
+    [
+        ("[kafka]\nbootstrap_server = 'x'", "kafka.bootstrap_server", "kafka.bootstrap_servers"),
+        ("[stages.clasification]\nreplicas = 2", "stages.clasification", "stages.classification"),
+        ("[kafka]\ngroup_id_file = 'x'", "kafka.group_id_file", "kafka.group_id"),
+        (f"[kafka]\nsasl_pasword = '{HUSH}'", "kafka.sasl_pasword", "kafka.sasl_password"),
+    ],
+)
+def test_an_unknown_key_names_the_nearest_known_one_and_never_its_value(
+    tmp_path: Path, text: str, key: str, nearest: str
+) -> None:
+    problem = _problems(_file(tmp_path, text))[key]
+    assert nearest in problem.allowed
+    assert problem.shown == "***"
+
+
+def test_a_value_where_a_table_belongs_is_refused(tmp_path: Path) -> None:
+    assert "table" in _problems(_file(tmp_path, "[stages]\nbias = 3\n"))["stages.bias"].allowed
+
+
+@pytest.mark.parametrize("content", [b"[kafka", b"\xff\xfe", None])
+def test_a_file_that_is_missing_or_no_toml_is_one_problem(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "settings.toml"
+    if content is not None:
+        path.write_bytes(content)
+    assert set(_problems(path)) == {"file"}
+
+
+CONTRADICTIONS = [
+    ({"KAFKA__HEARTBEAT_INTERVAL_MS": "4000"}, "kafka.heartbeat_interval_ms"),
+    ({"KAFKA__MAX_POLL_INTERVAL_MS": "5000"}, "kafka.max_poll_interval_ms"),
+    ({"KAFKA__DELIVERY_TIMEOUT_MS": "15000"}, "kafka.delivery_timeout_ms"),
+    ({"KAFKA__REQUEST_TIMEOUT_MS": "8000"}, "kafka.request_timeout_ms"),
+    ({"KAFKA__REQUEST_TIMEOUT_MS": "500"}, "kafka.request_timeout_ms"),
+    ({"KAFKA__COMMIT_TIMEOUT_S": "8"}, "kafka.commit_timeout_s"),
+    ({"KAFKA__FETCH_BYTES_MAX": "2048"}, "kafka.fetch_bytes_max"),
+    ({"KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "KAFKA__SASL_PASSWORD": HUSH}, "kafka.sasl_username"),
+    ({"KAFKA__SECURITY_PROTOCOL": "SASL_SSL", "KAFKA__SASL_USERNAME": "u"}, "kafka.sasl_password"),
+    ({"KAFKA__SASL_PASSWORD": HUSH}, "kafka.sasl_password"),
+    ({"KAFKA__SSL_CERTFILE": "client.pem"}, "kafka.ssl_certfile"),
+    ({"TOPICS__MIN_INSYNC_REPLICAS": "2"}, "topics.min_insync_replicas"),
+    ({"LIMITS__EVENT_BYTES_MAX": "4194304"}, "topics.input_message_bytes_max"),
+    ({"LIMITS__QUEUE_EVENTS_MAX": "10"}, "limits.queue_events_max"),
+    ({"LIMITS__QUEUE_BYTES_MAX": "2048"}, "limits.queue_bytes_max"),
+    ({"GENERATION__BACKOFF_INITIAL_S": "6"}, "generation.backoff_initial_s"),
+    ({"GUARD__LABELER": "llm", "GUARD__JUDGE_MODEL": "m"}, "guard.judge_base_url"),
+    ({"STAGES__BIAS__TIMEOUT_S": "11"}, "stages.bias.timeout_s"),
+    ({"TOPICS__AUDIT": "sluicegate.dlq"}, "topics"),
+]
+
+
+@pytest.mark.parametrize(("given", "key"), CONTRADICTIONS)
+def test_settings_that_contradict_each_other_are_refused(given: dict[str, str], key: str) -> None:
+    environ = {f"SLUICEGATE_{name}": value for name, value in given.items()}
+    assert set(_problems(None, environ)) == {key}
+
+
+def test_only_closed_is_offered_as_failure_mode() -> None:
+    problems = _problems(None, {"SLUICEGATE_STAGES__BIAS__FAILURE_MODE": "open"})
+    assert problems["stages.bias.failure_mode"].allowed.startswith('one of "closed"')
+
+
+def test_a_url_with_a_password_is_refused_unshown() -> None:
+    problem = _problems(None, {"SLUICEGATE_GENERATION__BASE_URL": f"http://me:{HUSH}@host/v1"})["generation.base_url"]
+    assert problem.shown == "***"
+
+
+def test_a_secret_comes_from_a_file_without_its_line_break(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    secret.write_text(HUSH + "\n", encoding="utf-8")
+    settings = load_settings(None, {"SLUICEGATE_GENERATION__API_KEY_FILE": str(secret)})
+    assert settings.generation.api_key.reveal() == HUSH
+
+
+def test_a_secret_in_the_environment_displaces_the_files_secret_file(tmp_path: Path) -> None:
+    path = _file(tmp_path, '[generation]\napi_key_file = "not-there"\n')
+    settings = load_settings(path, {"SLUICEGATE_GENERATION__API_KEY": HUSH})
+    assert settings.generation.api_key.reveal() == HUSH
+
+
+def test_a_secret_given_twice_in_one_place_is_refused(tmp_path: Path) -> None:
+    path = _file(tmp_path, f'[generation]\napi_key = "{HUSH}"\napi_key_file = "x"\n')
+    assert set(_problems(path)) == {"generation.api_key_file"}
+
+
+def test_a_secret_of_the_wrong_kind_is_not_shown(tmp_path: Path) -> None:
+    assert _problems(_file(tmp_path, "[generation]\napi_key = 42\n"))["generation.api_key"].shown == "***"
+
+
+def test_a_secret_file_that_is_missing_is_a_problem_that_names_it() -> None:
+    problem = _problems(None, {"SLUICEGATE_GENERATION__API_KEY_FILE": "not-there"})["generation.api_key_file"]
+    assert "not-there" in problem.shown
+
+
+def test_a_secret_is_in_no_representation_of_the_settings() -> None:
+    settings = load_settings(None, {"SLUICEGATE_REDACTION__DIGEST_KEY": HUSH})
+    shown = (repr(settings), str(settings), f"{settings.redaction.digest_key}", show(settings))
+    assert not [text for text in shown if HUSH in text]
+    assert 'digest_key = "***"' in show(settings)
+    with pytest.raises(TypeError):
+        msgspec.json.encode(settings)
+
+
+def test_settings_reach_an_actor_whole() -> None:
+    settings = load_settings(None, {"SLUICEGATE_REDACTION__DIGEST_KEY": HUSH})
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_problems_reach_another_process_whole() -> None:
+    problems = InvalidSettings(SettingsError("a.b", "1", "2"), SettingsError("c.d", "3", "4"))
+    copy = pickle.loads(pickle.dumps(problems))
+    assert [problem.args for problem in copy.problems] == [("a.b", "1", "2"), ("c.d", "3", "4")]
+    assert (copy.key, str(copy)) == (problems.key, str(problems))
+
+
+def test_what_is_shown_loads_to_the_same_settings(tmp_path: Path) -> None:
+    settings = load_settings(
+        None,
+        {
+            "SLUICEGATE_GRANTS__KEYS": f"k1={PUBLIC_KEY}",
+            "SLUICEGATE_KAFKA__API_VERSION": "2,8,0",
+            "SLUICEGATE_TELEMETRY__ENVIRONMENT": 'quote " and \\ and ü',
+        },
+    )
+    assert load_settings(_file(tmp_path, show(settings)), {}) == settings
+
+
+def test_every_setting_has_a_meaning_a_bound_and_a_default_within_it() -> None:
+    for leaf in leaves(Settings):
+        assert leaf.description.endswith("."), leaf.key
+        assert allowed(leaf) != "nothing", leaf.key
+        if not isinstance(leaf.default, Secret):
+            assert msgspec.convert(msgspec.to_builtins(leaf.default), leaf.type) == leaf.default, leaf.key
+
+
+def test_files_that_settings_name_are_looked_for_only_by_check(tmp_path: Path) -> None:
+    environ = {"SLUICEGATE_POLICY__BUNDLE": str(tmp_path / "none.yaml"), "SLUICEGATE_POLICY__OVERLAYS": str(tmp_path)}
+    settings = load_settings(None, environ)
+    assert [problem.key for problem in file_problems(settings)] == ["policy.bundle"]
+
+
+def test_the_list_of_settings_in_the_documentation_is_current() -> None:
+    page = Path(__file__).parents[2] / "docs" / "settings.md"
+    assert page.read_text(encoding="utf-8") == markdown(), (
+        "run: python -m workers.settings --markdown > docs/settings.md"
+    )
+
+
+def test_kafka_settings_stand_alone() -> None:
+    assert KafkaSettings(bootstrap_servers=("b:1",)).group_id == "sluicegate"
