@@ -1,0 +1,163 @@
+"""Fixtures for tests on a real broker: started once a session, fresh topic names for every test.
+
+With KAFKA_BOOTSTRAP_SERVERS the session uses that broker; tests that kill or freeze theirs are then skipped.
+"""
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient, NewTopic
+
+from topology.ports import Record
+from workers.broker import DevelopmentBroker
+from workers.broker_jars import BrokerError
+from workers.kafka_client import admin_options, consumer_options, producer_options
+from workers.settings import KafkaSettings
+from workers.source import KafkaSource
+
+BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
+WAIT_S = 30.0
+MESSAGE_BYTES_MAX = 17 * 1024 * 1024
+
+
+class Kafka:
+    """What a test does with a broker besides what it tests."""
+
+    def __init__(self, bootstrap: str, broker: DevelopmentBroker | None) -> None:
+        self.bootstrap = bootstrap
+        self._broker = broker
+        self._admin: Any = KafkaAdminClient(**admin_options(self.settings()))
+        self._producer: Any = KafkaProducer(
+            **{**producer_options(self.settings()), "max_request_size": MESSAGE_BYTES_MAX}
+        )
+
+    @property
+    def broker(self) -> DevelopmentBroker:
+        """The process, for faults; skips the test where the broker is not ours."""
+        if self._broker is None:
+            pytest.skip(f"needs a broker of its own; {BOOTSTRAP} names one")
+        return self._broker
+
+    def settings(self, **changed: object) -> KafkaSettings:
+        """Settings for this broker with a group of their own and short times."""
+        values: dict[str, Any] = {
+            "bootstrap_servers": tuple(self.bootstrap.split(",")),
+            "group_id": f"group-{uuid.uuid4().hex[:8]}",
+            "session_timeout_ms": 6000,
+            "heartbeat_interval_ms": 500,
+            "max_poll_interval_ms": 8000,
+            "connect_timeout_s": 20,
+            **changed,
+        }
+        return KafkaSettings(**values)
+
+    def topic(self, partitions: int = 1, **configs: str) -> str:
+        """The name of a new topic."""
+        name = f"topic-{uuid.uuid4().hex[:8]}"
+        self._admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
+        return name
+
+    def send(self, topic: str, *values: bytes | None, key: bytes | None = None, partition: int | None = None) -> None:
+        """Write records without a transaction."""
+        sent = [self._producer.send(topic, value=value, key=key, partition=partition) for value in values]
+        self._producer.flush(WAIT_S)
+        for future in sent:
+            future.get(timeout=WAIT_S)
+
+    def send_record(self, topic: str, value: bytes | None, key: bytes | None, headers: list[tuple[str, bytes]]) -> None:
+        """Write one record with headers."""
+        self._producer.send(topic, value=value, key=key, headers=headers).get(timeout=WAIT_S)
+
+    def values(self, topic: str, *, isolation: str = "read_committed", wait_s: float = WAIT_S) -> list[bytes]:
+        """The values a reader sees up to the end of the topic as it is now, partition by partition.
+
+        Waits for what an open transaction holds back, at most `wait_s`.
+        """
+        options = {**consumer_options(self.settings(auto_offset_reset="earliest")), "isolation_level": isolation}
+        consumer: Any = KafkaConsumer(**options)
+        try:
+            partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
+            consumer.assign(partitions)
+            ends = consumer.end_offsets(partitions)
+            found: dict[TopicPartition, list[bytes]] = {partition: [] for partition in partitions}
+            deadline_s = time.monotonic() + wait_s
+            while any(consumer.position(p) < ends[p] for p in partitions) and time.monotonic() < deadline_s:
+                for partition, records in consumer.poll(timeout_ms=100).items():
+                    found[partition].extend(record.value for record in records)
+            return [value for partition in partitions for value in found[partition]]
+        finally:
+            consumer.close()
+
+    def committed(self, settings: KafkaSettings, topic: str, partition: int = 0) -> int | None:
+        """The group's committed offset; None where there is none."""
+        offsets = self._admin.list_group_offsets({settings.group_id: None})[settings.group_id]
+        found = offsets.get(TopicPartition(topic, partition))
+        return None if found is None or found.offset < 0 else found.offset
+
+    def close(self) -> None:
+        """Release the clients."""
+        self._producer.close(timeout=1)
+        self._admin.close()
+
+
+def poll_until(
+    source: KafkaSource, enough: Callable[[Sequence[Record]], bool], timeout_s: float = WAIT_S
+) -> list[Record]:
+    """What the source delivers until `enough` says so of all of it; fails after `timeout_s`."""
+    records: list[Record] = []
+    deadline_s = time.monotonic() + timeout_s
+    while not enough(records):
+        assert time.monotonic() < deadline_s, f"only {len(records)} records within {timeout_s} s"
+        records.extend(source.poll(0.05))
+    return records
+
+
+def read(source: KafkaSource, count: int, timeout_s: float = WAIT_S) -> list[Record]:
+    """At least `count` records."""
+    return poll_until(source, lambda records: len(records) >= count, timeout_s)
+
+
+def wait_until(holds: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
+    """Returns once `holds`; fails after `timeout_s`."""
+    deadline_s = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline_s, f"not within {timeout_s} s"
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="session")
+def kafka_session(tmp_path_factory: pytest.TempPathFactory) -> Generator[Kafka]:
+    """One broker for the session."""
+    if given := os.environ.get(BOOTSTRAP):
+        kafka = Kafka(given, None)
+        yield kafka
+        kafka.close()
+        return
+    broker = _start(tmp_path_factory.mktemp("kafka"))
+    kafka = Kafka(broker.bootstrap, broker)
+    yield kafka
+    kafka.close()
+    broker.stop()
+
+
+@pytest.fixture
+def kafka(kafka_session: Kafka) -> Generator[Kafka]:
+    """The session's broker, running again when the test is over, whatever the test did to it."""
+    yield kafka_session
+    if kafka_session._broker is not None and not kafka_session._broker.is_running:
+        kafka_session._broker.start()
+
+
+def _start(directory: Path) -> DevelopmentBroker:
+    broker = DevelopmentBroker(directory)
+    try:
+        broker.start()
+    except BrokerError as exc:
+        pytest.fail(f"no Kafka broker: {exc}", pytrace=False)
+    return broker

@@ -1,0 +1,229 @@
+"""What kafka-python raises, sorted by what the worker does about it, and our errors for it.
+
+SluicegateError
+├── KafkaUnavailable    the brokers cannot be reached, or nothing goes through, for longer than the bound
+├── KafkaRefused        they answered, and a person must act: credentials, rights, version, settings, sizes
+├── SlotFenced          another process holds this slot
+└── OutcomeUnknown      a transaction may or may not be visible; the process must end
+
+Messages hold names, numbers and the library's words; never user text.
+"""
+
+from enum import StrEnum
+
+from kafka import errors as kafka
+
+from topology.errors import SluicegateError
+
+DETAIL_CHARACTERS_MAX = 200
+
+
+class Fault(StrEnum):
+    """What to do about an error of the client library, as long as no commit was asked for."""
+
+    TRANSIENT = "transient"
+    """A broker is away, moved or busy: the same again."""
+    STALE = "stale"
+    """Group or transaction went on without us: drop what was begun and read again from the committed offset."""
+    FENCED = "fenced"
+    """Somebody else holds the slot: end."""
+    REFUSED = "refused"
+    """It will be refused again: end, and say why."""
+
+
+class KafkaUnavailable(SluicegateError):
+    """`args` is (operation, name of the library's last error)."""
+
+    def __init__(self, operation: str, error: str) -> None:
+        super().__init__(operation, error)
+        self.operation = operation
+        self.error = error
+
+    def __str__(self) -> str:
+        return f"kafka: {self.operation}: gave up, last error {self.error}"
+
+
+class KafkaRefused(SluicegateError):
+    """`args` is (operation, name of the library's error, its words)."""
+
+    def __init__(self, operation: str, error: str, detail: str) -> None:
+        super().__init__(operation, error, detail)
+        self.operation = operation
+        self.error = error
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"kafka: {self.operation}: {self.error}: {self.detail}"
+
+
+class SlotFenced(SluicegateError):
+    """`args` is (slot name, name of the library's error). Two processes were given one slot: look for the other."""
+
+    def __init__(self, slot: str, error: str) -> None:
+        super().__init__(slot, error)
+        self.slot = slot
+        self.error = error
+
+    def __str__(self) -> str:
+        return f"kafka: slot {self.slot} is held by another process ({self.error})"
+
+
+class OutcomeUnknown(SluicegateError):
+    """`args` is (operation, reason). Raised only where ending the process was asked for and did not happen."""
+
+    def __init__(self, operation: str, reason: str) -> None:
+        super().__init__(operation, reason)
+        self.operation = operation
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"kafka: {self.operation}: outcome unknown: {self.reason}"
+
+
+def fault_of(error: kafka.KafkaError) -> Fault:
+    """What to do about `error`: the row of its class, else of the nearest class above it."""
+    for kind in type(error).__mro__:
+        if kind in TABLE:
+            return TABLE[kind]
+    raise error
+
+
+def refused(operation: str, error: kafka.KafkaError) -> KafkaRefused:
+    """Our error for one that a person must act on; the library's words hold names and numbers, cut for the log."""
+    return KafkaRefused(operation, type(error).__name__, str(error)[:DETAIL_CHARACTERS_MAX])
+
+
+TABLE: dict[type, Fault] = {
+    # kafka-python wraps in a bare KafkaError what its transaction manager did not expect (K8).
+    **dict.fromkeys((kafka.KafkaError, kafka.BrokerResponseError), Fault.TRANSIENT),
+    **dict.fromkeys(
+        (
+            kafka.RetriableError,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
+            kafka.BrokerIdNotRegisteredError,
+            kafka.BrokerNotAvailableError,
+            kafka.DuplicateBrokerRegistrationError,
+            kafka.IneligibleReplicaError,
+            kafka.KafkaProtocolError,
+            kafka.MemberIdRequiredError,
+            kafka.NewLeaderElectedError,
+            kafka.NoError,
+            kafka.NoReassignmentInProgressError,
+            kafka.OffsetMovedToTieredStorageError,
+            kafka.OperationNotAttemptedError,
+            kafka.PositionOutOfRangeError,
+            kafka.QuotaViolationError,
+            kafka.ReassignmentInProgressError,
+            kafka.SnapshotNotFoundError,
+            kafka.StaleBrokerEpochError,
+            kafka.StaleControllerEpochError,
+            kafka.UnknownBrokerIdError,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
+            kafka.UnknownControllerIdError,
+            kafka.UnknownError,
+            kafka.UnknownSubscriptionIdError,
+        ),
+        Fault.TRANSIENT,
+    ),
+    **dict.fromkeys(
+        (
+            kafka.CommitFailedError,
+            kafka.DuplicateSequenceNumberError,
+            kafka.FencedMemberEpochError,
+            kafka.FencedStateEpochError,
+            kafka.IllegalGenerationError,
+            kafka.InvalidProducerIdMappingError,
+            kafka.InvalidTxnStateError,
+            kafka.OutOfOrderSequenceNumberError,
+            kafka.RebalanceInProgressError,
+            kafka.StaleMemberEpochError,
+            kafka.TransactionAbortableError,
+            kafka.TransactionAbortedError,
+            kafka.TransactionCoordinatorFencedError,
+            kafka.UnknownMemberIdError,
+            kafka.UnknownProducerIdError,
+        ),
+        Fault.STALE,
+    ),
+    **dict.fromkeys(
+        (
+            kafka.FencedInstanceIdError,
+            # The broker's word for it on some paths; a rebuilt producer would fence the other holder in turn.
+            kafka.InvalidProducerEpochError,
+            kafka.ProducerFencedError,
+            kafka.UnreleasedInstanceIdError,
+        ),
+        Fault.FENCED,
+    ),
+    **dict.fromkeys(
+        (
+            kafka.AuthorizationError,
+            kafka.CorruptRecordError,
+            kafka.DelegationTokenAuthDisabledError,
+            kafka.DelegationTokenExpiredError,
+            kafka.DelegationTokenNotFoundError,
+            kafka.DelegationTokenOwnerMismatchError,
+            kafka.DelegationTokenRequestNotAllowedError,
+            kafka.DuplicateResourceError,
+            kafka.DuplicateVoterError,
+            kafka.FeatureUpdateFailedError,
+            kafka.GroupIdNotFoundError,
+            kafka.GroupMaxSizeReachedError,
+            kafka.GroupSubscribedToTopicError,
+            kafka.IllegalArgumentError,
+            kafka.IllegalSaslStateError,
+            kafka.IllegalStateError,
+            kafka.InconsistentClusterIdError,
+            kafka.InconsistentGroupProtocolError,
+            kafka.InconsistentVoterSetError,
+            kafka.InvalidCommitOffsetSizeError,
+            kafka.InvalidConfigurationError,
+            kafka.InvalidFetchRequestError,
+            kafka.InvalidGroupIdError,
+            kafka.InvalidPartitionsError,
+            kafka.InvalidPrincipalTypeError,
+            kafka.InvalidRecordError,
+            kafka.InvalidRecordStateError,
+            kafka.InvalidRegistrationError,
+            kafka.InvalidReplicationAssignmentError,
+            kafka.InvalidReplicationFactorError,
+            kafka.InvalidRequestError,
+            kafka.InvalidRequiredAcksError,
+            kafka.InvalidSessionTimeoutError,
+            kafka.InvalidTimestampError,
+            kafka.InvalidTopicError,
+            kafka.InvalidTransactionTimeoutError,
+            kafka.InvalidUpdateVersionError,
+            kafka.InvalidVoterKeyError,
+            kafka.KafkaConfigurationError,
+            kafka.LogDirNotFoundError,
+            kafka.LogTruncationError,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
+            kafka.MessageSizeTooLargeError,
+            kafka.MismatchedEndpointTypeError,
+            kafka.NoOffsetForPartitionError,
+            kafka.NonEmptyGroupError,
+            kafka.OffsetMetadataTooLargeError,
+            kafka.OffsetOutOfRangeError,
+            kafka.PolicyViolationError,
+            kafka.PrincipalDeserializationFailureError,
+            kafka.RecordListTooLargeError,
+            kafka.ResourceNotFoundError,
+            kafka.SaslAuthenticationFailedError,
+            kafka.SecurityDisabledError,
+            kafka.TelemetryTooLargeError,
+            kafka.TopicAlreadyExistsError,
+            kafka.TopicDeletionDisabledError,
+            kafka.TransactionalIdNotFoundError,
+            kafka.UnacceptableCredentialError,
+            kafka.UnrecognizedBrokerVersion,
+            kafka.UnsupportedAssignorError,
+            kafka.UnsupportedCodecError,
+            kafka.UnsupportedCompressionTypeError,
+            kafka.UnsupportedEndpointTypeError,
+            kafka.UnsupportedForMessageFormatError,
+            kafka.UnsupportedSaslMechanismError,
+            kafka.UnsupportedVersionError,
+            kafka.VoterNotFoundError,
+        ),
+        Fault.REFUSED,
+    ),
+}
+"""One row for every class of `kafka.errors`, or for a class above it; a test walks them."""

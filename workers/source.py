@@ -1,0 +1,257 @@
+"""The Source port on a static member of a consumer group.
+
+What is delivered always belongs to the membership that `ownership` names: when the membership changes, whatever was
+fetched is thrown away and every partition is read again from its committed offset (K7, docs/kafka.md).
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer
+from kafka.admin import (
+    KafkaAdminClient,
+    MemberToRemove,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
+)
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import KafkaError
+from kafka.structs import (
+    MemberState,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
+    OffsetAndMetadata,
+    TopicPartition,
+)
+
+from topology.ports import Ownership, Record
+from workers.kafka_client import admin_options, connect, consumer_options, slot_name
+from workers.kafka_errors import Fault, SlotFenced, fault_of, refused
+from workers.settings import KafkaSettings
+
+logger = logging.getLogger("sluicegate.source")
+
+POSITION_TIMEOUT_S = 2.0
+"""Bound on finding the committed offsets within one poll; what is not found by then is looked up in the next. A
+predecessor's open transaction keeps them undecided until the broker aborts it, `transaction_timeout_ms` at most."""
+
+CLOSE_TIMEOUT_S = 3.0
+
+
+class KafkaSource:
+    """Reads `topic` as the slot's group member. Connects when made: raises KafkaUnavailable or KafkaRefused."""
+
+    def __init__(
+        self, kafka: KafkaSettings, topic: str, slot: int, *, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._kafka = kafka
+        self._name = slot_name(kafka, slot)
+        self._monotonic_s = monotonic_s
+        self._ownership: Ownership | None = None
+        self._is_paused = False
+        self._unplaced: set[TopicPartition] = set()
+        self._next: dict[TopicPartition, int] = {}
+        options = consumer_options(kafka, instance_id=self._name)
+        self._consumer: Any = connect("consumer", lambda: KafkaConsumer(**options), kafka.connect_timeout_s)
+        self._assignments = _Assignments()
+        self._adopted_count = 0
+        self._consumer.subscribe([topic], listener=self._assignments)
+
+    def poll(self, timeout_s: float) -> Sequence[Record]:
+        """As `Source.poll`; takes up to POSITION_TIMEOUT_S longer after a change of membership or a rewind.
+
+        Raises SlotFenced and KafkaRefused; brokers that are away are waited for.
+        """
+        try:
+            return self._poll(timeout_s)
+        except KafkaError as exc:
+            match fault_of(exc):
+                case Fault.FENCED:
+                    raise SlotFenced(self._name, _name(exc)) from exc
+                case Fault.REFUSED:
+                    raise refused("poll", exc) from exc
+                case Fault.TRANSIENT | Fault.STALE:
+                    logger.warning("poll failed, trying again", extra={"error": _name(exc)})
+                    time.sleep(timeout_s)
+                    return ()
+
+    def ownership(self) -> Ownership | None:
+        """As `Source.ownership`."""
+        return self._ownership
+
+    def rewind(self) -> None:
+        """As `Source.rewind`; the offsets are looked up by the next poll."""
+        self._unplaced = set(self._consumer.assignment())
+
+    def pause(self) -> None:
+        """As `Source.pause`."""
+        self._is_paused = True
+        self._consumer.pause(*self._consumer.assignment())
+
+    def resume(self) -> None:
+        """As `Source.resume`."""
+        self._is_paused = False
+        self._consumer.resume(*self._consumer.assignment())
+
+    def close(self) -> None:
+        """As `Source.close`; takes at most a few seconds."""
+        self._consumer.close(autocommit=False, timeout_ms=int(CLOSE_TIMEOUT_S * 1000))
+
+    def lag(self) -> dict[int, int]:
+        """Records that are on the broker and not delivered yet, by partition, as of the last fetch.
+
+        Counts the markers of transactions too, so on a topic that is written in transactions it need not reach 0.
+        """
+        found: dict[int, int] = {}
+        for partition, position in self._next.items():
+            if partition in self._consumer.assignment() and (end := self._consumer.highwater(partition)) is not None:
+                found[partition.partition] = max(0, end - position)
+        return found
+
+    def _poll(self, timeout_s: float) -> Sequence[Record]:
+        if self._unplaced:
+            self._place()
+        fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
+        # The membership is looked at after the fetch: what was fetched under an older one is not passed on.
+        assignment_count = self._assignments.count
+        ownership = self._membership()
+        if ownership != self._ownership or assignment_count != self._adopted_count:
+            self._adopt(ownership, assignment_count)
+            return ()
+        if ownership is None:
+            return ()
+        records: list[Record] = []
+        for partition, batch in fetched.items():
+            if partition not in self._unplaced:
+                records.extend(_record(record) for record in batch)
+                self._next[partition] = batch[-1].offset + 1
+        return records
+
+    def _membership(self) -> Ownership | None:
+        """The membership now; None where there is none, which the broker would take for an old client's (K5).
+
+        The one in force goes on while a rebalance is under way, so that finished work can still be committed; the
+        broker decides. A new one counts once its assignment is complete.
+        """
+        held = self._consumer.group_metadata()
+        if held.generation_id < 0 or not held.member_id:
+            return None
+        ownership = Ownership(
+            generation=held.generation_id,
+            member_id=held.member_id,
+            group_id=held.group_id,
+            instance_id=held.group_instance_id,
+        )
+        return ownership if held.state == MemberState.STABLE or ownership == self._ownership else None
+
+    def _adopt(self, ownership: Ownership | None, assignment_count: int) -> None:
+        """Read everything again under a new membership.
+
+        A member can be assigned anew within one generation. Its membership then looks the same, but positions do
+        not: None in between tells the reader to forget what it holds.
+        """
+        self._ownership = ownership if ownership != self._ownership else None
+        self._adopted_count = assignment_count
+        assigned = self._consumer.assignment()
+        self._unplaced = set(assigned)
+        self._next.clear()
+        if self._is_paused:
+            # A new assignment comes without the pauses of the old one.
+            self._consumer.pause(*assigned)
+        logger.info(
+            "membership changed",
+            extra={
+                "slot": self._name,
+                "generation": ownership.generation if ownership else None,
+                "partitions": sorted(partition.partition for partition in assigned),
+            },
+        )
+
+    def _place(self) -> None:
+        """Seek every partition that needs it to its committed offset, as many as the time allows."""
+        deadline_s = self._monotonic_s() + POSITION_TIMEOUT_S
+        self._unplaced &= set(self._consumer.assignment())
+        for partition in sorted(self._unplaced):
+            left_ms = int((deadline_s - self._monotonic_s()) * 1000)
+            if left_ms <= 0 or not self._place_one(partition, left_ms):
+                return
+
+    def _place_one(self, partition: TopicPartition, timeout_ms: int) -> bool:
+        """False where it has to wait for the next poll, which must come meanwhile to stay in the group."""
+        try:
+            committed = self._consumer.committed(partition, timeout_ms=timeout_ms)
+            if committed is None:
+                committed = self._first_offset(partition, timeout_ms)
+            self._consumer.seek(partition, committed)
+        except KafkaError as exc:
+            if fault_of(exc) in {Fault.FENCED, Fault.REFUSED}:
+                raise
+            logger.warning("no committed offset yet", extra={"partition": partition.partition, "error": _name(exc)})
+            return False
+        except ValueError:
+            # Taken from us since we looked.
+            return False
+        self._next[partition] = committed
+        self._unplaced.discard(partition)
+        return True
+
+    def _first_offset(self, partition: TopicPartition, timeout_ms: int) -> int:
+        """Where a group without a committed offset begins, made to hold before anything is delivered.
+
+        `latest` moves on with every record: a second look after an aborted transaction would skip what was read.
+        """
+        if self._kafka.auto_offset_reset == "earliest":
+            return self._only(self._consumer.beginning_offsets([partition], timeout_ms=timeout_ms))
+        end = self._only(self._consumer.end_offsets([partition], timeout_ms=timeout_ms))
+        self._consumer.commit({partition: OffsetAndMetadata(end, "", -1)}, timeout_ms=timeout_ms)
+        return end
+
+    @staticmethod
+    def _only(offsets: dict[TopicPartition, int]) -> int:
+        (offset,) = offsets.values()
+        return offset
+
+
+class _Assignments(ConsumerRebalanceListener):
+    """Counts them; called on the client's own thread."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def on_partitions_assigned(self, assigned: object) -> None:
+        """Another one is in force."""
+        self.count += 1
+
+    def on_partitions_revoked(self, revoked: object) -> None:
+        """Nothing: work under way may be committed until the new assignment is there."""
+
+
+def leave_group(kafka: KafkaSettings, slots: Iterable[int]) -> None:
+    """Give up the slots' memberships for good, so that their partitions move at once and not after the session.
+
+    For a scale-down. Raises KafkaUnavailable or KafkaRefused.
+    """
+    options = admin_options(kafka)
+    client: Any = connect("admin", lambda: KafkaAdminClient(**options), kafka.connect_timeout_s)
+    members = [MemberToRemove(group_instance_id=slot_name(kafka, slot)) for slot in slots]
+    try:
+        client.remove_group_members(kafka.group_id, members)
+    except KafkaError as exc:
+        raise refused("leave group", exc) from exc
+    finally:
+        client.close()
+
+
+def _record(read: ConsumerRecord) -> Record:
+    """A record without a time has the time 0; a header without a value has an empty one."""
+    return Record(
+        topic=read.topic,
+        partition=read.partition,
+        offset=read.offset,
+        timestamp_ms=max(read.timestamp, 0),
+        key=read.key,
+        value=read.value,
+        headers=tuple((name, value or b"") for name, value in read.headers),
+    )
+
+
+def _name(error: KafkaError) -> str:
+    return type(error).__name__
