@@ -6,7 +6,7 @@ counts as absent, and its status goes into the audit record.
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -68,6 +68,17 @@ def public_keys(encoded: Mapping[str, str]) -> dict[str, bytes]:
     return keys
 
 
+def signature_verifier(keys: Mapping[str, bytes]) -> Callable[[bytes, str, str], bool]:
+    """A function (message, key id, base64 signature) → whether that key signed it. Raises SettingsError as above."""
+    known = {key_id: _public_key(key_id, key) for key_id, key in keys.items()}
+
+    def is_signed(message: bytes, key_id: str, signature: str) -> bool:
+        key = known.get(key_id)
+        return key is not None and _has_signed(key, message, signature)
+
+    return is_signed
+
+
 def _public_key(key_id: str, key: bytes) -> Ed25519PublicKey:
     if len(key) != PUBLIC_KEY_BYTES:
         raise SettingsError(f"grants.keys.{key_id}", f"{len(key)} bytes", f"{PUBLIC_KEY_BYTES} bytes of Ed25519 key")
@@ -82,7 +93,15 @@ def _signed_bytes(grant: Grant) -> bytes:
 
 def _is_signed(grant: Grant, key: Ed25519PublicKey) -> bool:
     try:
-        key.verify(base64.b64decode(grant.signature, validate=True), _signed_bytes(grant))
-    except (InvalidSignature, ValueError):  # binascii.Error and half a surrogate pair are ValueErrors
+        message = _signed_bytes(grant)
+    except ValueError:  # half a surrogate pair
+        return False
+    return _has_signed(key, message, grant.signature)
+
+
+def _has_signed(key: Ed25519PublicKey, message: bytes, signature: str) -> bool:
+    try:
+        key.verify(base64.b64decode(signature, validate=True), message)
+    except (InvalidSignature, ValueError):  # binascii.Error is a ValueError
         return False
     return True

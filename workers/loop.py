@@ -57,6 +57,8 @@ class LoopHealth(Struct, frozen=True, kw_only=True):
 
 
 Process = Callable[[Record], Awaitable[Result]]
+Close = Callable[[], Awaitable[None]]
+"""Releases what `process` holds, on the event loop that it ran on."""
 
 
 class Loop:
@@ -72,6 +74,7 @@ class Loop:
         limits: LimitSettings,
         metrics: Instruments,
         tracing: Tracing,
+        close: Close | None = None,
     ) -> None:
         self._source = source
         self._sink = sink
@@ -80,7 +83,7 @@ class Loop:
         self._metrics = metrics
         self._tracing = tracing
         self._window = Window()
-        self._processing = _Processing(process, limits.in_flight_max)
+        self._processing = _Processing(process, limits.in_flight_max, close)
         self._ownership: Ownership | None = None
         self._paused = False
         self._state = LoopState.STARTING
@@ -213,8 +216,9 @@ class Loop:
 class _Processing:
     """Runs `process` for many records on an event loop of its own thread; bounded, and unordered."""
 
-    def __init__(self, process: Process, in_flight_max: int) -> None:
+    def __init__(self, process: Process, in_flight_max: int, close: Close | None) -> None:
         self._process = process
+        self._close = close
         self._in_flight_max = in_flight_max
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="processing", daemon=True)
@@ -249,6 +253,8 @@ class _Processing:
         self._loop.run_forever()
         pending = asyncio.all_tasks(self._loop)
         self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        if self._close is not None:
+            self._loop.run_until_complete(self._close())
         self._loop.close()
 
     def _accept(self, records: Sequence[Record], epoch: int) -> None:

@@ -17,7 +17,8 @@ from msgspec import Struct
 from ray.exceptions import RayError
 
 from workers.actors import IngressActor, StageActor
-from workers.settings import Settings, StageSettings
+from workers.assembly import stage_settings
+from workers.settings import Settings
 
 logger = logging.getLogger("sluicegate.supervisor")
 
@@ -205,12 +206,6 @@ class Supervisor:
         logger.error("actor is not healthy; replacing it", extra={"actor": actor.name, "missed": actor.missed})
         actor.missed = 0
         ray.kill(actor.handle, no_restart=False)
-
-
-def stage_settings(settings: Settings) -> dict[str, StageSettings]:
-    """The three stages' settings by name."""
-    stages = settings.stages
-    return {"classification": stages.classification, "bias": stages.bias, "logging": stages.logging}
 
 
 def _error_of(ref: Any) -> Exception | None:

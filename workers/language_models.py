@@ -1,0 +1,133 @@
+"""The language models of one worker: the generator, and the guard LLM as labeller and check where settings name one."""
+
+import random
+from collections.abc import Mapping
+
+from opentelemetry.trace import SpanContext
+
+from serving.client import Call, ChatClient, Endpoint
+from serving.generator import GenerationDefaults, OpenAiGenerator
+from serving.guard_llm import GuardBounds, LlmCheck, LlmLabeler
+from serving.labeler import EmbeddedLabeler
+from serving.linear import LinearModel
+from topology.bundle import PolicyBundle
+from topology.events import ConversationEvent
+from topology.instruments import Instruments
+from topology.labels import Outcome, RequestLabels
+from topology.metrics import LlmRole, Metric
+from topology.ports import Check, CheckInput, CheckReport, Clock, Labeler
+from topology.span_handles import CURRENT_SPAN
+from topology.trace_context import carrier
+from topology.tracing import CURRENT_TRACE
+from workers.settings import Settings
+
+
+class ModelSet:
+    """`generator`, `labeler` and `checks` as settings ask for them. `aclose` on the event loop that used them."""
+
+    def __init__(self, settings: Settings, clock: Clock, metrics: Instruments, bundle: PolicyBundle) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._clients: list[ChatClient] = []
+        self.generator = self._build_generator()
+        self.labeler, self.checks = self._build_guards(bundle)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for client in self._clients:
+            await client.aclose()
+
+    def _build_generator(self) -> OpenAiGenerator:
+        asked = self._settings.generation
+        endpoint = Endpoint(
+            name=LlmRole.GENERATOR.value,
+            base_url=asked.base_url,
+            request_timeout_s=asked.request_timeout_s,
+            connect_timeout_s=asked.connect_timeout_s,
+            concurrency_max=asked.concurrency_max,
+            retries_max=asked.retries_max,
+            backoff_initial_s=asked.backoff_initial_s,
+            backoff_max_s=asked.backoff_max_s,
+            breaker_failures=asked.breaker_failures,
+            breaker_open_s=asked.breaker_open_s,
+            response_bytes_max=asked.response_bytes_max,
+        )
+        client = self._client(endpoint, asked.api_key.reveal(), asked.model, LlmRole.GENERATOR)
+        defaults = GenerationDefaults(model=asked.model, max_tokens=asked.max_tokens, temperature=asked.temperature)
+        return OpenAiGenerator(client, defaults)
+
+    def _build_guards(self, bundle: PolicyBundle) -> tuple[Labeler, tuple[Check, ...]]:
+        guard = self._settings.guard
+        embedded = EmbeddedLabeler(LinearModel.load(), bundle.categories)
+        if not guard.judge_base_url:
+            return embedded, ()
+        endpoint = Endpoint(
+            name=LlmRole.JUDGE.value,
+            base_url=guard.judge_base_url,
+            request_timeout_s=guard.judge_timeout_s,
+            concurrency_max=guard.judge_concurrency_max,
+        )
+        client = self._client(endpoint, guard.judge_api_key.reveal(), guard.judge_model, LlmRole.JUDGE)
+        bounds = GuardBounds(model=guard.judge_model, timeout_s=guard.judge_timeout_s)
+        names = tuple(bundle.categories)
+        check = TracedCheck(LlmCheck(client, bounds, categories=names, clock=self._clock, trace=_span_headers))
+        if guard.labeler == "embedded":
+            return embedded, (check,)
+        labeler = LlmLabeler(client, bounds, categories=names, clock=self._clock, trace=_span_headers)
+        return TracedLabeler(labeler), (check,)
+
+    def _client(self, endpoint: Endpoint, api_key: str, model: str, role: LlmRole) -> ChatClient:
+        def observe(call: Call) -> None:
+            self._metrics.observe(
+                Metric.LLM_REQUEST_DURATION,
+                call.duration_s,
+                model=model,
+                role=role.value,
+                outcome=call.outcome.value,
+            )
+            if call.outcome is not Outcome.OK:
+                self._metrics.count(Metric.LLM_ERRORS, model=model, reason=call.outcome.value)
+
+        client = ChatClient(endpoint, clock=self._clock, api_key=api_key, jitter=random.random, observe=observe)
+        self._clients.append(client)
+        return client
+
+
+class TracedLabeler:
+    """A labeller whose model call gets a span of its own."""
+
+    def __init__(self, labeler: LlmLabeler) -> None:
+        self._labeler = labeler
+
+    async def label(self, event: ConversationEvent) -> RequestLabels:
+        """As the labeller's."""
+        trace = CURRENT_TRACE.get()
+        if trace is None:
+            return await self._labeler.label(event)
+        with trace.chat(LlmRole.LABELER.value, 1):
+            return await self._labeler.label(event)
+
+
+class TracedCheck:
+    """A check whose model call gets a span of its own."""
+
+    def __init__(self, check: LlmCheck) -> None:
+        self._check = check
+        self.name = check.name
+        self.version = check.version
+
+    async def check(self, given: CheckInput) -> CheckReport:
+        """As the check's."""
+        trace = CURRENT_TRACE.get()
+        if trace is None:
+            return await self._check.check(given)
+        with trace.chat(LlmRole.JUDGE.value, given.attempt):
+            return await self._check.check(given)
+
+
+def _span_headers() -> Mapping[str, str]:
+    """The trace context of the innermost span, for the model's HTTP request."""
+    span = CURRENT_SPAN.get()
+    context: SpanContext | None = span.get_span_context() if span is not None else None
+    return carrier(context) if context is not None else {}
