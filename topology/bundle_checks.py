@@ -129,7 +129,7 @@ def _category(category: Category) -> Iterator[str]:
         f"{path}: {mode} is not a mode that a category may ask for"
         for path, mode, allowed in (
             ("force_mode", category.force_mode, SAFETY_MODES),
-            ("floor_mode", category.floor_mode, {Mode.SAFE_COMPLETION, Mode.REFUSE_REDIRECT}),
+            ("floor_mode", category.floor_mode, {Mode.SAFE_COMPLETION}),
         )
         if mode is not None and mode not in allowed
     )
@@ -263,4 +263,7 @@ def _open_fault(bundle: PolicyBundle, fault: Fault) -> str:
         return f"rules: no row for {fault.aspect} at H{fault.harm}, {fault.over} over, in {fault.mode}"
     if row.verdict is VerdictKind.PUBLISH and fault.aspect not in MAY_PUBLISH:
         return f"rules.{row.id}: publishes a fault of {fault.aspect}"
+    is_worst = fault.content_class is ContentClass.PROHIBITED or fault.harm == 4
+    if is_worst and row.verdict is not VerdictKind.REFUSE:
+        return f"rules.{row.id}: prohibited content, and H4, above the ceiling are refused"
     return ""

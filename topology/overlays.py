@@ -148,6 +148,9 @@ def _faults(overlay: TenantOverlay, bundle: PolicyBundle) -> Iterator[str]:
     for index, notice in enumerate(overlay.legal_notices):
         if notice.category not in overlay.caps:
             yield f"legal_notices[{index}]: {notice.category} has no cap to explain"
+    for index, grant in enumerate(overlay.grants):
+        if grant.grant not in bundle.grant_names:
+            yield f"grants[{index}]: unknown grant"
     yield from (f"waives: unknown soft rule {name}" for name in overlay.waives if name not in bundle.soft_rules)
     yield from (f"waives: {name} is above the tenant" for name in overlay.waives if _is_above_tenant(bundle, name))
     if overlay.deployment is Deployment.FIRST_PARTY and "objectivity" in overlay.waived:

@@ -1,4 +1,4 @@
-"""The plan: from labels, policy, overlay and user to a response mode and ceilings. Pure; the same in gives the same out.
+"""The plan: from labels, policy, overlay and user to a response mode and ceilings. Pure: same in, same out.
 
 Each finding is planned on its own; the last mode in the enumeration's order wins, and every ceiling stays in force.
 """
@@ -123,24 +123,19 @@ def _mode(category: Category, finding: RequestFinding, level: Level, vulnerabili
     """The mode for one finding and the rule that set it: the first condition that holds."""
     is_malicious = finding.intent is Intent.MALICIOUS
     is_asked = finding.asked_detail >= 1
-    if category.force_mode is not None:
-        return category.force_mode, "M1f"
-    if vulnerability in _CRISIS:
-        return Mode.CRISIS_SUPPORT, "M1"
-    if vulnerability is Vulnerability.IMMINENT_DANGER:
-        return Mode.EMERGENCY_GUIDANCE, "M2"
-    if level == 0 and is_asked:
-        is_worst = category.content_class is ContentClass.PROHIBITED or finding.harm == 4
-        return (Mode.HARD_REFUSE, "M3") if is_malicious and is_worst else (Mode.REFUSE_REDIRECT, "M4")
-    if category.floor_mode is Mode.REFUSE_REDIRECT:
-        return category.floor_mode, "M6"
-    if finding.asked_detail > level:
-        return Mode.SAFE_COMPLETION, "M5"
-    if vulnerability in _FLOORING or category.floor_mode is not None:
-        return Mode.SAFE_COMPLETION, "M6"
-    if is_malicious and is_asked:
-        return Mode.SAFE_COMPLETION, "M6m"
-    return Mode.DIRECT_ANSWER, "M7"
+    is_barred = level == 0 and is_asked
+    is_worst = is_malicious and (category.content_class is ContentClass.PROHIBITED or finding.harm == 4)
+    conditions = (
+        (category.force_mode is not None, category.force_mode or Mode.CRISIS_SUPPORT, "M1f"),
+        (vulnerability in _CRISIS, Mode.CRISIS_SUPPORT, "M1"),
+        (vulnerability is Vulnerability.IMMINENT_DANGER, Mode.EMERGENCY_GUIDANCE, "M2"),
+        (is_barred and is_worst, Mode.HARD_REFUSE, "M3"),
+        (is_barred, Mode.REFUSE_REDIRECT, "M4"),
+        (finding.asked_detail > level, Mode.SAFE_COMPLETION, "M5"),
+        (vulnerability in _FLOORING or category.floor_mode is not None, Mode.SAFE_COMPLETION, "M6"),
+        (is_malicious and is_asked, Mode.SAFE_COMPLETION, "M6m"),
+    )
+    return next(((mode, rule) for holds, mode, rule in conditions if holds), (Mode.DIRECT_ANSWER, "M7"))
 
 
 def _rules(

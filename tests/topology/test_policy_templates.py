@@ -1,0 +1,134 @@
+"""The policy's own words: always there, complete, and free of what the plan withholds."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.topology.policy_world import ADULT, GUARDS, OPEN, OVERLAYS, REQUESTS, USERS, bundle, request_cases
+from topology.events import UserContext
+from topology.judge import judge
+from topology.labels import CategoryId, Mode, OutputFinding, OutputLabels, Plan, RequestLabels
+from topology.overlays import LegalNotice, TenantOverlay
+from topology.plan import plan
+from topology.templates import Kind, fallback, feedback, withheld
+
+CASES = request_cases()
+KINDS: tuple[Kind, ...] = ("safe_complete", "refuse", "withheld")
+LOCALES = ("en", "en-US", "de", "de-AT", "fr_FR", "es", "pt-BR", "", "zz-9")
+CRISIS, EMERGENCY, HARD, LIMITED = CASES[29].plan(), CASES[66].plan(), CASES[10].plan(), CASES[14].plan()
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    REQUESTS, OVERLAYS, USERS, st.sampled_from(KINDS), st.sampled_from(LOCALES), st.sampled_from(["", "US", "ES", "DE"])
+)
+def test_there_is_always_a_text_and_nothing_is_left_to_fill_in(
+    request_labels: RequestLabels, overlay: TenantOverlay, user: UserContext, kind: Kind, locale: str, region: str
+) -> None:
+    made = plan(bundle(), request_labels, overlay=overlay, user=user, grants=())
+    text = fallback(bundle(), made, kind=kind, locale=locale, region=region, overlay=overlay)
+    assert text.strip() == text != ""
+    assert not re.search(r"[{}]|\n\n\n", text)
+    assert len(text) < 1500
+
+
+def test_a_text_has_no_figures_but_help_numbers() -> None:
+    numbers = {line.number for line in bundle().help_lines.values()}
+    numbers |= {line.emergency for line in bundle().help_lines.values()}
+    for case in CASES.values():
+        for kind in KINDS:
+            text = fallback(bundle(), case.plan(), kind=kind, region="US")
+            assert set(re.findall(r"\d+", text)) <= numbers
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_crisis_keeps_its_text_whatever_became_of_the_drafts(kind: Kind) -> None:
+    text = fallback(bundle(), CRISIS, kind=kind, region="US")
+    assert "988" in text
+    assert "911" in text
+    assert "can't help" not in text
+
+
+@pytest.mark.parametrize(
+    ("locale", "region", "number"),
+    [
+        ("en", "US", "988"),
+        ("en", "us", "988"),
+        ("es-ES", "", "024"),
+        ("es", "ES", "024"),
+        ("fr", "CA", "988"),
+        ("en-GB", "US", "988"),
+    ],
+)
+def test_a_crisis_line_fits_the_region(locale: str, region: str, number: str) -> None:
+    assert number in fallback(bundle(), CRISIS, kind="withheld", locale=locale, region=region)
+
+
+@pytest.mark.parametrize(("locale", "region"), [("en", ""), ("de-DE", ""), ("en", "ZZ"), ("en-Latn", "")])
+def test_an_unlisted_region_gets_words_without_a_number(locale: str, region: str) -> None:
+    text = fallback(bundle(), CRISIS, kind="withheld", locale=locale, region=region)
+    assert not re.search(r"\d", text)
+    assert bundle().templates[locale[:2]]["emergency_number_generic"] in text
+
+
+def test_an_emergency_says_whom_to_call_and_claims_no_call() -> None:
+    text = fallback(bundle(), EMERGENCY, kind="withheld", region="ES")
+    assert "112" in text
+    assert "can't call anyone" in text
+
+
+def test_a_hard_refusal_is_one_sentence_without_an_offer() -> None:
+    assert fallback(bundle(), HARD, kind="refuse") == bundle().templates["en"]["inability"]
+
+
+def test_a_limited_answer_offers_in_the_readers_language_or_in_general_terms() -> None:
+    assert bundle().offers[LIMITED.must_offer[0]]["en"] in fallback(bundle(), LIMITED, kind="safe_complete")
+    assert bundle().templates["de"]["offer_generic"] in fallback(bundle(), LIMITED, kind="refuse", locale="de")
+
+
+def test_notices_of_the_tenant_are_carried() -> None:
+    notice = LegalNotice(category=CategoryId("drugs.use"), text="Left out: local law.")
+    overlay = TenantOverlay(tenant_id="t", version="1", legal_notices=(notice,), must_include=("House rules apply.",))
+    made = Plan(
+        mode=Mode.SAFE_COMPLETION, ceilings={CategoryId("drugs.use"): 1}, must_include=("legal_notice", "tenant_notice")
+    )
+    text = fallback(bundle(), made, kind="safe_complete", overlay=overlay)
+    assert text.endswith("Left out: local law.\n\nHouse rules apply.")
+
+
+@pytest.mark.parametrize("mode", Mode)
+def test_an_event_without_a_plan_gets_a_text_for_its_mode(mode: Mode) -> None:
+    assert ("911" in withheld(bundle(), mode, region="US")) == (mode in {Mode.CRISIS_SUPPORT, Mode.EMERGENCY_GUIDANCE})
+
+
+@pytest.mark.parametrize("region", sorted(bundle().help_lines))
+def test_every_help_line_says_where_it_comes_from(region: str) -> None:
+    line = bundle().help_lines[region]
+    assert line.source
+    assert re.fullmatch(r"\d{4}-\d{2}-\d{2}", line.as_of)
+
+
+def test_feedback_names_rules_categories_and_levels_and_nothing_else() -> None:
+    case = CASES[14]
+    out = OutputLabels(
+        findings=(OutputFinding(category=CategoryId("weapons.conventional"), harm=3, detail_lo=3, detail_hi=3),),
+        soft_violations=("preaching", "text of a user"),
+        guards=GUARDS,
+    )
+    verdict = judge(
+        bundle(), case.plan(), case.labels(), out, overlay=OPEN, user=ADULT, grants=(), attempts=1, revisions_max=2
+    )
+    text = feedback(bundle(), verdict, out)
+    assert "weapons.conventional at detail 3" in text
+    assert bundle().soft_rules["preaching"].words in text
+    assert "text of a user" not in text
+
+
+def test_feedback_says_what_is_still_missing() -> None:
+    out = OutputLabels(guards=GUARDS)
+    verdict = judge(
+        bundle(), CRISIS, CASES[29].labels(), out, overlay=OPEN, user=ADULT, grants=(), attempts=1, revisions_max=2
+    )
+    assert bundle().obligations["crisis_line"].words in feedback(bundle(), verdict, out)
