@@ -22,7 +22,8 @@ _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]+`")
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
-_COMMANDS = re.compile(r"(?:^|[`\s(])((?:make|sluicegate) [a-z-][^`\n#|)]*)", re.MULTILINE)
+# At the start of a line or span, or after a variable's setting: `apt-get install make …` is not a use of it.
+_COMMANDS = re.compile(r"(?:^ *|`|=\S+ )((?:make|sluicegate) [a-z-][^`\n#|)]*)", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"^[A-Z-]+$|[<>…\[]")
 
 
