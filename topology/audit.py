@@ -52,7 +52,7 @@ class Processed(Struct, frozen=True, kw_only=True):
 
     `labels`, `plan` and `request` are None where the request could not be assessed or logged; then the action is
     `withheld`. `attempts` are in the order in which they were judged, the published one last. `usage` counts every
-    draft, judged or not; None means the sum over `attempts`.
+    draft, judged or not; None means the sum over `attempts`. `revisions_max` is how many more drafts were allowed.
     """
 
     event: ConversationEvent
@@ -73,6 +73,7 @@ class Processed(Struct, frozen=True, kw_only=True):
     trace_id: str = ""
     state_before: dict[str, int] = {}
     state_after: dict[str, int] = {}
+    revisions_max: int = 0
 
 
 def no_labels() -> RequestLabels:
@@ -183,6 +184,9 @@ def _record(done: Processed, record_id: str, response_digest: str) -> AuditRecor
         trace_id=done.trace_id,
         state_before=done.state_before,
         state_after=done.state_after,
+        age_band=done.event.user.age_band,
+        age_verified=done.event.user.age_verified,
+        revisions_max=done.revisions_max,
     )
 
 

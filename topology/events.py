@@ -231,7 +231,8 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     """All it takes to recompute plan and verdict bit for bit, on `sluicegate.audit`; no user text but redacted.
 
     `state_before` and `state_after` are empty until conversation state is kept.
-    `labels` and `plan` are None where the request could not be assessed.
+    `labels` and `plan` are None where the request could not be assessed. `age_band` and `age_verified` are what the
+    event claimed; `revisions_max` is how many more drafts were allowed, which the verdict depends on.
     """
 
     audit_id: str
@@ -255,6 +256,9 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     trace_id: str = ""
     state_before: dict[str, int] = {}
     state_after: dict[str, int] = {}
+    age_band: AgeBand = AgeBand.UNKNOWN
+    age_verified: bool = False
+    revisions_max: int = 0
 
 
 class ReviewItem(Struct, frozen=True, kw_only=True):
