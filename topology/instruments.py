@@ -11,6 +11,7 @@ from typing import Final
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, NoOpMeter, Observation
+from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
 from topology.metrics import METRICS, Metric, MetricSpec
 
@@ -64,8 +65,8 @@ class Instruments:
         return self._families[name].value(labels)
 
 
-_NO_CONTEXT = Context()
-"""Not the ambient context: that of another event could be there."""
+_NO_CONTEXT = set_span_in_context(INVALID_SPAN, Context())
+"""Not the ambient context, where another event's span could be; an empty one would mean just that to the SDK."""
 
 
 class _Family:
