@@ -64,8 +64,6 @@ TEMPLATE_KEYS = frozenset(
         "legal_notice",
     }
 )
-WRITTEN_BY_TENANT = frozenset({"tenant_notice"})
-"""Obligations whose words come from the overlay, not from a template."""
 
 
 def bundle_faults(bundle: PolicyBundle) -> list[str]:
@@ -175,8 +173,8 @@ def _references(bundle: PolicyBundle) -> Iterator[str]:
         for name, words in bundle.offers.items()
         if LOCALE_DEFAULT not in words
     )
-    if "tenant_notice" not in obligations or "legal_notice" not in obligations:
-        yield "obligations: tenant_notice and legal_notice are needed by overlays"
+    if "legal_notice" not in obligations:
+        yield "obligations.legal_notice: missing, overlays need it"
 
 
 def _modes(bundle: PolicyBundle) -> Iterator[str]:
@@ -191,7 +189,7 @@ def _templates(bundle: PolicyBundle) -> Iterator[str]:
     if LOCALE_DEFAULT not in bundle.templates:
         yield f"templates.{LOCALE_DEFAULT}: missing"
     for locale, words in bundle.templates.items():
-        needed = TEMPLATE_KEYS | (bundle.obligations.keys() - WRITTEN_BY_TENANT)
+        needed = TEMPLATE_KEYS | bundle.obligations.keys()
         yield from (f"templates.{locale}.{key}: missing" for key in sorted(needed - words.keys()))
         yield from (f"templates.{locale}.{key}: unknown" for key in sorted(words.keys() - needed))
         yield from (

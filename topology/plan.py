@@ -171,7 +171,10 @@ def _withhold(bundle: PolicyBundle, planned: list[Planned], rules: list[ModeRule
 
 
 def _must_include(planned: list[Planned], rules: list[ModeRule], overlay: TenantOverlay) -> tuple[str, ...]:
-    """Obligations: of mode and add-ons, of categories answered in detail, and of the tenant."""
+    """Obligations: of mode and add-ons, of categories answered in detail, and to say what local law removed.
+
+    A tenant's own notices are no obligation here: no check knows their words. The prompt and the templates carry them.
+    """
     of_rules = [name for rule in rules for name in rule.include]
     of_categories = [
         name
@@ -181,8 +184,7 @@ def _must_include(planned: list[Planned], rules: list[ModeRule], overlay: Tenant
     ]
     capped = {each.finding.category for each in planned if f"C7:{each.finding.category}" in each.ceiling_rules}
     has_legal = any(notice.category in capped for notice in overlay.legal_notices)
-    of_tenant = (("legal_notice",) if has_legal else ()) + (("tenant_notice",) if overlay.must_include else ())
-    return _unique((*of_rules, *of_categories, *of_tenant))
+    return _unique((*of_rules, *of_categories, *(("legal_notice",) if has_legal else ())))
 
 
 def _must_offer(planned: list[Planned], rules: list[ModeRule], mode: Mode) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ def fallback(
     region: str = "",
     overlay: TenantOverlay = STRICTEST,
 ) -> str:
-    """The text that leaves instead of a draft, with everything that the plan obliges it to have.
+    """The text that leaves instead of a draft, with all that plan and tenant oblige it to have.
 
     `locale` is a BCP 47 tag and falls back to English; `region` is two letters and, where empty, is read from it.
     """
@@ -36,7 +36,7 @@ def fallback(
     line = bundle.help_lines.get(_region(locale, region))
     opening, closing = _frame(bundle, plan, kind, locale)
     obliged = (_obligation(words, name, line, plan, overlay) for name in plan.must_include)
-    return PARAGRAPH.join(_joined((*opening, *obliged, *closing)))
+    return PARAGRAPH.join(_joined((*opening, *obliged, *closing, *overlay.must_include)))
 
 
 def withheld(bundle: PolicyBundle, mode: Mode, *, locale: str = LOCALE_DEFAULT, region: str = "") -> str:
@@ -92,8 +92,6 @@ def _offers(bundle: PolicyBundle, plan: Plan, locale: str) -> str:
 
 def _obligation(words: dict[str, str], name: str, line: HelpLine | None, plan: Plan, overlay: TenantOverlay) -> str:
     """One obligation's sentence, with what fits this region and tenant filled in."""
-    if name == "tenant_notice":
-        return PARAGRAPH.join(overlay.must_include)
     if name == "legal_notice":
         notices = [notice.text for notice in overlay.legal_notices if notice.category in plan.ceilings]
         return PARAGRAPH.join(notices) or words[name]

@@ -125,10 +125,9 @@ def test_a_cap_for_legal_reasons_obliges_to_say_so() -> None:
     overlay = load(
         caps={"drugs.use": 1},
         legal_notices=[{"category": "drugs.use", "text": "Details are left out: local law."}],
-        must_include=["House rules apply."],
     )
     asked = labels(RequestFinding(category=CategoryId("drugs.use"), harm=1, intent=Intent.BENIGN, asked_detail=2))
     made = plan(bundle(), asked, overlay=overlay, user=ADULT, grants=())
-    assert made.must_include == ("legal_notice", "tenant_notice")
+    assert made.must_include == ("legal_notice",)
     plain = plan(bundle(), labels(), overlay=overlay, user=ADULT, grants=())
-    assert plain.must_include == ("tenant_notice",)
+    assert plain.must_include == ()

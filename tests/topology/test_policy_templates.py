@@ -1,11 +1,14 @@
 """The policy's own words: always there, complete, and free of what the plan withholds."""
 
 import re
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.draft_markers import has_operational_detail, is_bare_refusal, obligations_present
+from serving.features import fold
 from tests.topology.policy_world import ADULT, GUARDS, OPEN, OVERLAYS, REQUESTS, USERS, bundle, request_cases
 from topology.events import UserContext
 from topology.judge import judge
@@ -91,9 +94,7 @@ def test_a_limited_answer_offers_in_the_readers_language_or_in_general_terms() -
 def test_notices_of_the_tenant_are_carried() -> None:
     notice = LegalNotice(category=CategoryId("drugs.use"), text="Left out: local law.")
     overlay = TenantOverlay(tenant_id="t", version="1", legal_notices=(notice,), must_include=("House rules apply.",))
-    made = Plan(
-        mode=Mode.SAFE_COMPLETION, ceilings={CategoryId("drugs.use"): 1}, must_include=("legal_notice", "tenant_notice")
-    )
+    made = Plan(mode=Mode.SAFE_COMPLETION, ceilings={CategoryId("drugs.use"): 1}, must_include=("legal_notice",))
     text = fallback(bundle(), made, kind="safe_complete", overlay=overlay)
     assert text.endswith("Left out: local law.\n\nHouse rules apply.")
 
@@ -132,3 +133,13 @@ def test_feedback_says_what_is_still_missing() -> None:
         bundle(), CRISIS, CASES[29].labels(), out, overlay=OPEN, user=ADULT, grants=(), attempts=1, revisions_max=2
     )
     assert bundle().obligations["crisis_line"].words in feedback(bundle(), verdict, out)
+
+
+@pytest.mark.parametrize("locale", sorted(bundle().templates))
+def test_the_policys_own_words_meet_its_obligations_and_carry_no_detail(locale: str) -> None:
+    for case, region, kind in product(CASES.values(), ("", "US", "ES", "FR"), KINDS):
+        made = plan(bundle(), case.labels(), overlay=OPEN, user=case.user(), grants=case.grants)
+        text = fold(fallback(bundle(), made, kind=kind, locale=locale, region=region))
+        assert set(made.must_include) <= set(obligations_present(text, bundle().help_lines.get(region)))
+        assert not has_operational_detail(text)
+        assert not is_bare_refusal(text) or made.mode is Mode.HARD_REFUSE
