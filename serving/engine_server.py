@@ -1,0 +1,29 @@
+"""The Serve deployment class around vLLM: ends its process as soon as the engine is dead.
+
+Imported on the replicas, and where the application is built; never by the command line.
+"""
+
+import os
+import sys
+
+from ray.serve.llm.deployment import LLMServer
+from vllm.v1.engine.exceptions import EngineDeadError
+
+EXIT_ENGINE_DEAD = 70
+
+
+class EngineServer(LLMServer):
+    """An LLMServer whose health check ends the process when the engine is dead.
+
+    Serve's own way is to count failed checks, to stop the replica gracefully, and only then to start another;
+    until then every request is sent to the broken replica. https://github.com/ray-project/ray/issues/60145
+    """
+
+    async def check_health(self) -> None:
+        """Return while the engine lives; anything but its death is left to Serve to count."""
+        try:
+            await super().check_health()
+        except EngineDeadError:
+            sys.stderr.write("the vLLM engine is dead: ending the replica so that Serve starts another\n")
+            sys.stderr.flush()
+            os._exit(EXIT_ENGINE_DEAD)
