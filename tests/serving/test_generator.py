@@ -1,0 +1,136 @@
+"""The Generator port over HTTP, in the same suite as its fake, and on real vLLM."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import msgspec
+import pytest
+
+from serving.client import ChatClient, Endpoint
+from serving.clock import SystemClock
+from serving.completion import encode_body
+from serving.fakes import FakeGenerator
+from serving.generator import GenerationDefaults, OpenAiGenerator, generation_body
+from serving.server import VllmServer
+from tests.contracts.generator import GeneratorCase, GeneratorContract
+from tests.contracts.samples import PARAMETERS, generation_request
+from tests.plugins import fake_endpoint as wire
+from tests.plugins.fake_endpoint import FakeEndpoint, Play
+from tests.plugins.vllm_server import TINY_MODEL, vllm_server
+from topology.errors import CheckFailed, RetryLater
+from topology.events import GenerationParameters
+from topology.labels import Outcome
+from topology.ports import Draft
+
+__all__ = ["vllm_server"]
+
+DEFAULTS = GenerationDefaults(model=TINY_MODEL, max_tokens=32)
+
+
+@asynccontextmanager
+async def over_http(
+    base_url: str, defaults: GenerationDefaults = DEFAULTS, parameters: GenerationParameters = PARAMETERS
+) -> AsyncGenerator[GeneratorCase]:
+    clock = SystemClock()
+    endpoint = Endpoint(name="generator", base_url=base_url, backoff_initial_s=0.01, backoff_max_s=0.02)
+    generator = OpenAiGenerator(ChatClient(endpoint, clock=clock), defaults)
+    try:
+        yield GeneratorCase(generator=generator, clock=clock, parameters=parameters)
+    finally:
+        await generator.aclose()
+
+
+@asynccontextmanager
+async def playing(play: Play) -> AsyncGenerator[GeneratorCase]:
+    async with FakeEndpoint(then=play) as endpoint, over_http(endpoint.base_url) as case:
+        yield case
+
+
+@asynccontextmanager
+async def faked(generator: FakeGenerator) -> AsyncGenerator[GeneratorCase]:
+    yield GeneratorCase(generator=generator, clock=SystemClock())
+
+
+class TestOpenAiGenerator(GeneratorContract):
+    def answering(self) -> AbstractAsyncContextManager[GeneratorCase]:
+        return playing(wire.answer("Water", " lifts", " it."))
+
+    def unavailable(self) -> AbstractAsyncContextManager[GeneratorCase]:
+        return playing(wire.status(503))
+
+    def refusing(self) -> AbstractAsyncContextManager[GeneratorCase]:
+        return playing(wire.status(400))
+
+    def slow(self) -> AbstractAsyncContextManager[GeneratorCase]:
+        return playing(wire.hang)
+
+
+class TestFakeGenerator(GeneratorContract):
+    def answering(self) -> AbstractAsyncContextManager[GeneratorCase]:
+        return faked(FakeGenerator())
+
+    def unavailable(self) -> AbstractAsyncContextManager[GeneratorCase]:
+        return faked(FakeGenerator(faults=[RetryLater(Outcome.UNREACHABLE, "generator", "down")]))
+
+    def refusing(self) -> AbstractAsyncContextManager[GeneratorCase]:
+        return faked(FakeGenerator(faults=[CheckFailed(Outcome.REFUSED, "generator", "too long")]))
+
+    def slow(self) -> AbstractAsyncContextManager[GeneratorCase]:
+        return faked(FakeGenerator(delay_s=300.0, clock=SystemClock()))
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(300)
+class TestRealVllm(GeneratorContract):
+    @pytest.fixture(autouse=True)
+    def _on(self, vllm_server: VllmServer) -> None:
+        self.server = vllm_server
+
+    def answering(self) -> AbstractAsyncContextManager[GeneratorCase]:
+        return over_http(self.server.base_url)
+
+    def unavailable(self) -> AbstractAsyncContextManager[GeneratorCase]:
+        return over_http("http://127.0.0.1:9/v1")
+
+    def refusing(self) -> AbstractAsyncContextManager[GeneratorCase]:
+        return over_http(self.server.base_url, msgspec.structs.replace(DEFAULTS, temperature=0.7, max_tokens=0))
+
+    def slow(self) -> AbstractAsyncContextManager[GeneratorCase]:
+        long = GenerationParameters(max_tokens=4000, ignore_eos=True)
+        return over_http(self.server.base_url, msgspec.structs.replace(DEFAULTS, max_tokens=4000), long)
+
+    def test_a_prompt_that_is_longer_than_the_model_is_refused_for_good(self) -> None:
+        async def run() -> None:
+            async with over_http(self.server.base_url) as case:
+                request = generation_request(case.clock.monotonic_s() + 30.0, "word " * 8000)
+                with pytest.raises(CheckFailed) as caught:
+                    await case.generator.generate(request)
+                assert caught.value.outcome is Outcome.REFUSED
+
+        asyncio.run(run())
+
+    def test_the_same_seed_gives_the_same_answer_and_the_id_is_ours(self) -> None:
+        async def run() -> tuple[Draft, Draft]:
+            async with over_http(self.server.base_url) as case:
+                return await case.ask(), await case.ask()
+
+        first, second = asyncio.run(run())
+        assert first.text == second.text
+        assert "evt-1.generator.1" in first.response_id
+
+
+def test_an_event_cannot_ask_for_more_tokens_than_allowed_and_unset_fields_are_not_sent() -> None:
+    request = generation_request(0.0)
+    body = generation_body(request.messages, GenerationParameters(max_tokens=9999), DEFAULTS)
+    sent = msgspec.json.decode(encode_body(body))
+    assert sent["max_tokens"] == 32
+    assert sent["temperature"] == DEFAULTS.temperature
+    assert not {"top_p", "seed", "stop", "ignore_eos"} & set(sent)
+
+
+def test_what_an_event_asks_for_is_sent() -> None:
+    asked = GenerationParameters(temperature=0.0, top_p=0.5, max_tokens=8, seed=3, stop=("\n",), ignore_eos=True)
+    sent = msgspec.json.decode(encode_body(generation_body((), asked, DEFAULTS)))
+    assert (sent["temperature"], sent["top_p"], sent["max_tokens"], sent["seed"]) == (0.0, 0.5, 8, 3)
+    assert (sent["stop"], sent["ignore_eos"]) == (["\n"], True)
