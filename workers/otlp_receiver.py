@@ -128,7 +128,9 @@ class OtlpReceiver:
         """`port` 0 takes a free one; `grpc_port` None serves no gRPC, 0 takes a free port."""
         self.store = SpanStore()
         self._server = _Server(self.store, port)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="otlp-receiver", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), name="otlp-receiver", daemon=True
+        )
         self._grpc: Any = None
         self.grpc_endpoint = ""
         if grpc_port is not None:
