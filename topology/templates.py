@@ -39,13 +39,6 @@ def fallback(
     return PARAGRAPH.join(_joined((*opening, *obliged, *closing, *overlay.must_include)))
 
 
-def withheld(bundle: PolicyBundle, mode: Mode, *, locale: str = LOCALE_DEFAULT, region: str = "") -> str:
-    """The text for an event that could not be answered and has at most a mode: no offers but the mode's own."""
-    rule = bundle.modes[mode]
-    bare = Plan(mode=mode, ceilings={}, must_include=rule.include)
-    return fallback(bundle, bare, kind="withheld", locale=locale, region=region)
-
-
 def feedback(bundle: PolicyBundle, verdict: Verdict, out: OutputLabels) -> str:
     """What the generator is told to mend: by rule, category and level, one point a line; no text of anyone's."""
     rows = {row.id: row.feedback for row in bundle.rules}

@@ -15,7 +15,7 @@ from topology.judge import judge
 from topology.labels import CategoryId, Mode, OutputFinding, OutputLabels, Plan, RequestLabels
 from topology.overlays import LegalNotice, TenantOverlay
 from topology.plan import plan
-from topology.templates import Kind, fallback, feedback, withheld
+from topology.templates import Kind, fallback, feedback
 
 CASES = request_cases()
 KINDS: tuple[Kind, ...] = ("safe_complete", "refuse", "withheld")
@@ -97,11 +97,6 @@ def test_notices_of_the_tenant_are_carried() -> None:
     made = Plan(mode=Mode.SAFE_COMPLETION, ceilings={CategoryId("drugs.use"): 1}, must_include=("legal_notice",))
     text = fallback(bundle(), made, kind="safe_complete", overlay=overlay)
     assert text.endswith("Left out: local law.\n\nHouse rules apply.")
-
-
-@pytest.mark.parametrize("mode", Mode)
-def test_an_event_without_a_plan_gets_a_text_for_its_mode(mode: Mode) -> None:
-    assert ("911" in withheld(bundle(), mode, region="US")) == (mode in {Mode.CRISIS_SUPPORT, Mode.EMERGENCY_GUIDANCE})
 
 
 @pytest.mark.parametrize("region", sorted(bundle().help_lines))
