@@ -23,6 +23,9 @@ POLL_RECORDS_MAX = 10**9
 """No limit: a limit makes a paused partition stall for good (K6). What a poll returns is bounded by fetch bytes."""
 
 RETRY_BACKOFF_MS = 50
+PRODUCER_RETRY_BACKOFF_MS = 20
+"""The next transaction waits this long while the broker still completes the last one: 15 ms back to back, not 70."""
+
 RECONNECT_BACKOFF_MAX_MS = 500
 """Metadata refresh shares the reconnect back-off; with the default of 30 s a client is silent for 14 to 37 s after
 a broker's restart (K11)."""
@@ -88,6 +91,7 @@ def producer_options(kafka: KafkaSettings, *, transactional_id: str | None = Non
     options = _client_options(kafka, transactional_id or "sluicegate-writer")
     options.update(
         acks="all",
+        retry_backoff_ms=PRODUCER_RETRY_BACKOFF_MS,
         allow_auto_create_topics=False,
         batch_size=kafka.batch_bytes,
         linger_ms=kafka.linger_ms,
