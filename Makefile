@@ -74,8 +74,9 @@ bench: setup ## measure against bare clients; writes docs/bench.md
 kafka: setup ## the development broker in the foreground, until Ctrl-C
 	@$(PYTHON_BIN) -m workers.broker
 
-schema: setup ## write the JSON Schemas and the AsyncAPI document anew
-	@$(VENV)/bin/sluicegate schema
+schema: setup ## write anew what is generated: schemas/ and docs/settings.md
+	@$(PYTHON_BIN) -m topology.schema --write schemas
+	@mkdir -p var; $(PYTHON_BIN) -m workers.settings --markdown > var/settings.md && mv var/settings.md docs/settings.md
 
 lock: setup ## resolve all locks anew: names, versions and hashes, no addresses
 	@$(AS_PIP); set -e; \
