@@ -89,8 +89,9 @@ class SpanHandle:
             Attribute.CATEGORY: category,
             Attribute.HARM: harm,
             Attribute.VULNERABILITY: labels.vulnerability.value,
-            Attribute.FLAGS: [signal.value for signal in labels.signals],
         }
+        if labels.signals:
+            known[Attribute.FLAGS] = tuple(signal.value for signal in labels.signals)
         self._facts.attributes.update(known)
         self._span.set_attributes({**known, Attribute.LABELER: f"{labels.labeler.model}@{labels.labeler.version}"})
 
@@ -164,7 +165,7 @@ class ChatHandle(SpanHandle):
         known: Attributes = {
             Attribute.GEN_AI_RESPONSE_ID: draft.response_id,
             Attribute.GEN_AI_RESPONSE_MODEL: draft.model,
-            Attribute.GEN_AI_FINISH_REASONS: [draft.finish_reason],
+            Attribute.GEN_AI_FINISH_REASONS: (draft.finish_reason,),
             Attribute.GEN_AI_INPUT_TOKENS: draft.usage.input_tokens,
             Attribute.GEN_AI_OUTPUT_TOKENS: draft.usage.output_tokens,
         }

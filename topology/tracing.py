@@ -140,7 +140,7 @@ class EventTrace:
     def __init__(self, tracing: Tracing, record: Record) -> None:
         self._tracing = tracing
         self._facts = Facts(capture_content=tracing.capture_content)
-        self._facts.attributes.update(record_attributes(record, tracing.group))
+        self._known_at_start = record_attributes(record, tracing.group)
         self._topic = record.topic
         self._started_ns = tracing.now_ns()
         self._incoming = trace_carrier(record.headers)
@@ -149,7 +149,7 @@ class EventTrace:
         self._parent = Context()
         if upstream is not None and tracing.relationship == "parent":
             self._parent = set_span_in_context(NonRecordingSpan(upstream), self._parent)
-        self._span = self._start_process(self._facts.attributes)
+        self._span = self._start_process(self._known_at_start)
         self._is_late = False
         self._absent = NonRecordingSpan(self._span.get_span_context())
         self._context = set_span_in_context(self._span, Context())
@@ -302,7 +302,7 @@ class EventTrace:
         context = self._span.get_span_context()
         token = CHOSEN_IDS.set((context.trace_id, context.span_id))
         try:
-            span = self._start_process({**known, Attribute.LATE: True})
+            span = self._start_process({**self._known_at_start, **known, Attribute.LATE: True})
         finally:
             CHOSEN_IDS.reset(token)
         if span.is_recording():
