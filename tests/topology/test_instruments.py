@@ -2,6 +2,7 @@
 
 import re
 import threading
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -149,3 +150,13 @@ def test_an_observation_carries_the_trace_it_is_told_and_no_other(exported: Expo
     points = {(point.attributes or {})["stage"]: point for point in exported.points(Metric.STAGE_DURATION)}
     assert [exemplar.span_id for exemplar in points["bias"].exemplars] == [ours.get_span_context().span_id]
     assert not points["logging"].exemplars
+
+
+def test_the_documentation_lists_every_metric_with_its_labels() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text(encoding="utf-8")
+    rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `sluicegate_")}
+    assert list(rows) == [spec.name.value for spec in METRICS]
+    for spec in METRICS:
+        labels = ", ".join(f"`{label.name}`" for label in spec.labels) or "–"
+        assert rows[spec.name].split(" | ")[2] == labels
+        assert rows[spec.name].endswith(f"| {spec.help} |")
