@@ -25,6 +25,7 @@ A secret can also be read from a file: `kafka.sasl_password_file = "/run/secrets
 `SLUICEGATE_KAFKA__SASL_PASSWORD_FILE`. Secrets are shown as `***` wherever settings are shown.
 An unknown key is an error that names the nearest known one. All problems are reported at once, before anything starts.
 Units stand last in the name: `_s` seconds, `_ms` milliseconds, `_bytes` bytes.
+What `telemetry` switches on and off is described in [telemetry.md](telemetry.md).
 """
 
 

@@ -157,6 +157,6 @@ def test_the_documentation_lists_every_metric_with_its_labels() -> None:
     rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `sluicegate_")}
     assert list(rows) == [spec.name.value for spec in METRICS]
     for spec in METRICS:
-        labels = ", ".join(f"`{label.name}`" for label in spec.labels) or "–"
+        labels = ", ".join(f"`{label.name}`" for label in spec.labels) or "none"
         assert rows[spec.name].split(" | ")[2] == labels
         assert rows[spec.name].endswith(f"| {spec.help} |")
