@@ -125,6 +125,12 @@ def test_any_text_is_rebuilt_from_its_spans(shared: Redactor, text: str) -> None
     assert logged.redacted == rebuilt.encode("utf-8", "replace").decode()
 
 
+def test_a_list_of_numbers_is_hidden_one_by_one(redactor: Redactor) -> None:
+    numbers = ("780-999-2181", "(416)555-0199", "+14165550123", "020/7946/0958", "416.555.0172")
+    redacted = redactor.redact(" ".join(numbers * 3)).redacted
+    assert not [number for number in numbers if number in redacted]
+
+
 def test_spans_count_characters_not_bytes(redactor: Redactor) -> None:
     text = "😀 é 漢 maria@posteo.example"
     (span,) = redactor.redact(text).spans
