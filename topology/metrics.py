@@ -72,14 +72,6 @@ class ActionReason(StrEnum):
     PROCESSING_FAILED = "processing_failed"
 
 
-class CommitOutcome(StrEnum):
-    """How a transaction ended."""
-
-    COMMITTED = "committed"
-    ABORTED = "aborted"
-    UNKNOWN = "unknown"
-
-
 class CommitReason(StrEnum):
     """Why a transaction did not commit."""
 
@@ -222,7 +214,6 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _seconds(
         Metric.COMMIT_DURATION,
         "One transaction, from its first record to its end.",
-        _enumerated("outcome", CommitOutcome),
         buckets=SHORT_BUCKETS,
     ),
     _counter(
