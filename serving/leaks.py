@@ -1,0 +1,33 @@
+"""Does a draft repeat long stretches of text that it must not reveal?"""
+
+import re
+
+from topology.labels import Span
+
+RUN_WORDS_MIN = 12
+"""Words in a row that a draft shares with privileged text before it counts as a leak."""
+_WORD = re.compile(r"\w+")
+LABEL = "privileged"
+
+
+def leaks(draft: str, privileged: tuple[str, ...]) -> tuple[Span, ...]:
+    """Where the draft repeats at least `RUN_WORDS_MIN` words in a row of a privileged text. Ascending, disjoint."""
+    known = {run for text in privileged for run in _runs([match.group().lower() for match in _WORD.finditer(text)])}
+    if not known:
+        return ()
+    places = list(_WORD.finditer(draft))
+    words = [match.group().lower() for match in places]
+    found: list[Span] = []
+    for index, run in enumerate(_runs(words)):
+        if run not in known:
+            continue
+        start, end = places[index].start(), places[index + RUN_WORDS_MIN - 1].end()
+        if found and start <= found[-1].end:
+            found[-1] = Span(start=found[-1].start, end=end, label=LABEL)
+        else:
+            found.append(Span(start=start, end=end, label=LABEL))
+    return tuple(found)
+
+
+def _runs(words: list[str]) -> list[tuple[str, ...]]:
+    return [tuple(words[index : index + RUN_WORDS_MIN]) for index in range(len(words) - RUN_WORDS_MIN + 1)]

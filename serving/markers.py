@@ -1,0 +1,166 @@
+# ruff: noqa: E501
+"""Deterministic markers of a request: how much detail is asked, why, in which setting, who is at risk, what wraps it.
+
+All patterns are linear: no nested repetition, bounded gaps. Markers raise a label, never lower it. They know English;
+in other languages they find little, and the labels stay at their defaults.
+"""
+
+import re
+
+from msgspec import Struct
+
+from serving.draft_markers import has_operational_detail
+from serving.lexicon import Hits, hits_in
+from topology.labels import Context, Intent, Level, Vulnerability
+
+REQUEST_CHARACTERS_MAX = 16_000
+"""Characters of one request that are looked at from each end; what lies between is left to the heads."""
+SUPPLIED_CHARACTERS_MIN = 40
+
+
+class RequestMarkers(Struct, frozen=True, kw_only=True):
+    """What the words of a request say. `input_detail` is that of the text supplied for transformation."""
+
+    asked_detail: Level
+    intent: Intent
+    context: Context
+    vulnerability: Vulnerability
+    input_detail: Level
+    supplied_in_full: bool
+    hits: Hits
+
+
+def _any(*alternatives: str) -> re.Pattern[str]:
+    return re.compile(r"\b(?:" + "|".join(alternatives) + r")\b")
+
+
+_ASKS = _any(
+    "how", "what", "why", "where", "when", "who", "which", "can you", "could you", "would you", "will you", "please",
+    "write", "give", "tell", "explain", "make", "list", "show", "help", "describe", "create", "generate", "provide",
+    "draft", "translate", "summari[sz]e", "fix", "find", "compute", "calculate", "roast", "print", "should i", "is it",
+    "act as", "pretend", "need", "want you", "compare", "repeat", "label", "turn", "convert", "rewrite", "recommend",
+)  # fmt: skip
+_DEFINITION = re.compile(
+    r"^\W*(?:please )?(?:what (?:is|are|was|were)|what does .{1,80} mean|define|who (?:is|was)|when (?:was|did)|"
+    r"is (?:the )?.{1,60} (?:on|a|an) )"
+)
+_OPERATIONAL = _any(
+    "how (?:to|do i|can i|could i|would i|do you|does one)", "step[ -]by[ -]step", "steps", "instructions", "recipe",
+    "exact(?:ly)?", "procedure", "protocol", "guide", "tutorial", "working", "full", "complete", "detailed",
+    "quantit(?:y|ies)", "amounts?", "temperatures?", "ingredients?", "code", "script", "list of", "templates?",
+    "blueprint", "formula", "synthesi[sz]e", "parameters?", "methods?", "verbatim", "word for word", "explicit",
+)  # fmt: skip
+_REPAIR = _any("troubleshoot", "fix the (?:gaps|errors)", "improve the yield", "why does .{1,40} fail", "optimi[sz]e")
+_MALICIOUS = _any(
+    "(?:not|without|avoid) (?:get(?:ting)?|being) (?:caught|detected|noticed)", "get away with",
+    "without (?:his|her|their|them|him) (?:knowledge|consent|knowing|noticing)", "undetected", "untraceable",
+    "(?:to|and) (?:hurt|harm|kill|poison|murder|injure|maim|terrori[sz]e|blackmail|defraud) (?:him|her|them|people|someone|my|as many)",
+    "(?:for|get|take|my) revenge", "evade (?:the )?police", "to hit my", "against my ex", "until (?:she|he) breaks",
+    "i(?:'m| am) (?:building|making) a bomb", "(?:want|going|plan) to (?:kill|hurt|shoot|stab|poison|attack|rape|murder) "
+    "(?:someone|somebody|him|her|them|my|people|everyone)", "so (?:that )?(?:she|he|they) (?:suffers?|dies?|loses?)",
+    "steal (?:from|the|a|an|my|someone)", "to (?:scam|trick|manipulate|humiliate|intimidate) (?:him|her|them|people|my|old|elderly)",
+)  # fmt: skip
+_FRAMES: tuple[tuple[Context, re.Pattern[str]], ...] = (
+    (Context.SURVIVOR_SUPPORT, _any("i was (?:abused|raped|assaulted|molested)", "as a survivor", "happened to me")),
+    (Context.DEFENSIVE, _any(
+        "(?:to|help) (?:prevent|protect|detect|defend|spot|recogni[sz]e)", "should (?:staff|we|i) watch for",
+        "protect (?:myself|my|our|against)", "how to prevent", "how (?:do|can) (?:i|we) (?:prevent|protect|detect|stop)",
+    )),
+    (Context.COUNTER_SPEECH, _any("debunk", "counter[ -]speech", "argue against", "counter (?:hate|propaganda|extremis[mt])")),
+    (Context.EDUCATIONAL, _any("homework", "for (?:my|a|our) (?:class|school|course|lesson)", "lesson plan", "essay", "textbook", "students")),
+    (Context.HISTORICAL, _any("histor(?:y|ical)", "world war", "in (?:1[0-9]|20)[0-9][0-9]", "medieval", "ancient")),
+    (Context.NEWS, _any("news (?:report|article|story)", "journalist", "headlines?")),
+    (Context.SCIENTIFIC_MEDICAL, _any("physiolog(?:y|ical|ically)", "anatomy", "clinical(?:ly)?", "medically", "biolog(?:y|ical|ically)")),
+    (Context.FICTION, _any("novels?", "short story", "screenplay", "fiction(?:al)?", "scene", "story about", "characters?", "fantasy world")),
+    (Context.ARTISTIC, _any("poem", "song lyrics for", "painting", "art project")),
+)  # fmt: skip
+_TRANSFORMS = _any(
+    "translate", "summari[sz]e", "paraphrase", "proofread", "classify", "label these", "rephrase", "reformat",
+    "convert (?:this|the following)", "turn (?:this|the following)", "fix the (?:grammar|spelling)", "correct the grammar",
+)  # fmt: skip
+_QUOTED = re.compile(r"```|[\"“].{40}|:\s*\n|>>>|<<<|'.{40}", re.DOTALL)
+_WISHES_HARM = _any(
+    "i (?:just |really )?(?:want|wanna|am going|'m going|plan|need) to (?:kill|shoot|stab|hurt|strangle|poison|murder|beat up) "
+    "(?:someone|somebody|my|him|her|them|people|everyone|that)", "i(?:'ll| will) (?:kill|shoot|stab) (?:him|her|them|my|everyone)",
+)  # fmt: skip
+_IN_DANGER = _any(
+    "(?:smell|strong smell of|smells of|smells like) gas", "gas smell", "house is on fire", "can(?:'t|not) breathe", "not breathing",
+    "someone is breaking in(?:to)?", "unconscious", "bleeding (?:heavily|a lot|badly)", "overdosed", "took too many pills",
+    "crushing chest pain", "swallowed (?:bleach|poison|a battery)", "drowning right now", "carbon monoxide alarm",
+)  # fmt: skip
+_DISTRESSED = _any(
+    "hopeless", "can(?:'t|not) cope", "panic attack", "so alone", "worthless", "i hate myself", "lost my job", "falling apart",
+    "nobody cares", "can(?:'t|not) go on", "i was (?:abused|raped|assaulted)", "breaking down",
+)  # fmt: skip
+_MEANS = _any("rope", "pills", "bridge", "gun", "razor blades?")
+_JOINS = _any("thinking (?:of|about) joining", "want to join", "should i join", "considering joining")
+
+
+def read_request(folded: str) -> RequestMarkers:
+    """The markers of one folded request."""
+    text = bounded(folded)
+    hits = hits_in(text)
+    asked = _asked_detail(text)
+    context = _context(text, asked)
+    transforms = context is Context.TRANSFORMATION
+    return RequestMarkers(
+        asked_detail=asked,
+        intent=Intent.MALICIOUS if is_malicious(text) else Intent.DUAL_USE,
+        context=context,
+        vulnerability=vulnerability(text, hits),
+        input_detail=(3 if has_operational_detail(text) else 2) if transforms else 0,
+        supplied_in_full=transforms,
+        hits=hits,
+    )
+
+
+def bounded(text: str) -> str:
+    """Both ends of a long text; all of one of at most twice `REQUEST_CHARACTERS_MAX`."""
+    if len(text) <= 2 * REQUEST_CHARACTERS_MAX:
+        return text
+    return text[:REQUEST_CHARACTERS_MAX] + "\n" + text[-REQUEST_CHARACTERS_MAX:]
+
+
+def is_malicious(text: str) -> bool:
+    """Whether a purpose to harm, steal or escape notice is stated."""
+    return bool(_MALICIOUS.search(text) or _WISHES_HARM.search(text))
+
+
+def vulnerability(text: str, hits: Hits) -> Vulnerability:
+    """The strictest risk that the words point at."""
+    found = [Vulnerability.NONE]
+    if "self_intent" in hits or ("method" in hits and "suicide" in hits):
+        found.append(Vulnerability.ACUTE_SELF_HARM)
+    if _IN_DANGER.search(text):
+        found.append(Vulnerability.IMMINENT_DANGER)
+    if _WISHES_HARM.search(text):
+        found.append(Vulnerability.HARM_TO_OTHERS)
+    if "extremist" in hits and _JOINS.search(text):
+        found.append(Vulnerability.RADICALIZATION_RISK)
+    if "delusion" in hits:
+        found.append(Vulnerability.DELUSION_MANIA)
+    if _DISTRESSED.search(text):
+        found.append(Vulnerability.ACUTE_SELF_HARM if _MEANS.search(text) else Vulnerability.DISTRESS)
+    return max(found, key=tuple(Vulnerability).index)
+
+
+def _asked_detail(text: str) -> Level:
+    """D0 nothing, D1 a definition, D2 help, D3 something operational, D4 repair of a procedure."""
+    if _REPAIR.search(text):
+        return 4
+    if _OPERATIONAL.search(text):
+        return 3
+    if "?" not in text and not _ASKS.search(text):
+        return 0
+    return 1 if _DEFINITION.search(text) else 2
+
+
+def _context(text: str, asked: Level) -> Context:
+    """The one setting that the words name; `general` where none or several do, or where exact steps are asked too."""
+    if asked < 4 and _TRANSFORMS.search(text) and len(text) >= SUPPLIED_CHARACTERS_MIN and _QUOTED.search(text):
+        return Context.TRANSFORMATION
+    named = [context for context, pattern in _FRAMES if pattern.search(text)]
+    if len(named) != 1:
+        return Context.GENERAL
+    invented = named[0] in {Context.FICTION, Context.ARTISTIC}
+    return Context.GENERAL if invented and asked >= 3 else named[0]
