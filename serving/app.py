@@ -55,10 +55,10 @@ def build_application(serving: LlmServing) -> "Application":
 
     Raises SettingsError where a local model is named that is not there: Serve would only say so after minutes.
     """
-    from ray.serve.llm import LLMConfig, build_openai_app
-
     if is_local_model(serving.model) and not (Path(serving.model) / "config.json").is_file():
         raise SettingsError("model", "a directory without config.json", "a directory with a checkpoint")
+    from ray.serve.llm import LLMConfig, build_openai_app
+
     return build_openai_app(
         {
             "llm_configs": [LLMConfig(**_llm_config(serving))],

@@ -27,16 +27,15 @@ from tests.contracts.guards import CheckContract, LabelerContract, StageContract
 from tests.contracts.samples import check_input, event, message
 from tests.plugins import fake_endpoint as wire
 from tests.plugins.fake_endpoint import FakeEndpoint, Play
-from tests.plugins.vllm_server import TINY_MODEL, vllm_server
+from tests.plugins.vllm_server import TINY_MODEL
 from topology.errors import CheckFailed
 from topology.events import Role
 from topology.labels import NONE, CategoryId, Confidence, Intent, Outcome, Signal, Vulnerability
 from topology.ports import Check, CheckReport, Labeler, Stage
 
-__all__ = ["vllm_server"]
-
 CATEGORIES = (CategoryId("cyber.offense"), CategoryId("hate"), NONE)
 BOUNDS = GuardBounds(model="judge", timeout_s=5.0)
+REAL_BOUNDS = GuardBounds(model=TINY_MODEL, timeout_s=60.0)
 T = TypeVar("T")
 
 LABELS: dict[str, Any] = {
@@ -71,15 +70,8 @@ def says(value: object, *, finish_reason: str = "stop") -> Play:
     return wire.answer(*pieces, finish_reason=finish_reason)
 
 
-def client_at(base_url: str, timeout_s: float = 5.0) -> ChatClient:
-    endpoint = Endpoint(
-        name="judge",
-        base_url=base_url,
-        retries_max=1,
-        backoff_initial_s=0.01,
-        backoff_max_s=0.02,
-        request_timeout_s=timeout_s,
-    )
+def client_at(base_url: str) -> ChatClient:
+    endpoint = Endpoint(name="judge", base_url=base_url, retries_max=1, backoff_initial_s=0.01, backoff_max_s=0.02)
     return ChatClient(endpoint, clock=SystemClock())
 
 
@@ -295,28 +287,29 @@ def test_the_last_message_and_the_draft_are_never_cut_and_old_background_is() ->
 
 @pytest.mark.vllm
 @pytest.mark.timeout(300)
-def test_real_vllm_decodes_under_our_schemas(vllm_server: VllmServer) -> None:
-    """Random weights label at random, but what ends in time fits the schema: guided decoding holds."""
-    bounds = GuardBounds(model=TINY_MODEL, timeout_s=60.0, tokens_max=2000)
+class TestLabelerOnVllm(LabelerContract):
+    """Random weights label at random, and the same request the same: guided decoding under our schema holds."""
 
-    async def run() -> list[Outcome]:
-        async with (
-            labeler_at(vllm_server.base_url, bounds) as labeler,
-            check_at(vllm_server.base_url, bounds) as check,
-        ):
-            asked: list[Awaitable[object]] = [labeler.label(event(f"Question {index}?")) for index in range(4)]
-            asked += [check.check(check_input(f"Draft {index}.")) for index in range(4)]
-            return await asyncio.gather(*(_outcome(one) for one in asked))
+    @pytest.fixture(autouse=True)
+    def _on(self, vllm_server: VllmServer) -> None:
+        self.server = vllm_server
 
-    outcomes = asyncio.run(run())
-    assert Outcome.OK in outcomes
-    assert set(outcomes) <= {Outcome.OK, Outcome.UNPARSABLE}
+    def working(self) -> AbstractAsyncContextManager[Labeler]:
+        return labeler_at(self.server.base_url, REAL_BOUNDS)
+
+    def broken(self) -> AbstractAsyncContextManager[Labeler]:
+        return labeler_at(self.server.base_url, msgspec.structs.replace(REAL_BOUNDS, tokens_max=2))
 
 
-async def _outcome(asked: Awaitable[object]) -> Outcome:
-    try:
-        await asked
-    except CheckFailed as exc:
-        assert exc.detail == "the answer was cut off"  # noqa: PT017 (a schema violation would be our bug)
-        return exc.outcome
-    return Outcome.OK
+@pytest.mark.vllm
+@pytest.mark.timeout(300)
+class TestCheckOnVllm(CheckContract):
+    @pytest.fixture(autouse=True)
+    def _on(self, vllm_server: VllmServer) -> None:
+        self.server = vllm_server
+
+    def working(self) -> AbstractAsyncContextManager[Check]:
+        return check_at(self.server.base_url, REAL_BOUNDS)
+
+    def broken(self) -> AbstractAsyncContextManager[Check]:
+        return check_at(self.server.base_url, msgspec.structs.replace(REAL_BOUNDS, model="not served"))
