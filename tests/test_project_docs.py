@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from serving.labeler import _COARSE
+from serving.linear import LinearModel
+from topology.labels import NONE
+from topology.policy import load_bundle
 from workers.cli import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -136,6 +140,19 @@ def test_every_command_and_option_that_is_named_exists(page: Path) -> None:
 def test_the_readme_names_every_command() -> None:
     named = {words[1] for use in _named(ROOT / "README.md", "sluicegate") if len(words := use.split()) > 1}
     assert set(_children(build_parser())) <= named
+
+
+def _untrained_categories() -> set[str]:
+    """The policy's categories for which no head of the packaged model speaks."""
+    bundle = load_bundle((ROOT / "topology" / "policies" / "safe-completion-core.yaml").read_bytes())
+    trained = {category for name in LinearModel.load().names for category in _COARSE.get(name, (name,))}
+    return set(bundle.categories) - trained - {NONE}
+
+
+def test_the_readme_lists_exactly_the_categories_without_a_label_source() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    entry = text.partition("* **Categories without a label source.**")[2].partition("\n* ")[0]
+    assert set(re.findall(r"`([a-z_.]+)`", entry)) == _untrained_categories()
 
 
 def test_the_version_is_the_same_everywhere() -> None:
