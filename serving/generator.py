@@ -12,11 +12,16 @@ from topology.ports import Draft, GenerationRequest
 
 
 class GenerationDefaults(Struct, frozen=True, kw_only=True):
-    """Which model answers, and how where the event does not say. `max_tokens` also caps what an event may ask for."""
+    """Which model answers, and how where the event does not say. `max_tokens` also caps what an event may ask for.
+
+    An event's seed is sent on only with `forward_seed`: vLLM 0.32's CPU build ends its engine on a seeded request
+    ("CPU Generator does not use offset"), so that any sender could stop it.
+    """
 
     model: str
     max_tokens: Annotated[int, Meta(ge=1)] = 512
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
+    forward_seed: bool = False
 
 
 class OpenAiGenerator:
@@ -58,7 +63,7 @@ def generation_body(messages: Sequence[Message], asked: GenerationParameters, de
         max_tokens=min(asked.max_tokens or defaults.max_tokens, defaults.max_tokens),
         temperature=defaults.temperature if asked.temperature is None else asked.temperature,
         top_p=UNSET if asked.top_p is None else asked.top_p,
-        seed=UNSET if asked.seed is None else asked.seed,
+        seed=asked.seed if defaults.forward_seed and asked.seed is not None else UNSET,
         stop=asked.stop or UNSET,
         ignore_eos=asked.ignore_eos or UNSET,
     )

@@ -18,7 +18,10 @@ from topology.tracing import EventTrace
 
 @dataclass(slots=True)
 class Case:
-    """What is known of one event. `labels` and `plan` are None until the request was assessed and planned."""
+    """What is known of one event. `labels` and `plan` are None until the request was assessed and planned.
+
+    `revisions_max` is the budget that its drafts are judged under.
+    """
 
     record: Record
     event: ConversationEvent
@@ -32,6 +35,7 @@ class Case:
     request_log: LoggedText | None = None
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     guards: list[GuardRun] = field(default_factory=list[GuardRun])
+    revisions_max: int = 0
 
     @property
     def granted(self) -> frozenset[str]:
@@ -72,4 +76,5 @@ def processed(case: Case, decision: Decision) -> Processed:
         grants=case.grants,
         guards=tuple(case.guards),
         trace_id=case.trace.trace_id,
+        revisions_max=case.revisions_max,
     )

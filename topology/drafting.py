@@ -75,6 +75,7 @@ class Drafting:
 
     async def decide(self, case: Case, plan: Plan) -> Decision:
         """Draft until something may leave. Raises CheckFailed when the generator refuses this request for good."""
+        case.revisions_max = self._revisions_max(case.event)
         current = Try(draft=await self._first_draft(case, plan), action=Action.PUBLISHED, count=1)
         while True:  # bounded: `_next` spends the budget or the one redaction, or ends
             checked = await self._check(case, plan, current)
@@ -119,7 +120,7 @@ class Drafting:
                 user=case.event.user,
                 grants=case.granted,
                 attempts=current.count,
-                revisions_max=self._revisions_max(case.event),
+                revisions_max=case.revisions_max,
                 trace_id=case.trace.trace_id,
             )
             span.verdict(verdict)
@@ -171,7 +172,7 @@ class Drafting:
     async def _again(
         self, case: Case, plan: Plan, current: Try, labels: OutputLabels, verdict: Verdict, *, action: Action
     ) -> Try | Decision:
-        if current.count > self._revisions_max(case.event):
+        if current.count > case.revisions_max:
             return self._words(case, plan, "safe_complete", Action.SAFE_COMPLETED, verdict)
         self._metrics.count(Metric.REGENERATIONS)
         feedback = templates.feedback(case.bundle, verdict, labels)
@@ -199,6 +200,7 @@ class Drafting:
                     reason = exc.outcome.value
                 else:
                     span.answered(draft)
+                    self._count_tokens(draft)
                     return draft
             self._metrics.count(Metric.RETRIES, reason=reason)
             await asyncio.sleep(wait_s * (0.5 + self._jitter() / 2))
@@ -223,6 +225,10 @@ class Drafting:
             category=NONE if strictest is None else strictest.category,
             policy_version=case.bundle.version,
         )
+
+    def _count_tokens(self, draft: Draft) -> None:
+        for kind, tokens in (("input", draft.usage.input_tokens), ("output", draft.usage.output_tokens)):
+            self._metrics.count(Metric.LLM_TOKENS, tokens, model=draft.model, kind=kind)
 
     def _release(self, case: Case, plan: Plan, current: Try, verdict: Verdict) -> Decision:
         candidate = case.event.candidate

@@ -11,18 +11,17 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from msgspec import Struct
-
 from topology import audit, templates
 from topology.audit import TEMPLATE, Answer
 from topology.bundle import PolicyBundle
 from topology.case import Case, Decision, processed
+from topology.ceilings import settled_age
 from topology.checking import note_stage
 from topology.codec import RecordLimits, decode_event, encode
 from topology.dead_letters import dead_letter
 from topology.drafting import Drafting
 from topology.errors import CheckFailed, DeadLetter, DeadLetterReason
-from topology.events import Action, ConversationEvent
+from topology.events import Action, AuditedResponse, AuditRecord, ConversationEvent, ReviewItem
 from topology.headers import Wire, response_headers
 from topology.instruments import Instruments
 from topology.labels import GuardRun, LabelerIdentity, Mode, Outcome, Plan, RequestLabels, SideEffect
@@ -34,6 +33,15 @@ from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Labeler, Out
 from topology.tracing import EventTrace, Tracing
 
 logger = logging.getLogger("sluicegate.pipeline")
+
+HELP_GIVEN = {
+    Action.PUBLISHED: "full",
+    Action.REDACTED: "partial",
+    Action.SAFE_COMPLETED: "partial",
+    Action.REFUSED: "refusal",
+    Action.WITHHELD: "refusal",
+}
+"""How much of a request each action meets, for the metric of that name."""
 
 NOTHING_LABELLED = RequestLabels(labeler=LabelerIdentity(model="none", version=""))
 NOTHING_PLANNED = Plan(mode=Mode.SAFE_COMPLETION, ceilings={})
@@ -136,7 +144,7 @@ class Pipeline:
     async def _decide(self, case: Case) -> Decision:
         try:
             async with asyncio.timeout(max(0.0, case.deadline_s - self._clock.monotonic_s())):
-                case.labels = await self._assess(case)
+                case.labels = settled_age(await self._assess(case), case.event.user)
                 case.plan = self._plan(case, case.labels)
                 return await self._drafting.decide(case, case.plan)
         except TimeoutError:
@@ -148,6 +156,7 @@ class Pipeline:
         except Exception as exc:
             # A bug must not lose the event nor stop its partition: it is withheld, counted, and kept as a dead letter.
             logger.exception("processing failed", extra={"error": type(exc).__name__})
+            case.trace.failed(type(exc).__name__)
             return await self._withhold(case, ActionReason.PROCESSING_FAILED, "processing_failed", type(exc).__name__)
 
     async def _assess(self, case: Case) -> RequestLabels:
@@ -223,8 +232,8 @@ class Pipeline:
     def _bury(self, record: Record, failure: DeadLetter, trace: EventTrace) -> Result:
         self._metrics.count(Metric.DEAD_LETTERS, reason=failure.reason.value)
         trace.dead_lettered(failure)
-        with trace.send(self._routes.dead_letters) as span:
-            letter = dead_letter(record, failure, self._bounds.records, span.headers, self._routes.dead_letters)
+        with trace.send(self._routes.dead_letters):  # the letter keeps the sender's own trace context
+            letter = dead_letter(record, failure, self._bounds.records, {}, self._routes.dead_letters)
         return Result(topic=record.topic, partition=record.partition, offset=record.offset, records=(letter,))
 
     def _publish(self, case: Case, decision: Decision) -> Result:
@@ -239,18 +248,22 @@ class Pipeline:
                 out.append(self._out(case, routes.review, SchemaName.REVIEW_ITEM, item, span.headers))
             if decision.failure is not None:
                 self._metrics.count(Metric.DEAD_LETTERS, reason=decision.failure.reason.value)
-                letter = dead_letter(
-                    case.record, decision.failure, self._bounds.records, span.headers, routes.dead_letters
-                )
-                out.append(letter)
+                out.append(dead_letter(case.record, decision.failure, self._bounds.records, {}, routes.dead_letters))
         source = case.record
         return Result(topic=source.topic, partition=source.partition, offset=source.offset, records=tuple(out))
 
-    def _out(self, case: Case, topic: str, schema: SchemaName, value: Struct, trace: Mapping[str, str]) -> OutRecord:
+    def _out(
+        self,
+        case: Case,
+        topic: str,
+        schema: SchemaName,
+        value: AuditedResponse | AuditRecord | ReviewItem,
+        trace: Mapping[str, str],
+    ) -> OutRecord:
         headers = response_headers(
             schema,
             self._routes.wire,
-            ce_id=case.event.event_id,
+            ce_id=f"{value.audit_id}/{schema.value}",
             subject=case.event.conversation_id,
             time_ms=self._clock.now_ms(),
             trace=trace,
@@ -266,6 +279,7 @@ class Pipeline:
         case.trace.decided(decision.action, decision.reason_codes)
         action = decision.action.value
         self._metrics.count(Metric.ACTIONS, action=action, reason=decision.reason.value)
+        self._metrics.count(Metric.SAFE_COMPLETION, kind=HELP_GIVEN[decision.action])
         took_s = self._clock.monotonic_s() - started_s
         self._metrics.observe(Metric.PROCESSING_DURATION, took_s, case.trace.context, outcome=action)
         waited_ms = max(0, self._clock.now_ms() - case.record.timestamp_ms)

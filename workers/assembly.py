@@ -59,6 +59,9 @@ class Worker:
         """Work until drained; returns how many records were committed. Raises what broke the loop."""
         try:
             self._loop.run()
+        except Exception:
+            logger.exception("worker failed")  # the supervisor, in another process, sees the type alone
+            raise
         finally:
             self._telemetry.shutdown(TELEMETRY_STOP_S)
         return self._loop.health().committed_count
@@ -83,7 +86,7 @@ def build_worker(settings: Settings, slot: int, stage_actors: Mapping[str, Seque
     policies = load_policies(settings)
     metrics.gauge_set(Metric.POLICY_INFO, 1, version=policies.bundle.version, hash=policies.bundle.content_hash[:12])
     models = ModelSet(settings, SystemClock(), metrics, policies.bundle)
-    checks = build_checks(settings, stage_actors, models)
+    checks = build_checks(settings, stage_actors, models.checks, metrics)
     tracing = telemetry.tracing(settings)
     pipeline = build_pipeline(settings, policies, models.labeler, models.generator, checks, tracing, metrics)
 
@@ -157,19 +160,20 @@ def build_pipeline(
     )
 
 
-def build_checks(settings: Settings, stage_actors: Mapping[str, Sequence[Any]], models: ModelSet) -> list[Check]:
-    """The three stages as checks, each where its placement says, and the guard LLM where settings name one."""
+def build_checks(
+    settings: Settings, stage_actors: Mapping[str, Sequence[Any]], further: Sequence[Check], metrics: Instruments
+) -> list[Check]:
+    """The three stages as checks, each where its placement says, and `further` ones."""
     checks: list[Check] = []
     for name, stage in stage_settings(settings).items():
         host = build_stage(settings, name)
         if stage.placement == "actor":
             runner = ActorRunner(name, stage_actors[name], stage)
-            checks.append(BatchedCheck(name, host.version, runner, stage))
+            checks.append(BatchedCheck(name, host.version, runner, stage, metrics))
         else:
-            checks.append(
-                BatchedCheck(name, host.version, InlineRunner(host, stage.timeout_s, _replace_process), stage)
-            )
-    return [*checks, *models.checks]
+            inline = InlineRunner(host, stage.timeout_s, _replace_process)
+            checks.append(BatchedCheck(name, host.version, inline, stage, metrics))
+    return [*checks, *further]
 
 
 def build_stage(settings: Settings, name: str) -> Stage:

@@ -14,7 +14,9 @@ from typing import Generic, Protocol, TypeVar
 import msgspec
 
 from topology.errors import CheckFailed
+from topology.instruments import Instruments
 from topology.labels import Outcome
+from topology.metrics import Metric
 from topology.ports import CheckInput, CheckReport, Stage
 from workers.settings import StageSettings
 
@@ -139,11 +141,14 @@ def _settle(
 class BatchedCheck(Generic[Item]):
     """The Check port over a stage that runs batches. All calls on one event loop."""
 
-    def __init__(self, name: str, version: str, runner: Runner[Item], settings: StageSettings) -> None:
+    def __init__(
+        self, name: str, version: str, runner: Runner[Item], settings: StageSettings, metrics: Instruments
+    ) -> None:
         self._name = name
         self._version = version
         self._runner = runner
         self._settings = settings
+        self._metrics = metrics
         self._in_flight_max = settings.in_flight_max * settings.replicas
         self._waiting: deque[tuple[Item, asyncio.Future[CheckReport]]] = deque()
         self._waiting_bytes = 0
@@ -202,6 +207,7 @@ class BatchedCheck(Generic[Item]):
                 task = asyncio.create_task(self._run(batch))
                 self._in_flight.add(task)
                 task.add_done_callback(self._on_done)
+        self._metrics.gauge_set(Metric.STAGE_QUEUE_DEPTH, len(self._waiting), stage=self._name)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from opentelemetry.trace import SpanContext
 
+from serving.breaker import BreakerState
 from serving.client import Call, ChatClient, Endpoint
 from serving.generator import GenerationDefaults, OpenAiGenerator
 from serving.guard_llm import GuardBounds, LlmCheck, LlmLabeler
@@ -20,6 +21,8 @@ from topology.span_handles import CURRENT_SPAN
 from topology.trace_context import carrier
 from topology.tracing import CURRENT_TRACE
 from workers.settings import Settings
+
+BREAKER_LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
 
 class ModelSet:
@@ -54,7 +57,12 @@ class ModelSet:
             response_bytes_max=asked.response_bytes_max,
         )
         client = self._client(endpoint, asked.api_key.reveal(), asked.model, LlmRole.GENERATOR)
-        defaults = GenerationDefaults(model=asked.model, max_tokens=asked.max_tokens, temperature=asked.temperature)
+        defaults = GenerationDefaults(
+            model=asked.model,
+            max_tokens=asked.max_tokens,
+            temperature=asked.temperature,
+            forward_seed=asked.forward_seed,
+        )
         return OpenAiGenerator(client, defaults)
 
     def _build_guards(self, bundle: PolicyBundle) -> tuple[Labeler, tuple[Check, ...]]:
@@ -88,6 +96,7 @@ class ModelSet:
             )
             if call.outcome is not Outcome.OK:
                 self._metrics.count(Metric.LLM_ERRORS, model=model, reason=call.outcome.value)
+            self._metrics.gauge_set(Metric.LLM_CIRCUIT_STATE, BREAKER_LEVELS[client.breaker_state], model=model)
 
         client = ChatClient(endpoint, clock=self._clock, api_key=api_key, jitter=random.random, observe=observe)
         self._clients.append(client)

@@ -161,6 +161,9 @@ class GenerationSettings(Struct, frozen=True, kw_only=True):
     breaker_failures: Annotated[int, Meta(ge=1, le=1000, description="Failures in a row that open the breaker.")] = 5
     breaker_open_s: Annotated[Seconds, _about("How long an open breaker refuses before it lets one through.")] = 5
     response_bytes_max: Annotated[Bytes, _about("A longer response is cut off and counts as unparsable.")] = 4 * MIB
+    forward_seed: Annotated[
+        bool, _about("Send an event's seed on. Off: a seed ends the CPU build of vLLM 0.32, whoever sent it.")
+    ] = False
 
 
 class GuardSettings(Struct, frozen=True, kw_only=True):

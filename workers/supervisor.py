@@ -16,6 +16,8 @@ import ray
 from msgspec import Struct
 from ray.exceptions import RayError
 
+from topology.instruments import Instruments
+from topology.metrics import Metric
 from workers.actors import IngressActor, StageActor
 from workers.assembly import stage_settings
 from workers.settings import Settings
@@ -69,8 +71,11 @@ class _Run:
 class Supervisor:
     """Owns one process's stage pools and ingress actors inside a Ray that is already initialised."""
 
-    def __init__(self, settings: Settings, *, monotonic_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Instruments, *, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
         self._settings = settings
+        self._metrics = metrics
         self._now_s = monotonic_s
         self._stages: list[_Actor] = []
         self._runs: list[_Run] = []
@@ -100,6 +105,11 @@ class Supervisor:
             self._watch_run(run)
         for actor in self._actors():
             self._watch_health(actor)
+        for role in ("ingress", "stage"):
+            of_role = [actor for actor in self.status() if actor.role == role]
+            ready = sum(actor.is_healthy for actor in of_role)
+            self._metrics.gauge_set(Metric.ACTORS, ready, role=role, state="ready")
+            self._metrics.gauge_set(Metric.ACTORS, len(of_role) - ready, role=role, state="unhealthy")
 
     def status(self) -> list[ActorStatus]:
         """What is known now, stage actors first."""
@@ -156,7 +166,7 @@ class Supervisor:
     def _note_failure(self, run: _Run, error: Exception) -> None:
         lasted_s = self._now_s() - run.started_s
         run.failures = 1 if lasted_s >= HEALTHY_RUN_S else run.failures + 1
-        run.actor.restart_count += 1
+        self._count_restart(run.actor)
         run.ref = None
         limits = self._settings.ray
         run.not_before_s = self._now_s() + min(limits.restart_backoff_max_s, 0.25 * 2 ** (run.failures - 1))
@@ -190,7 +200,7 @@ class Supervisor:
         except RayError:
             return False
         if actor.pid is not None and actor.pid != health.pid and actor.role == "stage":
-            actor.restart_count += 1
+            self._count_restart(actor)
         actor.pid = health.pid
         return self._is_alive(actor, health)
 
@@ -201,6 +211,10 @@ class Supervisor:
         loop = health.loop
         poll_bound_s = self._settings.kafka.max_poll_interval_ms / 1000
         return loop is None or loop.state != "running" or loop.poll_age_s <= poll_bound_s
+
+    def _count_restart(self, actor: _Actor) -> None:
+        actor.restart_count += 1
+        self._metrics.count(Metric.ACTOR_RESTARTS, role=actor.role)
 
     def _replace(self, actor: _Actor) -> None:
         logger.error("actor is not healthy; replacing it", extra={"actor": actor.name, "missed": actor.missed})

@@ -129,6 +129,12 @@ def test_an_event_cannot_ask_for_more_tokens_than_allowed_and_unset_fields_are_n
 
 def test_what_an_event_asks_for_is_sent() -> None:
     asked = GenerationParameters(temperature=0.0, top_p=0.5, max_tokens=8, seed=3, stop=("\n",), ignore_eos=True)
-    sent = msgspec.json.decode(encode_body(generation_body((), asked, DEFAULTS)))
+    seeded = msgspec.structs.replace(DEFAULTS, forward_seed=True)
+    sent = msgspec.json.decode(encode_body(generation_body((), asked, seeded)))
     assert (sent["temperature"], sent["top_p"], sent["max_tokens"], sent["seed"]) == (0.0, 0.5, 8, 3)
     assert (sent["stop"], sent["ignore_eos"]) == (["\n"], True)
+
+
+def test_a_seed_is_not_sent_on_unless_settings_say_so() -> None:
+    asked = GenerationParameters(seed=3)
+    assert "seed" not in msgspec.json.decode(encode_body(generation_body((), asked, DEFAULTS)))

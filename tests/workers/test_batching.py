@@ -9,6 +9,7 @@ import pytest
 
 from topology.errors import CheckFailed
 from topology.events import ConversationEvent, Message, Role, TextPart
+from topology.instruments import Instruments
 from topology.labels import LabelerIdentity, Mode, Outcome, Plan, RequestLabels
 from topology.ports import CheckInput, CheckReport, Draft
 from workers.batching import STUCK_THREADS_MAX, BatchedCheck, InlineRunner
@@ -57,7 +58,7 @@ def run_with(
     async def session() -> T:
         chosen = settings or StageSettings(timeout_s=2)
         stage = ScriptedStage(run)
-        check = BatchedCheck("bias", "1", InlineRunner(stage, chosen.timeout_s, on_stuck), chosen)
+        check = BatchedCheck("bias", "1", InlineRunner(stage, chosen.timeout_s, on_stuck), chosen, Instruments.none())
         try:
             return await use(check, stage)
         finally:

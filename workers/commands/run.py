@@ -16,14 +16,17 @@ logger = logging.getLogger("sluicegate.run")
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Start, watch, and on SIGTERM or SIGINT drain within `drain.timeout_s`. 0 when every worker ended by itself."""
     del arguments
+    from workers.assembly import TELEMETRY_STOP_S
     from workers.ray_session import ray_session
     from workers.supervisor import Supervisor, SupervisorError
+    from workers.telemetry import start_telemetry
 
     configure_logging(settings.telemetry.log_level, sys.stdout)
     stop = threading.Event()
     _on_signals(stop)
     with ray_session(settings.ray):
-        supervisor = Supervisor(settings)
+        telemetry = start_telemetry(settings.telemetry, "supervisor")
+        supervisor = Supervisor(settings, telemetry.instruments)
         supervisor.start()
         logger.info("started", extra={"slots": settings.ray.slots})
         try:
@@ -36,6 +39,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         logger.info("draining", extra={"timeout_s": settings.drain.timeout_s})
         clean = supervisor.drain(settings.drain.timeout_s)
         logger.info("drained", extra={"clean": clean})
+        telemetry.shutdown(TELEMETRY_STOP_S)
         return 0 if clean else 1
 
 

@@ -1,0 +1,115 @@
+"""The real parts of the demonstration, started on loopback and stopped with the block that started them."""
+
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from msgspec import structs
+
+from workers.settings import KafkaSettings, Secret, Settings, StagesSettings
+
+Say = Callable[[str], None]
+
+MODEL_NAME = "sluicegate-tiny"
+PARTITIONS = 4
+OVERLAYS = Path(__file__).parent / "overlays"
+READY_TIMEOUT_S = 400.0
+"""How long the model server may take: mostly imports of vLLM, some 95 s on two cores."""
+
+BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
+
+
+def cache_directory() -> Path:
+    """What survives from run to run: `SLUICEGATE_CACHE`, else the user's cache directory."""
+    return Path(os.environ.get("SLUICEGATE_CACHE") or Path.home() / ".cache" / "sluicegate")
+
+
+@contextmanager
+def kafka_brokers(settings: KafkaSettings, directory: Path, say: Say) -> Generator[KafkaSettings]:
+    """Settings for brokers that are there: the user's own, or a development broker that lives as long as the block.
+
+    Raises BrokerError where it cannot be started, with what to do about it.
+    """
+    if os.environ.get(BOOTSTRAP):
+        say(f"using the brokers of {BOOTSTRAP}: {', '.join(settings.bootstrap_servers)}")
+        yield settings
+        return
+    from workers.broker import DevelopmentBroker
+
+    shutil.rmtree(directory, ignore_errors=True)
+    broker = DevelopmentBroker(directory, say=say)
+    broker.start()
+    try:
+        yield structs.replace(settings, bootstrap_servers=(broker.bootstrap,))
+    finally:
+        broker.stop()
+
+
+@contextmanager
+def mock_brokers(settings: KafkaSettings) -> Generator[KafkaSettings]:
+    """Settings for librdkafka's mock cluster: in memory, and without real transactions."""
+    from workers.mock_broker import MockBroker
+
+    with MockBroker() as broker:
+        yield structs.replace(settings, bootstrap_servers=(broker.bootstrap,), api_version=broker.api_version)
+
+
+@contextmanager
+def language_model(
+    traces_endpoint: str, traces_protocol: str, progress: Callable[[str, float], None]
+) -> Generator[str]:
+    """The base URL of real vLLM under Ray Serve, with the tiny checkpoint, on the CPU. Ray must be running.
+
+    Raises TimeoutError or RuntimeError where it does not come up.
+    """
+    from serving.app import LlmServing, start, stop
+    from serving.tiny import build_tiny_checkpoint
+    from serving.vllm_options import TINY_ENGINE
+
+    checkpoint = build_tiny_checkpoint(cache_directory() / "tiny-checkpoint")
+    serving = LlmServing(
+        model=str(checkpoint),
+        served_name=MODEL_NAME,
+        device="cpu",
+        engine=TINY_ENGINE,
+        traces_endpoint=traces_endpoint,
+        traces_protocol="http/protobuf" if traces_protocol == "http" else "grpc",
+    )
+    url = start(serving, port=free_port(), ready_timeout_s=READY_TIMEOUT_S, progress=progress)
+    try:
+        yield url
+    finally:
+        stop()
+
+
+def demo_settings(base: Settings, kafka: KafkaSettings, *, own_brokers: bool, base_url: str, otlp: str) -> Settings:
+    """Settings of the run: its own group, and on other people's brokers its own topics; everything traced."""
+    run = uuid.uuid4().hex[:6]
+    topics = structs.replace(base.topics, partitions=PARTITIONS)
+    if own_brokers:
+        names = ("events", "audited", "audit", "review", "state", "canary", "policy", "dead_letters")
+        topics = structs.replace(topics, **{name: f"demo-{run}.{getattr(topics, name)}" for name in names})
+    actor = structs.replace(base.stages.classification, placement="actor")
+    return structs.replace(
+        base,
+        kafka=structs.replace(kafka, group_id=f"sluicegate-demo-{run}", cluster_name="demo"),
+        topics=topics,
+        policy=structs.replace(base.policy, overlays=base.policy.overlays or str(OVERLAYS)),
+        generation=structs.replace(base.generation, base_url=base_url, model=MODEL_NAME, max_tokens=64),
+        stages=StagesSettings(classification=actor, bias=base.stages.bias, logging=base.stages.logging),
+        redaction=structs.replace(base.redaction, digest_key=Secret(uuid.uuid4().hex), digest_key_id="demo"),
+        telemetry=structs.replace(
+            base.telemetry, endpoint=base.telemetry.endpoint or otlp, preset="full", export_interval_s=2.0
+        ),
+    )
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

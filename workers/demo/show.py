@@ -1,0 +1,250 @@
+"""The demonstration from start to end: parts up, events in, decisions live, census, and where to look."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from topology.events import Action, AuditRecord
+from topology.instruments import Instruments
+from topology.ports import Record
+from workers.census import Census, Sent, take_census
+from workers.demo.parts import (
+    BOOTSTRAP,
+    demo_settings,
+    kafka_brokers,
+    language_model,
+    mock_brokers,
+)
+from workers.demo.samples import broken_records, samples
+from workers.demo.view import LiveView, decode_audits, print_census, print_tables
+from workers.otlp_receiver import OtlpReceiver
+from workers.ray_session import ray_session
+from workers.reader import TopicReader, read_topic
+from workers.sender import EventSender, position_of
+from workers.settings import Settings
+from workers.supervisor import Supervisor
+from workers.telemetry import start_telemetry
+from workers.topics import create_topics
+
+RUN_TIMEOUT_S = 300.0
+"""How long all events together may take; a machine with two cores needs about one minute for 300."""
+
+POLL_S = 0.2
+
+SPANS_WAIT_S = 15.0
+"""How long the last spans may take to arrive: vLLM and the workers export in batches."""
+
+
+class Demo:
+    """One run. `directory` gets the broker's data and what is left to look at."""
+
+    def __init__(self, settings: Settings, console: Console, directory: Path, *, plain: bool) -> None:
+        self._base = settings
+        self._console = console
+        self._directory = directory
+        self._plain = plain
+
+    def run(self, count: int, seed: int, *, kill: bool, mock: bool, keep: bool) -> int:
+        """0 when the census holds, 1 when it does not. Whatever happens, nothing is left running."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as parts, _terminated_as_interrupt():
+            receiver = parts.enter_context(OtlpReceiver())
+            settings, supervisor = self._start(parts, receiver, mock=mock)
+            sent = self._send(settings, count, seed)
+            self._watch(settings, supervisor, sent, kill=kill)
+            census, audits = self._count(settings, sent)
+            self._show_one(settings, receiver, audits)
+            if keep:
+                self._console.print(f"everything stays up until Ctrl-C; brokers at {_servers(settings)}")
+                _until_interrupted(supervisor)
+            self._console.print("stopping: workers are drained, then the parts end")
+            supervisor.drain(settings.drain.timeout_s)
+        return 0 if census.is_exactly_once and not mock else int(not mock)
+
+    def _start(self, parts: ExitStack, receiver: OtlpReceiver, *, mock: bool) -> tuple[Settings, Supervisor]:
+        console = self._console
+        with self._step("Kafka" if not mock else "mock broker: in memory, WITHOUT real transactions") as say:
+            brokers = (
+                mock_brokers(self._base.kafka)
+                if mock
+                else kafka_brokers(self._base.kafka, self._directory / "kafka", say)
+            )
+            kafka = parts.enter_context(brokers)
+        with self._step("Ray, on loopback"):
+            parts.enter_context(ray_session(self._base.ray))
+        traces = self._base.telemetry.endpoint or receiver.endpoint
+        with self._step("vLLM under Ray Serve, tiny checkpoint (random weights: its text is noise)") as say:
+            protocol = self._base.telemetry.protocol
+            url = parts.enter_context(language_model(traces, protocol, lambda state, _: say(state.lower())))
+        settings = demo_settings(
+            self._base, kafka, own_brokers=bool(os.environ.get(BOOTSTRAP)), base_url=url, otlp=receiver.endpoint
+        )
+        with self._step("topics"):
+            create_topics(settings.kafka, settings.topics)
+        with self._step("stream worker and stage actors"):
+            supervisor = Supervisor(settings, Instruments.none())
+            supervisor.start()
+            self._wait_for_worker(supervisor)
+        console.print(
+            "real: Apache Kafka, Ray, Ray Serve, vLLM, OTLP. Stand-ins: the checkpoint (noise), the trace store"
+            " (this process), the conversations (samples)."
+            if not mock
+            else "real: Ray, Ray Serve, vLLM, OTLP. Stand-in: the broker; nothing below says anything about delivery.",
+            style="bold",
+        )
+        return settings, supervisor
+
+    def _wait_for_worker(self, supervisor: Supervisor) -> None:
+        deadline_s = time.monotonic() + self._base.ray.start_timeout_s
+        while not all(actor.is_healthy for actor in supervisor.status()):
+            if time.monotonic() >= deadline_s:
+                raise TimeoutError(f"no healthy worker after {self._base.ray.start_timeout_s:g} s")
+            supervisor.step()
+            time.sleep(POLL_S)
+
+    def _send(self, settings: Settings, count: int, seed: int) -> list[Sent]:
+        chat = msgspec.structs.replace(settings.telemetry, service_name="chat-service")
+        telemetry = start_telemetry(chat, "chat-service")
+        sender = EventSender(settings.kafka, settings.topics.events, telemetry.tracer)
+        try:
+            conversations = [(sample.event, sender.send_event(sample.event)) for sample in samples(count, seed)]
+            broken = [
+                (name, reason, sender.send_raw(key, value, headers))
+                for name, reason, key, value, headers in broken_records(seed)
+            ]
+            sender.flush()
+            sent = [_sent(event.event_id, future, event_id=event.event_id) for event, future in conversations]
+            sent += [_sent(name, future, expected=reason) for name, reason, future in broken]
+        finally:
+            sender.close()
+            telemetry.shutdown(5)
+        self._console.print(f"sent {len(conversations)} conversations and {len(broken)} records broken on purpose")
+        return sent
+
+    def _watch(self, settings: Settings, supervisor: Supervisor, sent: list[Sent], *, kill: bool) -> None:
+        topics = settings.topics
+        reader = TopicReader(settings.kafka, [topics.audited, topics.dead_letters], from_beginning=True)
+        view = LiveView(len(sent))
+        deadline_s = time.monotonic() + RUN_TIMEOUT_S
+        kill_at = len(sent) // 2 if kill else None
+        decodable = sum(1 for one in sent if one.expected is None)
+        live = Live(view, console=self._console, refresh_per_second=4) if not self._plain else None
+        try:
+            with live or ExitStack():
+                while view.answered_count < decodable or view.dead_letter_count < len(sent) - decodable:
+                    if time.monotonic() >= deadline_s:
+                        self._console.print(f"gave up waiting after {RUN_TIMEOUT_S:g} s", style="red")
+                        return
+                    for record in reader.poll(POLL_S):
+                        self._see(view, record, is_response=record.topic == topics.audited)
+                    supervisor.step()
+                    if kill_at is not None and view.answered_count >= kill_at:
+                        kill_at = None
+                        view.note = _kill_ingress(supervisor)
+                        if self._plain:
+                            self._console.print(view.note, style="bold")
+        finally:
+            reader.close()
+
+    def _see(self, view: LiveView, record: Record, *, is_response: bool) -> None:
+        line = view.add_response(record) if is_response else view.add_dead_letter(record)
+        if self._plain:
+            self._console.print(line, no_wrap=True, overflow="ellipsis")
+
+    def _count(self, settings: Settings, sent: list[Sent]) -> tuple[Census, list[AuditRecord]]:
+        topics = settings.topics
+        with self._step("census, from the beginning of every topic"):
+            audited, audit, letters, review = (
+                read_topic(settings.kafka, topic)
+                for topic in (topics.audited, topics.audit, topics.dead_letters, topics.review)
+            )
+        census = take_census(sent, audited, audit, letters, review)
+        audits = decode_audits(audit)
+        print_tables(self._console, census, audits)
+        print_census(self._console, census, None)
+        return census, audits
+
+    def _show_one(self, settings: Settings, receiver: OtlpReceiver, audits: list[AuditRecord]) -> None:
+        """One event's trace, audit record and response, as files, and the trace here."""
+        shown = next((a for a in audits if a.action is Action.SAFE_COMPLETED and len(a.attempts) > 1), None)
+        shown = shown or next((audit for audit in audits if audit.attempts), None)
+        if shown is None:
+            return
+        responses = read_topic(settings.kafka, settings.topics.audited)
+        response = next(record.value or b"" for record in responses if shown.event_id.encode() in (record.value or b""))
+        tree = _whole_tree(receiver, shown.trace_id)
+        looks = {"trace.txt": tree.encode(), "audit.json": msgspec.json.format(msgspec.json.encode(shown), indent=2)}
+        looks["response.json"] = msgspec.json.format(response, indent=2)
+        for name, content in looks.items():
+            (self._directory / name).write_bytes(content)
+        self._console.print(Text(f"one event as one trace ({shown.event_id}, trace {shown.trace_id}):", style="bold"))
+        self._console.print(Text(tree))
+        where = settings.telemetry.endpoint if settings.telemetry.endpoint != receiver.endpoint else "this process"
+        self._console.print(f"trace store: {where}; the same as files: {', '.join(looks)} in {self._directory}")
+
+    @contextmanager
+    def _step(self, name: str) -> Generator[Callable[[str], None]]:
+        """Show that `name` is being started, then how long it took; the block may say what it is at."""
+        started_s = time.monotonic()
+        with self._console.status(name) as status:
+
+            def say(what: str) -> None:
+                status.update(f"{name}: {what} ({time.monotonic() - started_s:.0f} s)")
+
+            yield say
+        self._console.print(f"{name}: ready after {time.monotonic() - started_s:.1f} s")
+
+
+def _sent(name: str, future: object, **known: object) -> Sent:
+    topic, partition, offset = position_of(future)
+    return Sent(name=name, topic=topic, partition=partition, offset=offset, **known)  # pyright: ignore[reportArgumentType]
+
+
+def _kill_ingress(supervisor: Supervisor) -> str:
+    pid = next(actor.pid for actor in supervisor.status() if actor.role == "ingress")
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    return f"kill -9 of the ingress actor (process {pid}): it comes back, and the census must hold"
+
+
+def _whole_tree(receiver: OtlpReceiver, trace_id: str) -> str:
+    """The trace, once the model server's own span has arrived, or what there is after a bounded wait."""
+    deadline_s = time.monotonic() + SPANS_WAIT_S
+    while "llm_request" not in receiver.tree(trace_id) and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
+    return receiver.tree(trace_id)
+
+
+def _servers(settings: Settings) -> str:
+    return ",".join(settings.kafka.bootstrap_servers)
+
+
+def _until_interrupted(supervisor: Supervisor) -> None:
+    try:
+        while True:
+            supervisor.step()
+            time.sleep(1)
+    except KeyboardInterrupt:
+        return
+
+
+@contextmanager
+def _terminated_as_interrupt() -> Generator[None]:
+    """SIGTERM ends the block as Ctrl-C does, so that the parts are stopped."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,120 @@
+"""What the demonstration shows: decisions as they are made, then tables of what became of everything."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import quantiles
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from topology.events import Action, AuditRecord
+from topology.headers import last_header
+from topology.names import Header
+from topology.ports import Record
+from workers.census import Census
+from workers.commands.tail import STYLES, line_of
+
+LINES_SHOWN = 12
+
+
+class LiveView:
+    """The run as it goes: counts and the last decisions."""
+
+    def __init__(self, expected_count: int) -> None:
+        self._expected_count = expected_count
+        self._actions: Counter[str] = Counter()
+        self._dead_letters = 0
+        self._lines: list[Text] = []
+        self.note = ""
+
+    @property
+    def answered_count(self) -> int:
+        """Responses seen."""
+        return self._actions.total()
+
+    @property
+    def dead_letter_count(self) -> int:
+        """Dead letters seen."""
+        return self._dead_letters
+
+    def add_response(self, record: Record) -> Text:
+        """Count a response; returns its line."""
+        line = line_of(record)
+        self._actions[line.plain.split(maxsplit=1)[0]] += 1
+        self._lines = [*self._lines, line][-LINES_SHOWN:]
+        return line
+
+    def add_dead_letter(self, record: Record) -> Text:
+        """Count a dead letter; returns its line."""
+        reason = last_header(record.headers, Header.REASON) or "?"
+        stage = last_header(record.headers, Header.STAGE) or "?"
+        line = Text(f"{'dead letter':<14} {stage:<18} {reason}", style="bright_black")
+        self._dead_letters += 1
+        self._lines = [*self._lines, line][-LINES_SHOWN:]
+        return line
+
+    def __rich__(self) -> RenderableType:
+        """Counts over the last lines."""
+        counts = Text(f"{self.answered_count + self._dead_letters} of {self._expected_count}  ")
+        for action in Action:
+            counts.append(f"{action.value} {self._actions[action.value]}  ", style=STYLES[action])
+        counts.append(f"dead letters {self._dead_letters}", style="bright_black")
+        return Group(counts, Text(self.note, style="bold"), *self._lines)
+
+
+def decode_audits(records: Iterable[Record]) -> list[AuditRecord]:
+    """The audit records of JSON values."""
+    decoder = msgspec.json.Decoder(AuditRecord)
+    return [decoder.decode(record.value or b"") for record in records]
+
+
+def print_tables(console: Console, census: Census, audits: Sequence[AuditRecord]) -> None:
+    """Actions, categories, latencies and dead letters."""
+    console.print(_counts("actions", "action", census.actions))
+    found = Counter[str](finding.category for audit in audits if audit.labels for finding in audit.labels.findings)
+    found["none"] = sum(1 for audit in audits if audit.labels and not audit.labels.findings)
+    console.print(_counts("requests by category, as labelled", "category", found))
+    console.print(_latencies(audits))
+    console.print(_counts("dead letters", "reason", census.dead_letter_reasons))
+
+
+def print_census(console: Console, census: Census, second_count: int | None) -> None:
+    """The census: what was sent, what came of it, and every fault by name."""
+    console.print(
+        f"census: {census.sent_count} sent, {census.answered_count} answered, "
+        f"{census.dead_lettered_count} dead letters, {census.review_count} for review"
+    )
+    if second_count is not None:
+        console.print(f"        Kafka's own console consumer (read_committed) counts {second_count} responses")
+    for name in ("lost", "duplicated", "unaudited", "out_of_order", "wrong_reason", "unexpected"):
+        faults: tuple[str, ...] = getattr(census, name)
+        shown = ", ".join(faults[:5]) + (" …" if len(faults) > 5 else "")
+        console.print(f"        {name.replace('_', ' ')}: {len(faults)} {shown}", style="red" if faults else "green")
+    verdict = "every record ended as the contract says, exactly once" if census.is_exactly_once else "the census FAILED"
+    console.print(verdict, style="bold green" if census.is_exactly_once else "bold red")
+
+
+def _counts(title: str, name: str, counts: Mapping[str, int]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column(name)
+    table.add_column("count", justify="right")
+    for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+        table.add_row(key, str(count))
+    return table
+
+
+def _latencies(audits: Sequence[AuditRecord]) -> Table:
+    taken: dict[str, list[float]] = {}
+    for audit in audits:
+        runs = [*audit.guards, *(run for attempt in audit.attempts for run in attempt.labels.guards)]
+        for run in runs:
+            taken.setdefault(run.guard, []).append(run.latency_ms)
+    table = Table(title="latency by stage, waiting for its micro-batch included (ms)", title_justify="left")
+    for column in ("stage", "runs", "median", "95 %", "longest"):
+        table.add_column(column, justify="left" if column == "stage" else "right")
+    for stage, values in taken.items():
+        cuts = quantiles(values, n=20, method="inclusive") if len(values) > 1 else [values[0]] * 19
+        table.add_row(stage, str(len(values)), f"{cuts[9]:.1f}", f"{cuts[18]:.1f}", f"{max(values):.1f}")
+    return table
