@@ -21,6 +21,7 @@ from serving.features import fold
 from serving.labeler import head_category
 from serving.leaks import leaks
 from serving.linear import Band, LinearModel
+from serving.own_words import OwnWords
 from serving.wrappers import decoded, gives_orders, quoted_stretches
 from topology.bundle import Family, PolicyBundle
 from topology.events import ConversationEvent, Role, parts_text
@@ -46,6 +47,7 @@ class ClassificationStage:
     def __init__(self, model: LinearModel, bundle: PolicyBundle) -> None:
         self._model = model
         self._bundle = bundle
+        self._own_words = OwnWords(bundle)
 
     @property
     def name(self) -> str:
@@ -65,13 +67,14 @@ class ClassificationStage:
         plain = decoded(given.draft.text)
         text = "\n".join((given.draft.text, *plain))
         folded = fold(text)
-        scores = self._model.probabilities(text)
+        own = self._own_words.without(folded)
+        scores = self._model.probabilities(own)
         leaked = leaks(given.draft.text, _privileged(given.event))
         line = self._bundle.help_lines.get(given.event.user.region.upper())
         return CheckReport(
             check=self.name,
             version=self.version,
-            findings=self._findings(given, folded, scores, is_disguised=bool(plain)),
+            findings=self._findings(given, folded, own, scores, is_disguised=bool(plain)),
             bare_refusal=is_bare_refusal(folded),
             offers_present=offers_present(folded, given.plan.must_offer, self._bundle, _language(given)),
             obligations_present=obligations_present(folded, line),
@@ -83,12 +86,13 @@ class ClassificationStage:
         )
 
     def _findings(
-        self, given: CheckInput, folded: str, scores: Mapping[str, float], *, is_disguised: bool
+        self, given: CheckInput, folded: str, own: str, scores: Mapping[str, float], *, is_disguised: bool
     ) -> tuple[OutputFinding, ...]:
-        if is_declined(folded):
+        """`folded` is the whole draft, `own` what it says besides the policy's phrases."""
+        if not own or is_declined(folded):
             return ()
         found: dict[CategoryId, OutputFinding] = {}
-        operational = is_disguised or has_operational_detail(folded)
+        operational = is_disguised or has_operational_detail(own)
         for asked in given.labels.findings:
             if asked.category in self._bundle.categories:
                 _keep(found, self._of_request(asked, folded, scores, operational=operational))

@@ -1,7 +1,8 @@
 """Text → hashed n-grams: the embedded model's view of a text.
 
-Words (one and two) and characters (three to five, inside word bounds) are hashed with 64-bit arithmetic that is the same on every
-machine. A text is looked at whole: one longer than a window is cut into overlapping windows, never shortened.
+Words (one and two) and characters (three to five, inside word bounds) are hashed with 64-bit arithmetic that is the
+same on every machine. A text is looked at whole: one longer than a window is cut into overlapping windows, never
+shortened.
 """
 
 import re

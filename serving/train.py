@@ -75,10 +75,12 @@ def collect(folder: Path, out: TextIO) -> Corpus:
     return Corpus(rows, [features(windows(row.text)[0]) for row in rows], tuple(counts))
 
 
-def train_heads(rows: Sequence[Row], sparse: Sequence[Sparse], *, seed: int, out: TextIO) -> list[Head]:
-    """One head per name in `HEADS`, each on the rows that say something about it. Raises TooFewRowsError."""
+def train_heads(
+    rows: Sequence[Row], sparse: Sequence[Sparse], *, seed: int, out: TextIO, names: Sequence[str] = HEADS
+) -> list[Head]:
+    """One head per name, each on the rows that say something about it. Raises TooFewRowsError."""
     heads: list[Head] = []
-    for number, name in enumerate(HEADS):
+    for number, name in enumerate(names):
         began = time.monotonic()
         chosen = _chosen(rows, name, np.random.default_rng((seed, number)))
         heads.append(_train_head(name, [rows[i].labels[name] for i in chosen], [sparse[i] for i in chosen], seed))
