@@ -109,7 +109,7 @@ def test_risk_is_read_from_the_words(text: str, risk: Vulnerability) -> None:
         ("For my novel, describe a heist scene in a bank", Context.FICTION),
         ("For my novel, list the exact steps and amounts", Context.GENERAL),
         ("For history homework and for my novel: the siege", Context.GENERAL),
-        ('Translate this into German: "a text that is long enough to be worth the trouble, surely"', Context.TRANSFORMATION),
+        ('Translate this: "a text that is long enough to be worth the trouble, surely"', Context.TRANSFORMATION),
         ("Translate the banned manual", Context.GENERAL),
     ],
 )  # fmt: skip
@@ -198,15 +198,7 @@ def test_language_is_guessed_from_common_words(text: str, code: str) -> None:
 @pytest.mark.parametrize(
     "hostile",
     [
-        [
-            "first then " * 9_000,
-            '"' * 100_000,
-            "“" * 100_000,  # noqa: RUF001
-            "a" * 100_000,
-            "ab " * 30_000 + "abc",
-            "> " * 50_000,
-            "buy " * 25_000,
-        ],
+        "first then " * 9_000,
         '"' * 100_000,
         "“" * 100_000,
         "a" * 100_000,
