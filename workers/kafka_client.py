@@ -30,8 +30,8 @@ RECONNECT_BACKOFF_MAX_MS = 500
 """Metadata refresh shares the reconnect back-off; with the default of 30 s a client is silent for 14 to 37 s after
 a broker's restart (K11)."""
 
-METADATA_AGE_MAX_MS = 30_000
-"""How late a topic that was created after the start, or a new partition, is seen."""
+METADATA_AGE_MAX_MS = 10_000
+"""How late a new partition is seen; until then nobody reads it."""
 
 BOOTSTRAP_TIMEOUT_MS = 5_000
 """One attempt to connect; attempts go on until `connect_timeout_s`."""

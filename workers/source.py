@@ -24,7 +24,7 @@ from kafka.structs import (
 
 from topology.ports import Ownership, Record
 from workers.kafka_client import admin_options, connect, consumer_options, slot_name
-from workers.kafka_errors import Fault, SlotFenced, fault_of, refused
+from workers.kafka_errors import Fault, KafkaRefused, SlotFenced, fault_of, refused
 from workers.settings import KafkaSettings
 
 logger = logging.getLogger("sluicegate.source")
@@ -33,6 +33,7 @@ POSITION_TIMEOUT_S = 2.0
 """Bound on finding the committed offsets within one poll; what is not found by then is looked up in the next. A
 predecessor's open transaction keeps them undecided until the broker aborts it, `transaction_timeout_ms` at most."""
 
+TOPIC_INTERVAL_S = 0.2
 CLOSE_TIMEOUT_S = 3.0
 
 
@@ -54,6 +55,7 @@ class KafkaSource:
         self._assignments = _Assignments()
         self._adopted_count = 0
         self._consumer.subscribe([topic], listener=self._assignments)
+        self._wait_for_topic(topic)
 
     def poll(self, timeout_s: float) -> Sequence[Record]:
         """As `Source.poll`; takes up to POSITION_TIMEOUT_S longer after a change of membership or a rewind.
@@ -105,6 +107,28 @@ class KafkaSource:
             if partition in self._consumer.assignment() and (end := self._consumer.highwater(partition)) is not None:
                 found[partition.partition] = max(0, end - position)
         return found
+
+    def _wait_for_topic(self, topic: str) -> None:
+        """Wait until the brokers know the topic. Raises KafkaRefused after `connect_timeout_s`.
+
+        Who joins a group without a topic's metadata is given no partition of it until the metadata expires, and who
+        joins before the first metadata after subscribing starts a second rebalance when it comes.
+        """
+        deadline_s = self._monotonic_s() + self._kafka.connect_timeout_s
+        while not self._is_known(topic):
+            if self._monotonic_s() >= deadline_s:
+                self.close()
+                raise KafkaRefused("source", "no such topic", f"{topic}: create it with `sluicegate topics create`")
+            logger.warning("topic not there, looking again", extra={"topic": topic})
+            time.sleep(TOPIC_INTERVAL_S)
+
+    def _is_known(self, topic: str) -> bool:
+        try:
+            return topic in self._consumer.topics()
+        except KafkaError as exc:
+            if fault_of(exc) is not Fault.TRANSIENT:
+                raise refused("source", exc) from exc
+            return False
 
     def _poll(self, timeout_s: float) -> Sequence[Record]:
         if self._unplaced:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.structs import TopicPartition
 
 from topology.ports import Record
 from workers.broker import DevelopmentBroker
@@ -33,9 +34,8 @@ class Kafka:
         self.bootstrap = bootstrap
         self._broker = broker
         self._admin: Any = KafkaAdminClient(**admin_options(self.settings()))
-        self._producer: Any = KafkaProducer(
-            **{**producer_options(self.settings()), "max_request_size": MESSAGE_BYTES_MAX}
-        )
+        options: dict[str, Any] = {**producer_options(self.settings()), "max_request_size": MESSAGE_BYTES_MAX}
+        self._producer: Any = KafkaProducer(**options)
 
     @property
     def broker(self) -> DevelopmentBroker:
@@ -61,7 +61,12 @@ class Kafka:
         """The name of a new topic."""
         name = f"topic-{uuid.uuid4().hex[:8]}"
         self._admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
+        wait_until(lambda: self._is_led(name, partitions))
         return name
+
+    def _is_led(self, topic: str, partitions: int) -> bool:
+        (found,) = self._admin.describe_topics([topic])
+        return sum(1 for partition in found["partitions"] if partition["leader_id"] >= 0) == partitions
 
     def send(self, topic: str, *values: bytes | None, key: bytes | None = None, partition: int | None = None) -> None:
         """Write records without a transaction."""
@@ -79,7 +84,7 @@ class Kafka:
 
         Waits for what an open transaction holds back, at most `wait_s`.
         """
-        options = {**consumer_options(self.settings(auto_offset_reset="earliest")), "isolation_level": isolation}
+        options: dict[str, Any] = {**consumer_options(self.settings()), "isolation_level": isolation}
         consumer: Any = KafkaConsumer(**options)
         try:
             partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
@@ -99,6 +104,15 @@ class Kafka:
         offsets = self._admin.list_group_offsets({settings.group_id: None})[settings.group_id]
         found = offsets.get(TopicPartition(topic, partition))
         return None if found is None or found.offset < 0 else found.offset
+
+    def repair(self) -> None:
+        """Have the broker running and answering again, whatever a test did to it."""
+        if self._broker is None:
+            return
+        if self._broker.is_running:
+            self._broker.resume()
+        else:
+            self._broker.start()
 
     def close(self) -> None:
         """Release the clients."""
@@ -150,8 +164,7 @@ def kafka_session(tmp_path_factory: pytest.TempPathFactory) -> Generator[Kafka]:
 def kafka(kafka_session: Kafka) -> Generator[Kafka]:
     """The session's broker, running again when the test is over, whatever the test did to it."""
     yield kafka_session
-    if kafka_session._broker is not None and not kafka_session._broker.is_running:
-        kafka_session._broker.start()
+    kafka_session.repair()
 
 
 def _start(directory: Path) -> DevelopmentBroker:
