@@ -108,7 +108,7 @@ def _write_files(directory: Path) -> None:
 
 
 def _write_tokenizer(directory: Path) -> None:
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: PLC0415 (heavy)
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # pyright: ignore[reportAttributeAccessIssue]
@@ -164,8 +164,8 @@ def _model_config() -> dict[str, Any]:
 
 
 def _write_weights(path: Path) -> None:
-    import numpy as np  # noqa: PLC0415 (heavy)
-    from safetensors.numpy import save_file  # noqa: PLC0415 (heavy)
+    import numpy as np
+    from safetensors.numpy import save_file
 
     random = np.random.default_rng(SEED)
 
@@ -185,6 +185,7 @@ def _write_weights(path: Path) -> None:
     tensors["model.norm.weight"] = np.ones(HIDDEN, dtype=np.float32)
     tensors["lm_head.weight"] = matrix(VOCABULARY, HIDDEN)
     save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(0o644)  # the library writes it for its owner alone; an engine may run as someone else
 
 
 def _write_json(path: Path, value: object) -> None:
