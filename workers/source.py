@@ -48,6 +48,7 @@ class KafkaSource:
         self._monotonic_s = monotonic_s
         self._ownership: Ownership | None = None
         self._is_paused = False
+        self._silent_since_s: float | None = None
         self._unplaced: set[TopicPartition] = set()
         self._next: dict[TopicPartition, int] = {}
         options = consumer_options(kafka, instance_id=self._name)
@@ -156,6 +157,7 @@ class KafkaSource:
         broker decides. A new one counts once its assignment is complete.
         """
         held = self._consumer.group_metadata()
+        self._check_heartbeat(is_stable=held.state == MemberState.STABLE)
         if held.generation_id < 0 or not held.member_id:
             return None
         ownership = Ownership(
@@ -165,6 +167,19 @@ class KafkaSource:
             instance_id=held.group_instance_id,
         )
         return ownership if held.state == MemberState.STABLE or ownership == self._ownership else None
+
+    def _check_heartbeat(self, *, is_stable: bool) -> None:
+        """Raises SlotFenced where the library has silently stopped the heartbeat of a member that it calls stable.
+
+        That is all it does when another process joins with this instance id (K12); it would go on reading for ever.
+        """
+        now_s = self._monotonic_s()
+        if not is_stable or self._consumer._coordinator._heartbeat_enabled:  # noqa: SLF001 - not to be had otherwise
+            self._silent_since_s = None
+        elif self._silent_since_s is None:
+            self._silent_since_s = now_s
+        elif now_s - self._silent_since_s > self._kafka.heartbeat_interval_ms / 1000:
+            raise SlotFenced(self._name, "FencedInstanceIdError")
 
     def _adopt(self, ownership: Ownership | None, assignment_count: int) -> None:
         """Read everything again under a new membership.

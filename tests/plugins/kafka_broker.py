@@ -6,7 +6,7 @@ With KAFKA_BOOTSTRAP_SERVERS the session uses that broker; tests that kill or fr
 import os
 import time
 import uuid
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,10 +57,10 @@ class Kafka:
         }
         return KafkaSettings(**values)
 
-    def topic(self, partitions: int = 1, **configs: str) -> str:
+    def topic(self, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
         """The name of a new topic."""
         name = f"topic-{uuid.uuid4().hex[:8]}"
-        self._admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
+        self._admin.create_topics([NewTopic(name, partitions, 1, topic_configs=dict(configs or {}))])
         wait_until(lambda: self._is_led(name, partitions))
         return name
 

@@ -1,0 +1,186 @@
+"""The transactional sink on a real broker that misbehaves: all or nothing, or the process ends."""
+
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import pytest
+from msgspec.structs import replace
+
+from tests.contracts.delivery import after, read, settle
+from tests.plugins.kafka_broker import Kafka, wait_until
+from topology.ports import OutRecord, Ownership, PartitionOffset
+from workers.kafka_client import REQUEST_BYTES_MAX
+from workers.kafka_errors import KafkaRefused, OutcomeUnknown
+from workers.settings import KafkaSettings
+from workers.sink import TransactionalSink
+from workers.source import KafkaSource
+
+pytestmark = pytest.mark.kafka
+
+QUICK = {"request_timeout_ms": 1000, "delivery_timeout_ms": 1500, "transaction_timeout_ms": 4000}
+
+
+class Ends:
+    """Stands for the end of the process: records that it was asked for."""
+
+    def __init__(self) -> None:
+        self.codes: list[int] = []
+        self.asked = threading.Event()
+
+    def __call__(self, code: int) -> None:
+        self.codes.append(code)
+        self.asked.set()
+
+
+class Slot:
+    """A worker's source and sink that have read one record."""
+
+    def __init__(self, kafka: Kafka, **changed: object) -> None:
+        self.kafka = kafka
+        self.input = kafka.topic()
+        self.output = kafka.topic()
+        self.settings: KafkaSettings = kafka.settings(**changed)
+        self.ends = Ends()
+        kafka.send(self.input, b"a", key=b"key")
+        self.source = KafkaSource(self.settings, self.input, 0)
+        self.sink = TransactionalSink(self.settings, 0, exit_process=self.ends)
+        (record,) = read(self.source, 1)
+        self.offset: PartitionOffset = after(record)
+        self.ownership: Ownership = settle(self.source)
+
+    def answer(self, value: bytes = b"A", headers: tuple[tuple[str, bytes], ...] = ()) -> OutRecord:
+        return OutRecord(topic=self.output, key=b"key", value=value, headers=headers)
+
+    def commit(self, *records: OutRecord) -> bool:
+        return self.sink.commit(records or [self.answer()], [self.offset], self.ownership)
+
+    def visible(self) -> list[bytes]:
+        return self.kafka.values(self.output)
+
+    def committed(self) -> int | None:
+        return self.kafka.committed(self.settings, self.input)
+
+    def close(self) -> None:
+        self.source.close()
+        self.sink.close()
+
+
+@pytest.fixture
+def make_slot(kafka: Kafka) -> Generator[Callable[..., Slot]]:
+    slots: list[Slot] = []
+
+    def make(**changed: object) -> Slot:
+        slots.append(Slot(kafka, **changed))
+        return slots[-1]
+
+    yield make
+    kafka.repair()
+    for slot in slots:
+        slot.close()
+
+
+@contextmanager
+def _frozen(kafka: Kafka) -> Generator[None]:
+    broker = kafka.broker
+    broker.pause()
+    try:
+        yield
+    finally:
+        broker.resume()
+
+
+def test_headers_and_content_arrive_as_they_were_given(make_slot: Callable[..., Slot]) -> None:
+    slot = make_slot()
+    headers = (("sluicegate-schema", b"audited-response/1"), ("bytes", bytes(range(256))))
+    assert slot.commit(slot.answer("ответ 🌊".encode(), headers))
+    source = KafkaSource(slot.kafka.settings(), slot.output, 0)
+    (record,) = read(source, 1)
+    source.close()
+    assert (record.key, record.value, record.headers) == (b"key", "ответ 🌊".encode(), headers)
+
+
+def test_an_aborted_transaction_is_seen_only_by_those_who_read_uncommitted(make_slot: Callable[..., Slot]) -> None:
+    slot = make_slot()
+    stale = replace(slot.ownership, generation=slot.ownership.generation + 7)
+    assert not slot.sink.commit([slot.answer(b"stale")], [slot.offset], stale)
+    assert slot.visible() == []
+    assert slot.kafka.values(slot.output, isolation="read_uncommitted") == [b"stale"]
+
+
+def test_a_record_that_expires_inside_a_transaction_is_no_success(make_slot: Callable[..., Slot]) -> None:
+    """K1: the library commits such a transaction without its record."""
+    slot = make_slot(**QUICK)
+    with _frozen(slot.kafka):
+        outcome: list[bool] = []
+        thread = threading.Thread(target=lambda: outcome.append(slot.commit()))
+        thread.start()
+        # Records expire after 1.5 s; then the sink waits for the broker to build a new producer.
+        thread.join(4)
+    thread.join(30)
+    assert outcome == [False]
+    assert slot.ends.codes == []
+    assert (slot.visible(), slot.committed()) == ([], None)
+    slot.ownership = settle(slot.source)
+    slot.source.rewind()
+    (record,) = read(slot.source, 1)
+    slot.offset, slot.ownership = after(record), settle(slot.source)
+    assert slot.commit(slot.answer(b"again"))
+    assert (slot.visible(), slot.committed()) == ([b"again"], 1)
+
+
+def test_a_commit_without_an_answer_ends_the_process(make_slot: Callable[..., Slot]) -> None:
+    """K4: the library waits for ever; K5's counterpart, an unknown outcome, is nobody's to guess."""
+    slot = make_slot(commit_timeout_s=3.0)
+    raised: list[BaseException] = []
+
+    def commit() -> None:
+        try:
+            # Longer than the watchdog: the broker freezes before the records are acknowledged.
+            slot.commit()
+        except OutcomeUnknown as exc:
+            raised.append(exc)
+
+    with _frozen(slot.kafka):
+        thread = threading.Thread(target=commit)
+        thread.start()
+        assert slot.ends.asked.wait(10)
+    thread.join(30)
+    assert slot.ends.codes == [70]
+    assert [type(error) for error in raised] == [OutcomeUnknown]
+
+
+def test_what_a_dead_process_left_open_is_invisible_once_its_slot_is_taken(make_slot: Callable[..., Slot]) -> None:
+    slot = make_slot()
+    producer = slot.sink._producer  # pyright: ignore[reportPrivateUsage]
+    producer.begin_transaction()
+    producer.send(slot.output, value=b"left open", key=b"key").get(timeout=10)
+    again = TransactionalSink(slot.settings, 0, exit_process=slot.ends)
+    try:
+        assert again.commit([slot.answer()], [slot.offset], slot.ownership)
+        assert slot.visible() == [b"A"]
+    finally:
+        again.close()
+
+
+def test_a_record_too_long_for_the_client_ends_the_worker_with_a_reason(make_slot: Callable[..., Slot]) -> None:
+    slot = make_slot()
+    with pytest.raises(KafkaRefused, match="MessageSizeTooLarge") as caught:
+        slot.commit(slot.answer(b"x" * (REQUEST_BYTES_MAX + 1)))
+    assert "xxx" not in str(caught.value)
+    assert slot.visible() == []
+
+
+def test_a_commit_goes_through_after_a_restart_of_the_broker(make_slot: Callable[..., Slot]) -> None:
+    """K11, and the rebuilt producer."""
+    slot = make_slot()
+    slot.kafka.broker.restart()
+
+    def commits() -> bool:
+        slot.source.poll(0.02)
+        ownership = slot.source.ownership()
+        return ownership is not None and slot.sink.commit([slot.answer()], [slot.offset], ownership)
+
+    wait_until(commits, 15)
+    assert slot.visible() == [b"A"]
+    assert slot.committed() == 1
