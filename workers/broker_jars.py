@@ -72,12 +72,11 @@ def fetch_jars(environ: Mapping[str, str] = os.environ, say: Callable[[str], Non
     with _locked(cache / "lock"):
         if not libs.is_dir():
             say(f"fetching Apache Kafka {KAFKA_VERSION} with Maven into {cache} (55 MB, once)")
-            _fetch(cache, libs)
+            _fetch(cache, libs, shutil.which("mvn", path=environ.get("PATH", os.defpath)))
     return libs
 
 
-def _fetch(cache: Path, libs: Path) -> None:
-    maven = shutil.which("mvn")
+def _fetch(cache: Path, libs: Path, maven: str | None) -> None:
     if maven is None:
         raise BrokerError(f"no `mvn` on PATH: install Maven, {INSTEAD}")
     with tempfile.TemporaryDirectory(dir=cache, prefix="fetching-") as directory:

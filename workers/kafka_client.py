@@ -7,12 +7,13 @@ import importlib.util
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
 
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from kafka.errors import KafkaError
 
-from workers.kafka_errors import Fault, KafkaRefused, KafkaUnavailable, fault_of, refused
+from workers.kafka_errors import DETAIL_CHARACTERS_MAX, Fault, KafkaRefused, KafkaUnavailable, fault_of, refused
 from workers.settings import KafkaSettings, Secret
 
 logger = logging.getLogger("sluicegate.kafka")
@@ -40,6 +41,9 @@ REQUEST_BYTES_MAX = 8 * 1024 * 1024
 """Longest record the sink writes: an audit record holds the redacted request and three redacted drafts."""
 
 CONNECT_BACKOFF_S = 0.5
+
+FINAL_REASONS = ("SaslAuthenticationFailedError", "CERTIFICATE_VERIFY_FAILED")
+"""In the library's log: no use trying again."""
 
 _SECRET_OPTIONS = frozenset({"ssl_password", "sasl_plain_password", "sasl_oauth_token_provider"})
 
@@ -130,8 +134,10 @@ def connect(
     """
     deadline_s = monotonic_s() + timeout_s
     while True:
+        reasons = _Reasons()
         try:
-            return build()
+            with reasons:
+                return build()
         except KafkaError as exc:
             error = exc
         # The brokers' word that a slot is taken is for the caller to judge.
@@ -139,10 +145,38 @@ def connect(
             raise error
         if fault is Fault.REFUSED:
             raise refused(what, error) from error
+        if reasons.is_final:
+            raise KafkaRefused(what, type(error).__name__, reasons.last) from error
         if monotonic_s() + CONNECT_BACKOFF_S >= deadline_s:
-            raise KafkaUnavailable(what, type(error).__name__) from error
+            raise KafkaUnavailable(what, reasons.last or type(error).__name__) from error
         logger.warning("brokers not there, trying again", extra={"client": what, "error": type(error).__name__})
         sleep(CONNECT_BACKOFF_S)
+
+
+class _Reasons(logging.Handler):
+    """Hears why connections fail: a client that cannot connect raises a timeout and tells only its log the cause."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.last = ""
+        self.is_final = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep what says more than that a socket was closed, once it was said."""
+        text = record.getMessage()
+        if self.is_final:
+            return
+        self.is_final = any(sign in text for sign in FINAL_REASONS)
+        self.last = text[-DETAIL_CHARACTERS_MAX:]
+
+    def __enter__(self) -> Self:
+        logging.getLogger("kafka.net").addHandler(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        logging.getLogger("kafka.net").removeHandler(self)
 
 
 def _client_options(kafka: KafkaSettings, client_id: str) -> Options:
@@ -153,7 +187,7 @@ def _client_options(kafka: KafkaSettings, client_id: str) -> Options:
         retry_backoff_ms=RETRY_BACKOFF_MS,
         reconnect_backoff_max_ms=RECONNECT_BACKOFF_MAX_MS,
         metadata_max_age_ms=METADATA_AGE_MAX_MS,
-        bootstrap_timeout_ms=BOOTSTRAP_TIMEOUT_MS,
+        bootstrap_timeout_ms=min(BOOTSTRAP_TIMEOUT_MS, int(kafka.connect_timeout_s * 1000)),
         api_version=kafka.api_version,
         security_protocol=kafka.security_protocol,
         **_tls_options(kafka),

@@ -1,0 +1,126 @@
+"""The topic table, and what `create_topics` does about topics that are there, missing or different."""
+
+import uuid
+
+import msgspec
+import pytest
+
+from tests.plugins.kafka_broker import Kafka, wait_until
+from workers.settings import TopicSettings
+from workers.topics import Cleanup, Existing, TopicSpec, compare, create_topics, topic_table
+
+WEEK_MS = 7 * 24 * 3600 * 1000
+TABLE = topic_table(TopicSettings())
+
+
+def _named(name: str) -> TopicSpec:
+    return next(spec for spec in TABLE if spec.name == name)
+
+
+def _as_wanted(spec: TopicSpec) -> Existing:
+    return Existing(
+        partitions=spec.partitions, replication_factor=spec.replication_factor, configs=dict(spec.configs())
+    )
+
+
+def _fresh() -> TopicSettings:
+    prefix = uuid.uuid4().hex[:6]
+    names = {
+        field: f"{prefix}.{getattr(TopicSettings(), field)}"
+        for field in ("events", "audited", "audit", "review", "state", "canary", "policy", "dead_letters")
+    }
+    return msgspec.structs.replace(TopicSettings(), partitions=2, **names)
+
+
+def test_dead_letters_go_after_a_week_and_only_operators_read_them() -> None:
+    dead_letters = _named("sluicegate.dlq")
+    assert dead_letters.retention_ms == WEEK_MS
+    assert dead_letters.readers == ("operator",)
+
+
+@pytest.mark.parametrize("name", ["sluicegate.state", "sluicegate.policy"])
+def test_what_is_looked_up_by_key_is_compacted(name: str) -> None:
+    assert _named(name).cleanup is Cleanup.COMPACT
+
+
+def test_audit_records_are_kept() -> None:
+    assert _named("sluicegate.audit").retention_ms == -1
+
+
+def test_state_has_as_many_partitions_as_the_input() -> None:
+    table = {spec.name: spec for spec in topic_table(msgspec.structs.replace(TopicSettings(), partitions=11))}
+    assert table["sluicegate.state"].partitions == table["conversations.events"].partitions == 11
+
+
+def test_topics_as_the_table_says_do_not_differ() -> None:
+    assert compare(TABLE, {spec.name: _as_wanted(spec) for spec in TABLE}) == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "is_serious"),
+    [
+        ("conversations.audited", {"partitions": 9}, False),
+        ("sluicegate.state", {"partitions": 9}, True),
+        ("sluicegate.audit", {"replication_factor": 3}, False),
+        ("sluicegate.audit", {"configs": {"cleanup.policy": "compact"}}, True),
+        ("sluicegate.audit", {"configs": {"retention.ms": "5"}}, False),
+        ("sluicegate.audit", {"configs": {"max.message.bytes": "5"}}, True),
+        ("sluicegate.audit", {"configs": {"max.message.bytes": "999999999"}}, False),
+        ("sluicegate.audit", {"configs": {"min.insync.replicas": "2"}}, False),
+    ],
+)
+def test_a_difference_is_serious_where_a_guarantee_depends_on_it(
+    name: str, change: dict[str, object], is_serious: bool
+) -> None:
+    spec = _named(name)
+    wanted = _as_wanted(spec)
+    configs = change.get("configs")
+    changed = {**change, "configs": {**wanted.configs, **configs}} if isinstance(configs, dict) else change
+    existing = {"conversations.events": _as_wanted(TABLE[0]), name: msgspec.structs.replace(wanted, **changed)}
+    (difference,) = compare((TABLE[0], spec), existing)
+    assert difference.topic == name
+    assert difference.is_serious is is_serious
+
+
+def test_state_follows_the_inputs_real_partition_count() -> None:
+    events = msgspec.structs.replace(_as_wanted(TABLE[0]), partitions=12)
+    state = _named("sluicegate.state")
+    (only_input,) = compare((TABLE[0], state), {TABLE[0].name: events, state.name: _follow(state, 12)})
+    assert (only_input.topic, only_input.is_serious) == ("conversations.events", False)
+
+
+def _follow(spec: TopicSpec, partitions: int) -> Existing:
+    return msgspec.structs.replace(_as_wanted(spec), partitions=partitions)
+
+
+@pytest.mark.kafka
+def test_creating_twice_creates_once(kafka: Kafka) -> None:
+    topics = _fresh()
+    first = create_topics(kafka.settings(), topics)
+    assert len(first.created) == 8
+    assert create_topics(kafka.settings(), topics).created == ()
+    assert create_topics(kafka.settings(), topics).differences == ()
+
+
+@pytest.mark.kafka
+def test_differences_are_reported_and_changed_only_on_request(kafka: Kafka) -> None:
+    topics = _fresh()
+    create_topics(kafka.settings(), topics)
+    wanted = msgspec.structs.replace(topics, input_message_bytes_max=3_000_000, partitions=3)
+    said: list[str] = []
+    report = create_topics(kafka.settings(), wanted, said.append)
+    assert not report.is_fit
+    assert any("max.message.bytes is 2097152, expected 3000000" in line for line in said)
+    assert create_topics(kafka.settings(), wanted, alter=True).altered == (topics.events,)
+    wait_until(lambda: create_topics(kafka.settings(), wanted).is_fit)
+    left = create_topics(kafka.settings(), wanted).differences
+    assert {difference.setting for difference in left} == {"partitions"}, "partition counts are never changed"
+
+
+@pytest.mark.kafka
+def test_state_is_created_like_an_input_that_is_there(kafka: Kafka) -> None:
+    topics = msgspec.structs.replace(_fresh(), events=kafka.topic(5))
+    create_topics(kafka.settings(), topics)
+    report = create_topics(kafka.settings(), topics)
+    assert topics.state not in {difference.topic for difference in report.differences}
+    kafka.send(topics.state, b"x", key=b"key", partition=4)
