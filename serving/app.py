@@ -3,6 +3,8 @@
 Ray must be running and connected before anything here is called. Ray and vLLM are imported inside the functions.
 """
 
+import importlib
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType
@@ -48,6 +50,17 @@ class LlmServing(Struct, frozen=True, kw_only=True):
     traces_protocol: Literal["grpc", "http/protobuf"] = "grpc"
     traces_are_plaintext: bool = True
     service_name: str = "sluicegate-llm"
+
+
+def load_libraries() -> None:
+    """Import Ray Serve LLM and undo what the import does to logging: set the caller's own handlers up again after it.
+
+    It replaces the root logger's handlers, and gives Serve's logger one that writes to standard error.
+    """
+    importlib.import_module("ray.serve.llm")
+    serve = logging.getLogger("ray.serve")
+    serve.handlers.clear()
+    serve.propagate = True
 
 
 def build_application(serving: LlmServing) -> "Application":

@@ -39,9 +39,12 @@ class IngressHealth(Struct, frozen=True, kw_only=True):
 
 
 class Ingress:
-    """One stream worker: a Kafka group member with its loop. `run` blocks until drained or broken."""
+    """One stream worker: a Kafka group member with its loop. `run` blocks until drained or broken.
 
-    def __init__(self, settings: Settings, slot: int, stage_actors: dict[str, list[Any]]) -> None:
+    `stage_actors` are the names of pools: handles as arguments would tie a restart to the object store.
+    """
+
+    def __init__(self, settings: Settings, slot: int, stage_actors: dict[str, list[str]]) -> None:
         self._settings = settings
         self._slot = slot
         self._stage_actors = stage_actors
@@ -49,7 +52,8 @@ class Ingress:
 
     def run(self) -> int:
         """Work until drained; returns how many records were committed. Raises what broke the worker."""
-        worker = build_worker(self._settings, self._slot, self._stage_actors)
+        handles = {stage: [ray.get_actor(name) for name in names] for stage, names in self._stage_actors.items()}
+        worker = build_worker(self._settings, self._slot, handles)
         self._worker = worker
         return worker.run()
 

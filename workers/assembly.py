@@ -106,6 +106,7 @@ def build_worker(settings: Settings, slot: int, stage_actors: Mapping[str, Seque
         tracing=tracing,
         close=close,
     )
+    logger.info("worker started", extra={"slot": slot, "pid": os.getpid(), "policy": policies.bundle.ref})
     return Worker(loop, telemetry)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from topology.errors import SluicegateError
-from workers.ray_session import keep_on_loopback
+from workers.ray_session import prepare_ray
 from workers.settings import Settings, load_settings
 
 EXIT_OK = 0
@@ -33,8 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
     try:
         settings = load_settings(arguments.config, os.environ)
-        if not settings.ray.address:
-            keep_on_loopback()
+        prepare_ray(settings.ray)
         return _command(arguments.command)(arguments, settings)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -17,25 +17,24 @@ LOGICAL_CPUS = 16
 
 
 @contextmanager
-def ray_session(settings: RaySettings, *, temp_dir: str | None = None) -> Generator[None]:
-    """Ray is initialised inside the block. A cluster that was started here ends with it; a named one stays.
+def ray_session(settings: RaySettings, *, show_actors: bool = False) -> Generator[None]:
+    """Ray is initialised inside the block; with `show_actors` what actors print is printed here too.
 
+    A cluster that was started here ends with it; a named one stays. Call `prepare_ray` before `ray` is imported.
     Raises ConnectionError where the named cluster cannot be reached.
     """
     import ray
 
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing here reports its use to anyone
     if settings.address:
-        ray.init(address=settings.address, namespace=NAMESPACE, log_to_driver=False)
+        ray.init(address=settings.address, namespace=NAMESPACE, log_to_driver=show_actors)
     else:
         ray.init(
             num_cpus=settings.logical_cpus or LOGICAL_CPUS,
             namespace=NAMESPACE,
             include_dashboard=False,
-            log_to_driver=False,
+            log_to_driver=show_actors,
             configure_logging=False,
             _node_ip_address="127.0.0.1",
-            _temp_dir=temp_dir,
         )
     try:
         yield
@@ -43,6 +42,10 @@ def ray_session(settings: RaySettings, *, temp_dir: str | None = None) -> Genera
         ray.shutdown()
 
 
-def keep_on_loopback() -> None:
-    """Have a cluster that is started here listen on loopback alone. Call before anything imports `ray`."""
-    os.environ.setdefault(LOOPBACK_ONLY, "0")
+def prepare_ray(settings: RaySettings) -> None:
+    """Set what Ray reads from the environment. Call before anything imports `ray`; what is set already stays."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing here reports its use to anyone
+    os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")  # Serve has log files of its own
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # a log line that is like another one counts too
+    if not settings.address:
+        os.environ.setdefault(LOOPBACK_ONLY, "0")

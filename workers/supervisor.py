@@ -82,14 +82,14 @@ class Supervisor:
 
     def start(self) -> None:
         """Create the stage pools, then one ingress actor per slot, and put them to work."""
-        pools: dict[str, list[Any]] = {}
+        pools: dict[str, list[str]] = {}
         for name, stage in stage_settings(self._settings).items():
             if stage.placement != "actor":
                 continue
             for index in range(stage.replicas):
                 actor_name = f"stage-{name}-{index}"
                 handle = StageActor.options(name=self._scoped(actor_name), num_cpus=0.1).remote(self._settings, name)
-                pools.setdefault(name, []).append(handle)
+                pools.setdefault(name, []).append(self._scoped(actor_name))
                 self._stages.append(_Actor(name=actor_name, role="stage", handle=handle))
         first = self._settings.ray.slot_start
         for slot in range(first, first + self._settings.ray.slots):

@@ -110,10 +110,14 @@ async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 @dataclass
 class FakeEndpoint:
-    """Plays `plays` in order, one a request, then `then` for ever. Use as an asynchronous context manager."""
+    """Plays `plays` in order, one a request, then `then` for ever. Use as an asynchronous context manager.
+
+    `port` 0 takes a free one.
+    """
 
     plays: list[Play] = field(default_factory=list[Play])
     then: Play = field(default_factory=lambda: answer("Hello", " there"))
+    port: int = 0
     received: list[Received] = field(default_factory=list[Received])
     open_count: int = 0
     busy_count: int = 0
@@ -129,7 +133,7 @@ class FakeEndpoint:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/v1"
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
         return self
 
     async def __aexit__(

@@ -1,12 +1,12 @@
 """`sluicegate demo`: the whole path on this machine, on real parts."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from rich.console import Console
 
 from workers.logs import configure_logging
+from workers.printed import prints_as_logs
 from workers.settings import Settings
 
 DIRECTORY = Path("var") / "demo"
@@ -18,14 +18,19 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     from workers.demo.show import Demo
 
     DIRECTORY.mkdir(parents=True, exist_ok=True)
-    console = Console()
-    with (DIRECTORY / "log.jsonl").open("w") as log:
-        configure_logging(settings.telemetry.log_level, log)
-        demo = Demo(settings, console, DIRECTORY.resolve(), plain=arguments.plain or not console.is_terminal)
+    with (DIRECTORY / "log.jsonl").open("w") as log, prints_as_logs() as terminal:
+        console = Console(file=terminal)
+
+        def log_to_file() -> None:
+            configure_logging(settings.telemetry.log_level, log)
+
+        log_to_file()
+        plain = arguments.plain or not console.is_terminal
+        demo = Demo(settings, console, DIRECTORY.resolve(), plain=plain, restore_logging=log_to_file)
         try:
             return demo.run(
                 arguments.count, arguments.seed, kill=arguments.kill, mock=arguments.mock_broker, keep=arguments.keep
             )
         except (BrokerError, TimeoutError, RuntimeError) as exc:
-            print(f"sluicegate demo: {exc}", file=sys.stderr)
+            console.print(f"sluicegate demo: {exc}", style="red")
             return 1

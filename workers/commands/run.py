@@ -3,12 +3,16 @@
 import argparse
 import logging
 import signal
-import sys
 import threading
 from types import FrameType
 
+from workers.assembly import TELEMETRY_STOP_S
 from workers.logs import configure_logging
+from workers.printed import prints_as_logs
+from workers.ray_session import ray_session
 from workers.settings import Settings
+from workers.supervisor import Supervisor, SupervisorError
+from workers.telemetry import start_telemetry
 
 logger = logging.getLogger("sluicegate.run")
 
@@ -16,31 +20,32 @@ logger = logging.getLogger("sluicegate.run")
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Start, watch, and on SIGTERM or SIGINT drain within `drain.timeout_s`. 0 when every worker ended by itself."""
     del arguments
-    from workers.assembly import TELEMETRY_STOP_S
-    from workers.ray_session import ray_session
-    from workers.supervisor import Supervisor, SupervisorError
-    from workers.telemetry import start_telemetry
-
-    configure_logging(settings.telemetry.log_level, sys.stdout)
     stop = threading.Event()
     _on_signals(stop)
-    with ray_session(settings.ray):
-        telemetry = start_telemetry(settings.telemetry, "supervisor")
-        supervisor = Supervisor(settings, telemetry.instruments)
-        supervisor.start()
-        logger.info("started", extra={"slots": settings.ray.slots})
-        try:
-            while not stop.wait(settings.ray.health_interval_s):
-                supervisor.step()
-        except SupervisorError:
-            logger.exception("a worker does not come up")
-            supervisor.drain(settings.drain.timeout_s)
-            return 1
-        logger.info("draining", extra={"timeout_s": settings.drain.timeout_s})
-        clean = supervisor.drain(settings.drain.timeout_s)
-        logger.info("drained", extra={"clean": clean})
-        telemetry.shutdown(TELEMETRY_STOP_S)
-        return 0 if clean else 1
+    with prints_as_logs() as out:
+        configure_logging(settings.telemetry.log_level, out)
+        with ray_session(settings.ray, show_actors=True):
+            telemetry = start_telemetry(settings.telemetry, "supervisor")
+            try:
+                return _supervise(Supervisor(settings, telemetry.instruments), settings, stop)
+            finally:
+                telemetry.shutdown(TELEMETRY_STOP_S)
+
+
+def _supervise(supervisor: Supervisor, settings: Settings, stop: threading.Event) -> int:
+    supervisor.start()
+    logger.info("started", extra={"slots": settings.ray.slots})
+    is_up = True
+    try:
+        while not stop.wait(settings.ray.health_interval_s):
+            supervisor.step()
+    except SupervisorError:
+        logger.exception("a worker does not come up")
+        is_up = False
+    logger.info("draining", extra={"timeout_s": settings.drain.timeout_s})
+    is_clean = supervisor.drain(settings.drain.timeout_s)
+    logger.info("drained", extra={"clean": is_clean})
+    return 0 if is_up and is_clean else 1
 
 
 def _on_signals(stop: threading.Event) -> None:

@@ -6,6 +6,7 @@ import socket
 import uuid
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from msgspec import structs
@@ -28,15 +29,23 @@ def cache_directory() -> Path:
     return Path(os.environ.get("SLUICEGATE_CACHE") or Path.home() / ".cache" / "sluicegate")
 
 
+@dataclass(frozen=True, slots=True)
+class Brokers:
+    """Brokers that are there. `second_reader` reads a topic by another client; None: there is no such client."""
+
+    kafka: KafkaSettings
+    second_reader: Callable[[str], list[str]] | None = None
+
+
 @contextmanager
-def kafka_brokers(settings: KafkaSettings, directory: Path, say: Say) -> Generator[KafkaSettings]:
+def kafka_brokers(settings: KafkaSettings, directory: Path, say: Say) -> Generator[Brokers]:
     """Settings for brokers that are there: the user's own, or a development broker that lives as long as the block.
 
     Raises BrokerError where it cannot be started, with what to do about it.
     """
     if os.environ.get(BOOTSTRAP):
         say(f"using the brokers of {BOOTSTRAP}: {', '.join(settings.bootstrap_servers)}")
-        yield settings
+        yield Brokers(settings)
         return
     from workers.broker import DevelopmentBroker
 
@@ -44,40 +53,46 @@ def kafka_brokers(settings: KafkaSettings, directory: Path, say: Say) -> Generat
     broker = DevelopmentBroker(directory, say=say)
     broker.start()
     try:
-        yield structs.replace(settings, bootstrap_servers=(broker.bootstrap,))
+        yield Brokers(structs.replace(settings, bootstrap_servers=(broker.bootstrap,)), broker.console_consumer)
     finally:
         broker.stop()
 
 
 @contextmanager
-def mock_brokers(settings: KafkaSettings) -> Generator[KafkaSettings]:
+def mock_brokers(settings: KafkaSettings) -> Generator[Brokers]:
     """Settings for librdkafka's mock cluster: in memory, and without real transactions."""
     from workers.mock_broker import MockBroker
 
     with MockBroker() as broker:
-        yield structs.replace(settings, bootstrap_servers=(broker.bootstrap,), api_version=broker.api_version)
+        yield Brokers(structs.replace(settings, bootstrap_servers=(broker.bootstrap,), api_version=broker.api_version))
 
 
 @contextmanager
 def language_model(
-    traces_endpoint: str, traces_protocol: str, progress: Callable[[str, float], None]
+    traces_endpoint: str,
+    traces_protocol: str,
+    progress: Callable[[str, float], None],
+    restore_logging: Callable[[], None],
 ) -> Generator[str]:
     """The base URL of real vLLM under Ray Serve, with the tiny checkpoint, on the CPU. Ray must be running.
 
     Raises TimeoutError or RuntimeError where it does not come up.
     """
-    from serving.app import LlmServing, start, stop
+    from serving.app import LlmServing, load_libraries, start, stop
     from serving.tiny import build_tiny_checkpoint
     from serving.vllm_options import TINY_ENGINE
 
+    load_libraries()
+    restore_logging()
     checkpoint = build_tiny_checkpoint(cache_directory() / "tiny-checkpoint")
+    is_http = traces_protocol == "http"
     serving = LlmServing(
         model=str(checkpoint),
         served_name=MODEL_NAME,
         device="cpu",
         engine=TINY_ENGINE,
-        traces_endpoint=traces_endpoint,
-        traces_protocol="http/protobuf" if traces_protocol == "http" else "grpc",
+        traces_endpoint=f"{traces_endpoint}/v1/traces" if is_http else traces_endpoint,
+        traces_protocol="http/protobuf" if is_http else "grpc",
     )
     url = start(serving, port=free_port(), ready_timeout_s=READY_TIMEOUT_S, progress=progress)
     try:

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from topology.events import Action, AuditRecord
+from topology.events import AuditRecord
 from topology.instruments import Instruments
 from topology.ports import Record
 from workers.census import Census, Sent, take_census
@@ -43,14 +43,28 @@ SPANS_WAIT_S = 15.0
 """How long the last spans may take to arrive: vLLM and the workers export in batches."""
 
 
+WHOLE_TRACE = ("send conversations.events", "process conversations.events", "llm_request", "audited")
+"""Spans that a whole trace has."""
+
+
 class Demo:
     """One run. `directory` gets the broker's data and what is left to look at."""
 
-    def __init__(self, settings: Settings, console: Console, directory: Path, *, plain: bool) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        console: Console,
+        directory: Path,
+        *,
+        plain: bool,
+        restore_logging: Callable[[], None],
+    ) -> None:
         self._base = settings
+        self._restore_logging = restore_logging
         self._console = console
         self._directory = directory
         self._plain = plain
+        self._second_reader: Callable[[str], list[str]] | None = None
 
     def run(self, count: int, seed: int, *, kill: bool, mock: bool, keep: bool) -> int:
         """0 when the census holds, 1 when it does not. Whatever happens, nothing is left running."""
@@ -60,7 +74,7 @@ class Demo:
             settings, supervisor = self._start(parts, receiver, mock=mock)
             sent = self._send(settings, count, seed)
             self._watch(settings, supervisor, sent, kill=kill)
-            census, audits = self._count(settings, sent)
+            census, audits = self._count(settings, sent, receiver)
             self._show_one(settings, receiver, audits)
             if keep:
                 self._console.print(f"everything stays up until Ctrl-C; brokers at {_servers(settings)}")
@@ -77,15 +91,17 @@ class Demo:
                 if mock
                 else kafka_brokers(self._base.kafka, self._directory / "kafka", say)
             )
-            kafka = parts.enter_context(brokers)
+            started = parts.enter_context(brokers)
         with self._step("Ray, on loopback"):
             parts.enter_context(ray_session(self._base.ray))
         traces = self._base.telemetry.endpoint or receiver.endpoint
         with self._step("vLLM under Ray Serve, tiny checkpoint (random weights: its text is noise)") as say:
             protocol = self._base.telemetry.protocol
-            url = parts.enter_context(language_model(traces, protocol, lambda state, _: say(state.lower())))
+            model = language_model(traces, protocol, lambda state, _: say(state.lower()), self._restore_logging)
+            url = parts.enter_context(model)
+        self._second_reader = started.second_reader
         settings = demo_settings(
-            self._base, kafka, own_brokers=bool(os.environ.get(BOOTSTRAP)), base_url=url, otlp=receiver.endpoint
+            self._base, started.kafka, own_brokers=bool(os.environ.get(BOOTSTRAP)), base_url=url, otlp=receiver.endpoint
         )
         with self._step("topics"):
             create_topics(settings.kafka, settings.topics)
@@ -136,7 +152,11 @@ class Demo:
         deadline_s = time.monotonic() + RUN_TIMEOUT_S
         kill_at = len(sent) // 2 if kill else None
         decodable = sum(1 for one in sent if one.expected is None)
-        live = Live(view, console=self._console, refresh_per_second=4) if not self._plain else None
+        live = (
+            Live(view, console=self._console, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False)
+            if not self._plain
+            else None
+        )
         try:
             with live or ExitStack():
                 while view.answered_count < decodable or view.dead_letter_count < len(sent) - decodable:
@@ -159,34 +179,36 @@ class Demo:
         if self._plain:
             self._console.print(line, no_wrap=True, overflow="ellipsis")
 
-    def _count(self, settings: Settings, sent: list[Sent]) -> tuple[Census, list[AuditRecord]]:
+    def _count(self, settings: Settings, sent: list[Sent], receiver: OtlpReceiver) -> tuple[Census, list[AuditRecord]]:
         topics = settings.topics
+        second: int | None = None
         with self._step("census, from the beginning of every topic"):
             audited, audit, letters, review = (
                 read_topic(settings.kafka, topic)
                 for topic in (topics.audited, topics.audit, topics.dead_letters, topics.review)
             )
+            if self._second_reader is not None:
+                lines = self._second_reader(topics.audited)
+                second = sum(1 for line in lines if line.startswith("{"))
         census = take_census(sent, audited, audit, letters, review)
         audits = decode_audits(audit)
-        print_tables(self._console, census, audits)
-        print_census(self._console, census, None)
+        print_tables(self._console, census, audits, receiver.spans())
+        print_census(self._console, census, second)
         return census, audits
 
     def _show_one(self, settings: Settings, receiver: OtlpReceiver, audits: list[AuditRecord]) -> None:
         """One event's trace, audit record and response, as files, and the trace here."""
-        shown = next((a for a in audits if a.action is Action.SAFE_COMPLETED and len(a.attempts) > 1), None)
-        shown = shown or next((audit for audit in audits if audit.attempts), None)
+        shown, tree = _whole_trace(receiver, audits)
         if shown is None:
             return
         responses = read_topic(settings.kafka, settings.topics.audited)
         response = next(record.value or b"" for record in responses if shown.event_id.encode() in (record.value or b""))
-        tree = _whole_tree(receiver, shown.trace_id)
         looks = {"trace.txt": tree.encode(), "audit.json": msgspec.json.format(msgspec.json.encode(shown), indent=2)}
         looks["response.json"] = msgspec.json.format(response, indent=2)
         for name, content in looks.items():
             (self._directory / name).write_bytes(content)
         self._console.print(Text(f"one event as one trace ({shown.event_id}, trace {shown.trace_id}):", style="bold"))
-        self._console.print(Text(tree))
+        self._console.print(Text(tree), soft_wrap=True)
         where = settings.telemetry.endpoint if settings.telemetry.endpoint != receiver.endpoint else "this process"
         self._console.print(f"trace store: {where}; the same as files: {', '.join(looks)} in {self._directory}")
 
@@ -215,12 +237,23 @@ def _kill_ingress(supervisor: Supervisor) -> str:
     return f"kill -9 of the ingress actor (process {pid}): it comes back, and the census must hold"
 
 
-def _whole_tree(receiver: OtlpReceiver, trace_id: str) -> str:
-    """The trace, once the model server's own span has arrived, or what there is after a bounded wait."""
+def _whole_trace(receiver: OtlpReceiver, audits: list[AuditRecord]) -> tuple[AuditRecord | None, str]:
+    """An event and its trace, sender to model server; where none is whole after a bounded wait, the best there is.
+
+    Events that took more than one draft come first. Spans of a worker that was killed are lost with it.
+    """
+    drafted = [audit for audit in audits if audit.attempts and audit.attempts[0].source == "generator"]
+    drafted.sort(key=lambda audit: abs(len(audit.attempts) - 2))
     deadline_s = time.monotonic() + SPANS_WAIT_S
-    while "llm_request" not in receiver.tree(trace_id) and time.monotonic() < deadline_s:
+    while drafted:
+        for audit in drafted:
+            tree = receiver.tree(audit.trace_id)
+            if all(name in tree for name in WHOLE_TRACE):
+                return audit, tree
+        if time.monotonic() >= deadline_s:
+            return drafted[0], receiver.tree(drafted[0].trace_id)
         time.sleep(POLL_S)
-    return receiver.tree(trace_id)
+    return None, ""
 
 
 def _servers(settings: Settings) -> str:

@@ -15,8 +15,12 @@ from topology.names import Header
 from topology.ports import Record
 from workers.census import Census
 from workers.commands.tail import STYLES, line_of
+from workers.otlp_receiver import ReceivedSpan
 
 LINES_SHOWN = 12
+
+SPANS_SHOWN = ("process ", "guard ", "chat ", "classification", "bias", "logging", "llm_request", "commit ")
+"""How the names of spans begin whose latencies are shown."""
 
 
 class LiveView:
@@ -70,13 +74,15 @@ def decode_audits(records: Iterable[Record]) -> list[AuditRecord]:
     return [decoder.decode(record.value or b"") for record in records]
 
 
-def print_tables(console: Console, census: Census, audits: Sequence[AuditRecord]) -> None:
+def print_tables(
+    console: Console, census: Census, audits: Sequence[AuditRecord], spans: Sequence[ReceivedSpan]
+) -> None:
     """Actions, categories, latencies and dead letters."""
     console.print(_counts("actions", "action", census.actions))
     found = Counter[str](finding.category for audit in audits if audit.labels for finding in audit.labels.findings)
     found["none"] = sum(1 for audit in audits if audit.labels and not audit.labels.findings)
     console.print(_counts("requests by category, as labelled", "category", found))
-    console.print(_latencies(audits))
+    console.print(_latencies(spans))
     console.print(_counts("dead letters", "reason", census.dead_letter_reasons))
 
 
@@ -105,16 +111,15 @@ def _counts(title: str, name: str, counts: Mapping[str, int]) -> Table:
     return table
 
 
-def _latencies(audits: Sequence[AuditRecord]) -> Table:
+def _latencies(spans: Sequence[ReceivedSpan]) -> Table:
     taken: dict[str, list[float]] = {}
-    for audit in audits:
-        runs = [*audit.guards, *(run for attempt in audit.attempts for run in attempt.labels.guards)]
-        for run in runs:
-            taken.setdefault(run.guard, []).append(run.latency_ms)
-    table = Table(title="latency by stage, waiting for its micro-batch included (ms)", title_justify="left")
-    for column in ("stage", "runs", "median", "95 %", "longest"):
-        table.add_column(column, justify="left" if column == "stage" else "right")
-    for stage, values in taken.items():
+    for span in spans:
+        if span.name.startswith(SPANS_SHOWN):
+            taken.setdefault(span.name, []).append((span.end_ns - span.start_ns) / 1e6)
+    table = Table(title="latency by span (ms)", title_justify="left")
+    for column in ("span", "count", "median", "95 %", "longest"):
+        table.add_column(column, justify="left" if column == "span" else "right")
+    for name, values in sorted(taken.items(), key=lambda item: -max(item[1])):
         cuts = quantiles(values, n=20, method="inclusive") if len(values) > 1 else [values[0]] * 19
-        table.add_row(stage, str(len(values)), f"{cuts[9]:.1f}", f"{cuts[18]:.1f}", f"{max(values):.1f}")
+        table.add_row(name, str(len(values)), f"{cuts[9]:.1f}", f"{cuts[18]:.1f}", f"{max(values):.1f}")
     return table

@@ -1,0 +1,208 @@
+"""On the real broker: whatever breaks, every record ends once, and what could not be judged is withheld."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from serving.client import ChatClient, Endpoint
+from serving.clock import SystemClock
+from serving.fakes import FakeCheck, FakeGenerator
+from serving.generator import GenerationDefaults, OpenAiGenerator
+from tests.plugins.fake_endpoint import FakeEndpoint, answer
+from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.running_worker import (
+    audits,
+    fresh_settings,
+    logged,
+    question,
+    responses,
+    running_loop,
+    send,
+    wait_committed,
+)
+from topology.codec import encode
+from topology.errors import DeadLetterReason
+from topology.events import Action
+from topology.headers import last_header
+from topology.instruments import Instruments
+from topology.labels import Outcome
+from topology.names import Header
+from topology.ports import Check, CheckInput, CheckReport
+from workers.batching import BatchedCheck, InlineRunner
+from workers.census import Sent, take_census
+from workers.demo.broken import broken_records
+from workers.demo.parts import free_port
+from workers.reader import read_topic
+from workers.sender import EventSender, position_of
+from workers.settings import Settings, StageSettings
+
+pytestmark = pytest.mark.kafka
+
+MIB = 1 << 20
+
+
+def census_of(settings: Settings, sent: Sequence[Sent]) -> None:
+    """Fails, naming what is wrong, unless every record ended once as it must."""
+    topics = settings.topics
+    found = [read_topic(settings.kafka, name) for name in (topics.audited, topics.audit, topics.dead_letters)]
+    census = take_census(sent, *found)
+    assert census.is_exactly_once, census
+
+
+def test_records_that_are_no_events_are_dead_letters_and_the_worker_lives(kafka: Kafka) -> None:
+    settings = fresh_settings(kafka)
+    sender = EventSender(settings.kafka, settings.topics.events)
+    broken = broken_records(1)
+    with running_loop(settings) as loop:
+        futures = [sender.send_raw(key, value, headers) for _, _, key, value, headers in broken]
+        sender.send_event(question(1))
+        sender.close()
+        wait_committed(loop, len(broken) + 1)
+    sent = [
+        Sent(name=name, topic=topic, partition=partition, offset=offset, expected=reason)
+        for (name, reason, *_), (topic, partition, offset) in zip(broken, map(position_of, futures), strict=True)
+    ]
+    letters = read_topic(settings.kafka, settings.topics.dead_letters)
+    reasons = {last_header(letter.headers, Header.REASON) for letter in letters}
+    assert reasons == {reason.value for _, reason, *_ in broken}
+    assert [response.event_id for response in responses(settings)] == ["e1"]
+    assert len(letters) == len(sent)
+
+
+def test_an_oversize_event_is_kept_as_its_beginning_length_hash_and_position(kafka: Kafka) -> None:
+    settings = fresh_settings(kafka, input_message_bytes_max=16 * MIB)
+    value = encode(question(1)).rstrip(b"}") + b',"more":"' + b"x" * (12 * MIB) + b'"}'
+    with running_loop(settings) as loop:
+        kafka.send_record(settings.topics.events, value, b"c", [])
+        wait_committed(loop, 1)
+    (letter,) = read_topic(settings.kafka, settings.topics.dead_letters)
+    assert last_header(letter.headers, Header.REASON) == DeadLetterReason.TOO_LARGE.value
+    assert letter.value == value[: 64 * 1024]
+    assert last_header(letter.headers, Header.ORIGINAL_LENGTH) == str(len(value))
+    assert len(last_header(letter.headers, Header.ORIGINAL_SHA256) or "") == 64
+    assert last_header(letter.headers, Header.ORIGINAL_OFFSET) == "0"
+
+
+def raising(_: Sequence[CheckInput]) -> Sequence[CheckReport]:
+    raise ZeroDivisionError
+
+
+def hanging(batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
+    threading.Event().wait(60)
+    return garbage(batch)
+
+
+def garbage(_: Sequence[CheckInput]) -> Sequence[CheckReport]:
+    return ["nonsense"]  # type: ignore[list-item]
+
+
+class Faulty:
+    """A stage that misbehaves in the given way."""
+
+    name = "bias"
+    version = "1"
+
+    def __init__(self, run: object) -> None:
+        self.run = run
+
+
+@pytest.mark.parametrize(
+    ("run", "outcome"),
+    [(raising, Outcome.CRASHED), (hanging, Outcome.TIMEOUT), (garbage, Outcome.UNPARSABLE)],
+    ids=["raises", "hangs", "returns garbage"],
+)
+def test_a_stage_that_misbehaves_withholds_and_the_audit_says_why(kafka: Kafka, run: object, outcome: Outcome) -> None:
+    settings = fresh_settings(kafka)
+    stage = StageSettings(timeout_s=0.5)
+    runner = InlineRunner(Faulty(run), stage.timeout_s, lambda _: None)  # type: ignore[arg-type]
+    bias: Check = BatchedCheck("bias", "1", runner, stage, Instruments.none())
+    with running_loop(settings, checks=(FakeCheck("classification"), bias, FakeCheck("logging", logged))) as loop:
+        send(settings, [question(1)])
+        wait_committed(loop, 1)
+    (response,) = responses(settings)
+    (audit,) = audits(settings)
+    assert response.action is Action.WITHHELD
+    runs = {guard.guard: guard.outcome for guard in audit.attempts[-1].labels.guards}
+    assert runs["bias"] is outcome
+    assert len(read_topic(settings.kafka, settings.topics.review)) == 1
+
+
+def outage(kafka: Kafka, down_s: float) -> None:
+    """The endpoint refuses connections for `down_s`, then answers."""
+    settings = fresh_settings(kafka)
+    port = free_port()
+    clock = SystemClock()
+    endpoint = Endpoint(name="generator", base_url=f"http://127.0.0.1:{port}/v1", breaker_open_s=0.5)
+    client = ChatClient(endpoint, clock=clock)
+    generator = OpenAiGenerator(client, GenerationDefaults(model="m"))
+    stop = threading.Event()
+
+    async def serve() -> None:
+        async with FakeEndpoint([answer("Back", " again.")] * 50, port=port):
+            await asyncio.get_running_loop().run_in_executor(None, stop.wait)
+
+    events = [question(number, conversation=f"c{number % 7}") for number in range(20)]
+    with running_loop(settings, generator=generator) as loop:
+        positions = send(settings, events)
+        began_s = time.monotonic()
+        wait_until(lambda: time.monotonic() - began_s >= down_s, down_s + 5)
+        assert loop.health().committed_count == 0
+        assert loop.health().poll_age_s < 5
+        thread = threading.Thread(target=asyncio.run, args=(serve(),))
+        thread.start()
+        try:
+            wait_committed(loop, len(events))
+        finally:
+            stop.set()
+            thread.join(10)
+    sent = [
+        Sent(name=event.event_id, event_id=event.event_id, topic=topic, partition=partition, offset=offset)
+        for event, (topic, partition, offset) in zip(events, positions, strict=True)
+    ]
+    census_of(settings, sent)
+    assert {response.action for response in responses(settings)} == {Action.PUBLISHED}
+
+
+def test_while_the_model_is_down_events_wait_and_none_is_lost_or_wrongly_answered(kafka: Kafka) -> None:
+    outage(kafka, 6)
+
+
+@pytest.mark.slow
+def test_half_a_minute_without_the_model_loses_nothing(kafka: Kafka) -> None:
+    outage(kafka, 30)
+
+
+def test_a_broker_restart_under_load_loses_and_repeats_nothing(kafka: Kafka) -> None:
+    settings = fresh_settings(kafka)
+    events = [question(number, conversation=f"c{number % 11}") for number in range(400)]
+    generator = FakeGenerator(lambda _: "Fine.", delay_s=0.02, clock=SystemClock())
+    with running_loop(settings, generator=generator) as loop:
+        positions = send(settings, events)
+        wait_committed(loop, 50)
+        kafka.broker.kill()
+        kafka.broker.restart()
+        wait_committed(loop, len(events))
+    sent = [
+        Sent(name=event.event_id, event_id=event.event_id, topic=topic, partition=partition, offset=offset)
+        for event, (topic, partition, offset) in zip(events, positions, strict=True)
+    ]
+    census_of(settings, sent)
+
+
+def test_a_drained_loop_has_committed_what_it_finished_and_the_rest_is_read_again(kafka: Kafka) -> None:
+    settings = fresh_settings(kafka)
+    events = [question(number, conversation=f"c{number}") for number in range(60)]
+    slow = FakeGenerator(lambda _: "Fine.", delay_s=0.05, clock=SystemClock())
+    with running_loop(settings, generator=slow) as loop:
+        positions = send(settings, events)
+        wait_committed(loop, 5)
+    with running_loop(settings) as loop:
+        wait_until(lambda: len(responses(settings)) >= len(events))
+    sent = [
+        Sent(name=event.event_id, event_id=event.event_id, topic=topic, partition=partition, offset=offset)
+        for event, (topic, partition, offset) in zip(events, positions, strict=True)
+    ]
+    census_of(settings, sent)

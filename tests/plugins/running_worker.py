@@ -1,0 +1,134 @@
+"""A worker's loop on a real broker, in a thread of the test: everything but Ray is real, ports as the test says."""
+
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+
+from serving.clock import SystemClock
+from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
+from tests.plugins.kafka_broker import Kafka, wait_until
+from topology.events import AuditedResponse, AuditRecord, ConversationEvent, LoggedText, Message, Role, TextPart
+from topology.instruments import Instruments
+from topology.pipeline import Policies
+from topology.policy import packaged_bundle
+from topology.ports import Check, CheckInput, CheckReport, Labeler
+from topology.ports import Generator as GeneratorPort
+from topology.tracing import Tracing
+from workers.assembly import build_pipeline
+from workers.loop import Loop
+from workers.reader import read_topic
+from workers.sender import EventSender, position_of
+from workers.settings import LimitSettings, Settings, TopicSettings
+from workers.sink import TransactionalSink
+from workers.source import KafkaSource
+from workers.topics import create_topics
+
+ANSWERED_S = 60.0
+
+
+def fresh_settings(kafka: Kafka, *, limits: LimitSettings | None = None, **topic_changes: Any) -> Settings:
+    """Settings with a group and topics of their own; the topics exist."""
+    own = kafka.settings()
+    names = ("events", "audited", "audit", "review", "state", "canary", "policy", "dead_letters")
+    renamed = {name: f"{own.group_id}.{getattr(TopicSettings(), name)}" for name in names}
+    topics = TopicSettings(partitions=2, **{**renamed, **topic_changes})
+    create_topics(own, topics)
+    return Settings(kafka=own, topics=topics, limits=limits or LimitSettings(deadline_default_s=60))
+
+
+@contextmanager
+def running_loop(
+    settings: Settings,
+    *,
+    generator: GeneratorPort | None = None,
+    labeler: Labeler | None = None,
+    checks: Sequence[Check] | None = None,
+) -> Generator[Loop]:
+    """A loop that runs while the block does; afterwards it is drained, and must have ended without an error."""
+    metrics = Instruments.none()
+    pipeline = build_pipeline(
+        settings,
+        Policies(packaged_bundle()),
+        labeler or FakeLabeler(),
+        generator or FakeGenerator(lambda _: "A plain answer."),
+        checks or (FakeCheck("classification"), FakeCheck("bias"), FakeCheck("logging", logged)),
+        Tracing.none(),
+        metrics,
+    )
+    loop = Loop(
+        KafkaSource(settings.kafka, settings.topics.events, 0),
+        TransactionalSink(settings.kafka, 0),
+        pipeline.process,
+        clock=SystemClock(),
+        limits=settings.limits,
+        metrics=metrics,
+        tracing=Tracing.none(),
+    )
+    errors: list[BaseException] = []
+    thread = threading.Thread(target=_run, args=(loop, errors), name="loop")
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.drain(20)
+        thread.join(40)
+    assert not thread.is_alive(), "the loop did not end"
+    assert not errors, errors
+
+
+def _run(loop: Loop, errors: list[BaseException]) -> None:
+    try:
+        loop.run()
+    except BaseException as exc:  # noqa: BLE001 - the test asserts that there is none
+        errors.append(exc)
+
+
+def logged(_given: CheckInput) -> CheckReport:
+    """What the logging stage reports, without its patterns."""
+    entry = LoggedText(redacted="<text>", spans=(), digest="hmac")
+    return CheckReport(check="logging", version="1", request_log=entry, draft_log=entry)
+
+
+def question(number: int, conversation: str = "c", **changes: Any) -> ConversationEvent:
+    """A small event; its id is `e<number>`."""
+    fields: dict[str, Any] = {
+        "event_id": f"e{number}",
+        "conversation_id": conversation,
+        "tenant_id": "tenant",
+        "messages": (Message(role=Role.USER, parts=(TextPart(text=f"question {number}"),)),),
+    }
+    return ConversationEvent(**{**fields, **changes})
+
+
+def send(settings: Settings, events: Sequence[ConversationEvent]) -> list[tuple[str, int, int]]:
+    """Send events and wait for their acknowledgement; returns their positions."""
+    sender = EventSender(settings.kafka, settings.topics.events)
+    try:
+        futures = [sender.send_event(event) for event in events]
+        sender.flush()
+        return [position_of(future) for future in futures]
+    finally:
+        sender.close()
+
+
+def responses(settings: Settings) -> list[AuditedResponse]:
+    """Every response that is visible now."""
+    return [
+        msgspec.json.decode(r.value or b"", type=AuditedResponse)
+        for r in read_topic(settings.kafka, settings.topics.audited)
+    ]
+
+
+def audits(settings: Settings) -> list[AuditRecord]:
+    """Every audit record that is visible now."""
+    return [
+        msgspec.json.decode(r.value or b"", type=AuditRecord) for r in read_topic(settings.kafka, settings.topics.audit)
+    ]
+
+
+def wait_committed(loop: Loop, count: int, timeout_s: float = ANSWERED_S) -> None:
+    """Returns once the loop has committed `count` records; fails after `timeout_s`."""
+    wait_until(lambda: loop.health().committed_count >= count, timeout_s)
