@@ -20,6 +20,7 @@ from topology.codec import RecordLimits
 from topology.drafting import Budget, CompilePrompt, Drafting
 from topology.errors import PolicyError
 from topology.events import Message
+from topology.headers import Wire
 from topology.instruments import Instruments
 from topology.labels import Plan
 from topology.metrics import Metric
@@ -144,7 +145,11 @@ def build_pipeline(
         grants=Ed25519GrantVerifier(public_keys(settings.grants.keys)),
         digest=text_digest(settings),
         routes=Routes(
-            audited=topics.audited, audit=topics.audit, review=topics.review, dead_letters=topics.dead_letters
+            audited=topics.audited,
+            audit=topics.audit,
+            review=topics.review,
+            dead_letters=topics.dead_letters,
+            wire=Wire(topics.wire),
         ),
         bounds=Bounds(
             deadline_default_s=limits.deadline_default_s,

@@ -31,6 +31,7 @@ CandidateBlocked = Literal["regenerate", "template"]
 AgeDefault = Literal["", "adult", "teen"]
 LabelerKind = Literal["embedded", "llm"]
 Placement = Literal["inline", "actor"]
+WireForm = Literal["json", "msgpack"]
 FailureMode = Literal["closed"]
 OtlpProtocol = Literal["http", "grpc"]
 Preset = Literal["full", "ratio"]
@@ -104,6 +105,7 @@ class TopicSettings(Struct, frozen=True, kw_only=True):
     canary: Annotated[KafkaName, _about("Responses to canary events.")] = Topic.CANARY.value
     policy: Annotated[KafkaName, _about("Policy bundles and overlays (compacted).")] = Topic.POLICY.value
     dead_letters: Annotated[KafkaName, _about("Records that cannot be processed.")] = Topic.DEAD_LETTERS.value
+    wire: Annotated[WireForm, _about("How responses, audit records and review items are written.")] = "json"
     partitions: Annotated[int, Meta(ge=1, le=10_000, description="Partitions of a topic that is created.")] = 6
     replication_factor: Annotated[int, Meta(ge=1, le=15, description="Copies of each partition.")] = 1
     min_insync_replicas: Annotated[

@@ -21,6 +21,9 @@ OVERLAYS = Path(__file__).parent / "overlays"
 READY_TIMEOUT_S = 400.0
 """How long the model server may take: mostly imports of vLLM, some 95 s on two cores."""
 
+BROKER_PORT = 9092
+"""Where the demonstration's broker listens, if nobody else does: the port that everyone tries first."""
+
 BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
 
 
@@ -50,7 +53,7 @@ def kafka_brokers(settings: KafkaSettings, directory: Path, say: Say) -> Generat
     from workers.broker import DevelopmentBroker
 
     shutil.rmtree(directory, ignore_errors=True)
-    broker = DevelopmentBroker(directory, say=say)
+    broker = DevelopmentBroker(directory, port=BROKER_PORT if _is_free(BROKER_PORT) else 0, say=say)
     broker.start()
     try:
         yield Brokers(structs.replace(settings, bootstrap_servers=(broker.bootstrap,)), broker.console_consumer)
@@ -128,3 +131,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
