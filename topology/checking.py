@@ -1,6 +1,7 @@
 """Runs all checks over one draft, side by side. A check that is late, raises or is missing "could not tell"."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,24 +36,32 @@ async def run_checks(
     metrics: Instruments,
 ) -> Checked:
     """Ask every check at once, each for at most `timeout_s`; returns when all have ended."""
-    ended = await asyncio.gather(*(_run_one(check, given, timeout_s, clock, trace, metrics) for check in checks))
+    limit = asyncio.timeout(timeout_s)  # one for all: they start together
+    running = [asyncio.create_task(_run_one(check, given, limit, clock, trace, metrics)) for check in checks]
+    with contextlib.suppress(TimeoutError):
+        async with limit:
+            await asyncio.gather(*running)
+    ended = [task.result() for task in running]
     return Checked(
-        reports=tuple(report for report, _ in ended if report is not None),
-        runs=tuple(run for _, run in ended),
+        reports=tuple([report for report, _ in ended if report is not None]),
+        runs=tuple([run for _, run in ended]),
     )
 
 
 async def _run_one(
-    check: Check, given: CheckInput, timeout_s: float, clock: Clock, trace: EventTrace, metrics: Instruments
+    check: Check, given: CheckInput, limit: asyncio.Timeout, clock: Clock, trace: EventTrace, metrics: Instruments
 ) -> tuple[CheckReport | None, GuardRun]:
     started_s = clock.monotonic_s()
     report: CheckReport | None = None
     outcome = Outcome.OK
     with trace.stage(check.name) as span:
         try:
-            async with asyncio.timeout(timeout_s):
-                report = await check.check(given)
+            report = await check.check(given)
             span.reported(report)
+        except asyncio.CancelledError:
+            if not limit.expired():
+                raise
+            outcome = Outcome.TIMEOUT
         except TimeoutError:
             outcome = Outcome.TIMEOUT
         except CheckFailed as exc:
