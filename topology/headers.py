@@ -3,8 +3,9 @@
 Reading never raises: a header that is not text counts as absent or as unknown, whichever is stricter.
 """
 
+import functools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -14,6 +15,11 @@ from topology.ports import Headers
 SCHEMA_VERSION = 1
 CE_SPECVERSION = "1.0"
 TRACE_HEADERS = (Header.TRACEPARENT, Header.TRACESTATE, Header.BAGGAGE)
+
+# Plain strings: on Python 3.11 to ask a member for its `value` is a call.
+_CE_ID, _CE_TIME, _CE_SUBJECT = Header.CE_ID.value, Header.CE_TIME.value, Header.CE_SUBJECT.value
+_TRACE_NAMES = tuple(name.value for name in TRACE_HEADERS)
+_TRACEPARENT_NAME, _TRACESTATE_NAME, _BAGGAGE_NAME = _TRACE_NAMES
 
 TRACESTATE_CHARACTERS_MAX = 512
 BAGGAGE_CHARACTERS_MAX = 8192
@@ -54,17 +60,15 @@ def trace_carrier(headers: Headers) -> dict[str, str]:
     or holds anything but printable ASCII is left out, so that no value can break a header line.
     """
     carrier: dict[str, str] = {}
-    for value in _values(headers, Header.TRACEPARENT):
+    for value in _values(headers, _TRACEPARENT_NAME):
         if _TRACEPARENT.fullmatch(value) and (len(value) == 55 or not value.startswith("00-")):
-            carrier[Header.TRACEPARENT.value] = value
+            carrier[_TRACEPARENT_NAME] = value
             break
-    bounds = {Header.TRACESTATE: TRACESTATE_CHARACTERS_MAX, Header.BAGGAGE: BAGGAGE_CHARACTERS_MAX}
-    for name, characters_max in bounds.items():
-        if name is Header.TRACESTATE and not carrier:
-            continue
+    bounds = ((_TRACESTATE_NAME, TRACESTATE_CHARACTERS_MAX), (_BAGGAGE_NAME, BAGGAGE_CHARACTERS_MAX))
+    for name, characters_max in bounds if carrier else bounds[1:]:
         for value in _values(headers, name):
             if 0 < len(value) <= characters_max and _PRINTABLE.fullmatch(value):
-                carrier[name.value] = value
+                carrier[name] = value
                 break
     return carrier
 
@@ -84,23 +88,36 @@ def response_headers(
     `ce_id` with `source` names the record for ever (use the audit id), `subject` is the conversation id,
     `time_ms` is Unix epoch milliseconds. Of `trace` only the W3C names are taken.
     """
-    written = {
+    before, after = _same_for_all(schema, wire, source)
+    return (
+        *before,
+        (_CE_ID, ce_id.encode("utf-8", "replace")),
+        *after,
+        (_CE_TIME, _rfc3339(time_ms)),
+        (_CE_SUBJECT, subject.encode("utf-8", "replace")),
+        *trace_headers(trace or {}),
+    )
+
+
+@functools.cache  # schemas, forms of value and our own name: a handful
+def _same_for_all(schema: SchemaName, wire: Wire, source: str) -> tuple[Headers, Headers]:
+    """What every record of a schema carries, before and after its id."""
+    before = {
         Header.CONTENT_TYPE: _CONTENT_TYPE[wire],
         Header.SCHEMA: f"{schema.value}/{SCHEMA_VERSION}",
         Header.CE_SPECVERSION: CE_SPECVERSION,
-        Header.CE_ID: ce_id,
-        Header.CE_SOURCE: source,
-        Header.CE_TYPE: ce_type(schema),
-        Header.CE_TIME: _rfc3339(time_ms),
-        Header.CE_SUBJECT: subject,
     }
-    fixed = tuple((name.value, value.encode("utf-8", "replace")) for name, value in written.items())
-    return fixed + trace_headers(trace or {})
+    after = {Header.CE_SOURCE: source, Header.CE_TYPE: ce_type(schema)}
+    return _as_headers(before), _as_headers(after)
+
+
+def _as_headers(written: Mapping[Header, str]) -> Headers:
+    return tuple((name.value, value.encode("utf-8", "replace")) for name, value in written.items())
 
 
 def trace_headers(carrier: Mapping[str, str]) -> Headers:
     """The W3C entries of a trace carrier as record headers."""
-    return tuple((name.value, carrier[name].encode("utf-8", "replace")) for name in TRACE_HEADERS if name in carrier)
+    return tuple([(name, carrier[name].encode("utf-8", "replace")) for name in _TRACE_NAMES if name in carrier])
 
 
 def ce_type(schema: SchemaName) -> str:
@@ -108,11 +125,13 @@ def ce_type(schema: SchemaName) -> str:
     return f"{SERVICE}.{schema.value}.v{SCHEMA_VERSION}"
 
 
-def _values(headers: Headers, name: str) -> Iterator[str]:
-    for candidate, value in reversed(headers):
-        if candidate.lower() == name and value:
-            yield value.decode("utf-8", "replace").strip()
+def _values(headers: Headers, name: str) -> list[str]:
+    """The values of `name`, the last one first."""
+    found = [value for candidate, value in headers if value and candidate.lower() == name]
+    return [value.decode("utf-8", "replace").strip() for value in reversed(found)]
 
 
-def _rfc3339(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+@functools.lru_cache(maxsize=16)  # the records of one event, and of its neighbours, are made in the same millisecond
+def _rfc3339(time_ms: int) -> bytes:
+    text = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z").encode()
