@@ -79,6 +79,7 @@ class _Family:
         self._keys = frozenset(self._names)
         self._enumerations = tuple(frozenset(label.values) for label in spec.labels)
         self._lock = threading.Lock()
+        self._seen: dict[tuple[tuple[str, str], ...], _LabelValues] = {}
         self._values: dict[_LabelValues, float] = {}
         self._attributes: dict[_LabelValues, dict[str, str]] = {}
         if spec.zeros:
@@ -111,6 +112,7 @@ class _Family:
 
     def clear(self) -> None:
         with self._lock:
+            self._seen.clear()
             self._values.clear()
             self._attributes.clear()
 
@@ -125,6 +127,15 @@ class _Family:
 
     def _known(self, labels: dict[str, str]) -> _LabelValues:
         """The label set as it is kept. Called with the lock held."""
+        spelled = tuple(labels.items())
+        values = self._seen.get(spelled)
+        if values is None:
+            values = self._kept(labels)
+            if len(self._seen) < SERIES_MAX:
+                self._seen[spelled] = values
+        return values
+
+    def _kept(self, labels: dict[str, str]) -> _LabelValues:
         values = self._in_order(labels)
         if values in self._attributes:
             return values
