@@ -1,0 +1,145 @@
+"""An event while tracing is off: no span is opened, no attribute kept; the record's own trace context is passed on."""
+
+import time
+from collections.abc import Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Final
+
+from opentelemetry.context import Context
+from opentelemetry.trace import INVALID_SPAN, set_span_in_context
+
+from topology.errors import DeadLetter
+from topology.event_trace import CURRENT_TRACE, EventTrace
+from topology.events import Action, ConversationEvent, GenerationParameters
+from topology.headers import trace_carrier
+from topology.labels import Plan, RequestLabels, Verdict
+from topology.names import Header
+from topology.ports import CheckReport, Record
+from topology.span_handles import ChatHandle, Facts, SendHandle, SpanHandle
+from topology.span_names import Attribute, AttributeValue
+from topology.trace_context import carrier, header_safe, span_context
+
+if TYPE_CHECKING:
+    from topology.tracing import Tracing
+
+NO_SPAN: Final[Context] = set_span_in_context(INVALID_SPAN, Context())
+"""For exemplars: there are none."""
+
+
+class UntracedSpan(SpanHandle):
+    """Stands in for every span; keeps nothing."""
+
+    __slots__ = ()
+
+    def set(self, name: Attribute, value: AttributeValue) -> None:
+        """Nothing."""
+
+    def failed(self, error_type: str) -> None:
+        """Nothing."""
+
+    def labels(self, labels: RequestLabels) -> None:
+        """Nothing."""
+
+    def verdict(self, verdict: Verdict) -> None:
+        """Nothing."""
+
+    def reported(self, report: CheckReport) -> None:
+        """Nothing."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Nothing."""
+
+
+_FORGOTTEN: Final = Facts(capture_content=False)
+UNTRACED: Final = UntracedSpan(INVALID_SPAN, _FORGOTTEN, time.time_ns)
+
+
+class UntracedEvent(EventTrace):
+    """The same calls as a traced event's; in link mode nothing is known of the sender's trace but what is sent on."""
+
+    def __init__(self, tracing: "Tracing", record: Record) -> None:
+        self._incoming = trace_carrier(record.headers)
+        is_parent = tracing.relationship == "parent" and Header.TRACEPARENT.value in self._incoming
+        self._upstream = _upstream(self._incoming) if is_parent else {}
+        self._token = None
+        self._conversation_id = ""
+        self.event_id = ""
+        self.policy_ref = ""
+
+    @property
+    def trace_id(self) -> str:
+        """The sender's, or empty."""
+        return self._upstream.get(_TRACEPARENT, "")[3:35]
+
+    @property
+    def span_id(self) -> str:
+        """The sender's, or empty."""
+        return self._upstream.get(_TRACEPARENT, "")[36:52]
+
+    @property
+    def context(self) -> Context:
+        """Without a span: no exemplars."""
+        return NO_SPAN
+
+    def of_event(self, event: ConversationEvent, policy_ref: str) -> None:
+        """Say which event this is, for logs."""
+        self.event_id = event.event_id
+        self._conversation_id = event.conversation_id
+        self.policy_ref = policy_ref
+
+    def guard_input(self) -> SpanHandle:
+        """Records nothing."""
+        return UNTRACED
+
+    def guard_output(self) -> SpanHandle:
+        """Records nothing."""
+        return UNTRACED
+
+    def stage(self, name: str) -> SpanHandle:
+        """Records nothing."""
+        del name
+        return UNTRACED
+
+    def chat(self, role: str, attempt: int, parameters: GenerationParameters | None = None) -> ChatHandle:
+        """The request's id, and the sender's trace context for its headers."""
+        del parameters
+        chat = ChatHandle(INVALID_SPAN, _FORGOTTEN, time.time_ns, f"{header_safe(self.event_id)}.{role}.{attempt}")
+        chat.headers = self._upstream
+        return chat
+
+    def send(self, topic: str) -> SendHandle:
+        """The sender's trace context for the records."""
+        del topic
+        return SendHandle(INVALID_SPAN, _FORGOTTEN, time.time_ns, self._incoming | self._upstream)
+
+    def planned(self, plan: Plan) -> None:
+        """Nothing."""
+
+    def decided(self, action: Action, reason_codes: Sequence[str]) -> None:
+        """Nothing."""
+
+    def dead_lettered(self, failure: DeadLetter) -> None:
+        """Nothing."""
+
+    def failed(self, error_type: str) -> None:
+        """Nothing."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._token is not None
+        CURRENT_TRACE.reset(self._token)
+
+
+_TRACEPARENT: Final = Header.TRACEPARENT.value
+_AS_WE_WRITE_IT: Final = "00-"
+
+
+def _upstream(incoming: dict[str, str]) -> dict[str, str]:
+    """What goes to a model, spelt as we would: baggage stays behind, an unknown version becomes ours."""
+    if incoming[_TRACEPARENT].startswith(_AS_WE_WRITE_IT) and Header.TRACESTATE.value not in incoming:
+        return {_TRACEPARENT: incoming[_TRACEPARENT]}
+    context = span_context(incoming)
+    return carrier(context) if context is not None else {}
