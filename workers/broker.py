@@ -190,7 +190,8 @@ class DevelopmentBroker:
             return
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = [java, *FAST_START, *self._class_path(), "kafka.tools.StorageTool", "format", "--standalone"]
-        command += ["-t", cluster_id, "-c", str(self._properties_path)]
+        # One argument: an id may begin with a hyphen, which would be read as an option.
+        command += [f"--cluster-id={cluster_id}", "-c", str(self._properties_path)]
         _run(command, FORMAT_TIMEOUT_S, "formatting the broker's storage")
 
     def _wait_ready(self, timeout_s: float) -> None:
