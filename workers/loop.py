@@ -27,6 +27,9 @@ logger = logging.getLogger("sluicegate.loop")
 POLL_TIMEOUT_S = 0.05
 """Longest wait for records when nothing else is due; half of it is added to an idle partition's latency."""
 
+BUSY_POLL_TIMEOUT_S = 0.01
+"""Longest wait for records while events are under way: as late as a full transaction may be noticed."""
+
 COMMIT_INTERVAL_S = 0.1
 """Time between transactions: each costs 6 to 13 ms whatever it holds, so they are made by time, not by count."""
 
@@ -155,10 +158,15 @@ class Loop:
             self._metrics.count(Metric.EVENTS_CONSUMED, len(records), topic=records[0].topic)
 
     def _poll_timeout_s(self) -> float:
-        if self._window.ready:
-            due_s = self._last_commit_s + COMMIT_INTERVAL_S - self._clock.monotonic_s()
-            return min(POLL_TIMEOUT_S, max(0.0, due_s))
-        return POLL_TIMEOUT_S if not self._window.count else COMMIT_INTERVAL_S / 10
+        """A poll cannot be woken by what finishes meanwhile, so it is short while anything is under way."""
+        if not self._window.count:
+            return POLL_TIMEOUT_S
+        if not self._window.ready:
+            return BUSY_POLL_TIMEOUT_S
+        if self._window.ready >= self._limits.batch_events_max:
+            return 0.0
+        due_s = self._last_commit_s + COMMIT_INTERVAL_S - self._clock.monotonic_s()
+        return min(BUSY_POLL_TIMEOUT_S, max(0.0, due_s))
 
     def _is_full(self) -> bool:
         share = 0.5 if self._paused else 1.0
