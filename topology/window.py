@@ -23,7 +23,10 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Partition:
+    """`unfinished` is what comes after the finished prefix, which is all that can be taken."""
+
     entries: deque[_Entry] = field(default_factory=deque["_Entry"])
+    unfinished: deque[_Entry] = field(default_factory=deque["_Entry"])
     by_offset: dict[int, _Entry] = field(default_factory=dict[int, "_Entry"])
 
 
@@ -49,7 +52,8 @@ class Batch:
 class Window:
     """Tracks records between poll and commit.
 
-    `count` and `size_bytes` are what is held now, finished or not; `ready` is how many have a result.
+    `count` and `size_bytes` are what is held now, finished or not; `ready` is how many have a result, and `due` how
+    many of those have no unfinished record in front of them: what `take` can give.
     """
 
     def __init__(self) -> None:
@@ -57,6 +61,7 @@ class Window:
         self.count = 0
         self.size_bytes = 0
         self.ready = 0
+        self.due = 0
         self._partitions: dict[PartitionKey, _Partition] = {}
 
     def add(self, records: Iterable[Record]) -> None:
@@ -67,6 +72,7 @@ class Window:
                 raise ValueError(f"offset {record.offset} of {record.topic}/{record.partition} was read twice")
             entry = _Entry(offset=record.offset, size=_size(record))
             held.entries.append(entry)
+            held.unfinished.append(entry)
             held.by_offset[record.offset] = entry
             self.count += 1
             self.size_bytes += entry.size
@@ -75,10 +81,13 @@ class Window:
         """Attach a result to its record. False, changing nothing, when it is of another epoch or not held."""
         held = self._partitions.get((result.topic, result.partition)) if epoch == self.epoch else None
         entry = held.by_offset.get(result.offset) if held is not None else None
-        if entry is None or entry.result is not None:
+        if held is None or entry is None or entry.result is not None:
             return False
         entry.result = result
         self.ready += 1
+        while held.unfinished and held.unfinished[0].result is not None:
+            held.unfinished.popleft()
+            self.due += 1
         return True
 
     def take(self, count_max: int) -> Batch | None:
@@ -110,12 +119,13 @@ class Window:
                 del held.by_offset[entry.offset]
                 self.count -= 1
                 self.ready -= 1
+                self.due -= 1
                 self.size_bytes -= entry.size
 
     def clear(self) -> None:
         """Forget everything and begin a new epoch: what is still running finishes into nothing."""
         self.epoch += 1
-        self.count = self.size_bytes = self.ready = 0
+        self.count = self.size_bytes = self.ready = self.due = 0
         self._partitions.clear()
 
     def unfinished(self) -> Sequence[tuple[str, int, int]]:

@@ -161,9 +161,9 @@ class Loop:
         """A poll cannot be woken by what finishes meanwhile, so it is short while anything is under way."""
         if not self._window.count:
             return POLL_TIMEOUT_S
-        if not self._window.ready:
+        if not self._window.due:
             return BUSY_POLL_TIMEOUT_S
-        if self._window.ready >= self._limits.batch_events_max:
+        if self._window.due >= self._limits.batch_events_max:
             return 0.0
         due_s = self._last_commit_s + COMMIT_INTERVAL_S - self._clock.monotonic_s()
         return min(BUSY_POLL_TIMEOUT_S, max(0.0, due_s))
@@ -186,10 +186,10 @@ class Loop:
             self._window.finish(result, epoch)
 
     def _is_commit_due(self) -> bool:
-        if not self._window.ready:
+        if not self._window.due:
             return False
         waited_s = self._clock.monotonic_s() - self._last_commit_s
-        return waited_s >= COMMIT_INTERVAL_S or self._window.ready >= self._limits.batch_events_max
+        return waited_s >= COMMIT_INTERVAL_S or self._window.due >= self._limits.batch_events_max
 
     def _commit(self) -> None:
         batch = self._window.take(self._limits.batch_events_max)

@@ -23,8 +23,10 @@ def test_only_the_finished_prefix_is_taken() -> None:
     window = Window()
     window.add([record(0, 5), record(0, 6), record(0, 9)])
     window.finish(result(0, 6), window.epoch)
+    assert (window.ready, window.due) == (1, 0)
     assert window.take(10) is None
     window.finish(result(0, 5), window.epoch)
+    assert window.due == 2
     batch = window.take(10)
     assert batch is not None
     assert [out.value for out in batch.records] == [b"0:5", b"0:6"]
@@ -103,6 +105,8 @@ def test_any_order_of_completion_commits_every_record_once_in_order(data: st.Dat
     for partition, offset in todo:
         window.finish(result(partition, offset), window.epoch)
         finished.add((partition, offset))
+        all_due = window.take(100)
+        assert window.due == (all_due.count if all_due else 0)
         while (batch := window.take(data.draw(st.integers(1, 5)))) is not None:
             for out in batch.records:
                 p, o = (int(part) for part in out.value.split(b":"))
@@ -112,4 +116,4 @@ def test_any_order_of_completion_commits_every_record_once_in_order(data: st.Dat
                 assert all((position.partition, o) in finished for o in below)
             window.settle(batch)
     assert seen == {p: sorted(offsets) for p, offsets in partitions.items()}
-    assert (window.count, window.ready, window.size_bytes) == (0, 0, 0)
+    assert (window.count, window.ready, window.due, window.size_bytes) == (0, 0, 0, 0)

@@ -1,0 +1,333 @@
+"""The loop on the broker in memory: order, aborts, changes of membership, back-pressure, drain, and its end."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Sequence
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
+
+from tests.plugins.kafka_broker import wait_until
+from tests.plugins.memory_loop import (
+    AUDIT,
+    INPUT,
+    OUTPUT,
+    WAIT_S,
+    Desk,
+    Running,
+    World,
+    answer,
+    running,
+)
+from topology.instruments import Instruments
+from topology.metrics import Metric
+from topology.ports import Record, Result
+from workers.fakes import FakeSink, FakeSource, instance_id
+from workers.kafka_errors import SlotFenced
+from workers.loop import LoopState
+from workers.settings import LimitSettings
+
+MINE = instance_id("group", 0)
+
+
+def places(partition: int, count: int, start: int = 0) -> list[tuple[int, int]]:
+    return [(partition, offset) for offset in range(start, count)]
+
+
+def test_results_leave_in_input_order_although_they_finish_in_another() -> None:
+    world, desk = World(), Desk((0, 0), (0, 3))
+    world.send(0, 6)
+    with running(world.loop(desk.process)):
+        wait_until(lambda: len(desk.finished) == 4, WAIT_S)
+        assert world.answered() == []
+        desk.release((0, 3))
+        wait_until(lambda: len(desk.finished) == 5, WAIT_S)
+        desk.release((0, 0))
+        world.wait_answered(6)
+    assert desk.finished != places(0, 6)
+    assert world.answered() == places(0, 6)
+    assert world.answered(AUDIT) == places(0, 6)
+
+
+def test_a_slow_record_holds_back_only_its_own_partition() -> None:
+    world, desk = World(), Desk((0, 1))
+    world.send(0, 3)
+    world.send(1, 5)
+    with running(world.loop(desk.process)):
+        world.wait_answered(6)
+        wait_until(lambda: (world.committed(0), world.committed(1)) == (1, 5), WAIT_S)
+        assert [place for place in world.answered() if place[0] == 0] == [(0, 0)]
+        desk.release((0, 1))
+        world.wait_answered(8)
+    assert world.committed(0) == 3
+
+
+def test_while_the_first_record_is_slow_the_loop_does_not_spin() -> None:
+    class Counted:
+        """The source, counting polls."""
+
+        def __init__(self, source: FakeSource) -> None:
+            self._source = source
+            self.polls = 0
+            self.ownership, self.rewind, self.close = source.ownership, source.rewind, source.close
+            self.pause, self.resume = source.pause, source.resume
+
+        def poll(self, timeout_s: float) -> Sequence[Record]:
+            self.polls += 1
+            return self._source.poll(timeout_s)
+
+    world, desk = World(), Desk((0, 0))
+    world.send(0, 30)
+    source = Counted(world.source)
+    with running(world.loop(desk.process, source=source, limits=LimitSettings(batch_events_max=10))):
+        wait_until(lambda: len(desk.finished) == 29, WAIT_S)
+        before, began_s = source.polls, time.monotonic()
+        wait_until(lambda: time.monotonic() - began_s > 0.4, WAIT_S)
+        polls = source.polls - before
+        desk.release((0, 0))
+        world.wait_answered(30)
+    assert polls < 100, "one poll every 4 ms or less often"
+
+
+def test_after_an_aborted_transaction_everything_is_read_again_and_nothing_is_lost_or_repeated() -> None:
+    world, desk = World(), Desk()
+    world.send(0, 20)
+    world.send(1, 20)
+    world.sink.abort_next()
+    with running(world.loop(desk.process)):
+        world.wait_answered(40)
+    assert sorted(world.answered()) == places(0, 20) + places(1, 20)
+    assert [place for place in world.answered() if place[0] == 0] == places(0, 20)
+    assert desk.started.count((0, 0)) == 2
+    assert len(world.broker.records(OUTPUT, isolation="read_uncommitted")) > 40
+
+
+def test_a_change_of_membership_cancels_what_is_under_way_and_reads_it_again() -> None:
+    world, desk = World(), Desk((0, 0), (0, 2))
+    world.send(0, 4)
+    with running(world.loop(desk.process)) as run:
+        wait_until(lambda: len(desk.finished) == 2, WAIT_S)
+        world.broker.expire(MINE)
+        wait_until(lambda: desk.started.count((0, 2)) == 2, WAIT_S)
+        assert sorted(desk.cancelled) == [(0, 0), (0, 2)]
+        assert world.answered() == []
+        desk.release((0, 0), (0, 2))
+        world.wait_answered(4)
+        assert run.loop.health().committed_count == 4
+    assert world.answered() == places(0, 4)
+
+
+def test_a_partition_that_went_to_another_member_is_left_to_it() -> None:
+    world, desk = World(), Desk((0, 0), (1, 0))
+    world.send(0, 2)
+    world.send(1, 2)
+    with running(world.loop(desk.process)):
+        wait_until(lambda: len(desk.finished) == 2, WAIT_S)
+        FakeSource(world.broker, INPUT, 1)  # takes partition 1
+        wait_until(lambda: len(desk.cancelled) == 2, WAIT_S)
+        desk.release((0, 0), (1, 0))
+        world.wait_answered(2)
+    assert world.answered() == places(0, 2)
+    assert (world.committed(0), world.committed(1)) == (2, None)
+
+
+def test_no_more_than_in_flight_max_are_processed_at_once() -> None:
+    world, desk = World(), Desk(*places(0, 10))
+    world.send(0, 10)
+    with running(world.loop(desk.process, limits=LimitSettings(in_flight_max=3))) as run:
+        wait_until(lambda: run.loop.health().held_count == 10 and len(desk.started) >= 3, WAIT_S)
+        assert desk.started == places(0, 3)
+        desk.release((0, 1))
+        wait_until(lambda: len(desk.started) == 4, WAIT_S)
+        desk.release(*places(0, 10))
+        world.wait_answered(10)
+
+
+def test_reading_pauses_at_the_bound_on_events_and_resumes_below_half() -> None:
+    world, desk, metrics = World(), Desk(*places(0, 10)), Instruments.none()
+    world.send(0, 10)
+    limits = LimitSettings(queue_events_max=10)
+    with running(world.loop(desk.process, limits=limits, metrics=metrics)) as run:
+        wait_until(lambda: run.loop.health().paused, WAIT_S)
+        world.send(0, 3)
+        desk.release(*places(0, 5))
+        wait_until(lambda: run.loop.health().held_count == 5, WAIT_S)
+        assert run.loop.health().paused
+        assert metrics.value(Metric.BACKPRESSURE_PAUSED) == 1
+        assert metrics.value(Metric.EVENTS_CONSUMED, topic=INPUT) == 10
+        desk.release((0, 5))
+        wait_until(lambda: metrics.value(Metric.EVENTS_CONSUMED, topic=INPUT) == 13, WAIT_S)
+        assert not run.loop.health().paused
+        assert metrics.value(Metric.BACKPRESSURE_PAUSED) == 0
+        desk.release(*places(0, 10))
+        world.wait_answered(13)
+
+
+def test_reading_pauses_at_the_bound_on_bytes() -> None:
+    world, desk = World(), Desk(*places(0, 4))
+    world.send(0, 4, value=b"v" * 300)
+    with running(world.loop(desk.process, limits=LimitSettings(queue_bytes_max=1024))) as run:
+        wait_until(lambda: run.loop.health().paused, WAIT_S)
+        desk.release(*places(0, 4))
+        wait_until(lambda: not run.loop.health().paused, WAIT_S)
+
+
+def test_a_drain_finishes_what_is_held_and_reads_nothing_more() -> None:
+    world, desk = World(), Desk(*places(0, 4))
+    world.send(0, 4)
+    run = Running(world.loop(desk.process))
+    wait_until(lambda: len(desk.started) == 4, WAIT_S)
+    run.loop.drain(WAIT_S)
+    wait_until(lambda: run.loop.health().paused, WAIT_S)
+    assert run.loop.health().state is LoopState.DRAINING
+    world.send(0, 2)
+    desk.release(*places(0, 4))
+    run.wait_ended()
+    assert run.error is None
+    assert world.answered() == places(0, 4)
+    assert desk.started == places(0, 4)
+
+
+def test_what_does_not_finish_within_the_drain_stays_uncommitted_for_the_next_holder() -> None:
+    world, desk = World(), Desk((0, 2))
+    world.send(0, 5)
+    run = Running(world.loop(desk.process))
+    wait_until(lambda: len(desk.finished) == 4, WAIT_S)
+    began_s = time.monotonic()
+    run.drain(0.3)
+    assert time.monotonic() - began_s < 3
+    assert run.error is None
+    assert run.loop.health().state is LoopState.STOPPED
+    assert desk.cancelled == [(0, 2)]
+    assert world.committed() == 2
+    desk.release((0, 2))
+    with running(World(broker=world.broker).loop(desk.process)):
+        world.wait_answered(5)
+    assert world.answered() == places(0, 5)
+
+
+def test_a_drain_asked_for_before_the_loop_runs_ends_it_at_once() -> None:
+    world, desk = World(), Desk()
+    world.send(0, 3)
+    loop = world.loop(desk.process)
+    loop.drain(WAIT_S)
+    run = Running(loop)
+    run.wait_ended()
+    assert run.error is None
+    assert loop.health().state is LoopState.STOPPED
+
+
+def test_a_bug_in_process_ends_the_run_with_that_error() -> None:
+    world = World()
+    world.send(0, 3)
+
+    async def broken(record: Record) -> Result:
+        if record.offset == 1:
+            raise ZeroDivisionError("a bug")
+        return answer(record)
+
+    run = Running(world.loop(broken))
+    run.wait_ended()
+    assert isinstance(run.error, ZeroDivisionError)
+    assert run.loop.health().state is LoopState.FAILED
+    assert world.committed() in {None, 1}
+    run.loop.drain(1)
+    assert run.loop.health().state is LoopState.FAILED, "a drain that comes too late hides nothing"
+
+
+def test_a_process_that_cancels_itself_is_a_bug_and_not_a_record_that_waits_for_ever() -> None:
+    world = World()
+    world.send(0, 1)
+
+    async def cancels_itself(_record: Record) -> Result:
+        abandoned: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        abandoned.cancel()
+        return await abandoned
+
+    run = Running(world.loop(cancels_itself))
+    run.wait_ended()
+    assert run.error is not None
+    assert run.loop.health().state is LoopState.FAILED
+    assert world.committed() is None
+
+
+def test_a_slot_that_was_taken_over_ends_the_run() -> None:
+    world, desk = World(), Desk()
+    run = Running(world.loop(desk.process))
+    wait_until(lambda: run.loop.health().assigned, WAIT_S)
+    FakeSink(world.broker)
+    world.send(0, 1)
+    run.wait_ended()
+    assert isinstance(run.error, SlotFenced)
+    assert world.answered() == []
+
+
+def test_health_says_where_the_loop_is_and_what_it_holds() -> None:
+    world, desk = World(), Desk((0, 0))
+    loop = world.loop(desk.process)
+    fresh = loop.health()
+    assert (fresh.state, fresh.assigned, fresh.held_count) == (LoopState.STARTING, False, 0)
+    world.send(0, 3)
+    with running(loop):
+        wait_until(lambda: loop.health().ready_count == 2, WAIT_S)
+        health = loop.health()
+        assert (health.state, health.assigned, health.paused) == (LoopState.RUNNING, True, False)
+        assert (health.held_count, health.committed_count) == (3, 0)
+        assert 0 <= health.poll_age_s < 5
+        desk.release((0, 0))
+        wait_until(lambda: loop.health().committed_count == 3, WAIT_S)
+        assert loop.health().held_count == 0
+    assert loop.health().state is LoopState.STOPPED
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["drained", "failed"])
+def test_what_process_holds_is_released_on_the_event_loop_it_ran_on(*, fails: bool) -> None:
+    world = World()
+    ran_on: list[object] = []
+    closed_on: list[object] = []
+
+    async def process(record: Record) -> Result:
+        ran_on.append((asyncio.get_running_loop(), threading.get_ident()))
+        if fails:
+            raise ZeroDivisionError
+        return answer(record)
+
+    async def close() -> None:
+        closed_on.append((asyncio.get_running_loop(), threading.get_ident()))
+
+    world.send(0, 1)
+    run = Running(world.loop(process, close=close))
+    wait_until(lambda: bool(ran_on), WAIT_S)
+    run.drain(WAIT_S)
+    assert closed_on == ran_on
+
+
+def test_what_the_loop_does_is_counted() -> None:
+    reader = InMemoryMetricReader()
+    metrics = Instruments(MeterProvider([reader], shutdown_on_exit=False).get_meter("test"))
+    world, desk = World(), Desk((0, 0))
+    world.send(0, 3)
+    with running(world.loop(desk.process, metrics=metrics)):
+        wait_until(lambda: metrics.value(Metric.INFLIGHT_EVENTS) == 1, WAIT_S)
+        desk.release((0, 0))
+        wait_until(lambda: metrics.value(Metric.EVENTS_PUBLISHED, topic=AUDIT) == 3, WAIT_S)
+        wait_until(lambda: metrics.value(Metric.INFLIGHT_EVENTS) == 0, WAIT_S)
+    assert metrics.value(Metric.EVENTS_CONSUMED, topic=INPUT) == 3
+    assert metrics.value(Metric.EVENTS_PUBLISHED, topic=OUTPUT) == 3
+    assert commit_count(reader) == 1
+
+
+def commit_count(reader: InMemoryMetricReader) -> int:
+    data = reader.get_metrics_data()
+    assert data is not None
+    return sum(
+        point.count
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == Metric.COMMIT_DURATION
+        for point in metric.data.data_points
+        if isinstance(point, HistogramDataPoint)
+    )
