@@ -98,7 +98,8 @@ class Loop:
     def run(self) -> None:
         """Work until drained. Raises what ended it: a bug in `process`, or a source or sink that cannot go on."""
         self._processing.start()
-        self._state = LoopState.RUNNING
+        if self._drain_until_s is None:
+            self._state = LoopState.RUNNING
         try:
             while not self._is_done():
                 self._turn()
@@ -116,8 +117,9 @@ class Loop:
 
         What does not finish in time stays uncommitted and is read again by the next holder of the slot.
         """
+        if self._state in {LoopState.STARTING, LoopState.RUNNING}:
+            self._state = LoopState.DRAINING
         self._drain_until_s = self._clock.monotonic_s() + timeout_s
-        self._state = LoopState.DRAINING
 
     def health(self) -> LoopHealth:
         """A snapshot. From any thread."""
@@ -281,7 +283,10 @@ class _Processing:
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self._running.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            if not task.cancelling():  # nobody asked for it: without a result its partition would wait for ever
+                self._error = RuntimeError("processing was cancelled from within")
+        elif (error := task.exception()) is not None:
             self._error = error
         self._fill()
 
