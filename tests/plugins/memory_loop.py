@@ -82,13 +82,13 @@ def _wake(future: "asyncio.Future[None]") -> None:
 
 
 class World:
-    """A broker in memory with an input of two partitions, and one slot's clients; `broker` is one that is there."""
+    """A broker in memory with an input of some partitions, and one slot's clients; `broker` is one that is there."""
 
-    def __init__(self, partitions: int = 2, broker: FakeBroker | None = None) -> None:
+    def __init__(self, partitions: int = 2, broker: FakeBroker | None = None, slot: int = 0) -> None:
         self.broker = broker or FakeBroker()
         self.broker.create_topic(INPUT, partitions)
-        self.source = FakeSource(self.broker, INPUT)
-        self.sink = FakeSink(self.broker)
+        self.source = FakeSource(self.broker, INPUT, slot)
+        self.sink = FakeSink(self.broker, slot)
 
     def send(self, partition: int, count: int, value: bytes = b"value") -> None:
         for _ in range(count):
