@@ -139,4 +139,4 @@ class Window:
 
 
 def _size(record: Record) -> int:
-    return len(record.value or b"") + len(record.key or b"") + sum(len(k) + len(v) for k, v in record.headers)
+    return len(record.value or b"") + len(record.key or b"") + sum([len(k) + len(v) for k, v in record.headers])

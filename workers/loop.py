@@ -213,7 +213,7 @@ class Loop:
             self._source.rewind()
 
     def _count_published(self, batch: Batch) -> None:
-        for topic, count in Counter(record.topic for result in batch.results for record in result.records).items():
+        for topic, count in Counter([record.topic for record in batch.records]).items():
             self._metrics.count(Metric.EVENTS_PUBLISHED, count, topic=topic)
 
     def _forget(self, reason: str) -> None:
