@@ -100,8 +100,8 @@ def build_worker(settings: Settings, slot: int, stage_actors: Mapping[str, Seque
         await models.aclose()
 
     loop = Loop(
-        KafkaSource(settings.kafka, settings.topics.events, slot),
-        TransactionalSink(settings.kafka, slot),
+        KafkaSource(settings.kafka, settings.topics.events, slot, metrics=metrics),
+        TransactionalSink(settings.kafka, slot, metrics=metrics),
         pipeline.process,
         clock=SystemClock(),
         limits=settings.limits,

@@ -22,6 +22,8 @@ from kafka.structs import (
     TopicPartition,
 )
 
+from topology.instruments import Instruments
+from topology.metrics import Metric
 from topology.ports import Ownership, Record
 from workers.kafka_client import admin_options, connect, consumer_options, slot_name
 from workers.kafka_errors import Fault, KafkaRefused, SlotFenced, fault_of, refused
@@ -41,9 +43,16 @@ class KafkaSource:
     """Reads `topic` as the slot's group member. Connects when made: raises KafkaUnavailable or KafkaRefused."""
 
     def __init__(
-        self, kafka: KafkaSettings, topic: str, slot: int, *, monotonic_s: Callable[[], float] = time.monotonic
+        self,
+        kafka: KafkaSettings,
+        topic: str,
+        slot: int,
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        metrics: Instruments | None = None,
     ) -> None:
         self._kafka = kafka
+        self._metrics = metrics or Instruments.none()
         self._name = slot_name(kafka, slot)
         self._monotonic_s = monotonic_s
         self._ownership: Ownership | None = None
@@ -53,7 +62,7 @@ class KafkaSource:
         self._next: dict[TopicPartition, int] = {}
         options = consumer_options(kafka, instance_id=self._name)
         self._consumer: Any = connect("consumer", lambda: KafkaConsumer(**options), kafka.connect_timeout_s)
-        self._assignments = _Assignments()
+        self._assignments = _Assignments(self._metrics)
         self._adopted_count = 0
         self._consumer.subscribe([topic], listener=self._assignments)
         self._wait_for_topic(topic)
@@ -192,6 +201,7 @@ class KafkaSource:
         assigned = self._consumer.assignment()
         self._unplaced = set(assigned)
         self._next.clear()
+        self._metrics.gauge_set(Metric.ASSIGNED_PARTITIONS, len(assigned) if ownership is not None else 0)
         if self._is_paused:
             # A new assignment comes without the pauses of the old one.
             self._consumer.pause(*assigned)
@@ -252,15 +262,22 @@ class KafkaSource:
 class _Assignments(ConsumerRebalanceListener):
     """Counts them; called on the client's own thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Instruments) -> None:
         self.count = 0
+        self._metrics = metrics
 
     def on_partitions_assigned(self, assigned: object) -> None:
         """Another one is in force."""
         self.count += 1
+        self._metrics.count(Metric.REBALANCES, reason="assigned")
 
     def on_partitions_revoked(self, revoked: object) -> None:
-        """Nothing: work under way may be committed until the new assignment is there."""
+        """Only counted: work under way may be committed until the new assignment is there."""
+        self._metrics.count(Metric.REBALANCES, reason="revoked")
+
+    def on_partitions_lost(self, lost: object) -> None:
+        """Only counted: the broker refuses what is still under way."""
+        self._metrics.count(Metric.REBALANCES, reason="lost")
 
 
 def leave_group(kafka: KafkaSettings, slots: Iterable[int]) -> None:
