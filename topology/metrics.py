@@ -231,7 +231,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         zeros=True,
     ),
     _gauge(Metric.CONSUMER_LAG, "{record}", "Records not yet committed.", _TOPIC, _PARTITION),
-    _gauge(Metric.CONSUMER_LAG_SECONDS, "s", "Age of the oldest unfinished record.", _TOPIC, _PARTITION),
+    _gauge(Metric.CONSUMER_LAG_SECONDS, "s", "Age of the oldest record read and not committed.", _TOPIC, _PARTITION),
     _counter(Metric.ACTOR_RESTARTS, "restart", "Actors replaced.", _ROLE, zeros=True),
     _gauge(
         Metric.ACTORS,

@@ -227,6 +227,10 @@ class Source(Protocol):
         """Deliver again."""
         ...
 
+    def lag(self) -> Mapping[tuple[str, int], int]:
+        """Records that were not delivered yet, by topic and partition, as of the last poll; the unknown is left out."""
+        ...
+
     def close(self) -> None:
         """Stop reading; a static member stays in the group until its session ends."""
         ...

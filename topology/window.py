@@ -6,7 +6,7 @@ tied to the epoch it was read in: what finishes after the epoch ended changes no
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from topology.ports import OutRecord, PartitionOffset, Record, Result
@@ -18,6 +18,7 @@ PartitionKey = tuple[str, int]
 class _Entry:
     offset: int
     size: int
+    timestamp_ms: int
     result: Result | None = None
 
 
@@ -70,7 +71,7 @@ class Window:
             held = self._partitions.setdefault((record.topic, record.partition), _Partition())
             if held.entries and record.offset <= held.entries[-1].offset:
                 raise ValueError(f"offset {record.offset} of {record.topic}/{record.partition} was read twice")
-            entry = _Entry(offset=record.offset, size=_size(record))
+            entry = _Entry(offset=record.offset, size=_size(record), timestamp_ms=record.timestamp_ms)
             held.entries.append(entry)
             held.unfinished.append(entry)
             held.by_offset[record.offset] = entry
@@ -128,14 +129,13 @@ class Window:
         self.count = self.size_bytes = self.ready = self.due = 0
         self._partitions.clear()
 
-    def unfinished(self) -> Sequence[tuple[str, int, int]]:
-        """(topic, partition, offset) of everything held without a result."""
-        return [
-            (topic, partition, entry.offset)
-            for (topic, partition), held in self._partitions.items()
-            for entry in held.entries
-            if entry.result is None
-        ]
+    def held(self) -> dict[PartitionKey, tuple[int, int]]:
+        """How many records each partition has here, and the first one's timestamp (epoch ms); empty ones left out."""
+        return {
+            key: (len(held.entries), held.entries[0].timestamp_ms)
+            for key, held in self._partitions.items()
+            if held.entries
+        }
 
 
 def _size(record: Record) -> int:

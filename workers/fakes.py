@@ -131,6 +131,11 @@ class FakeBroker:
                 found = list(self._fetch(position))
             return found
 
+    def end_offset(self, partition: PartitionKey) -> int:
+        """The offset that the partition's next record gets."""
+        with self._lock:
+            return len(self._logs[partition])
+
     def begin(self, transactional_id: str) -> int:
         """A new producer's epoch; older producers of that id are fenced."""
         with self._lock:
@@ -252,6 +257,10 @@ class FakeSource:
     def resume(self) -> None:
         """As `Source.resume`."""
         self._is_paused = False
+
+    def lag(self) -> dict[PartitionKey, int]:
+        """As `Source.lag`; counts the markers of transactions, as the real one does."""
+        return {key: self._broker.end_offset(key) - position for key, position in self._position.items()}
 
     def close(self) -> None:
         """As `Source.close`: the membership stays until `FakeBroker.expire`."""

@@ -33,6 +33,9 @@ BUSY_POLL_TIMEOUT_S = 0.01
 COMMIT_INTERVAL_S = 0.1
 """Time between transactions: each costs 6 to 13 ms whatever it holds, so they are made by time, not by count."""
 
+LAG_INTERVAL_S = 1.0
+"""Time between two looks at the lag, which cost something for every partition."""
+
 STOP_TIMEOUT_S = 5.0
 """Bound on ending the processing thread once nothing is awaited any more."""
 
@@ -93,6 +96,7 @@ class Loop:
         self._committed_count = 0
         self._last_poll_s = clock.monotonic_s()
         self._last_commit_s = clock.monotonic_s()
+        self._last_lag_s = clock.monotonic_s() - LAG_INTERVAL_S
         self._drain_until_s: float | None = None
 
     def run(self) -> None:
@@ -145,6 +149,8 @@ class Loop:
         if self._is_commit_due():
             self._commit()
         self._metrics.gauge_set(Metric.INFLIGHT_EVENTS, self._window.count - self._window.ready)
+        if self._last_poll_s - self._last_lag_s >= LAG_INTERVAL_S:
+            self._show_lag()
 
     def _poll(self) -> None:
         self._set_paused(self._is_full() or self._drain_until_s is not None)
@@ -154,6 +160,8 @@ class Loop:
         if ownership != self._ownership:
             self._forget("membership changed")
             self._ownership = ownership
+            self._metrics.gauge_clear(Metric.CONSUMER_LAG)
+            self._metrics.gauge_clear(Metric.CONSUMER_LAG_SECONDS)
         if records and ownership is not None and self._drain_until_s is None:
             self._window.add(records)
             self._processing.submit(records, self._window.epoch)
@@ -215,6 +223,17 @@ class Loop:
     def _count_published(self, batch: Batch) -> None:
         for topic, count in Counter([record.topic for record in batch.records]).items():
             self._metrics.count(Metric.EVENTS_PUBLISHED, count, topic=topic)
+
+    def _show_lag(self) -> None:
+        """Set the gauges of lag: what is not committed is what was not read and what is held here."""
+        self._last_lag_s = self._last_poll_s
+        held, now_ms = self._window.held(), self._clock.now_ms()
+        for (topic, number), unread in self._source.lag().items():
+            count, oldest_ms = held.get((topic, number), (0, 0))
+            waited_s = max(0.0, (now_ms - oldest_ms) / 1000) if oldest_ms else 0.0  # 0: none, or without a time
+            partition = str(number)
+            self._metrics.gauge_set(Metric.CONSUMER_LAG, unread + count, topic=topic, partition=partition)
+            self._metrics.gauge_set(Metric.CONSUMER_LAG_SECONDS, waited_s, topic=topic, partition=partition)
 
     def _forget(self, reason: str) -> None:
         if self._window.count:

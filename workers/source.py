@@ -107,15 +107,15 @@ class KafkaSource:
         """As `Source.close`; takes at most a few seconds."""
         self._consumer.close(autocommit=False, timeout_ms=int(CLOSE_TIMEOUT_S * 1000))
 
-    def lag(self) -> dict[int, int]:
-        """Records that are on the broker and not delivered yet, by partition, as of the last fetch.
+    def lag(self) -> dict[tuple[str, int], int]:
+        """As `Source.lag`.
 
         Counts the markers of transactions too, so on a topic that is written in transactions it need not reach 0.
         """
-        found: dict[int, int] = {}
+        found: dict[tuple[str, int], int] = {}
         for partition, position in self._next.items():
             if partition in self._consumer.assignment() and (end := self._consumer.highwater(partition)) is not None:
-                found[partition.partition] = max(0, end - position)
+                found[partition.topic, partition.partition] = max(0, end - position)
         return found
 
     def _wait_for_topic(self, topic: str) -> None:

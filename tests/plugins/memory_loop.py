@@ -35,6 +35,16 @@ def answer(record: Record) -> Result:
     return Result(topic=record.topic, partition=record.partition, offset=record.offset, records=records)
 
 
+class FastClock(SystemClock):
+    """The machine's time, `speed` times as fast; the wall clock goes as it does."""
+
+    def __init__(self, speed: float) -> None:
+        self._speed = speed
+
+    def monotonic_s(self) -> float:
+        return super().monotonic_s() * self._speed
+
+
 class Desk:
     """A `process` that answers at once, or holds a record until it is released."""
 
@@ -50,7 +60,7 @@ class Desk:
         place = place_of(record)
         self.started.append(place)
         try:
-            future = self._hold(place)
+            future = self._future(place)
             if future is not None:
                 await future
         except asyncio.CancelledError:
@@ -67,7 +77,12 @@ class Desk:
         for future in (future for future in waiting if not future.done()):
             future.get_loop().call_soon_threadsafe(_wake, future)
 
-    def _hold(self, place: Place) -> "asyncio.Future[None] | None":
+    def hold(self, *places: Place) -> None:
+        """Keep these records waiting from now on."""
+        with self._lock:
+            self._held.update(places)
+
+    def _future(self, place: Place) -> "asyncio.Future[None] | None":
         with self._lock:
             if place not in self._held:
                 return None

@@ -16,6 +16,7 @@ from tests.plugins.memory_loop import (
     OUTPUT,
     WAIT_S,
     Desk,
+    FastClock,
     Running,
     World,
     answer,
@@ -24,7 +25,7 @@ from tests.plugins.memory_loop import (
 from topology.instruments import Instruments
 from topology.metrics import Metric
 from topology.ports import Record, Result
-from workers.fakes import FakeSink, FakeSource, instance_id
+from workers.fakes import FAKE_TIME_MS, FakeSink, FakeSource, instance_id
 from workers.kafka_errors import SlotFenced
 from workers.loop import LoopState
 from workers.settings import LimitSettings
@@ -72,7 +73,7 @@ def test_while_the_first_record_is_slow_the_loop_does_not_spin() -> None:
             self._source = source
             self.polls = 0
             self.ownership, self.rewind, self.close = source.ownership, source.rewind, source.close
-            self.pause, self.resume = source.pause, source.resume
+            self.pause, self.resume, self.lag = source.pause, source.resume, source.lag
 
         def poll(self, timeout_s: float) -> Sequence[Record]:
             self.polls += 1
@@ -317,6 +318,30 @@ def test_what_the_loop_does_is_counted() -> None:
     assert metrics.value(Metric.EVENTS_CONSUMED, topic=INPUT) == 3
     assert metrics.value(Metric.EVENTS_PUBLISHED, topic=OUTPUT) == 3
     assert commit_count(reader) == 1
+
+
+def test_lag_is_what_was_not_read_and_what_is_held_and_goes_with_the_partitions() -> None:
+    world, desk, metrics = World(), Desk(*places(0, 10)), Instruments.none()
+    world.send(0, 10)
+
+    def lag(metric: Metric, partition: str = "0") -> float:
+        return metrics.value(metric, topic=INPUT, partition=partition)
+
+    clock = FastClock(20)
+    with running(world.loop(desk.process, metrics=metrics, clock=clock, limits=LimitSettings(queue_events_max=10))):
+        wait_until(lambda: lag(Metric.CONSUMER_LAG) == 10, WAIT_S)
+        world.send(0, 3)
+        wait_until(lambda: lag(Metric.CONSUMER_LAG) == 13, WAIT_S)
+        age_s = (clock.now_ms() - FAKE_TIME_MS) / 1000
+        assert age_s - WAIT_S <= lag(Metric.CONSUMER_LAG_SECONDS) <= age_s
+        assert lag(Metric.CONSUMER_LAG, "1") == lag(Metric.CONSUMER_LAG_SECONDS, "1") == 0
+        desk.release(*places(0, 10))
+        wait_until(lambda: lag(Metric.CONSUMER_LAG) == lag(Metric.CONSUMER_LAG_SECONDS) == 0, WAIT_S)
+        desk.hold((1, 0))
+        world.send(1, 1)
+        wait_until(lambda: lag(Metric.CONSUMER_LAG, "1") == 1, WAIT_S)
+        FakeSource(world.broker, INPUT, 1)  # takes partition 1
+        wait_until(lambda: lag(Metric.CONSUMER_LAG, "1") == 0, WAIT_S)
 
 
 def commit_count(reader: InMemoryMetricReader) -> int:

@@ -9,9 +9,8 @@ import time
 
 import pytest
 
-from serving.clock import SystemClock
 from tests.plugins.kafka_broker import wait_until
-from tests.plugins.memory_loop import AUDIT, INPUT, OUTPUT, WAIT_S, Place, Running, World, answer
+from tests.plugins.memory_loop import AUDIT, INPUT, OUTPUT, WAIT_S, FastClock, Place, Running, World, answer
 from topology.ports import Record, Result
 from workers.fakes import GROUP, FakeBroker, instance_id
 from workers.settings import LimitSettings
@@ -25,13 +24,6 @@ CLOCK_SPEED = 25.0
 RESULT_MS_MAX = 60.0
 """Of which the fourth power of a random number is taken: most are quick, some last for several transactions."""
 FAULT_PAUSE_S = 0.02
-
-
-class FastClock(SystemClock):
-    """The machine's time, some times as fast."""
-
-    def monotonic_s(self) -> float:
-        return super().monotonic_s() * CLOCK_SPEED
 
 
 class Group:
@@ -51,7 +43,7 @@ class Group:
 
     def _start(self, slot: int) -> tuple[World, Running]:
         world = World(PARTITIONS, self.broker, slot)
-        return world, Running(world.loop(self._process, clock=FastClock(), limits=self._limits))
+        return world, Running(world.loop(self._process, clock=FastClock(CLOCK_SPEED), limits=self._limits))
 
     async def _process(self, record: Record) -> Result:
         await asyncio.sleep(self._delays.random() ** 4 * RESULT_MS_MAX / 1000)

@@ -179,9 +179,9 @@ def test_lag_is_what_lies_ahead(kafka: Kafka, open_source: Open) -> None:
     kafka.send(topic, *[b"x"] * 5)
     source = open_source(kafka.settings(), topic, 0)
     read(source, 5)
-    assert source.lag() == {0: 0}
+    assert source.lag() == {(topic, 0): 0}
     source.pause()
-    assert source.lag() == {0: 0}
+    assert source.lag() == {(topic, 0): 0}
 
 
 def test_a_missing_topic_is_named_at_the_start(kafka: Kafka) -> None:
