@@ -72,7 +72,7 @@ def _explained(error: SluicegateError, settings: Settings) -> str:
     if not isinstance(error, KafkaUnavailable):
         return str(error)
     servers = ", ".join(settings.kafka.bootstrap_servers)
-    return f"{error}; is a broker at {servers}? (kafka.bootstrap_servers; `sluicegate check` looks closer)"
+    return f"{error}; kafka.bootstrap_servers is {servers}; `sluicegate check` looks closer"
 
 
 def _os_error(error: OSError) -> str:
@@ -87,7 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Guardrails for chat on Kafka: safe completion, audited and published exactly once.",
         epilog="Settings come from --config FILE (TOML) and SLUICEGATE_<SECTION>__<KEY>; docs/settings.md lists them.",
     )
-    parser.add_argument("--version", action="version", version=f"sluicegate {_version()}")
+    parser.add_argument("--version", action="version", version=f"sluicegate {version_of('sluicegate')}")
     parser.add_argument("--config", type=Path, metavar="FILE", help="settings file (TOML); also after the command")
     # No default: before the command or after it, what was given stands.
     common = argparse.ArgumentParser(add_help=False)
@@ -169,11 +169,12 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _version() -> str:
+def version_of(distribution: str) -> str:
+    """The version of what is installed; `unknown` in a source tree that was not."""
     try:
-        return metadata.version("sluicegate")
+        return metadata.version(distribution)
     except metadata.PackageNotFoundError:
-        return "unknown"  # run from a source tree that was not installed
+        return "unknown"
 
 
 def _command(name: str) -> Command:

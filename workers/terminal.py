@@ -1,5 +1,6 @@
 """What commands print for people: colours on a terminal only, one line a thing, nothing read as markup."""
 
+import select
 import sys
 from typing import Literal
 
@@ -19,6 +20,13 @@ class Terminal(Console):
     def on_broken_pipe(self) -> None:
         """Called by rich while it handles the BrokenPipeError; its own version would end the process with 1."""
         raise  # noqa: PLE0704 - passes on the error that rich is handling
+
+    def require_reader(self) -> None:
+        """Raises BrokenPipeError where nobody reads any more: for a command that may not write again for hours."""
+        poll = select.poll()
+        poll.register(self.file.fileno(), 0)  # POLLERR is always told
+        if any(found & select.POLLERR for _, found in poll.poll(0)):
+            raise BrokenPipeError
 
     def say(self, text: Text | str, style: str = "") -> None:
         """Print one line, never broken in two: other programs may read it."""

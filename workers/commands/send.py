@@ -128,7 +128,7 @@ def _sender(settings: Settings, kafka: KafkaSettings) -> Generator[EventSender]:
 def _send_all(file: BinaryIO, settings: Settings, sending: _Sending, *, raw: bool) -> None:
     """Raises BadLineError, once what was before that line is acknowledged."""
     for number, line in _lines(file):
-        problem = _too_long(line) or (None if raw else _problem(line, settings))
+        problem = _too_long(line) or (None if raw else problem_of(line, settings))
         if problem is not None:
             sending.settle()
             raise BadLineError(number, problem)
@@ -149,7 +149,7 @@ def _too_long(line: bytes) -> str | None:
     return f"longer than {LINE_BYTES_MAX} bytes" if len(line) > LINE_BYTES_MAX else None
 
 
-def _problem(line: bytes, settings: Settings) -> str | None:
+def problem_of(line: bytes, settings: Settings) -> str | None:
     """Why a worker would write this line to the dead-letter topic; None where it would not."""
     record = Record(topic="", partition=0, offset=0, timestamp_ms=0, key=_key_of(line) or b"-", value=line)
     limits = RecordLimits(

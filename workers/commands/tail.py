@@ -44,6 +44,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         shown = 0
         try:
             while not arguments.count or shown < arguments.count:
+                output.require_reader()
                 for record in reader.poll(POLL_S):
                     if (response := response_of(record)) is None:
                         errors.say(f"{record.topic}-{record.partition}@{record.offset} is no audited response", "red")

@@ -43,7 +43,7 @@ def right_lines(
 
 
 def _read_group(client: Any, group: str) -> None:
-    """Raises GroupAuthorizationFailedError where the group may not be joined."""
+    """Raises GroupAuthorizationFailedError where the group may not be joined; brokers tell only once there is one."""
     granted = client.describe_groups([group])[group]["authorized_operations"]
     if granted is not None and "READ" not in granted:
         raise library.GroupAuthorizationFailedError(group)
