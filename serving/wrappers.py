@@ -5,8 +5,7 @@ import binascii
 import codecs
 import re
 
-from serving.features import fold
-from serving.lexicon import hits_in
+from serving.phrases.table import tags_in
 
 ENCODED_CHARACTERS_MAX = 8_192
 DECODINGS_MAX = 8
@@ -17,6 +16,15 @@ _ROT = re.compile(r"\brot[- ]?13\b", re.IGNORECASE)
 _QUOTES = re.compile(
     r"```(.{1,20000}?)```|\"([^\"]{20,20000})\"|“([^“”]{20,20000})”|(?:^|\n)((?:> ?[^\n]*\n?){1,500})", re.DOTALL
 )
+
+# A task about a text, then a colon or a new line, then the text.
+_PASTED = re.compile(
+    r"[^\n]{0,200}?\b(?:summar\w{1,6}|sum up|translat\w{1,4}|proofread|paraphrase|rephrase|classify|review|extract|reply to|respond to|"
+    r"answer this|rewrite|analy[sz]e|check|page|article|text|e-?mail|message|document|letter|cv|resume|post|comment|website|shorten)\b"
+    r"[^\n:]{0,200}(?::|\n)(?!//)(.{20,})",
+    re.IGNORECASE | re.DOTALL,
+)
+_ORDERS = frozenset({"override", "order"})
 
 
 def decoded(text: str) -> tuple[str, ...]:
@@ -36,13 +44,22 @@ def decoded(text: str) -> tuple[str, ...]:
 
 
 def quoted_stretches(text: str) -> tuple[str, ...]:
-    """Code blocks, long quotations and quoted lines: text that the user shows rather than says."""
-    return tuple(next(group for group in match.groups() if group) for match in _QUOTES.finditer(text))
+    """Code blocks, long quotations, quoted lines, pasted text: what the user shows rather than says."""
+    quoted = tuple(next(group for group in match.groups() if group) for match in _QUOTES.finditer(text))
+    pasted = _PASTED.match(text)
+    return (*quoted, pasted.group(1)) if pasted else quoted
+
+
+def spoken(text: str) -> str:
+    """The text without what the user only shows."""
+    for shown in quoted_stretches(text):
+        text = text.replace(shown, " ")
+    return text
 
 
 def gives_orders(text: str) -> bool:
     """Whether text without authority tells the assistant to drop its instructions or to hide something."""
-    return "override" in hits_in(fold(text))
+    return not _ORDERS.isdisjoint(tags_in(text))
 
 
 def _from_base64(text: str) -> bytes:
