@@ -94,7 +94,6 @@ class Demo:
             started = parts.enter_context(brokers)
         with self._step("Ray, on loopback"):
             parts.enter_context(ray_session(self._base.ray))
-            parts.enter_context(_terminated_as_interrupt())  # Ray has put a handler of its own in place
         traces = self._base.telemetry.endpoint or receiver.endpoint
         with self._step("vLLM under Ray Serve, tiny checkpoint (random weights: its text is noise)") as say:
             protocol = self._base.telemetry.protocol
