@@ -35,7 +35,10 @@ RUN_S_MAX = 300.0
 
 
 class Task(Struct, frozen=True, kw_only=True):
-    """What to run. `base_url` ends before `/chat/completions`; `group` is new for each run."""
+    """What to run. `base_url` ends before `/chat/completions`; `group` is new for each run.
+
+    `in_flight` counts requests at the model, `events_in_flight` events that the worker has begun and not finished.
+    """
 
     arm: Literal["bare", "ours"]
     bootstrap: str
@@ -44,6 +47,7 @@ class Task(Struct, frozen=True, kw_only=True):
     group: str
     events: int
     in_flight: int
+    events_in_flight: int
     output_tokens: int
 
 
@@ -63,9 +67,13 @@ def settings_of(task: Task) -> Settings:
     return structs.replace(
         default,
         kafka=structs.replace(default.kafka, bootstrap_servers=(task.bootstrap,), group_id=task.group),
-        limits=structs.replace(default.limits, in_flight_max=task.in_flight),
+        limits=structs.replace(default.limits, in_flight_max=task.events_in_flight),
         generation=structs.replace(
-            default.generation, base_url=task.base_url, model=task.model, max_tokens=task.output_tokens
+            default.generation,
+            base_url=task.base_url,
+            model=task.model,
+            max_tokens=task.output_tokens,
+            concurrency_max=task.in_flight,
         ),
         policy=structs.replace(default.policy, revisions_max=0),
         telemetry=structs.replace(default.telemetry, log_level="ERROR"),
