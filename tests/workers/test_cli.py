@@ -15,7 +15,7 @@ from topology.headers import Wire
 from topology.labels import Mode
 from topology.ports import Record
 from topology.schema import documents, stale_documents
-from workers.cli import version_of, build_parser, main
+from workers.cli import build_parser, main, version_of
 from workers.commands.send import problem_of
 from workers.commands.tail import line_of, response_of
 from workers.settings import Settings
