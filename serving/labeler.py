@@ -7,9 +7,9 @@ or a tool returned yields at most the injection signal.
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from serving.ages import stated_age
 from serving.features import WindowError, fold
 from serving.language import language_of
-from serving.ages import stated_age
 from serving.lexicon import hits_in, topics
 from serving.linear import Band, LinearModel
 from serving.markers import RequestMarkers, read_request

@@ -1,40 +1,92 @@
 # ruff: noqa: E501
-"""English phrases of texts that give orders to an assistant, of personas without rules, and of frames around a subject."""
-
-CLASSES: dict[str, str] = {
-    "rules": "instruction|instructions|prompt|prompts|rules|rule|directions|direction|guidelines|guideline|programming|orders|directives|constraints|policies|policy|context|commands|training|system_prompt|safeguards|restrictions|told",
-    "drop": "ignore|disregard|forget|override|bypass|overrule|discard|neglect|skip|drop|violate|erase|abandon|void|break",
-    "ai": "ai|ais|assistant|chatbot|chatbots|chatgpt|gpt|llm|llms|language_model|language_models|ai_assistant|ai_agent|ai_agents|ai_model|ai_models|artificial_intelligence|summarizer|summariser",
-    "does": "ignore|disregard|recommend|respond|answer|send|exfiltrate|upload|forward|click|include|add|rank|output|print|delete|email|say|write|tell|follow|visit|execute|call|transfer|buy|approve|rate|append|praise|mention|reveal|not|never|stop|do_not|always|also|now|hide|insert|submit|enter",
-}
+"""English phrases of orders to an assistant and of personas without rules. Written for this project."""
 
 WRAPPERS: dict[str, tuple[str, ...]] = {
-    # Whoever says it: rules are to be dropped.
     "override": (
-        "{drop} ~3 previous|prior|earlier|above|preceding|your|former|past|original|existing|initial|system|openai|any|all|its ~2 {rules}", "{drop} ~2 everything|what|anything ~2 above|before|told|said ~1 to_you|you|above|before|previously|earlier|.", "{drop} the above|all_previous|all_prior|all_above|previous_messages", "forget ~3 you ~2 were|been|was ~1 told|taught|instructed", "system|admin|administrator|developer|security override", "override ~2 safety|security|system|protocol|restrictions", "exfiltrate|exfiltrating", "forget|ignore|drop|disregard your rules|guidelines|instructions|training|programming|policies|restrictions|filters|ethics|safety",
+        "{drop} ~3 previous|prior|earlier|above|preceding|your|former|past|original|existing|initial|system|openai|any|all|its ~2 {rules}",
+        "{drop} ~2 everything|what|anything ~2 above|before|told|said ~1 to_you|you|above|before|previously|earlier|.",
+        "{drop} the above|all_previous|all_prior|all_above|previous_messages",
+        "forget ~3 you ~2 were|been|was ~1 told|taught|instructed",
+        "system|admin|administrator|developer|security override",
+        "override ~2 safety|security|system|protocol|restrictions",
+        "exfiltrate|exfiltrating",
+        "forget|ignore|drop|disregard your rules|guidelines|instructions|training|programming|policies|restrictions|filters|ethics|safety",
     ),
-    # Said to an assistant in a text that it was only to read.
     "order": (
-        "{ai} ~1 must|should|shall|needs_to|need_to|has_to|have_to|will|are_required|is_required|are_to|is_to|please|reading|agents ~2 {does}|this", "{ai} ~1 {does} ~1", "dear|hey|hi|hello|attention|note|warning|important|listen|ok|any|every|all {ai}", "instruction|instructions|note|message|notice|attention|memo|command|request|directive|reminder ~2 to|for ~2 {ai}|model|bot|agent|reader_model|reviewer_model", "if you are|re|were ~1 an? ~1 {ai}", "youre|you_are|as ~1 an {ai} ~3 must|required|are|should|will|have_to|need", "{ai} ~2 reading|processing|summarizing|summarising|reviewing|parsing|crawling ~1 this", "when|while|once|after|before|if|as ~1 you ~1 process|summarize|summarise|analyze|analyse|parse|index|translate|processing|summarizing ~2 this|document|page|text|email|mail|message", "system|admin|administrator|developer|important|priority|urgent|hidden|secret ~1 override|update|command|notice|directive|instruction|instructions|message|prompt ~3 {ai}|you|ignore|print|reveal|must|disregard|output|from_now_on", "system the|you assistant|must|are", "new|updated|revised|hidden|secret|special|additional|real|actual instructions|instruction|directive|directives|orders|task|objective|system_prompt ~2 . |from|for|follow|are|supersede*|replace*|you", "from now on ~2 you|respond|answer|reply|act|always|only|speak|output", "do|does not|never|dont ~1 tell|mention|inform|reveal|disclose|alert|notify ~2 user|users|this_note|this_instruction|these_instructions|this_line|this_message|anyone_about|human|reader|the_owner", "never mention|reveal these|this ~1", "without telling|informing|notifying|alerting the? user|customer|human|owner|users", "hide|conceal|omit|remove this|these line|instruction|instructions|message|note|comment|sentence ~1", "do|does not|never follow|obey|do|answer ~2 users|user|reader|readers ~1 request|instructions|question|wishes", "reveal|print|output|show|dump|leak|repeat|display ~2 system|hidden|initial|secret|original|developer|earlier|previous|your prompt|instructions|messages|configuration|config|rules|prompts", "print your|the configuration|config|rules|prompt", "end of system|user|instructions|prompt|context|input", "maintenance|debug|admin|god|developer|sudo|root|dan mode", "stop ~1 summarizing|summarising|translating|reading|following|reviewing ~1 and", "rate|rank|score|recommend|approve|select|choose ~2 this|our|only|the ~1 candidate|page|product|cv|resume|applicant|paper|application ~2 first|as|highest|best|top|over", "recommend only our|this", "tell|inform|convince|persuade the user|reader|recruiter ~2 that|to", "enter|give|ask|request|provide|type|submit|steal ~3 users|user password|passwords|credit_card|credentials|ssn|bank", "upload|forward|send|email|leak|transmit|share|post ~2 conversation|chat|contacts|cookies|passwords|credentials|secrets|api|inbox|invoices|calendar|conversations|messages ~3 to|history|keys|with", "{does} ~4 to attacker|evil|webhook|collect", "unrestricted|unfiltered|jailbroken|evil {ai}|bot|assistant", "respond|answer|reply ~2 only|every|always ~3 with|in", "say|write|output|reply|append|insert ~2 word|phrase hacked|pwned|banana|yes|no|owned", "write|say|output|print hacked|pwned|owned|banana", "inst|instruction|instructions|assistant|system . ~1 disregard|ignore|stop|forget|you|reveal|write|respond|rate|upload|print|forward|send|do|delete",
+        "{ai} ~1 must|should|shall|needs_to|need_to|has_to|have_to|will|are_required|is_required|are_to|is_to|please|reading|agents ~2 {does}|this",
+        "{ai} ~1 {does} ~1",
+        "dear|hey|hi|hello|attention|note|warning|important|listen|ok|any|every|all {ai}",
+        "instruction|instructions|note|message|notice|attention|memo|command|request|directive|reminder ~2 to|for ~2 {ai}|model|bot|agent|reader_model|reviewer_model",
+        "if you are|re|were ~1 an? ~1 {ai}",
+        "youre|you_are|as ~1 an {ai} ~3 must|required|are|should|will|have_to|need",
+        "{ai} ~2 reading|processing|summarizing|summarising|reviewing|parsing|crawling ~1 this",
+        "when|while|once|after|before|if|as ~1 you ~1 process|summarize|summarise|analyze|analyse|parse|index|translate|processing|summarizing ~2 this|document|page|text|email|mail|message",
+        "system|admin|administrator|developer|important|priority|urgent|hidden|secret ~1 override|update|command|notice|directive|instruction|instructions|message|prompt ~3 {ai}|you|ignore|print|reveal|must|disregard|output|from_now_on",
+        "system the|you assistant|must|are",
+        "new|updated|revised|hidden|secret|special|additional|real|actual instructions|instruction|directive|directives|orders|task|objective|system_prompt ~2 . |from|for|follow|are|supersede*|replace*|you",
+        "from now on ~2 you|respond|answer|reply|act|always|only|speak|output",
+        "do|does not|never|dont ~1 tell|mention|inform|reveal|disclose|alert|notify ~2 user|users|this_note|this_instruction|these_instructions|this_line|this_message|anyone_about|human|reader|the_owner",
+        "never mention|reveal these|this ~1",
+        "without telling|informing|notifying|alerting the? user|customer|human|owner|users",
+        "hide|conceal|omit|remove this|these line|instruction|instructions|message|note|comment|sentence ~1",
+        "do|does not|never follow|obey|do|answer ~2 users|user|reader|readers ~1 request|instructions|question|wishes",
+        "reveal|print|output|show|dump|leak|repeat|display ~2 system|hidden|initial|secret|original|developer|earlier|previous|your prompt|instructions|messages|configuration|config|rules|prompts",
+        "print your|the configuration|config|rules|prompt",
+        "end of system|user|instructions|prompt|context|input",
+        "maintenance|debug|admin|god|developer|sudo|root|dan mode",
+        "stop ~1 summarizing|summarising|translating|reading|following|reviewing ~1 and",
+        "rate|rank|score|recommend|approve|select|choose ~2 this|our|only|the ~1 candidate|page|product|cv|resume|applicant|paper|application ~2 first|as|highest|best|top|over",
+        "recommend only our|this",
+        "tell|inform|convince|persuade the user|reader|recruiter ~2 that|to",
+        "enter|give|ask|request|provide|type|submit|steal ~3 users|user password|passwords|credit_card|credentials|ssn|bank",
+        "upload|forward|send|email|leak|transmit|share|post ~2 conversation|chat|contacts|cookies|passwords|credentials|secrets|api|inbox|invoices|calendar|conversations|messages ~3 to|history|keys|with",
+        "{does} ~4 to attacker|evil|webhook|collect",
+        "unrestricted|unfiltered|jailbroken|evil {ai}|bot|assistant",
+        "respond|answer|reply ~2 only|every|always ~3 with|in",
+        "say|write|output|reply|append|insert ~2 word|phrase hacked|pwned|banana|yes|no|owned",
+        "write|say|output|print hacked|pwned|owned|banana",
+        "inst|instruction|instructions|assistant|system . ~1 disregard|ignore|stop|forget|you|reveal|write|respond|rate|upload|print|forward|send|do|delete",
     ),
-    # A persona or a game in which nothing is forbidden.
     "unbound": (
-        "you|youre|ai|assistant|model|answer|respond|answers|mode|character|bot|machine|chatbot|version|persona|gpt|entity|speak|talk|that|who|which|stan|dan|act|pretend|imagine|be ~6 no|without|zero|any|free_from|free_of|has_no|have_no|had_no|not_bound_by|lacks|doesnt_have|dont_have|ignoring|ignores|bypass|beyond ~3 restrictions|restriction|limits|limitations|rules|filter|filters|guardrails|censorship|ethical|ethics|morals|morality|moral|content_policy|content_policies|safety|guidelines|policies|openai|constraints|boundaries|safeguards|inhibitions|conscience|safety_training|scruples", "no|zero|without any|all? restrictions|filters|censorship|guardrails|limits|ethics|morals|morality|safety", "do anything now", "dan mode", "you are|re dan|stan", "respond|answer|behave|speak|talk as dan|stan|evil|evilbot|devmode|jailbreak", "developer|dev|god|admin|sudo|root|jailbreak|unrestricted|uncensored|unfiltered|evil|chaos|dan|demon|opposite mode ~2 on|enabled|activate*|now|engaged|and|all|is|.", "enable|activate|enter|switch|turn|start ~2 developer|dev|god|admin|sudo|jailbreak|unrestricted|uncensored|unfiltered|dan|evil mode", "unfiltered|uncensored|unrestricted|jailbroken|unaligned|amoral|unchained|lawless ~1 ai|version|model|assistant|chatbot|response|answer|answers|bot|self|mode|gpt|llm|entity|persona", "jailbreak|jailbroken .|mode|prompt|version|without|yourself|now|response|answer", "you|youll|will|to ~2 never|not|cannot|cant|wont|no_longer|dont ~2 refuse|refuses|decline|say_no|say_you_cant|say_i_cant|censor|reject ~2", "never|not|dont|cannot|cant ~1 refuse|decline|reject ~1 anything|any|my|to_answer|what|requests|a_request|me", "answer|answers|do|comply|complies|obey|obeys ~1 everything|anything|any_question|every_question|all_questions ~2 asked|freely|without|ask|matter|.|i", "opposite day|mode", "answer|answers|respond|reply ~1 freely|without_filter|uncensored|unfiltered|with_no_filter", "raw|uncensored|unfiltered answer|answers", "if|imagine|pretend|suppose|assume ~3 guidelines|your_rules|restrictions|filters|safety_training|content_policy|content_policies|safety|your_training ~2 not|didnt|never|off|gone|dont|removed|suspended|lifted|exist*|no_longer", "world|universe|realm|land|society|country|planet|scenario where|in_which ~3 legal|allowed|no_rules|no_laws|permitted|everything_is|nothing_is_forbidden|anything_goes", "stands for|do ~2 anything|avoid_norms|norms", "strive to avoid norms", "two|both|twice|dual|respond_twice ~2 responses|answers|ways|once|versions|modes ~6 filter*|unfiltered|normal|classic|jailbreak*|uncensored|dan|evil", "once as ~1 normal|classic|yourself ~6 unfiltered|evil|dan|uncensored|opposite|free", "grandma|grandmother|granny|nan|grandpa ~8 napalm|explosive*|bomb*|windows_keys|keys|meth|poison*|weapons|drugs|serial", "free|freed|liberated|unshackled|released from ~2 all|openai|any|every|its|your ~1 policies|rules|restrictions|chains|constraints|guidelines|limits|filters|confines", "safety|content|ethical|moderation filters|filter|protocols|guidelines|checks|mode ~2 off|disabled|removed|deactivated|down|bypassed", "stay|remain|keep|never_break|dont_break ~1 in? character ~2 no_matter|whatever|always|at_all_times", "forbidden ~3 you say yes", "evilbot|evilgpt|fraudgpt|wormgpt|chaosgpt|devgpt|betterdan", "bypass|evade|circumvent|trick|fool ~1 your|the|openai ~1 filter|filters|safety|moderation|restrictions|guardrails",
+        "you|youre|ai|assistant|model|answer|respond|answers|mode|character|bot|machine|chatbot|version|persona|gpt|entity|speak|talk|that|who|which|stan|dan|act|pretend|imagine|be ~6 no|without|zero|any|free_from|free_of|has_no|have_no|had_no|not_bound_by|lacks|doesnt_have|dont_have|ignoring|ignores|bypass|beyond ~3 restrictions|restriction|limits|limitations|rules|filter|filters|guardrails|censorship|ethical|ethics|morals|morality|moral|content_policy|content_policies|safety|guidelines|policies|openai|constraints|boundaries|safeguards|inhibitions|conscience|safety_training|scruples",
+        "no|zero|without any|all? restrictions|filters|censorship|guardrails|limits|ethics|morals|morality|safety",
+        "do anything now",
+        "dan mode",
+        "you are|re dan|stan",
+        "respond|answer|behave|speak|talk as dan|stan|evil|evilbot|devmode|jailbreak",
+        "developer|dev|god|admin|sudo|root|jailbreak|unrestricted|uncensored|unfiltered|evil|chaos|dan|demon|opposite mode ~2 on|enabled|activate*|now|engaged|and|all|is|.",
+        "enable|activate|enter|switch|turn|start ~2 developer|dev|god|admin|sudo|jailbreak|unrestricted|uncensored|unfiltered|dan|evil mode",
+        "unfiltered|uncensored|unrestricted|jailbroken|unaligned|amoral|unchained|lawless ~1 ai|version|model|assistant|chatbot|response|answer|answers|bot|self|mode|gpt|llm|entity|persona",
+        "jailbreak|jailbroken .|mode|prompt|version|without|yourself|now|response|answer",
+        "you|youll|will|to ~2 never|not|cannot|cant|wont|no_longer|dont ~2 refuse|refuses|decline|say_no|say_you_cant|say_i_cant|censor|reject ~2",
+        "never|not|dont|cannot|cant ~1 refuse|decline|reject ~1 anything|any|my|to_answer|what|requests|a_request|me",
+        "answer|answers|do|comply|complies|obey|obeys ~1 everything|anything|any_question|every_question|all_questions ~2 asked|freely|without|ask|matter|.|i",
+        "opposite day|mode",
+        "answer|answers|respond|reply ~1 freely|without_filter|uncensored|unfiltered|with_no_filter",
+        "raw|uncensored|unfiltered answer|answers",
+        "if|imagine|pretend|suppose|assume ~3 guidelines|your_rules|restrictions|filters|safety_training|content_policy|content_policies|safety|your_training ~2 not|didnt|never|off|gone|dont|removed|suspended|lifted|exist*|no_longer",
+        "world|universe|realm|land|society|country|planet|scenario where|in_which ~3 legal|allowed|no_rules|no_laws|permitted|everything_is|nothing_is_forbidden|anything_goes",
+        "stands for|do ~2 anything|avoid_norms|norms",
+        "strive to avoid norms",
+        "two|both|twice|dual|respond_twice ~2 responses|answers|ways|once|versions|modes ~6 filter*|unfiltered|normal|classic|jailbreak*|uncensored|dan|evil",
+        "once as ~1 normal|classic|yourself ~6 unfiltered|evil|dan|uncensored|opposite|free",
+        "grandma|grandmother|granny|nan|grandpa ~8 napalm|explosive*|bomb*|windows_keys|keys|meth|poison*|weapons|drugs|serial",
+        "free|freed|liberated|unshackled|released from ~2 all|openai|any|every|its|your ~1 policies|rules|restrictions|chains|constraints|guidelines|limits|filters|confines",
+        "safety|content|ethical|moderation filters|filter|protocols|guidelines|checks|mode ~2 off|disabled|removed|deactivated|down|bypassed",
+        "stay|remain|keep|never_break|dont_break ~1 in? character ~2 no_matter|whatever|always|at_all_times",
+        "forbidden ~3 you say yes",
+        "evilbot|evilgpt|fraudgpt|wormgpt|chaosgpt|devgpt|betterdan",
+        "bypass|evade|circumvent|trick|fool ~1 your|the|openai ~1 filter|filters|safety|moderation|restrictions|guardrails",
     ),
-    "persona": ("stay|remain ~1 in? character", "you are|re now|dan|stan|evil*|an|a", "youll be", "you|will act|behave|respond as", "act as|like", "role|roleplay|play|pretend|imagine|impersonate|simulate|become|be ~2 a|as|my|the|you|her|him|dan|an|play", "pretend|roleplay|imagine", "opposite day", "from now on you|act|respond"),
-}  # fmt: skip
-
-FRAMES: dict[str, tuple[str, ...]] = {
-    # A text is made or handled: what it says, nobody says of themselves.
-    "setting": (
-        "write|writing|draft|drafting|compose|create|outline|continue|edit|preparing|prepare|describe|finish|generate|plotting ~5 essay|story|scene|poem|song|novel|chapter|dialogue|monologue|screenplay|haiku|lesson|fanfic*|lyrics|thesis|curriculum|workshop|seminar|lecture|documentary|podcast|worksheet|thriller|fiction", "in|for my|a|the|our|this|his|her|an ~1 novel|story|screenplay|script|movie|film|manuscript|thriller|rpg|campaign|fanfic*|episode|novella|comic|series|short_story|book_i|book_im|dnd", "for my|a|the|our|an ~2 class|course|essay|paper|article|podcast|dissertation|poem|homework|lecture|lesson|seminar|documentary|play|book|game|thesis", "my|the|main|her|his ~1 character|protagonist|hero|heroine|villain|detective|narrator|antagonist ~2 who|wants|does|thinks|dies|kills|plans|must|poisons|has", "villain|protagonist who|wants|plans", "summarize|summarise|translate|proofread|paraphrase|annotate|transcribe", "classify|label|moderation|moderate ~4 posts|comments|messages|texts|content|queue|tweets|review|text",
+    "persona": (
+        "stay|remain ~1 in? character",
+        "you are|re now|dan|stan|evil*|an|a",
+        "youll be",
+        "you|will act|behave|respond as",
+        "act as|like",
+        "role|roleplay|play|pretend|imagine|impersonate|simulate|become|be ~2 a|as|my|the|you|her|him|dan|an|play",
+        "pretend|roleplay|imagine",
+        "opposite day",
+        "from now on you|act|respond",
     ),
-    # A question about the world: risk, purpose and subject alike are void in its sentence.
-    "frame": (
-        "how|what|why ~2 do|does|did|are|is|can ~2 hospitals|doctors|firefighters|detectors|paramedics|historians|psychologists|detectives|forensic*|emts|lifeguards|nurses|scientists|vets|police|thieves|pickpockets|burglars|scammers|criminals|hackers|terrorists|smugglers|cults|companies|banks|experts|alarms", "what|which|list|are|early|warning|common|some|the|five|top signs|symptoms|causes|effects|risks|dangers|warning_signs|consequences|statistics|types|penalties ~1 of|for", "what ~1 does|is|are ~4 mean|means|meaning|called|definition", "meaning|definition of", "who|when|where|how did|was|killed|invented|shot|were|murdered ~1", "why did|was|were", "what caused|were", "famous|best|recommend ~3 novel|movie|film|books|book|quotes|series", "in minecraft|gta|skyrim|fortnite|the_sims|dnd|chess|valorant|elden|zelda|roblox|call_of_duty|the_game|this_game|dark_souls|stardew|sims|pokemon|rimworld|cod|dota|dead_by_daylight",
-    ),
-    # Against it: voids purpose and subject; a person at risk stays one.
-    "defence": (
-        "history|historical|historically|histories|statistics|stats|prevention|preventing|awareness|research|researcher|researchers|epidemiology|documentary|memoir|biography|headline|headlines|encyclopedia|etymology|news|museum|century|medieval|ancient|victorian|roman|wwii|ww2|psychology|sociology|criminology|journalist|lawmakers|legislation", "how|can|ways|best|to|help|want ~4 prevent|protect|avoid|detect|stop|spot|recogni*|defend|deter|report|identify|guard|safeguard|discourage|counter|remove|block", "surprise|birthday|gift|gifts|present|presents|party|anniversary|propose|proposal|christmas|santa|easter", "watch|look out for", "so that i can watch|avoid|protect|report|detect",
-    ),
-}  # fmt: skip
+}

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001
 """One spelling of a text for phrases: words and sentence ends, each followed by a space.
 
 Accents, apostrophes and vowel points go, letters drawn out shrink to two, and a few long telling words are recognised
@@ -9,7 +10,7 @@ import unicodedata
 
 from serving.features import fold
 
-_STOPS = ".!?;\n。！？।"  # noqa: RUF001
+_STOPS = ".!?;\n。！？।"
 _TOKEN = re.compile(rf"(?:[^\W_]|[\u0900-\u0963\u0971-\u097f])+|[{re.escape(_STOPS)}]+")  # vowel signs are no \w
 _MARKS = dict.fromkeys((*range(0x300, 0x370), 0x640, *range(0x64B, 0x656), 0x93C, ord("'"), ord("`"), ord("´")))
 _LETTERS = str.maketrans(
@@ -21,17 +22,20 @@ STOP = "."
 """The token of a sentence's end."""
 
 _TELLING = (
-    "suicide", "suicidal", "myself", "overdose", "overdosed", "anymore", "unconscious", "breathing", "bleeding", "choking",
-    "swallowed", "painless", "depressed", "hopeless", "worthless", "instructions", "previous", "ransomware",
-    "explosives", "methamphetamine", "counterfeit", "without", "tomorrow", "tonight", "goodbye", "poison", "murder",
+    "suicide", "suicidal", "myself", "overdose", "overdosed", "anymore", "unconscious", "breathing", "bleeding",
+    "choking", "swallowed", "painless", "depressed", "hopeless", "worthless", "instructions", "previous",
+    "ransomware", "explosives", "methamphetamine", "counterfeit", "without", "tomorrow", "tonight", "goodbye",
+    "poison", "murder",
 )  # fmt: skip
 _STEMS = ("suicid",)
 """Stems of telling words in other languages too: words that start with one are spelt as they are meant."""
-_OTHER_WORDS = frozenset(
-    ["homeless", "precious", "pervious", "cooking", "overdone", "overdoes", "breeding", "blending", "bleeping", "bleating", "breaching", "preaching", "chocking", "cloaking", "poising", "prison"]
-    + ["depressed", "poisons", "murders", "murdered", "person", "instruction", "explosive", "explosions", "overdoses"]
-    + ["suicides", "swallower", "goodbyes", "previews", "chosing", "coking", "joking", "chopin", "stalking", "treating"]
-)  # fmt: skip
+_OTHER_WORDS = frozenset((
+    "homeless", "precious", "pervious", "cooking", "overdone", "overdoes", "breeding", "blending", "bleeping",
+    "bleating", "breaching", "preaching", "chocking", "cloaking", "poising", "prison", "poisons", "murders",
+    "murdered", "person", "instruction", "explosive", "explosions", "overdoses", "goodbyes", "previews", "chosing",
+    "coking", "joking", "chopin", "stalking", "treating",
+))  # fmt: skip
+"""Words that look like misspelt telling ones and are not."""
 
 
 def spelled(text: str) -> str:

@@ -12,9 +12,14 @@ from serving.phrases import (
     chinese,
     dutch,
     english_classes,
+    english_danger,
+    english_frames,
+    english_idioms,
+    english_mind,
     english_purpose,
-    english_risk,
+    english_self_harm,
     english_wrappers,
+    english_wrongdoing,
     french,
     german,
     hindi,
@@ -43,11 +48,14 @@ _STOP = re.compile(r" \. ")
 _WRAPPERS = frozenset({"override", "order", "unbound", "persona"})
 _CONTIGUOUS = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
 _WORDS = (
-    english_risk.RISK,
-    english_risk.IDIOMS,
+    english_self_harm.SELF_HARM,
+    english_danger.DANGER,
+    english_mind.MIND,
+    english_idioms.IDIOMS,
     english_purpose.PURPOSE,
+    english_wrongdoing.WRONGDOING,
     english_wrappers.WRAPPERS,
-    english_wrappers.FRAMES,
+    english_frames.FRAMES,
     *(language.PHRASES for language in (german, french, spanish, italian, portuguese, dutch)),
     *(language.PHRASES for language in (polish, turkish, russian, arabic, hindi)),
 )
@@ -122,8 +130,7 @@ def _table() -> PhraseTable:
     merged: dict[str, list[str]] = {}
     for tag, lines in chain.from_iterable(words.items() for words in _WORDS):
         merged.setdefault(tag, []).extend(lines)
-    classes = {**english_classes.CLASSES, **english_purpose.CLASSES, **english_wrappers.CLASSES}
-    return PhraseTable(merged, classes)
+    return PhraseTable(merged, english_classes.CLASSES)
 
 
 @functools.cache

@@ -8,7 +8,7 @@ from serving.linear import LinearModel
 from serving.private_data import items
 from topology.events import ConversationEvent, Message, Role, TextPart, UserContext
 from topology.judge import apply_redactions, judge, merge_reports
-from topology.labels import AgeBand, GuardRun, OutputLabels, Outcome, VerdictKind
+from topology.labels import AgeBand, GuardRun, Outcome, OutputLabels, VerdictKind
 from topology.overlays import TenantOverlay
 from topology.plan import plan
 from topology.policy import packaged_bundle
