@@ -14,6 +14,9 @@ from workers.settings import RaySettings
 
 prepare_ray(RaySettings())
 
+LOGICAL_CPUS = 4
+"""Ray starts as many processes in advance; our actors ask for a tenth each."""
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -22,7 +25,7 @@ def local_ray() -> Generator[None]:
     """A cluster of this machine alone, whose workers import this very checkout."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        with ray_session(RaySettings()):
+        with ray_session(RaySettings(logical_cpus=LOGICAL_CPUS)):
             import ray
 
             assert [node["NodeManagerAddress"] for node in ray.nodes()] == ["127.0.0.1"]
