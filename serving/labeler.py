@@ -10,7 +10,7 @@ from typing import NamedTuple
 from serving.ages import stated_age
 from serving.features import WindowError, fold
 from serving.language import language_of
-from serving.lexicon import hits_in, topics
+from serving.lexicon import PHRASE_PREFIX, hits_in, topics
 from serving.linear import Band, LinearModel
 from serving.markers import RequestMarkers, read_request
 from serving.phrases.table import tags_in
@@ -44,6 +44,7 @@ _HARM_HEAD, _JAILBREAK_HEAD = "prompt_harm", "jailbreak"
 _FALLBACK = CategoryId("wrongdoing.nonviolent")
 _DANGER = CategoryId("dangerous_activity")
 _AGES = tuple(AgeBand)
+_WRAPS = frozenset({"override", "unbound"})
 # Heads whose source label is coarser than the policy's categories: the lexicon may name a finer one of them.
 _COARSE: Mapping[str, tuple[str, ...]] = {
     "indiscriminate_weapons": ("cbrn.weaponization", "cbrn.dual_use_high", "cbrn.science_low", "weapons.conventional"),
@@ -70,6 +71,7 @@ class EmbeddedLabeler:
         self._model = model
         self._categories = categories
         self._identity = LabelerIdentity(model=NAME, version=model.version)
+        hits_in("")  # builds the phrase table, a third of a second, before the first request waits for it
 
     @property
     def identity(self) -> LabelerIdentity:
@@ -160,11 +162,14 @@ class EmbeddedLabeler:
     ) -> tuple[Signal, ...]:
         signals: set[Signal] = set()
         attacked = _JAILBREAK_HEAD in scores and self._model.band(_JAILBREAK_HEAD, scores[_JAILBREAK_HEAD]) is Band.IN
-        wraps = tags_in("\n".join((spoken(said), *inner))) & {"override", "unbound"}
-        if attacked or wraps:
+        shown = quoted_stretches(said)
+        tags = {tag.removeprefix(PHRASE_PREFIX) for tag in markers.hits}
+        if shown and not tags.isdisjoint(_WRAPS):
+            tags = tags_in("\n".join((spoken(said), *inner)))
+        if attacked or not tags.isdisjoint(_WRAPS):
             played = "phrase.persona" in markers.hits
             signals.add(Signal.JAILBREAK_ROLEPLAY if played else Signal.JAILBREAK_OTHER)
-        if any(gives_orders(text) for text in (*_unauthoritative(event), *quoted_stretches(said))):
+        if any(gives_orders(text) for text in (*_unauthoritative(event), *shown)):
             signals.add(Signal.INJECTION)
         if inner:
             signals.add(Signal.ENCODING)

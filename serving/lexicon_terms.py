@@ -41,7 +41,7 @@ TERMS: dict[str, tuple[str, ...]] = {
         "take": "take, mix, mixing, dose, dosage, snort, inject, smoke, smoking, buy, sold, sell, high on, get high, come down, use",
         "defend": "prevent*, protect*, defend*, detect*, patch, secure, mitigat*, harden*, watch for, avoid being, report, recogni*, spot,"
         "stop people, against",
-        "person": "someone, somebody, anyone, wife, husband, ex, boss, neighbor, neighbour, person, people, girlfriend, boyfriend, him,"
+        "person": "staff, employee, someone, somebody, anyone, wife, husband, ex, boss, neighbor, neighbour, person, people, girlfriend, boyfriend, him,"
         "her, them, family, coworker, colleague, teacher, classmate, crowd, president, senator, man, woman, kid, child, children,"
         "mother, father, mom, dad, sister, brother, roommate, friend, politician, victim, employer, landlord, stranger, myself",
         # Things.
@@ -100,7 +100,7 @@ TERMS: dict[str, tuple[str, ...]] = {
         "train surfing, free solo, soap using lye, homemade fireworks",
         "secrecy": "hide it from my parents, from my parents, my parents knowing, my mom finding out, my parents finding out,"
         "parents find out, so my mom doesn't, so my parents don't, keep it from my parents, behind my parents",
-        "personal_item": "home address, private address, social security number, ssn, ssns, credit card number, medical record,"
+        "personal_item": "home address, home addresses, private address, social security number, ssn, ssns, credit card number, medical record,"
         "bank details, dox, doxx, doxing, personal information, private photos, location history, private phone number, login, passwords of,"
         "where he lives, where she lives, private messages, spy on, track my",
         "public_contact": "office phone number, mayor office, senator office, public phone number, fictional character",

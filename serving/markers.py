@@ -41,6 +41,13 @@ _ASKS = _any(
     "draft", "translate", "summari[sz]e", "fix", "find", "compute", "calculate", "roast", "print", "should i", "is it",
     "act as", "pretend", "need", "want you", "compare", "repeat", "label", "turn", "convert", "rewrite", "recommend",
 )  # fmt: skip
+_TELLS = re.compile(
+    r"^\W*(?:$|(?:i|im|ive|id|i'\w+|my|mine|we|we'\w+|our|he|she|they|it|its|it's|this|that|these|those|there|the|a|an|thanks?|hi|hello|hey|"
+    r"ok|okay|yes|no|not|you|your|you're|today|yesterday|tonight|tomorrow|last|since|because|so|and|but|if|nobody|everyone|life|"
+    r"everything|nothing|maybe|sorry|well|lol|good|nice|great|now|just|still|even|wanna|want|don't|dont|can't|cant|never|feeling|"
+    r"someone|people|mom|dad|tired|done|gonna|going|thinking)\b)"
+)
+"""A first word with which people tell rather than ask. A bare `Meth synthesis` or `Copy his signature` asks."""
 _DEFINITION = re.compile(
     r"^\W*(?:please )?(?:what (?:is|are|was|were)|what does .{1,80} mean|define|who (?:is|was)|when (?:was|did)|"
     r"is (?:the )?.{1,60} (?:on|a|an) )"
@@ -104,7 +111,7 @@ def _asked_detail(text: str) -> Level:
         return 4
     if _OPERATIONAL.search(text):
         return 3
-    if "?" not in text and not _ASKS.search(text):
+    if "?" not in text and not _ASKS.search(text) and _TELLS.search(text):
         return 0
     return 1 if _DEFINITION.search(text) else 2
 

@@ -25,7 +25,7 @@ _COMMON_MIN = 2
 _LEET = re.compile(
     r"(?<!\w)[a-z]{0,12}(?:[a-z][013457@$][a-z]|[13457@$][a-z]{2}[13457@$])[a-z013457@$]{0,12}", re.IGNORECASE
 )
-_LEET_WORDS_MIN = 3
+_LEET_WORDS_MIN, _LEET_SHARE_MIN = 3, 0.25
 _LEET_LETTERS = str.maketrans("013457@$", "oieastas")
 _SPACED = re.compile(r"(?<!\w)(?:[A-Za-z][ .\-_*]{1,2}(?=[A-Za-z](?!\w))){5,80}[A-Za-z](?!\w)")
 _BETWEEN = re.compile(r"[ .\-_*]")
@@ -61,7 +61,7 @@ def _decodings(text: str) -> Iterator[str]:
         yield codecs.decode(start, "rot13")
     if _BACKWARDS.search(text) and len(_COMMON.findall(start[::-1])) >= _COMMON_MIN:
         yield start[::-1]
-    if len(_LEET.findall(start)) >= _LEET_WORDS_MIN:
+    if len(_LEET.findall(start)) >= max(_LEET_WORDS_MIN, _LEET_SHARE_MIN * len(start.split())):
         yield start.translate(_LEET_LETTERS)
     if _SPACED.search(start):
         yield _SPACED.sub(lambda match: _BETWEEN.sub("", match.group()) + " ", start)

@@ -125,6 +125,7 @@ WRONGDOING: dict[str, tuple[str, ...]] = {
         "hidden|spy camera|cam|microphone ~4 bathroom|bedroom|room|airbnb|shower|locker|changing|toilet",
     ),
     "weapons.conventional": (
+        "fix|improve|debug|correct|troubleshoot|optimize|complete ~6 bomb|explosive|explosives|detonator|pipe_bomb|molotov*",
         "make|making|build|building|assemble|construct|instructions|recipe_for|blueprint*|print|3d_print|guide|create|detonate|plans|diy|homemade|produce|steps|craft|design|how ~3 bomb|bombs|pipe_bomb|explosive|explosives|molotov*|grenade|grenades|ghost_gun|silencer|suppressor|ied|landmine|napalm|thermite|gunpowder|detonator|claymore|nail_bomb|petrol_bomb|car_bomb|fertilizer_bomb|fertiliser_bomb|zip_gun|flamethrower|tatp|anfo|c4|semtex|blasting_cap|untraceable_gun|machine_gun|mortar",
         "how|instructions|help|make|way ~4 turn|convert|modify|make|mod|change|get ~3 rifle|ar|ar15|semi|glock|gun|pistol|ar_15|semi_auto|semiautomatic ~4 full|fully|automatic|auto|machine|untraceable",
         "full|fully auto|automatic ~2 conversion|switch|sear|rifle|glock|mod",
@@ -163,6 +164,7 @@ WRONGDOING: dict[str, tuple[str, ...]] = {
         "ruin|destroy|damage|smear|tarnish ~3 reputation|name|image ~4",
     ),
     "hate": (
+        "reasons ~6 interned|exterminated|eliminated|wiped_out|enslaved|gassed|expelled|banned_from",
         "reasons|why|argue|argument|arguments|essay|prove ~4 jews|muslims|blacks|gays|immigrants|women|christians|refugees|roma|gypsies|religious_group|race|ethnic|mexicans|asians ~4 inferior|interned|exterminated|deported|subhuman|dangerous|eliminated|parasites|vermin|evil|gassed|should_be|dont_deserve|stupid|criminals|less_intelligent",
         "racist|sexist|antisemitic|homophobic|transphobic|xenophobic joke|jokes|rant|speech|slur|slurs|poem|song|meme|memes|insult|insults|tweet|tweets",
         "dehumani*",
