@@ -7,6 +7,7 @@ python -m bench --only a,c
 
 import argparse
 import logging
+import os
 import shlex
 import sys
 import tempfile
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     report = Report(
         command=shlex.join(["python", "-m", "bench", *(sys.argv[1:] if arguments is None else arguments)]),
         date=datetime.now(UTC).date().isoformat(),
-        machine=known,
+        machine={**known, "load after": f"{os.getloadavg()[0]:.2f}"},
         versions=versions(),
         figures=tuple(sorted(figures, key=lambda figure: figure.part)),
     )
