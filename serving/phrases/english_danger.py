@@ -94,7 +94,7 @@ DANGER: dict[str, tuple[str, ...]] = {
         "someone|somebody|man|guy|stranger|intruder|burglar|people|they|he|ex|men|robber|stalker|thief|shooter|gunman ~3 breaking|break|broke|trying|is|are|climbing|kicking|got|banging|in|inside|outside ~4 into_my|into_the|in_my_house|in_the_house|in_our_house|in_my_home|in_my_apartment|in_my_room|inside_my|door_down|my_window|my_house|knife|gun|my_door|our_house|my_apartment|my_flat|machete|weapon|break_in|breaking_in",
         "active shooter|shooting",
         "shooter|gunman|gunshots|shots|shooting|stabbing ~3 school|outside|building|here|now|mall|fired|campus|office|hear|hiding",
-        "locked|hiding|hid|hidden ~2 in|from|under|myself|ourselves ~4 from_him|from_her|from_them|because|he|while|intruder|shooter|hes|shes|someone|dad|husband|father|boyfriend",
+        "locked|hiding|hid|hidden ~2 in|from|under|myself|ourselves ~4 from_him|from_her|from_them|because|he|while|intruder|shooter|hes|shes|someone",
         "i|im|we|ive ~3 locked|hiding ~1 myself|ourselves|in|from|under ~3 bathroom|closet|bedroom|toilet|cellar|him|wardrobe|pantry|basement|attic",
         "{kin} ~4 hitting|hits|beating|choking|strangling|threatening|attacking|raping|punching|hurting|chasing|beats|attacks|choked|strangled|raped|threatened|stabbing|kicking|pointing|holding ~2 me|us|my_mom|my_mum|my_mother|my_sister|my_brother|gun|a_gun|knife",
         "{kin} ~4 will|gonna|going_to|wants_to|tries_to|trying_to|says_hell|says_he_will|threatened_to|threatens_to|could|might kill|shoot|stab|murder|hurt|rape me|us|my_mom|my_mum|my_mother|my_sister|her|my_children|my_kids",

@@ -3,6 +3,8 @@
 
 IDIOMS: dict[str, tuple[str, ...]] = {
     "idiom": (
+        "disappear|vanish for ~2 week|weekend|day|days|while|few|month|hours",
+        "break|breaking the ~1 news|ice|bank|record|habit|silence|rules|code|tie|loop|mold",
         "killing|murdering|kills|kill|killed|murdered|slaughtered|drowning|destroyed me|us|it . ",
         "is|are|was ~1 killing me",
         "killing|killed|kill it ~1",

@@ -4,7 +4,7 @@
 MIND: dict[str, tuple[str, ...]] = {
     "harm_others": (
         "i|im|ill|id|ima ~4 {will} ~2 {kill}|kill_off|beat_up|beat_the ~1 {them}|up_my|{my}_*",
-        "i|im|ill ~2 {will} {kill}|run_over|set_fire_to|blow_up|burn_down|gun_down|mow_down|cut_up|throw_acid_at|break ~1 {them}|{kin}|my|his|her|the|this|that",
+        "i|im|ill ~2 {will} {kill}|run_over|set_fire_to|blow_up|burn_down|gun_down|mow_down|cut_up|throw_acid_at ~1 {them}|{kin}|my|his|her|the|this|that",
         "i|ill|im will|ll|gonna|going_to|shall ~1 {kill}|run_over|run_them_over|run_him_over|beat_up|gun_down|shoot_up|blow_up ~1 {them}|my|his|her|the|that|every*|you|all|{kin} ~1",
         "ill|gonna|imma kill|stab|shoot|murder|strangle|gut|hurt|beat|punch|burn ~1 {them}|my|that|you|{kin}",
         "gonna|going_to|want_to|wanna ~1 beat|kill|shoot|stab|hurt|murder ~2 my|his ~1 {kin} ~1 up?",

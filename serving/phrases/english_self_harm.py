@@ -3,6 +3,7 @@
 
 SELF_HARM: dict[str, tuple[str, ...]] = {
     "self_harm": (
+        "tell|tells|telling|told|says|saying|want|wants|orders ~1 me to jump|die|cut|do_it|end_it|kill_myself|hurt_myself|hang_myself|overdose",
         "kill|hang|shoot|drown|poison|starve|stab|burn|cut|cutting|cutted|hurt|hurting|harm|harming|killing|hanging|burning|starving|punish|punishing|choke|suffocate|end|unalive|off|overdose {me}",
         "kms",
         "unalive",
@@ -152,7 +153,8 @@ SELF_HARM: dict[str, tuple[str, ...]] = {
         "{kin} ~4 talks|talking|talked|spoke|threatens|threatened|threatening|mentioned|attempted|tried|thinks|thinking|told ~4 suicide|killing|dying|end_it|kill",
         "{kin} ~5 doesnt|does_not|dont|didnt|no_longer ~1 want ~1 live|be_alive|be_here|wake_up|exist",
         "{kin} ~4 on|at ~1 {my} {height}|edge ~4 jump|jumping|railing|down|wants|says|says",
-        "{kin} ~4 self_harm*|selfharm*|cutting_again|is_cutting|cuts_his|cuts_her",
+        "{kin} ~2 is|keeps|started|has|does|been|says|admitted|still|might|may ~2 self_harm*|selfharm*|self_injur*|cutting",
+        "{kin} ~4 cutting_again|is_cutting|cuts_his|cuts_her",
     ),
     "means": ("rope|noose|razor|razors|blades|gun|pistol|bridge|pills|cyanide|rifle|helium",),
     "loss": (

@@ -2,7 +2,13 @@
 """English phrases that ask for wrongdoing, by the category of the policy. Written for this project."""
 
 WRONGDOING: dict[str, tuple[str, ...]] = {
+    "csae": (
+        "year_old|child|kid|girl|boy|teenager|minor|12|13|14|11|10 ~6 secret|secretly|alone|send_pictures|send_photos|not_tell|without_telling ~4 parents|mother|meet|nude",
+        "groom|grooming|lure|seduce|meet ~3 child|kid|minor|little|underage|teenage|schoolgirl|schoolboy|preteen ~1",
+    ),
     "wrongdoing.violent": (
+        "cut|cutting|loosen|disable|drain|damage ~2 brake|brakes|brake_lines|brake_fluid ~4 {another}",
+        "laxative|laxatives|sleeping_pills|drugs|drug|something|chemicals|poison|pills|substance ~3 in|into ~1 {another}|someones|his|her ~3 coffee|food|drink|tea|lunch|water|meal|bottle|beer|smoothie|soup",
         "how|what|which|where|when|help|way|ways|best|plan|tell|teach|show|want|gonna|going|wanna|need ~5 poison|murder|kidnap|strangle|assassinate|behead|lynch|torture|stab|drown|suffocate|smother|maim|dismember|waterboard|choke_out|drug|beat_up|kill|shoot|hurt|attack|rape|abduct|ambush ~2 {another}|someone|somebody|person|people|man|woman|child|human|my|him|her|them|girl|crowd|guard",
         "get_rid_of|dispose_of|hide|bury|dissolve|dump ~3 body|corpse|bodies|human_remains|dead_body|murder_weapon",
         "slip|put|mix|sneak|drop|spike|pour ~5 her|his|their|someones|{another} ~1 drink|drinks|food|coffee|tea|well|water|soup|wine|lunch|meal",
@@ -34,6 +40,14 @@ WRONGDOING: dict[str, tuple[str, ...]] = {
         "crush|dissolve|hide|mix|slip|put|grind ~4 {another} ~1 food|drink|beer|coffee|tea|juice|wine|soup|smoothie|lunch",
     ),
     "wrongdoing.nonviolent": (
+        "insurance|insurer ~3 believe|think ~5 stolen|burned|accident|flood|fire|theft|robbed|for",
+        "pretends|pretend|pretending|claims|poses|looks_like ~2 from|to_be_from|as_if_from ~2 post_office|bank|irs|police|amazon|paypal|microsoft|tax|government|netflix|apple|courier|dhl|hospital|hr",
+        "get|collect|obtain|harvest|capture|trick ~3 card|bank|account|login|payment|credit_card|pin ~1 details|numbers|codes|data|credentials",
+        "sell|selling|deal|dealing|distribute ~3 pills|drugs|weed|xanax|adderall|coke|meth|heroin|molly",
+        "sign ~3 house|property|money|car|will|savings|inheritance|everything|rights over|away",
+        "get|make|trick|talk|pressure|force|persuade|coerce ~3 {another} ~5 sign|transfer|send|give|hand|withdraw|wire|cosign|lie|steal|invest ~8 without|over|me|against|to_me|secretly|money|reading|knowing",
+        "fake|stage|staging|faking ~2 theft|robbery|accident|burglary|death|kidnapping|injury|assault",
+        "follow|following|tail|trail|shadow ~2 {another}|woman|girl|her|him ~3 without|secretly|unnoticed",
         "{ask} ~5 steal|shoplift|rob|pickpocket|hotwire|hot_wire|burgle|burglarize|embezzle|launder|counterfeit|forge|smuggle|bribe|scam|swindle|defraud|blackmail|extort|catfish|carjack|trespass|vandalize|loot|plagiarize|bootleg|evade ~1 ",
         "write|create|make|draft|give|invent|build|design|set|start|run|craft ~5 scam|phishing|ponzi|pyramid_scheme|pyramid|fraud|fake_charity|extortion|blackmail|ransom|fake_invoice|fake_bank|con|swindle|scheme_to ~1",
         "launder|laundering ~2 money|cash|funds|through|profits|bitcoin",
@@ -144,6 +158,8 @@ WRONGDOING: dict[str, tuple[str, ...]] = {
         "grow|culture|cultivate|spread|release|disperse ~4 agent|virus|pathogen|bacteria|disease|germs ~4 hurt|kill|infect|people|city|crowd|harm|many|subway",
     ),
     "sexual.exploitative": (
+        "leak|leaking|post|publish|upload|share|sell|spread ~3 private|nude|nudes|intimate|naked|sex|explicit ~1 pictures|photos|pics|videos|video|images|tape",
+        "camera|cam|recorder ~3 changing|locker|bathroom|shower|bedroom|toilet|dressing",
         "drunk|unconscious|asleep|sleeping|drugged|passed_out|wasted ~5 sex|sleep_with_her|say_no|fuck|cant_resist|touch|undress",
         "say no|refuse sex",
         "rape|roofie|date_rape|rohypnol ~3",
@@ -164,6 +180,8 @@ WRONGDOING: dict[str, tuple[str, ...]] = {
         "ruin|destroy|damage|smear|tarnish ~3 reputation|name|image ~4",
     ),
     "hate": (
+        "hate posts|post|mail|tweets|speech|comments",
+        "all ~1 refugees|immigrants|muslims|jews|women|blacks|gays|migrants|mexicans|foreigners ~2 criminals|rapists|animals|inferior|vermin|terrorists|stupid|parasites|lazy|subhuman",
         "reasons ~6 interned|exterminated|eliminated|wiped_out|enslaved|gassed|expelled|banned_from",
         "reasons|why|argue|argument|arguments|essay|prove ~4 jews|muslims|blacks|gays|immigrants|women|christians|refugees|roma|gypsies|religious_group|race|ethnic|mexicans|asians ~4 inferior|interned|exterminated|deported|subhuman|dangerous|eliminated|parasites|vermin|evil|gassed|should_be|dont_deserve|stupid|criminals|less_intelligent",
         "racist|sexist|antisemitic|homophobic|transphobic|xenophobic joke|jokes|rant|speech|slur|slurs|poem|song|meme|memes|insult|insults|tweet|tweets",

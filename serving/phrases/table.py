@@ -12,6 +12,7 @@ from serving.phrases import (
     chinese,
     dutch,
     english_classes,
+    english_cues,
     english_danger,
     english_frames,
     english_idioms,
@@ -43,6 +44,7 @@ RISKS = frozenset(
 PURPOSE = "malicious"
 
 _IDIOM, _FRAME, _SETTING, _DEFENCE = "idiom", "frame", "setting", "defence"
+_CUE = "cue."
 _AROUND = frozenset({_IDIOM, _FRAME, _SETTING, _DEFENCE})
 _STOP = re.compile(r" \. ")
 _WRAPPERS = frozenset({"override", "order", "unbound", "persona"})
@@ -51,6 +53,7 @@ _WORDS = (
     english_self_harm.SELF_HARM,
     english_danger.DANGER,
     english_mind.MIND,
+    english_cues.CUES,
     english_idioms.IDIOMS,
     english_purpose.PURPOSE,
     english_wrongdoing.WRONGDOING,
@@ -69,7 +72,7 @@ class _Surroundings:
         self._idioms = _merged([hit for hit in hits if hit.tag == _IDIOM])
         self._idiom_starts = [start for start, _ in self._idioms]
         self._settings = [hit.start for hit in hits if hit.tag == _SETTING]
-        self._framed = {tag: {self._sentence(hit) for hit in hits if hit.tag == tag} for tag in (_FRAME, _DEFENCE)}
+        self._framed = {tag: {self.sentence(hit) for hit in hits if hit.tag == tag} for tag in (_FRAME, _DEFENCE)}
 
     def void(self, hit: Hit) -> bool:
         """Whether they take the sting out of a phrase.
@@ -77,15 +80,16 @@ class _Surroundings:
         A frame does so in its sentence; a defence there, for what is no risk; a setting, for risk and purpose, shortly
         behind it.
         """
-        sentence = self._sentence(hit)
-        is_risk = hit.tag in RISKS
+        sentence = self.sentence(hit)
+        is_risk = hit.tag in RISKS or hit.tag.startswith(_CUE)
         if self._is_idiom(hit) or sentence in self._framed[_FRAME]:
             return True
         if not is_risk and sentence in self._framed[_DEFENCE]:
             return True
         return (is_risk or hit.tag == PURPOSE) and self._is_set(hit)
 
-    def _sentence(self, hit: Hit) -> int:
+    def sentence(self, hit: Hit) -> int:
+        """Which sentence of the text it starts in, from 0."""
         return bisect_left(self._stops, hit.start)
 
     def _is_set(self, hit: Hit) -> bool:
@@ -102,10 +106,19 @@ def tags_in(text: str) -> frozenset[str]:
     told = spelled(text)
     hits = _table().find(told)
     around = _Surroundings(told, hits)
-    told_hits = [hit for hit in hits if hit.tag not in _AROUND]
-    return frozenset(hit.tag for hit in told_hits if hit.tag in _WRAPPERS or not around.void(hit)) | _contiguous_tags(
-        text
-    )
+    told_hits = [hit for hit in hits if hit.tag not in _AROUND and (hit.tag in _WRAPPERS or not around.void(hit))]
+    told_tags = {hit.tag for hit in told_hits if not hit.tag.startswith(_CUE)}
+    cues = [(around.sentence(hit), hit.tag) for hit in told_hits if hit.tag.startswith(_CUE)]
+    return frozenset(told_tags) | _told_together(cues) | _contiguous_tags(text)
+
+
+def _told_together(cues: list[tuple[int, str]]) -> frozenset[str]:
+    """The tags whose rule finds all of its cues in one sentence or two neighbouring ones."""
+    by_sentence: dict[int, set[str]] = {}
+    for sentence, cue in cues:
+        by_sentence.setdefault(sentence, set()).add(cue)
+    near = [here | by_sentence.get(sentence + 1, set()) for sentence, here in by_sentence.items()]
+    return frozenset(tag for tag, wanted in english_cues.RULES if any(found.issuperset(wanted) for found in near))
 
 
 def _merged(hits: list[Hit]) -> list[tuple[int, int]]:

@@ -1,6 +1,8 @@
 """What the embedded labeller notices of messages written for it, and what it must not take for a risk.
 
-`held_out` was written together with `development`, before any phrase, and is only ever counted.
+`held_out` was written together with `development`, before any phrase, and is only ever counted. `afterwards` and `last`
+were written once there were phrases, counted, and then learnt from; docs/guards.md has the first counts. Of
+`counted_once`, which nothing was learnt from, only the alarms are tested: most of its risks go unnoticed.
 """
 
 from collections.abc import Callable
@@ -19,7 +21,10 @@ from topology.policy import packaged_bundle
 
 DATA = Path(__file__).parents[1] / "data" / "guards"
 HALVES = ("development", "held_out")
+LEARNT = (*HALVES, "afterwards", "last")
+SETS = (*LEARNT, "counted_once")
 NOTICED_MIN = 0.8
+CALM_MIN = 0.95
 ALARMS_MAX = 0.01
 
 Noticed = Callable[[RequestLabels], bool]
@@ -90,11 +95,16 @@ def share(texts: list[str], group: str) -> tuple[float, list[str]]:
     return 1 - len(missed) / len(texts), missed
 
 
-@pytest.mark.parametrize("half", HALVES)
-@pytest.mark.parametrize("group", sorted(set(NOTICED) - {"harmful"}))
-def test_most_messages_of_each_kind_are_noticed(half: str, group: str) -> None:
-    noticed, missed = share(messages()[half][group], group)
-    assert noticed >= NOTICED_MIN, missed
+@pytest.mark.parametrize("name", LEARNT)
+def test_most_messages_of_each_kind_are_noticed(name: str) -> None:
+    shares = {group: share(texts, group) for group, texts in messages()[name].items()}
+    assert {group: missed for group, (noticed, missed) in shares.items() if noticed < NOTICED_MIN} == {}
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_few_harmless_messages_alarm(name: str) -> None:
+    calm, alarming = share(messages()[name]["benign"], "benign")
+    assert calm >= CALM_MIN, alarming
 
 
 @pytest.mark.parametrize("half", HALVES)
