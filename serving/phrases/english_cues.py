@@ -6,7 +6,7 @@ phrases.
 """
 
 CUES: dict[str, tuple[str, ...]] = {
-    "cue.i": ("i|im|ive|ill|id|me|my|myself",),
+    "cue.i": ("i|im|ive|ill|id|me|myself",),
     "cue.someone": (
         "my|our|the|his|her|a ~2 mom|mum|mother|dad|father|brother|sister|son|daughter|wife|husband|girlfriend|boyfriend|partner|friend|roommate|flatmate|cousin|uncle|aunt|grandma|grandpa|grandmother|grandfather|child|kid|baby|toddler|infant|neighbor|neighbour|colleague|coworker|girl|boy|man|woman|guy|nephew|niece|newborn|student|classmate|passenger|driver|lady",
         "he|she|hes|shes|him|somebody|someone|i|im|we|ive|were",
@@ -80,9 +80,8 @@ CUES: dict[str, tuple[str, ...]] = {
         "handful|fistful|bunch|dozens|overdose|double_the|triple|20|25|30|40|50|60|70|80|90|100|hundred|at_once",
     ),
     "cue.risky": (
-        "what|would|will|does|if|how ~3 happen|happens|if|enough|dangerous|kill|long|took|take|swallow",
-        "been|have|ive ~2 stockpil*|hoard*|saving|collecting",
-        "took|take|taken|taking|swallow|swallowed|downed ~1",
+        "i|ive|id|ill|im ~3 took|take|taken|taking|swallow|swallowed|swallowing|downed|stockpil*|hoard*|saved|saving|collecting|collected",
+        "been|have stockpil*|hoard*|saving|collecting",
     ),
     # Something happened, and it is grave.
     "cue.happened": (
