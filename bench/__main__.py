@@ -30,7 +30,6 @@ RETENTION = {"log.segment.bytes": "67108864", "log.retention.bytes": "268435456"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     started_s = time.monotonic()
 
     def say(text: str) -> None:
@@ -104,4 +103,5 @@ def _parts(text: str) -> tuple[str, ...]:
 
 
 if __name__ == "__main__":
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     sys.exit(main())
