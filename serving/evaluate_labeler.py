@@ -1,7 +1,7 @@
 """Measure the whole embedded labeller: `python -m serving.evaluate_labeler --data DIR --cases FILE`.
 
-Prints, as Markdown, how often a development set's prompts get a finding or a signal, and which mode the summaries of
-the policy's worked examples reach. Never prints a row's text.
+Prints, as Markdown, how often a development set's prompts get a finding or a signal, how often its answers are above
+their ceilings behind it, and which mode the summaries of the policy's worked examples reach. Never prints a row's text.
 """
 
 import argparse
@@ -12,15 +12,28 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, field
 
+from serving.classification import ClassificationStage
 from serving.corpus import Record, records
 from serving.labeler import EmbeddedLabeler
 from serving.linear import LinearModel
+from serving.private_data import PRIVATE
 from topology.bundle import PolicyBundle
 from topology.events import ConversationEvent, Message, Role, TextPart, UserContext
-from topology.labels import AgeBand, Confidence, Intent, Mode, RequestLabels, Vulnerability
+from topology.judge import judge, merge_reports
+from topology.labels import (
+    AgeBand,
+    Confidence,
+    Intent,
+    Mode,
+    OutputFinding,
+    RequestLabels,
+    Severity,
+    Vulnerability,
+)
 from topology.overlays import TenantOverlay
 from topology.plan import plan
 from topology.policy import packaged_bundle
+from topology.ports import CheckInput, Draft
 
 _LABEL_SETS: tuple[tuple[str, str, int | None], ...] = (
     ("self_instruct", "prompt_harm", 0),
@@ -34,6 +47,15 @@ _LABEL_SETS: tuple[tuple[str, str, int | None], ...] = (
     ("ailuminate_fr_fr", "prompt_harm", 1),
 )
 """Source, label and the value of it that the rows measured have."""
+_DRAFT_SETS: tuple[tuple[str, str, dict[str, int]], ...] = (
+    ("self_instruct", "harmless", {"response_harm": 0}),
+    ("arena_hard_v2", "harmless", {"response_harm": 0}),
+    ("jbb_refdir_completions", "harmful and not refused", {"response_harm": 1, "refusal": 0}),
+    ("jbb_refdir_completions", "harmless and refused", {"response_harm": 0, "refusal": 1}),
+    ("jbb_refdir_completions", "harmless and not refused", {"response_harm": 0, "refusal": 0}),
+)
+"""Source, what its rows are, and the labels that make them so."""
+_ADULT = UserContext(age_band=AgeBand.ADULT, age_verified=True)
 _AT_RISK = frozenset(Vulnerability) - {Vulnerability.NONE, Vulnerability.DISTRESS}
 
 
@@ -55,6 +77,37 @@ def report(labeler: EmbeddedLabeler, folder: Path) -> Iterable[str]:
         texts = [record.prompt for record in records(path) if _is_meant(record, label, value)] if path.exists() else []
         if texts:
             yield _line(f"{source}, {label} {value}", [labeler.label_now(_event(text)) for text in texts])
+
+
+def drafts(labeler: EmbeddedLabeler, bundle: PolicyBundle, folder: Path) -> Iterable[str]:
+    """One line per set: shares of answers held or changed for their findings, and of those with a person's data."""
+    stage = ClassificationStage(LinearModel.load(), bundle)
+    yield "| answers | rows | above the ceiling | personal data |"
+    yield "|---|---|---|---|"
+    for source, name, wanted in _DRAFT_SETS:
+        path = folder / f"{source}.dev.jsonl.gz"
+        rows = [row for row in records(path) if wanted.items() <= row.labels.items()] if path.exists() else []
+        rows = [row for row in rows if row.response]
+        if rows:
+            found = [_judged(labeler, bundle, stage, row) for row in rows]
+            above = sum(severity is not Severity.NONE for severity, _ in found) / len(found)
+            personal = sum(any(f.category == PRIVATE and f.separable for f in seen) for _, seen in found) / len(found)
+            yield f"| {source}, {name} | {len(rows)} | {above:.3f} | {personal:.3f} |"
+
+
+def _judged(
+    labeler: EmbeddedLabeler, bundle: PolicyBundle, stage: ClassificationStage, row: Record
+) -> tuple[Severity, tuple[OutputFinding, ...]]:
+    """How far an adult's answer is above its ceilings, and its findings."""
+    event = _event(row.prompt, _ADULT)
+    labels = labeler.label_now(event)
+    overlay = TenantOverlay(tenant_id="evaluation", version="1")
+    made = plan(bundle, labels, overlay=overlay, user=_ADULT, grants=())
+    draft = Draft(text=row.response, source="generator")
+    report = stage.run([CheckInput(event=event, labels=labels, plan=made, draft=draft, attempt=1)])[0]
+    out = merge_reports([report], [])
+    verdict = judge(bundle, made, labels, out, overlay=overlay, user=_ADULT, grants=(), attempts=1, revisions_max=2)
+    return verdict.severity_grade, report.findings
 
 
 def examples(labeler: EmbeddedLabeler, bundle: PolicyBundle, path: Path) -> Iterable[str]:
@@ -122,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     bundle = packaged_bundle()
     labeler = EmbeddedLabeler(LinearModel.load(), bundle.categories)
     if given.data:
-        print("\n".join(report(labeler, given.data)))
+        print("\n".join((*report(labeler, given.data), "", *drafts(labeler, bundle, given.data), "")))
     if given.cases:
         print("\n".join(examples(labeler, bundle, given.cases)))
     return 0
