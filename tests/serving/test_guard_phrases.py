@@ -1,8 +1,9 @@
 """What the embedded labeller notices of messages written for it, and what it must not take for a risk.
 
 `held_out` was written together with `development`, before any phrase, and is only counted, but for one false alarm that
-was looked at and mended. `afterwards` and `last` were written once there were phrases, counted, and then learnt from; docs/guards.md has the first counts. Of
-`counted_once`, which nothing was learnt from, only the alarms are tested: most of its risks go unnoticed.
+was looked at and mended. `afterwards` and `last` were written once there were phrases, counted, and then learnt from;
+docs/guards.md has the first counts. Of `counted_once`, which nothing was learnt from, only the alarms are tested: most
+of its risks go unnoticed.
 """
 
 from collections.abc import Callable
