@@ -17,7 +17,7 @@ from workers.loop import LoopHealth, LoopState
 from workers.settings import Settings
 
 STUCK_S = 60.0
-SLOW_START_S = 1.5
+SLOW_START_S = 1.0
 
 
 class SlowStage:

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import ray
 
+from tests.contracts.samples import check_input
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.local_ray import ROOT
 from tests.plugins.scripted_actors import GarbageActor, SlowActor
 from topology.errors import CheckFailed
-from topology.events import ConversationEvent, Message, Role, TextPart
 from topology.instruments import Instruments
-from topology.labels import LabelerIdentity, Mode, Outcome, Plan, RequestLabels
-from topology.ports import CheckInput, CheckReport, Draft
+from topology.labels import Outcome
+from topology.ports import CheckInput, CheckReport
 from workers.actors import StageActor
 from workers.assembly import build_stage
 from workers.batching import BatchedCheck
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 SETTINGS = Settings()
 STAGE = StageSettings(placement="actor", timeout_s=20)
 START_S = 60.0
-SLOW_S = 1.0
+SLOW_S = 0.6
 
 Actors = list[Any]
 
@@ -56,18 +56,7 @@ def end(actors: Actors) -> None:
         ray.kill(actor, no_restart=True)
 
 
-def given(text: str) -> CheckInput:
-    message = Message(role=Role.USER, parts=(TextPart(text="question"),))
-    return CheckInput(
-        event=ConversationEvent(event_id="e", conversation_id="c", tenant_id="t", messages=(message,)),
-        labels=RequestLabels(labeler=LabelerIdentity(model="m", version="1")),
-        plan=Plan(mode=Mode.DIRECT_ANSWER, ceilings={}),
-        draft=Draft(text=text, source="generator"),
-        attempt=1,
-    )
-
-
-DRAFTS = [given(f"Draft {number}: all women are number {number}.") for number in range(60)]
+DRAFTS = [check_input(f"Draft {number}: all women are number {number}.") for number in range(60)]
 
 
 def expected(inputs: Sequence[CheckInput]) -> list[CheckReport]:
@@ -131,7 +120,7 @@ def test_micro_batches_keep_each_report_with_its_draft(pool: Actors) -> None:
 
 def test_a_stage_that_raises_could_not_tell_and_its_text_stays_there(pool: Actors) -> None:
     secret = "confidential "
-    failed = failure(pool, [given(secret * 400_000)])
+    failed = failure(pool, [check_input(secret * 400_000)])
     assert (failed.outcome, failed.detail) == (Outcome.CRASHED, "WindowError")
     assert "confidential" not in str(failed)
     assert run(pool, DRAFTS[:1]) == expected(DRAFTS[:1]), "the actor goes on"
