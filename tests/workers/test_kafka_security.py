@@ -130,13 +130,15 @@ def test_a_worker_reads_and_commits_over_tls_with_scram(secure: Secure) -> None:
 def test_a_wrong_password_is_refused_and_not_shown(secure: Secure, caplog: pytest.LogCaptureFixture) -> None:
     wrong = "wrong-password-of-this-test"
     with pytest.raises(KafkaRefused, match="SaslAuthenticationFailed") as caught:
-        TransactionalSink(secure.settings(sasl_password=Secret(wrong)), 0, exit_process=list[int]().append)
+        TransactionalSink(
+            secure.settings(sasl_password=Secret(wrong), connect_timeout_s=20), 0, exit_process=list[int]().append
+        )
     assert wrong not in f"{caught.value!r} {caplog.text}"
 
 
 def test_a_broker_that_no_known_authority_vouches_for_is_not_talked_to(secure: Secure) -> None:
     with pytest.raises(KafkaRefused, match="CERTIFICATE_VERIFY_FAILED"):
-        TransactionalSink(secure.settings(ssl_cafile=""), 0, exit_process=list[int]().append)
+        TransactionalSink(secure.settings(ssl_cafile="", connect_timeout_s=20), 0, exit_process=list[int]().append)
 
 
 def test_plain_text_to_a_tls_listener_fails_within_its_bound(secure: Secure) -> None:
