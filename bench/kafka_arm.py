@@ -22,7 +22,7 @@ from serving.clock import SystemClock
 from topology.events import ConversationEvent
 from topology.names import Topic
 from topology.ports import OutRecord, Ownership, PartitionOffset
-from workers.garbage import spare_collections
+from workers.interpreter import tune_interpreter
 from workers.kafka_client import connect, consumer_options, producer_options
 from workers.loop import Loop
 from workers.settings import KafkaSettings, Settings
@@ -131,7 +131,7 @@ def run_ours(task: Task) -> Figures:
         metrics=telemetry.instruments,
         tracing=tracing,
     )
-    spare_collections()
+    tune_interpreter()
     loop.run()
     telemetry.shutdown(5)
     assert meter.figures is not None

@@ -34,7 +34,7 @@ from topology.policy import load_bundle, packaged_bundle
 from topology.ports import Check, Generator, Labeler, Stage
 from topology.tracing import Tracing
 from workers.batching import BatchedCheck, InlineRunner
-from workers.garbage import spare_collections
+from workers.interpreter import tune_interpreter
 from workers.language_models import ModelSet
 from workers.logs import configure_logging
 from workers.loop import Loop, LoopHealth
@@ -62,7 +62,7 @@ class Worker:
 
     def run(self) -> int:
         """Work until drained; returns how many records were committed. Raises what broke the loop."""
-        spare_collections()
+        tune_interpreter()
         try:
             self._loop.run()
         except Exception:

@@ -13,6 +13,7 @@ from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
 
+import uvloop
 from msgspec import Struct
 
 from topology.instruments import Instruments
@@ -249,7 +250,7 @@ class _Processing:
         self._process = process
         self._close = close
         self._in_flight_max = in_flight_max
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="processing", daemon=True)
         self._waiting: deque[tuple[int, Record]] = deque()
         self._running: set[asyncio.Task[None]] = set()
