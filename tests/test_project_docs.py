@@ -159,3 +159,11 @@ def test_the_version_is_the_same_everywhere() -> None:
     declared = re.search(r'^version = "(.+)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.MULTILINE)
     assert declared is not None
     assert f"## [{declared[1]}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("package", ["topology", "serving", "workers"])
+def test_every_module_is_named_in_the_architecture(package: str) -> None:
+    """A newcomer finds each module's job on one page."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    modules = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
+    assert {name for name in modules if f"`{name}`" not in page} == set()
