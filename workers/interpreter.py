@@ -1,9 +1,9 @@
 """The Python interpreter, set for a worker: many objects per event and no cycles, and two threads that take turns.
 
-With the defaults a busy worker spends 11 % of its CPU time looking for cycles among the events it holds, and finds none.
-A thread that wants the interpreter waits up to 5 ms for it: the thread that reads streamed answers, behind a stage; the one
-that owns Kafka, behind the events. With half a millisecond a worker gets 8 % more events through on two cores
-(`python -m bench`, part a, medians of five runs: 0.49 to 0.53 of the bare loop's).
+With the defaults a busy worker spends 11 % of its CPU time looking for cycles among the events it holds, and finds
+none. And a thread that wants the interpreter waits up to 5 ms for it: the one that reads streamed answers, behind a
+stage; the one that owns Kafka, behind the events. With half a millisecond a worker gets 8 % more events through on two
+cores (`python -m bench`, part a, medians of five runs: 0.49 to 0.53 of the bare loop's).
 """
 
 import gc
