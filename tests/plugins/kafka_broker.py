@@ -23,7 +23,8 @@ from workers.settings import KafkaSettings
 from workers.source import KafkaSource
 
 BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
-WAIT_S = 30.0
+WAIT_S = 75.0
+"""Generous: two members that one thread polls in turn were seen to need 22 s for a rebalance on a busy machine."""
 MESSAGE_BYTES_MAX = 17 * 1024 * 1024
 
 
