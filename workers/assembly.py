@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import hashlib
 import logging
 import os
 import random
@@ -244,7 +245,11 @@ def load_policies(settings: Settings) -> Policies:
     path = settings.policy.bundle
     bundle = load_bundle(Path(path).read_bytes()) if path else packaged_bundle()
     if settings.policy.age_default:
-        bundle = structs.replace(bundle, age_default=AgeDefault(settings.policy.age_default))
+        # Another policy than the document's, so under another hash: equal references must mean equal decisions.
+        changed = hashlib.sha256(f"{bundle.content_hash} age_default={settings.policy.age_default}".encode())
+        bundle = structs.replace(
+            bundle, age_default=AgeDefault(settings.policy.age_default), content_hash=changed.hexdigest()
+        )
     return Policies(bundle, _load_overlays(settings, bundle))
 
 

@@ -110,9 +110,11 @@ def test_the_packaged_policy_holds_unless_settings_name_another(tmp_path: Path) 
         load_policies(settings_of(policy=PolicySettings(bundle=str(tmp_path / "missing.yaml"))))
 
 
-def test_a_setting_overrides_the_bundles_age_default() -> None:
+def test_a_setting_overrides_the_bundles_age_default_and_shows_in_the_reference() -> None:
     other = next(age for age in AgeDefault if age is not packaged_bundle().age_default)
-    assert load_policies(settings_of(policy=PolicySettings(age_default=other.value))).bundle.age_default is other
+    bundle = load_policies(settings_of(policy=PolicySettings(age_default=other.value))).bundle
+    assert bundle.age_default is other
+    assert bundle.ref != packaged_bundle().ref
 
 
 def test_overlays_are_read_from_their_directory(tmp_path: Path) -> None:
