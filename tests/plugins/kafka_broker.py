@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.errors import NodeNotReadyError
 from kafka.structs import TopicPartition
 
 from topology.ports import Record
@@ -90,7 +91,7 @@ class Kafka:
         try:
             partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
             consumer.assign(partitions)
-            ends = consumer.end_offsets(partitions)
+            ends = _end_offsets(consumer, partitions)
             found: dict[TopicPartition, list[bytes]] = {partition: [] for partition in partitions}
             deadline_s = time.monotonic() + wait_s
             while any(consumer.position(p) < ends[p] for p in partitions) and time.monotonic() < deadline_s:
@@ -119,6 +120,17 @@ class Kafka:
         """Release the clients."""
         self._producer.close(timeout=1)
         self._admin.close()
+
+
+def _end_offsets(consumer: Any, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    """The partitions' ends; asked again while the client still backs off from an earlier fault."""
+    deadline_s = time.monotonic() + WAIT_S
+    while True:
+        try:
+            return consumer.end_offsets(partitions)
+        except NodeNotReadyError:
+            assert time.monotonic() < deadline_s, f"no end offsets within {WAIT_S} s"
+            time.sleep(0.1)
 
 
 def poll_until(
