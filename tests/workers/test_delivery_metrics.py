@@ -10,7 +10,7 @@ from topology.metrics import CommitReason, Metric
 from topology.ports import OutRecord
 from workers.kafka_errors import SlotFenced
 from workers.sink import TransactionalSink
-from workers.source import KafkaSource
+from workers.source import KafkaSource, _Assignments
 
 pytestmark = pytest.mark.kafka
 
@@ -24,6 +24,19 @@ def test_rebalances_and_assigned_partitions_are_counted(kafka: Kafka) -> None:
         assert metrics.value(Metric.REBALANCES, reason="assigned") == 1
     finally:
         source.close()
+
+
+def test_each_kind_of_rebalance_is_counted_by_its_reason() -> None:
+    """Told by the client, here by the test: a real group decides for itself when which of them happens."""
+    metrics = Instruments.none()
+    listener = _Assignments(metrics)
+    listener.on_partitions_revoked([0, 1])
+    listener.on_partitions_assigned([0])
+    listener.on_partitions_lost([0])
+    listener.on_partitions_assigned([0, 1])
+    counted = {reason: metrics.value(Metric.REBALANCES, reason=reason) for reason in ("assigned", "revoked", "lost")}
+    assert counted == {"assigned": 2, "revoked": 1, "lost": 1}
+    assert listener.count == 2
 
 
 def test_transactions_that_do_not_commit_are_counted_by_reason(kafka: Kafka) -> None:
