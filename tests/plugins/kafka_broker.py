@@ -62,12 +62,13 @@ class Kafka:
     def topic(self, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
         """The name of a new topic."""
         name = f"topic-{uuid.uuid4().hex[:8]}"
-        self._admin.create_topics([NewTopic(name, partitions, 1, topic_configs=dict(configs or {}))])
+        new = NewTopic(name, partitions, 1, topic_configs=dict(configs or {}))
+        _once_connected(lambda: self._admin.create_topics([new]))
         wait_until(lambda: self._is_led(name, partitions))
         return name
 
     def _is_led(self, topic: str, partitions: int) -> bool:
-        (found,) = self._admin.describe_topics([topic])
+        (found,) = _once_connected(lambda: self._admin.describe_topics([topic]))
         return sum(1 for partition in found["partitions"] if partition["leader_id"] >= 0) == partitions
 
     def send(self, topic: str, *values: bytes | None, key: bytes | None = None, partition: int | None = None) -> None:
@@ -89,9 +90,10 @@ class Kafka:
         options: dict[str, Any] = {**consumer_options(self.settings()), "isolation_level": isolation}
         consumer: Any = KafkaConsumer(**options)
         try:
-            partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
+            numbers = _once_connected(lambda: consumer.partitions_for_topic(topic))
+            partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
             consumer.assign(partitions)
-            ends = _end_offsets(consumer, partitions)
+            ends = _once_connected(lambda: consumer.end_offsets(partitions))
             found: dict[TopicPartition, list[bytes]] = {partition: [] for partition in partitions}
             deadline_s = time.monotonic() + wait_s
             while any(consumer.position(p) < ends[p] for p in partitions) and time.monotonic() < deadline_s:
@@ -103,7 +105,8 @@ class Kafka:
 
     def committed(self, settings: KafkaSettings, topic: str, partition: int = 0) -> int | None:
         """The group's committed offset; None where there is none."""
-        offsets = self._admin.list_group_offsets({settings.group_id: None})[settings.group_id]
+        groups = {settings.group_id: None}
+        offsets = _once_connected(lambda: self._admin.list_group_offsets(groups))[settings.group_id]
         found = offsets.get(TopicPartition(topic, partition))
         return None if found is None or found.offset < 0 else found.offset
 
@@ -122,14 +125,14 @@ class Kafka:
         self._admin.close()
 
 
-def _end_offsets(consumer: Any, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
-    """The partitions' ends; asked again while the client still backs off from an earlier fault."""
+def _once_connected(ask: Callable[[], Any]) -> Any:
+    """The answer; asked again while the client still backs off from a fault of an earlier test."""
     deadline_s = time.monotonic() + WAIT_S
     while True:
         try:
-            return consumer.end_offsets(partitions)
+            return ask()
         except NodeNotReadyError:
-            assert time.monotonic() < deadline_s, f"no end offsets within {WAIT_S} s"
+            assert time.monotonic() < deadline_s, f"no connection within {WAIT_S} s"
             time.sleep(0.1)
 
 
