@@ -188,11 +188,12 @@ class GrantVerifier(Protocol):
 
 
 class PartitionOffset(Struct, frozen=True, kw_only=True):
-    """The next offset to read of one partition."""
+    """The next offset to read of one partition; `metadata` says what above it is done (`offset_map`)."""
 
     topic: str
     partition: int
     offset: int
+    metadata: str = ""
 
 
 class Ownership(Struct, frozen=True, kw_only=True):
