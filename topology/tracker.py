@@ -133,8 +133,8 @@ class Tracker:
 
     # Ownership
 
-    def assign(self, ownership: Ownership, partitions: Iterable[PartitionId]) -> frozenset[PartitionId]:
-        """Take over a new assignment; returns the partitions to be restored before anything of them is read.
+    def assign(self, ownership: Ownership, partitions: Iterable[PartitionId]) -> list[PartitionId]:
+        """Take over a new assignment; returns the partitions, sorted, to be restored before anything of them is read.
 
         Under another member id everything held is dropped (K7, docs/kafka.md). Otherwise the windows of partitions
         that came back stay in limbo until `restore` finds that nobody else committed meanwhile.
@@ -148,7 +148,7 @@ class Tracker:
                 self._windows[partition].hold = Hold.LIMBO
             else:
                 self._drop(partition)
-        return self._assigned
+        return sorted(self._assigned)
 
     def restore(self, position: PartitionOffset) -> int:
         """Own an assigned partition that is committed at `position`; returns the offset to read from.

@@ -12,14 +12,14 @@ Each guard, and the test that fails where it is taken out (every row was tried):
 | a finished item is not finished again                   | test_a_second_result_changes_nothing                      |
 | a result belongs to its record                          | test_a_result_of_another_record_is_a_bug                  |
 | what is done is not delivered again                     | test_what_the_map_says_is_done_is_not_accepted            |
-| what was delivered is not delivered again               | test_what_was_delivered_is_not_accepted_again             |
+| what was delivered is not delivered again               | test_what_waits_in_the_backlog_is_not_accepted_again      |
 | listed offsets stay listed until delivered (I8)         | test_what_the_map_lists_stays_listed_until_it_is_answered |
 | listed offsets that are gone do not hold the base       | test_what_the_map_lists_and_is_gone_no_longer_counts      |
 | results left out of a round count as incomplete (I1)    | test_a_result_left_for_the_next_round_is_not_marked_done  |
 | records of the backlog are above `next` (I8)            | test_what_waits_in_the_backlog_is_not_marked_done         |
 | incomplete_max (I6, I9)                                 | test_a_window_never_holds_more_than_its_map_can_say       |
 | the map's budget lowers incomplete_max (I6)             | test_a_smaller_budget_makes_a_smaller_window              |
-| span_max (I6)                                           | test_a_window_is_never_wider_than_its_span                |
+| span_max (I6), and a backlog pauses                     | test_a_window_is_never_wider_than_its_span                |
 | an ownership without generation or member takes nothing | test_nothing_is_taken_without_a_membership                |
 | only the membership assigned last takes (I5)            | test_nothing_is_taken_under_another_membership            |
 | one round at a time                                     | test_the_next_round_waits_for_the_one_under_way           |
@@ -31,7 +31,9 @@ Each guard, and the test that fails where it is taken out (every row was tried):
 | parked items of a lost partition are dropped            | test_a_parked_item_of_a_lost_partition_never_starts       |
 | suspended: nothing starts, results are taken            | test_a_suspended_partition_starts_nothing_and_commits     |
 | limbo: nothing starts, nothing is taken, results stay   | test_in_limbo_results_are_kept_and_nothing_is_taken       |
+| limbo: no position is committed                         | test_in_limbo_no_position_is_committed                    |
 | limbo: nothing is accepted                              | test_in_limbo_nothing_is_accepted                         |
+| an assignment is limbo until restored                   | test_an_assignment_puts_in_limbo_what_was_not_revoked     |
 | limbo goes on only where the commit is as we left it    | test_limbo_ends_where_somebody_else_has_committed         |
 | another member id drops everything (K7)                 | test_another_member_id_drops_everything                   |
 | a partition not assigned any more is dropped            | test_a_partition_that_did_not_come_back_is_dropped        |
@@ -309,6 +311,12 @@ def test_what_was_delivered_is_not_accepted_again() -> None:
     assert tracker.held_count == 3
 
 
+def test_what_waits_in_the_backlog_is_not_accepted_again() -> None:
+    tracker = owning(0, limits=replace(WIDE, incomplete_max=1))
+    assert tracker.add([record(0), record(1)]) == 2
+    assert tracker.add([record(1)]) == 0
+
+
 def test_what_the_map_lists_stays_listed_until_it_is_answered() -> None:
     tracker = restored(3, 10, [3, 6, 8])
     tracker.add([record(3, None), record(6, None)])
@@ -366,6 +374,7 @@ def test_a_window_is_never_wider_than_its_span() -> None:
     tracker.add([record(7, None), record(8, None), record(8 + SPAN_MAX, None)])
     items = start_all(tracker)
     assert sorted(items) == [(0, 7), (0, 8)]
+    assert tracker.paused() == {(TOPIC, 0)}
     finish(tracker, items[0, 8])
     tracker.applied(take(tracker))
     assert tracker.next_to_start(10, 0.0) == []
@@ -465,7 +474,7 @@ def test_another_member_id_drops_everything() -> None:
     tracker.add([record(0)])
     finish(tracker, start_all(tracker)[0, 0])
     tracker.revoke([(TOPIC, 0)])
-    assert tracker.assign(member(2, "m2"), [(TOPIC, 0)]) == {(TOPIC, 0)}
+    assert tracker.assign(member(2, "m2"), [(TOPIC, 0)]) == [(TOPIC, 0)]
     assert tracker.restore(position(0)) == 0
     assert tracker.held_count == 0
     assert tracker.take(member(2, "m2"), 10, 10) is None
@@ -489,6 +498,26 @@ def test_in_limbo_results_are_kept_and_nothing_is_taken() -> None:
     assert tracker.restore(position(0)) == 4
     assert answered(take(tracker, member(2))) == [(0, 0), (0, 1), (0, 2)]
     assert offsets(tracker.next_to_start(10, 0.0)) == [3]
+
+
+def test_in_limbo_no_position_is_committed() -> None:
+    """Not even one that moved over a gap."""
+    tracker = owning(0, 1)
+    tracker.add([record(3), record(0, partition=1)])
+    tracker.revoke([(TOPIC, 0)])
+    finish(tracker, start_all(tracker)[1, 0])
+    assert [at.partition for at in take(tracker).offsets] == [1]
+
+
+def test_an_assignment_puts_in_limbo_what_was_not_revoked() -> None:
+    tracker = owning(0)
+    tracker.add([record(0)])
+    finish(tracker, start_all(tracker)[0, 0])
+    tracker.assign(member(2), [(TOPIC, 0)])
+    assert tracker.take(member(2), 10, 10) is None
+    assert tracker.add([record(1)]) == 0
+    tracker.restore(position(0))
+    assert answered(take(tracker, member(2))) == [(0, 0)]
 
 
 def test_in_limbo_nothing_is_accepted() -> None:
@@ -529,7 +558,7 @@ def test_a_partition_that_did_not_come_back_is_dropped() -> None:
     tracker.add([record(0), record(0, partition=1)])
     items = start_all(tracker)
     tracker.revoke([(TOPIC, 0), (TOPIC, 1)])
-    assert tracker.assign(member(2), [(TOPIC, 1)]) == {(TOPIC, 1)}
+    assert tracker.assign(member(2), [(TOPIC, 1)]) == [(TOPIC, 1)]
     tracker.restore(position(0, partition=1))
     assert not tracker.is_live(items[0, 0])
     assert tracker.is_live(items[1, 0])
@@ -553,6 +582,7 @@ def test_a_parked_item_of_a_lost_partition_never_starts() -> None:
         tracker.park(item, 1.0)
     tracker.assign(member(2), [(TOPIC, 1)])
     tracker.restore(position(0, partition=1))
+    assert tracker.stats().parked_count == 1
     assert [item.record.partition for item in tracker.next_to_start(10, 2.0)] == [1]
 
 
