@@ -13,10 +13,7 @@ from enum import Enum
 from msgspec import Struct
 
 from topology.offset_map import decode, encode
-from topology.ports import PartitionOffset, Record, Result
-
-PartitionId = tuple[str, int]
-"""Topic and number."""
+from topology.ports import PartitionId, PartitionOffset, Record, Result
 
 
 class Stage(Enum):

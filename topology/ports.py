@@ -1,6 +1,6 @@
 """The seams: what one package needs of another's effects. Each port has a fake that passes the same contract suite."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -196,6 +196,10 @@ class PartitionOffset(Struct, frozen=True, kw_only=True):
     metadata: str = ""
 
 
+PartitionId = tuple[str, int]
+"""Topic and number."""
+
+
 class Ownership(Struct, frozen=True, kw_only=True):
     """The group membership under which records were read; a commit made under another one is refused."""
 
@@ -209,23 +213,34 @@ class Source(Protocol):
     """Reads records. All calls on one thread."""
 
     def poll(self, timeout_s: float) -> Sequence[Record]:
-        """What arrived within `timeout_s`, possibly nothing. Records of one partition in offset order."""
+        """What arrived within `timeout_s`, possibly nothing. Records of one partition in offset order.
+
+        A partition delivers once its committed position has been found, and then from there.
+        """
         ...
 
     def ownership(self) -> Ownership | None:
         """The membership in force since the last poll; None while the group has not settled."""
         ...
 
+    def assignment(self) -> frozenset[PartitionId]:
+        """The partitions that belong to `ownership`; the same ones until it changes."""
+        ...
+
+    def positions(self) -> Sequence[PartitionOffset]:
+        """Committed positions, with their metadata, found since the last call: the partitions that now deliver.
+
+        To be asked after every poll, and used before the records of that poll. All of `assignment` come once after
+        every change of `ownership`, in the polls that follow it.
+        """
+        ...
+
     def rewind(self) -> None:
         """Go back to the committed offset of every assigned partition."""
         ...
 
-    def pause(self) -> None:
-        """Deliver nothing until `resume`, but stay in the group."""
-        ...
-
-    def resume(self) -> None:
-        """Deliver again."""
+    def pause(self, partitions: Collection[PartitionId]) -> None:
+        """Deliver nothing of exactly these, and of all others again; either way stay in the group."""
         ...
 
     def close(self) -> None:
@@ -237,9 +252,9 @@ class Sink(Protocol):
     """Makes results and consumed offsets visible together or not at all. All calls on one thread."""
 
     def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
-        """True when everything is visible, False when nothing is and the batch may be tried again from the source.
+        """True when everything is visible, False when nothing is and it may be tried again.
 
-        Ends the process where the outcome cannot be known.
+        Offsets are committed with their metadata. Ends the process where the outcome cannot be known.
         """
         ...
 

@@ -19,14 +19,13 @@ from topology.partition_window import (
     Entry,
     Hold,
     MapLimits,
-    PartitionId,
     PartitionStats,
     PartitionWindow,
     Stage,
     Token,
     is_over,
 )
-from topology.ports import OutRecord, Ownership, PartitionOffset, Record, Result
+from topology.ports import OutRecord, Ownership, PartitionId, PartitionOffset, Record, Result
 
 
 class TrackerLimits(Struct, frozen=True, kw_only=True):
@@ -115,6 +114,11 @@ class Tracker:
     def ownership(self) -> Ownership | None:
         """The membership assigned last; None before the first and after `lost`."""
         return self._ownership
+
+    @property
+    def assigned(self) -> frozenset[PartitionId]:
+        """The partitions assigned last, whether restored, stopped or in limbo."""
+        return self._assigned
 
     @property
     def held_count(self) -> int:

@@ -494,7 +494,6 @@ def test_in_limbo_results_are_kept_and_nothing_is_taken() -> None:
     assert [at.partition for at in taken.offsets] == [1]
     tracker.applied(taken)
     tracker.assign(member(2), [(TOPIC, 0)])
-    assert tracker.take(member(2), 10, 10) is None
     assert tracker.restore(position(0)) == 4
     assert answered(take(tracker, member(2))) == [(0, 0), (0, 1), (0, 2)]
     assert offsets(tracker.next_to_start(10, 0.0)) == [3]

@@ -56,10 +56,10 @@ def test_a_paused_partition_with_records_at_hand_delivers_again(kafka: Kafka, op
     kafka.send(topic, *[b"y"] * 10, partition=1)
     source = open_source(kafka.settings(partition_fetch_bytes=2048), topic, 0)
     records = read(source, 100)
-    source.pause()
+    source.pause(source.assignment())
     for _ in range(20):
         assert not list(source.poll(0.02))
-    source.resume()
+    source.pause(())
     records += poll_until(source, lambda more: len(records) + len(more) >= 1510)
     own = [record.offset for record in records if record.partition == 0]
     assert own == list(range(1500))
@@ -68,7 +68,7 @@ def test_a_paused_partition_with_records_at_hand_delivers_again(kafka: Kafka, op
 def test_paused_and_idle_polls_cost_little(kafka: Kafka, open_source: Open) -> None:
     source = open_source(kafka.settings(), kafka.topic(2), 0)
     settle(source)
-    source.pause()
+    source.pause(source.assignment())
     started_s, cpu_s = time.monotonic(), time.process_time()
     while time.monotonic() - started_s < 1:
         source.poll(0.05)
@@ -180,7 +180,7 @@ def test_lag_is_what_lies_ahead(kafka: Kafka, open_source: Open) -> None:
     source = open_source(kafka.settings(), topic, 0)
     read(source, 5)
     assert source.lag() == {0: 0}
-    source.pause()
+    source.pause(source.assignment())
     assert source.lag() == {0: 0}
 
 
