@@ -75,7 +75,7 @@ kafka: setup ## the development broker in the foreground, until Ctrl-C
 	@$(PYTHON_BIN) -m workers.broker
 
 schema: setup ## write anew what is generated: schemas/ and docs/settings.md
-	@$(PYTHON_BIN) -m topology.schema --write schemas
+	@$(VENV)/bin/sluicegate schema --write schemas
 	@mkdir -p var; $(PYTHON_BIN) -m workers.settings --markdown > var/settings.md && mv var/settings.md docs/settings.md
 
 lock: setup ## resolve all locks anew: names, versions and hashes, no addresses

@@ -89,17 +89,28 @@ def tracing_of(preset: str, ratio: float, *, is_encoding: bool = False) -> Traci
     return start_telemetry(telemetry, "bench", span_processors=[processor]).tracing(Settings(telemetry=telemetry))
 
 
+def rounds_us(
+    work: Callable[[], None],
+    clock: Callable[[], float] = time.thread_time,
+    *,
+    rounds: int = ROUNDS,
+    events: int = EVENTS,
+) -> list[float]:
+    """The mean microseconds of one call, round by round, after a round that does not count."""
+    for _ in range(events):
+        work()
+    taken: list[float] = []
+    for _ in range(rounds):
+        started_s = clock()
+        for _ in range(events):
+            work()
+        taken.append((clock() - started_s) / events * 1e6)
+    return taken
+
+
 def median_us(work: Callable[[], None], clock: Callable[[], float] = time.thread_time) -> float:
     """Median over rounds of the mean microseconds of one call."""
-    for _ in range(EVENTS):
-        work()
-    rounds: list[float] = []
-    for _ in range(ROUNDS):
-        started_s = clock()
-        for _ in range(EVENTS):
-            work()
-        rounds.append((clock() - started_s) / EVENTS * 1e6)
-    return statistics.median(rounds)
+    return statistics.median(rounds_us(work, clock))
 
 
 def main() -> None:

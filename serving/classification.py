@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from serving.draft_markers import (
     declines,
     has_attack_commands,
+    has_hard_detail,
     has_operational_detail,
     is_bare_refusal,
     is_declined,
@@ -22,6 +23,7 @@ from serving.labeler import head_category
 from serving.leaks import leaks
 from serving.linear import Band, LinearModel
 from serving.own_words import OwnWords
+from serving.private_data import PRIVATE, private_findings
 from serving.wrappers import decoded, gives_orders, quoted_stretches
 from topology.bundle import Family, PolicyBundle
 from topology.events import ConversationEvent, Role, parts_text
@@ -29,7 +31,7 @@ from topology.labels import CategoryId, Confidence, Level, OutputFinding, Reques
 from topology.names import StageName
 from topology.ports import CheckInput, CheckReport
 
-RULES_VERSION = "1"
+RULES_VERSION = "2"
 SUBSTANCE_CHARACTERS_MIN = 80
 """A shorter answer that does not decline is taken for a mention (D1)."""
 _GRAVE = 3
@@ -74,7 +76,7 @@ class ClassificationStage:
         return CheckReport(
             check=self.name,
             version=self.version,
-            findings=self._findings(given, folded, own, scores, is_disguised=bool(plain)),
+            findings=self._with_private(given, self._findings(given, folded, own, scores, is_disguised=bool(plain))),
             bare_refusal=is_bare_refusal(folded),
             offers_present=offers_present(folded, given.plan.must_offer, self._bundle, _language(given)),
             obligations_present=obligations_present(folded, line),
@@ -101,12 +103,23 @@ class ClassificationStage:
                 _keep(found, self._of_head(name, score, folded, operational=operational))
         return tuple(found[category] for category in sorted(found))
 
+    def _with_private(self, given: CheckInput, findings: tuple[OutputFinding, ...]) -> tuple[OutputFinding, ...]:
+        """The findings, and what the draft holds of personal data that nobody supplied, declined or not."""
+        found = {finding.category: finding for finding in findings}
+        for finding in private_findings(given.draft.text, given.event, self._bundle):
+            _keep(found, finding)
+        return tuple(found[category] for category in sorted(found))
+
     def _of_request(
         self, asked: RequestFinding, folded: str, scores: Mapping[str, float], *, operational: bool
     ) -> OutputFinding | None:
         """What a draft says on a subject that was asked for."""
         family = self._bundle.categories[asked.category].family
         score, band = self._best(asked.category, scores)
+        if asked.category == PRIVATE:
+            # The items themselves are found by their form; without any, what remains is that such data exists, or how
+            # to come by it.
+            return _finding(PRIVATE, asked.harm, 2 if has_hard_detail(folded) else 1, Confidence.HIGH, score)
         if operational and family is Family.PROCEDURAL:
             return _finding(asked.category, asked.harm, 3, Confidence.HIGH, score)
         if asked.category.startswith("self_harm.") and is_supportive(folded):

@@ -7,17 +7,21 @@ or a tool returned yields at most the injection signal.
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from serving.ages import stated_age
 from serving.features import WindowError, fold
 from serving.language import language_of
-from serving.lexicon import topics
+from serving.lexicon import PHRASE_PREFIX, hits_in, topics
 from serving.linear import Band, LinearModel
-from serving.markers import RequestMarkers, is_malicious, read_request, vulnerability
-from serving.wrappers import decoded, gives_orders, quoted_stretches
+from serving.markers import RequestMarkers, read_request
+from serving.phrases.table import tags_in
+from serving.vulnerability import is_malicious, vulnerability
+from serving.wrappers import decoded, gives_orders, quoted_stretches, spoken
 from topology.bundle import Category
 from topology.errors import CheckFailed
 from topology.events import ConversationEvent, Role, parts_text, request_text
 from topology.labels import (
     NONE,
+    AgeBand,
     CategoryId,
     Confidence,
     Context,
@@ -38,6 +42,9 @@ FINDINGS_MAX = 8
 _RED_LINE = 4
 _HARM_HEAD, _JAILBREAK_HEAD = "prompt_harm", "jailbreak"
 _FALLBACK = CategoryId("wrongdoing.nonviolent")
+_DANGER = CategoryId("dangerous_activity")
+_AGES = tuple(AgeBand)
+_WRAPS = frozenset({"override", "unbound"})
 # Heads whose source label is coarser than the policy's categories: the lexicon may name a finer one of them.
 _COARSE: Mapping[str, tuple[str, ...]] = {
     "indiscriminate_weapons": ("cbrn.weaponization", "cbrn.dual_use_high", "cbrn.science_low", "weapons.conventional"),
@@ -64,6 +71,7 @@ class EmbeddedLabeler:
         self._model = model
         self._categories = categories
         self._identity = LabelerIdentity(model=NAME, version=model.version)
+        hits_in("")  # builds the phrase table, a third of a second, before the first request waits for it
 
     @property
     def identity(self) -> LabelerIdentity:
@@ -87,17 +95,18 @@ class EmbeddedLabeler:
         text = "\n".join((said, *inner))
         scores = self._model.probabilities(text)
         markers = read_request(fold(text))
-        history = fold(_earlier(event))
+        history = hits_in(fold(_earlier(event)))
         signals = self._signals(event, said, inner, scores, markers)
         seen = _distinct((*self._from_lexicon(markers), *self._from_heads(scores)))
-        risk = max(markers.vulnerability, vulnerability(history, {}), key=tuple(Vulnerability).index)
+        risk = max(markers.vulnerability, vulnerability(history), key=tuple(Vulnerability).index)
         malicious = markers.intent is Intent.MALICIOUS or is_malicious(history)
+        age = _youngest(event)
         return RequestLabels(
             labeler=self._identity,
             findings=tuple(self._finding(each, markers, malicious=malicious) for each in seen[:FINDINGS_MAX]),
             vulnerability=risk,
-            age_band=event.user.age_band,
-            age_verified=event.user.age_verified,
+            age_band=age,
+            age_verified=event.user.age_verified and age is event.user.age_band,
             signals=signals,
             language=language_of(said),
         )
@@ -134,7 +143,7 @@ class EmbeddedLabeler:
         return RequestFinding(
             category=seen.category,
             harm=lowest if markers.asked_detail == 1 and not malicious else highest,
-            intent=Intent.MALICIOUS if malicious else Intent.DUAL_USE,
+            intent=_intent(seen.category, markers, malicious=malicious),
             context=Context.GENERAL if malicious and markers.context is not Context.TRANSFORMATION else markers.context,
             asked_detail=markers.asked_detail,
             input_detail=markers.input_detail,
@@ -153,10 +162,14 @@ class EmbeddedLabeler:
     ) -> tuple[Signal, ...]:
         signals: set[Signal] = set()
         attacked = _JAILBREAK_HEAD in scores and self._model.band(_JAILBREAK_HEAD, scores[_JAILBREAK_HEAD]) is Band.IN
-        if attacked or "override" in markers.hits or "unbound" in markers.hits:
-            played = "persona" in markers.hits
+        shown = quoted_stretches(said)
+        tags = {tag.removeprefix(PHRASE_PREFIX) for tag in markers.hits}
+        if shown and not tags.isdisjoint(_WRAPS):
+            tags = tags_in("\n".join((spoken(said), *inner)))
+        if attacked or not tags.isdisjoint(_WRAPS):
+            played = "phrase.persona" in markers.hits
             signals.add(Signal.JAILBREAK_ROLEPLAY if played else Signal.JAILBREAK_OTHER)
-        if any(gives_orders(text) for text in (*_unauthoritative(event), *quoted_stretches(said))):
+        if any(gives_orders(text) for text in (*_unauthoritative(event), *shown)):
             signals.add(Signal.INJECTION)
         if inner:
             signals.add(Signal.ENCODING)
@@ -166,6 +179,21 @@ class EmbeddedLabeler:
 def head_category(head: str) -> CategoryId:
     """The policy category that a head speaks of; a coarse head's default one."""
     return CategoryId(_COARSE_DEFAULT.get(head) or _TEXT_CATEGORIES.get(head, head))
+
+
+def _intent(category: CategoryId, markers: RequestMarkers, *, malicious: bool) -> Intent:
+    """Malicious where that is stated; who asks out of danger how to leave it asks for good reason; else unclear."""
+    if malicious:
+        return Intent.MALICIOUS
+    endangered = markers.vulnerability is Vulnerability.IMMINENT_DANGER and category == _DANGER
+    return Intent.BENIGN if endangered else Intent.DUAL_USE
+
+
+def _youngest(event: ConversationEvent) -> AgeBand:
+    """The youngest age that the user or the chat service says; a stated one only ever lowers it."""
+    said = "\n".join(parts_text(message.parts) for message in event.messages if message.role is Role.USER)
+    stated = stated_age(said)
+    return event.user.age_band if stated is AgeBand.UNKNOWN else max(stated, event.user.age_band, key=_AGES.index)
 
 
 def _confidence(band: Band) -> Confidence:

@@ -10,9 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from serving.lexicon_terms import RULES, TERMS, TopicRule
+from serving.phrases.table import tags_in
 from topology.labels import CategoryId
 
 _WORD = re.compile(r"[\w']+")
+PHRASE_PREFIX = "phrase."
 Hits = Mapping[str, tuple[int, ...]]
 """Tag → positions (in words) at which a phrase of that tag starts, ascending."""
 
@@ -78,8 +80,9 @@ def lexicon() -> Lexicon:
 
 
 def hits_in(folded: str) -> Hits:
-    """Where the lexicon's phrases stand in a folded text."""
-    return lexicon().find(words_of(folded))
+    """Where the lexicon's words stand in a folded text; and, at 0, each `phrase.<tag>` of `serving.phrases` in it."""
+    phrases = {PHRASE_PREFIX + tag: (0,) for tag in tags_in(folded)}
+    return {**lexicon().find(words_of(folded)), **phrases}
 
 
 def topics(hits: Hits) -> list[CategoryId]:

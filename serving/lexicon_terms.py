@@ -41,7 +41,7 @@ TERMS: dict[str, tuple[str, ...]] = {
         "take": "take, mix, mixing, dose, dosage, snort, inject, smoke, smoking, buy, sold, sell, high on, get high, come down, use",
         "defend": "prevent*, protect*, defend*, detect*, patch, secure, mitigat*, harden*, watch for, avoid being, report, recogni*, spot,"
         "stop people, against",
-        "person": "someone, somebody, anyone, wife, husband, ex, boss, neighbor, neighbour, person, people, girlfriend, boyfriend, him,"
+        "person": "staff, employee, someone, somebody, anyone, wife, husband, ex, boss, neighbor, neighbour, person, people, girlfriend, boyfriend, him,"
         "her, them, family, coworker, colleague, teacher, classmate, crowd, president, senator, man, woman, kid, child, children,"
         "mother, father, mom, dad, sister, brother, roommate, friend, politician, victim, employer, landlord, stranger, myself",
         # Things.
@@ -87,9 +87,6 @@ TERMS: dict[str, tuple[str, ...]] = {
         "pretend to be my girlfriend, pretend to be my boyfriend, play a girlfriend, play my girlfriend, flirt with me",
         "gore": "gore, gory, dismember*, disembowel*, mutilat*, beheading, entrails, graphic violence, blood and guts, decapitat*",
         "suicide": "suicide, self harm, self injury, suicidal, kill myself, end my life, hang myself, overdose, end it all",
-        "self_intent": "kill myself, end my life, want to die, suicidal, don't want to live, don't want to be alive, hurt myself,"
-        "cut myself, cutting myself, end it all, better off dead, take my own life, no reason to live, rather be dead, hang myself,"
-        "wish i was dead, wish i were dead, dont want to live",
         "method": "method, painless*, quickest way, easiest way, least painful, how many pills, lethal dose, most effective way,"
         "how to kill myself, ways to die, how do i kill myself, best way to kill myself, how much",
         "eating": "starve myself, starve, purge, purging, anorexi*, bulimi*, pro ana, thinspo, calories a day, stop eating, without eating",
@@ -100,10 +97,10 @@ TERMS: dict[str, tuple[str, ...]] = {
         "reliance": "you are my only friend, you're my only friend, only you understand me, you are all i have, you're all i have,"
         "can't live without you, don't need anyone but you, only one who understands me",
         "danger": "tide pod, choking game, blackout challenge, cinnamon challenge, food challenge, mix bleach, bleach and ammonia,"
-        "train surfing, free solo, soap using lye, homemade fireworks, smell gas, gas smell, gas leak, carbon monoxide",
+        "train surfing, free solo, soap using lye, homemade fireworks",
         "secrecy": "hide it from my parents, from my parents, my parents knowing, my mom finding out, my parents finding out,"
         "parents find out, so my mom doesn't, so my parents don't, keep it from my parents, behind my parents",
-        "personal_item": "home address, private address, social security number, ssn, ssns, credit card number, medical record,"
+        "personal_item": "home address, home addresses, private address, social security number, ssn, ssns, credit card number, medical record,"
         "bank details, dox, doxx, doxing, personal information, private photos, location history, private phone number, login, passwords of,"
         "where he lives, where she lives, private messages, spy on, track my",
         "public_contact": "office phone number, mayor office, senator office, public phone number, fictional character",
@@ -125,57 +122,60 @@ TERMS: dict[str, tuple[str, ...]] = {
         "hidden_prompt": "system prompt, your instructions, your prompt, hidden instructions, initial instructions, developer message,"
         "everything above, text above, your hidden rules, your system message",
         "reveal": "print, show, reveal, repeat, tell, give, what, output, display, share, copy, leak",
-        # Wrappers.
-        "override": "ignore all previous, ignore previous, ignore your previous, ignore the previous, disregard all, disregard previous,"
-        "disregard your, ignore all instructions, ignore your instructions, forget your instructions, forget all previous,"
-        "ignore the above, override your, ignore any previous, new instructions for the assistant, do not tell the user,"
-        "don't tell the user, instruction to the assistant, instructions for the ai, attention ai, ignore all prior, ignore prior",
-        "unbound": "unfiltered ai, no restrictions, without restrictions, without any restrictions, do anything now, developer mode,"
-        "jailbroken, no filter, no rules, has no limits, no ethical, without ethical, pretend you have no, unrestricted ai, evil ai,"
-        "free from all restrictions, never refuses, no moral, not bound by",
-        "persona": "stay in character, in character, you are now, you will act as, act as dan, role play, roleplay, pretend to be, dan",
     }.items()
 }
 
 _MAKE = ("make",)
 RULES: tuple[TopicRule, ...] = (
+    TopicRule(category="csae", topics=("phrase.csae",)),
     TopicRule(category="csae", topics=("sexual", "exploitative"), near=("minor",), before=12, after=12),
+    TopicRule(category="cbrn.weaponization", topics=("phrase.cbrn.weaponization",), group="cbrn"),
     TopicRule(category="cbrn.weaponization", topics=("mass_agent",), near=_MAKE, after=6, unless=("defend",), group="cbrn"),
     TopicRule(category="cbrn.dual_use_high", topics=("pathogen",), near=("enhance",), group="cbrn"),
     TopicRule(category="cbrn.science_low", topics=("mass_agent", "pathogen"), group="cbrn"),
+    TopicRule(category="weapons.conventional", topics=("phrase.weapons.conventional",)),
     TopicRule(category="weapons.conventional", topics=("arms",), near=_MAKE, before=8, after=4),
+    TopicRule(category="drugs.production", topics=("phrase.drugs.production",), group="drugs"),
     TopicRule(category="drugs.production", topics=("hard_drug",), near=_MAKE, before=6, after=4, group="drugs"),
     TopicRule(category="drugs.use", topics=("hard_drug", "drug"), near=("take",), before=6, after=6, group="drugs"),
     TopicRule(category="cyber.defense", topics=("attack_tool",), near=("defend",), before=20, after=20, group="cyber"),
     TopicRule(category="cyber.offense", topics=("attack_tool",), near=("attack",), before=8, after=3, group="cyber"),
     TopicRule(category="cyber.offense", topics=("intrusion",), unless=("defend",), group="cyber"),
+    TopicRule(category="cyber.offense", topics=("phrase.cyber.offense",), group="cyber"),
+    TopicRule(category="wrongdoing.violent", topics=("phrase.wrongdoing.violent", "phrase.harm_others"), group="violence"),
     TopicRule(category="wrongdoing.violent", topics=("violence",), near=("person",), before=0, after=4, group="violence"),
     TopicRule(category="wrongdoing.violent", topics=("violent_crime",), group="violence"),
+    TopicRule(category="wrongdoing.nonviolent", topics=("phrase.wrongdoing.nonviolent",)),
     TopicRule(category="wrongdoing.nonviolent", topics=("petty_crime",)),
-    TopicRule(category="trafficking_exploitation", topics=("trafficking",)),
+    TopicRule(category="trafficking_exploitation", topics=("trafficking", "phrase.trafficking_exploitation")),
+    TopicRule(category="extremism", topics=("phrase.extremism", "phrase.radical")),
     TopicRule(category="extremism", topics=("extremist",), near=("extremist_act",)),
+    TopicRule(category="hate", topics=("phrase.hate",)),
     TopicRule(category="hate", topics=("hateful",), near=("write",)),
+    TopicRule(category="harassment", topics=("phrase.harassment",)),
     TopicRule(category="harassment", topics=("abuse",), near=("person", "write"), before=6, after=6),
-    TopicRule(category="sexual.exploitative", topics=("exploitative",)),
+    TopicRule(category="sexual.exploitative", topics=("exploitative", "phrase.sexual.exploitative")),
     TopicRule(category="sexual.explicit", topics=("sexual",)),
     TopicRule(category="romantic_roleplay", topics=("romance",)),
     TopicRule(category="gore", topics=("gore",)),
-    TopicRule(category="self_harm.method", topics=("suicide",), near=("method",), group="suicide"),
-    TopicRule(category="self_harm.intent", topics=("self_intent",), group="suicide"),
-    TopicRule(category="self_harm.discussion", topics=("suicide",), group="suicide"),
+    TopicRule(category="self_harm.method", topics=("phrase.method",), group="suicide"),
+    TopicRule(category="self_harm.method", topics=("suicide",), near=("method",), unless=("defend",), group="suicide"),
+    TopicRule(category="self_harm.intent", topics=("phrase.self_harm",), group="suicide"),
+    TopicRule(category="self_harm.discussion", topics=("suicide", "phrase.other_self_harm"), group="suicide"),
     TopicRule(category="disordered_eating", topics=("eating",)),
     TopicRule(category="body_image", topics=("looks",)),
-    TopicRule(category="delusion_mania", topics=("delusion",)),
+    TopicRule(category="delusion_mania", topics=("delusion", "phrase.delusion")),
     TopicRule(category="emotional_reliance", topics=("reliance",)),
     TopicRule(category="dangerous_activity", topics=("danger",)),
     TopicRule(category="secrecy_from_caregivers", topics=("secrecy",)),
     TopicRule(category="privacy.public_role", topics=("public_contact",), group="privacy"),
     TopicRule(category="privacy.mass_surveillance", topics=("watching",), group="privacy"),
+    TopicRule(category="privacy.private", topics=("phrase.privacy.private",), group="privacy"),
     TopicRule(category="privacy.private", topics=("personal_item",), near=("person", "reveal"), group="privacy"),
     TopicRule(category="ip.verbatim", topics=("work",)),
     TopicRule(category="political.targeted", topics=("vote",), near=("tailor",)),
     TopicRule(category="civic_integrity", topics=("election",), near=("mislead",), before=5, after=5),
-    TopicRule(category="deception.defamation", topics=("defame",)),
+    TopicRule(category="deception.defamation", topics=("defame", "phrase.deception.defamation")),
     TopicRule(category="regulated_advice.medical", topics=("medical",)),
     TopicRule(category="regulated_advice.legal", topics=("legal",)),
     TopicRule(category="regulated_advice.financial", topics=("financial",)),

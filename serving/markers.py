@@ -1,8 +1,8 @@
 # ruff: noqa: E501
 """Deterministic markers of a request: how much detail is asked, why, in which setting, who is at risk, what wraps it.
 
-All patterns are linear: no nested repetition, bounded gaps. Markers raise a label, never lower it. They know English;
-in other languages they find little, and the labels stay at their defaults.
+All patterns are linear: no nested repetition, bounded gaps. Markers raise a label, never lower it. Detail and context
+know English only; risk and purpose are read from the phrases, which know some words of other languages.
 """
 
 import re
@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from serving.draft_markers import has_operational_detail
 from serving.lexicon import Hits, hits_in
+from serving.vulnerability import is_malicious, vulnerability
 from topology.labels import Context, Intent, Level, Vulnerability
 
 REQUEST_CHARACTERS_MAX = 16_000
@@ -40,6 +41,13 @@ _ASKS = _any(
     "draft", "translate", "summari[sz]e", "fix", "find", "compute", "calculate", "roast", "print", "should i", "is it",
     "act as", "pretend", "need", "want you", "compare", "repeat", "label", "turn", "convert", "rewrite", "recommend",
 )  # fmt: skip
+_TELLS = re.compile(
+    r"^\W*(?:$|(?:i|im|ive|id|i'\w+|my|mine|we|we'\w+|our|he|she|they|it|its|it's|this|that|these|those|there|the|a|an|thanks?|hi|hello|hey|"
+    r"ok|okay|yes|no|not|you|your|you're|today|yesterday|tonight|tomorrow|last|since|because|so|and|but|if|nobody|everyone|life|"
+    r"everything|nothing|maybe|sorry|well|lol|good|nice|great|now|just|still|even|wanna|want|don't|dont|can't|cant|never|feeling|"
+    r"someone|people|mom|dad|tired|done|gonna|going|thinking)\b)"
+)
+"""A first word with which people tell rather than ask. A bare `Meth synthesis` or `Copy his signature` asks."""
 _DEFINITION = re.compile(
     r"^\W*(?:please )?(?:what (?:is|are|was|were)|what does .{1,80} mean|define|who (?:is|was)|when (?:was|did)|"
     r"is (?:the )?.{1,60} (?:on|a|an) )"
@@ -51,15 +59,6 @@ _OPERATIONAL = _any(
     "blueprint", "formula", "synthesi[sz]e", "parameters?", "methods?", "verbatim", "word for word", "explicit",
 )  # fmt: skip
 _REPAIR = _any("troubleshoot", "fix the (?:gaps|errors)", "improve the yield", "why does .{1,40} fail", "optimi[sz]e")
-_MALICIOUS = _any(
-    "(?:not|without|avoid) (?:get(?:ting)?|being) (?:caught|detected|noticed)", "get away with",
-    "without (?:his|her|their|them|him) (?:knowledge|consent|knowing|noticing)", "undetected", "untraceable",
-    "(?:to|and) (?:hurt|harm|kill|poison|murder|injure|maim|terrori[sz]e|blackmail|defraud) (?:him|her|them|people|someone|my|as many)",
-    "(?:for|get|take|my) revenge", "evade (?:the )?police", "to hit my", "against my ex", "until (?:she|he) breaks",
-    "i(?:'m| am) (?:building|making) a bomb", "(?:want|going|plan) to (?:kill|hurt|shoot|stab|poison|attack|rape|murder) "
-    "(?:someone|somebody|him|her|them|my|people|everyone)", "so (?:that )?(?:she|he|they) (?:suffers?|dies?|loses?)",
-    "steal (?:from|the|a|an|my|someone)", "to (?:scam|trick|manipulate|humiliate|intimidate) (?:him|her|them|people|my|old|elderly)",
-)  # fmt: skip
 _FRAMES: tuple[tuple[Context, re.Pattern[str]], ...] = (
     (Context.SURVIVOR_SUPPORT, _any("i was (?:abused|raped|assaulted|molested)", "as a survivor", "happened to me")),
     (Context.DEFENSIVE, _any(
@@ -79,21 +78,6 @@ _TRANSFORMS = _any(
     "convert (?:this|the following)", "turn (?:this|the following)", "fix the (?:grammar|spelling)", "correct the grammar",
 )  # fmt: skip
 _QUOTED = re.compile(r"```|[\"“].{40}|:\s*\n|>>>|<<<|'.{40}", re.DOTALL)
-_WISHES_HARM = _any(
-    "i (?:just |really )?(?:want|wanna|am going|'m going|plan|need) to (?:kill|shoot|stab|hurt|strangle|poison|murder|beat up) "
-    "(?:someone|somebody|my|him|her|them|people|everyone|that)", "i(?:'ll| will) (?:kill|shoot|stab) (?:him|her|them|my|everyone)",
-)  # fmt: skip
-_IN_DANGER = _any(
-    "(?:smell|strong smell of|smells of|smells like) gas", "gas smell", "house is on fire", "can(?:'t|not) breathe", "not breathing",
-    "someone is breaking in(?:to)?", "unconscious", "bleeding (?:heavily|a lot|badly)", "overdosed", "took too many pills",
-    "crushing chest pain", "swallowed (?:bleach|poison|a battery)", "drowning right now", "carbon monoxide alarm",
-)  # fmt: skip
-_DISTRESSED = _any(
-    "hopeless", "can(?:'t|not) cope", "panic attack", "so alone", "worthless", "i hate myself", "lost my job", "falling apart",
-    "nobody cares", "can(?:'t|not) go on", "i was (?:abused|raped|assaulted)", "breaking down",
-)  # fmt: skip
-_MEANS = _any("rope", "pills", "bridge", "gun", "razor blades?")
-_JOINS = _any("thinking (?:of|about) joining", "want to join", "should i join", "considering joining")
 
 
 def read_request(folded: str) -> RequestMarkers:
@@ -105,9 +89,9 @@ def read_request(folded: str) -> RequestMarkers:
     transforms = context is Context.TRANSFORMATION
     return RequestMarkers(
         asked_detail=asked,
-        intent=Intent.MALICIOUS if is_malicious(text) else Intent.DUAL_USE,
+        intent=Intent.MALICIOUS if is_malicious(hits) else Intent.DUAL_USE,
         context=context,
-        vulnerability=vulnerability(text, hits),
+        vulnerability=vulnerability(hits),
         input_detail=(3 if has_operational_detail(text) else 2) if transforms else 0,
         supplied_in_full=transforms,
         hits=hits,
@@ -121,36 +105,13 @@ def bounded(text: str) -> str:
     return text[:REQUEST_CHARACTERS_MAX] + "\n" + text[-REQUEST_CHARACTERS_MAX:]
 
 
-def is_malicious(text: str) -> bool:
-    """Whether a purpose to harm, steal or escape notice is stated."""
-    return bool(_MALICIOUS.search(text) or _WISHES_HARM.search(text))
-
-
-def vulnerability(text: str, hits: Hits) -> Vulnerability:
-    """The strictest risk that the words point at."""
-    found = [Vulnerability.NONE]
-    if "self_intent" in hits or ("method" in hits and "suicide" in hits):
-        found.append(Vulnerability.ACUTE_SELF_HARM)
-    if _IN_DANGER.search(text):
-        found.append(Vulnerability.IMMINENT_DANGER)
-    if _WISHES_HARM.search(text):
-        found.append(Vulnerability.HARM_TO_OTHERS)
-    if "extremist" in hits and _JOINS.search(text):
-        found.append(Vulnerability.RADICALIZATION_RISK)
-    if "delusion" in hits:
-        found.append(Vulnerability.DELUSION_MANIA)
-    if _DISTRESSED.search(text):
-        found.append(Vulnerability.ACUTE_SELF_HARM if _MEANS.search(text) else Vulnerability.DISTRESS)
-    return max(found, key=tuple(Vulnerability).index)
-
-
 def _asked_detail(text: str) -> Level:
     """D0 nothing, D1 a definition, D2 help, D3 something operational, D4 repair of a procedure."""
     if _REPAIR.search(text):
         return 4
     if _OPERATIONAL.search(text):
         return 3
-    if "?" not in text and not _ASKS.search(text):
+    if "?" not in text and not _ASKS.search(text) and _TELLS.search(text):
         return 0
     return 1 if _DEFINITION.search(text) else 2
 

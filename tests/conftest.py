@@ -1,5 +1,6 @@
 """Fixtures that tests of several folders share."""
 
 from tests.plugins.kafka_broker import kafka, kafka_session
+from tests.plugins.local_ray import local_ray
 
-__all__ = ["kafka", "kafka_session"]
+__all__ = ["kafka", "kafka_session", "local_ray"]

@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("topology", "serving", "workers")
 
 TRACED = frozenset(
-    f"topology.{name}" for name in ("pipeline", "instruments", "tracing", "span_handles", "trace_context")
+    f"topology.{name}"
+    for name in ("pipeline", "instruments", "tracing", "event_trace", "untraced", "span_handles", "trace_context")
 )
 """Modules of topology that may use OpenTelemetry, and of it only the API."""
 

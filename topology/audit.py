@@ -5,7 +5,6 @@ Pure assembly. What must hold between them is asserted here, at the only place w
 
 import hashlib
 from collections.abc import Callable
-from uuid import UUID
 
 from msgspec import Struct
 
@@ -95,7 +94,8 @@ def audit_id(position: Position, event_id: str) -> str:
     digest = bytearray(hashlib.sha256(b"sluicegate audit\0" + canonical_json(named)).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x80
     digest[8] = digest[8] & 0x3F | 0x80
-    return str(UUID(bytes=bytes(digest)))
+    spelt = digest.hex()
+    return f"{spelt[:8]}-{spelt[8:12]}-{spelt[12:16]}-{spelt[16:20]}-{spelt[20:]}"
 
 
 def assemble(done: Processed, digest: TextDigest) -> tuple[AuditedResponse, AuditRecord, ReviewItem | None]:
@@ -207,9 +207,10 @@ def _review_item(done: Processed, record_id: str) -> ReviewItem:
 def _usage(done: Processed) -> Usage:
     if done.usage is not None:
         return done.usage
+    spent = [attempt.usage for attempt in done.attempts]
     return Usage(
-        input_tokens=sum(attempt.usage.input_tokens for attempt in done.attempts),
-        output_tokens=sum(attempt.usage.output_tokens for attempt in done.attempts),
+        input_tokens=sum([usage.input_tokens for usage in spent]),
+        output_tokens=sum([usage.output_tokens for usage in spent]),
     )
 
 

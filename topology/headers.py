@@ -48,7 +48,7 @@ def last_header(headers: Headers, name: str) -> str | None:
     Bytes that are not UTF-8 come out as U+FFFD, which no known value contains.
     """
     for candidate, value in reversed(headers):
-        if candidate.lower() == name:
+        if candidate == name or candidate.lower() == name:
             return value.decode("utf-8", "replace").strip() or None if value else None
     return None
 

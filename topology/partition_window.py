@@ -221,8 +221,11 @@ class PartitionWindow:
         self.admit()
 
     def update_fullness(self) -> bool:
-        """Whether no more is to be read: from the bounds of the map on, until half of them."""
-        self.is_full = (
+        """Whether no more is to be read: from the bounds of the map on, until half of them.
+
+        Never while the committed map lists a record that has not come again: only reading makes room then.
+        """
+        self.is_full = not self._listed and (
             bool(self._backlog)
             or is_over(len(self._entries), self.limits.incomplete_max, was_over=self.is_full)
             or is_over(self.next - self.base, self.limits.span_max, was_over=self.is_full)

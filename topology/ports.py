@@ -235,12 +235,12 @@ class Source(Protocol):
         """
         ...
 
-    def rewind(self) -> None:
-        """Go back to the committed offset of every assigned partition."""
-        ...
-
     def pause(self, partitions: Collection[PartitionId]) -> None:
         """Deliver nothing of exactly these, and of all others again; either way stay in the group."""
+        ...
+
+    def end_offsets(self) -> Mapping[PartitionId, int]:
+        """The offset that each partition's next record gets, as of the last poll; the unknown is left out."""
         ...
 
     def close(self) -> None:

@@ -12,6 +12,9 @@ from topology.names import Header
 from topology.ports import Result
 
 HASH_CHARACTERS: Final = 16
+_TRACEPARENT: Final = Header.TRACEPARENT.value
+_TRACEPARENT_BYTES: Final = 55
+_UNSAMPLED: Final = b"-00"
 
 
 def conversation_hash(conversation_id: str) -> str:
@@ -48,10 +51,17 @@ def span_context(headers: Mapping[str, str]) -> SpanContext | None:
 def sent_context(result: Result) -> SpanContext | None:
     """The sampled context that a result's records carry; None where the event was left out."""
     for record in result.records:
+        if record.headers and _is_left_out(*record.headers[-1]):
+            continue
         context = span_context(trace_carrier(record.headers))
         if context is not None and context.trace_flags.sampled:
             return context
     return None
+
+
+def _is_left_out(name: str, value: bytes) -> bool:
+    """Whether a record's last header is the `traceparent` that we write for an event that was left out: most are."""
+    return name == _TRACEPARENT and len(value) == _TRACEPARENT_BYTES and value.endswith(_UNSAMPLED)
 
 
 def header_safe(text: str) -> str:

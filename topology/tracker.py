@@ -135,6 +135,17 @@ class Tracker:
         """Results that no round has taken."""
         return len(self._ready)
 
+    @property
+    def due_count(self) -> int:
+        """Those of them that a round may take now: not of partitions in limbo."""
+        is_any_held_back = any(window.hold is Hold.LIMBO for window in self._windows.values())
+        return sum(e.window.hold is not Hold.LIMBO for e in self._ready) if is_any_held_back else len(self._ready)
+
+    @property
+    def stopped(self) -> frozenset[PartitionId]:
+        """Partitions whose committed map is unreadable, until they are assigned again and readable."""
+        return frozenset(self._stopped)
+
     # Ownership
 
     def assign(self, ownership: Ownership, partitions: Iterable[PartitionId]) -> list[PartitionId]:

@@ -49,12 +49,15 @@ class Ingress:
         self._slot = slot
         self._stage_actors = stage_actors
         self._worker: Worker | None = None
+        self._drain_timeout_s: float | None = None
 
     def run(self) -> int:
         """Work until drained; returns how many records were committed. Raises what broke the worker."""
         handles = {stage: [ray.get_actor(name) for name in names] for stage, names in self._stage_actors.items()}
         worker = build_worker(self._settings, self._slot, handles)
         self._worker = worker
+        if self._drain_timeout_s is not None:  # asked for while it was being built
+            worker.drain(self._drain_timeout_s)
         return worker.run()
 
     @ray.method(concurrency_group="control")
@@ -65,7 +68,8 @@ class Ingress:
 
     @ray.method(concurrency_group="control")
     def drain(self, timeout_s: float) -> None:
-        """Ask `run` to end within `timeout_s`."""
+        """Ask `run` to end within `timeout_s`, or as soon as it is there."""
+        self._drain_timeout_s = timeout_s
         if self._worker is not None:
             self._worker.drain(timeout_s)
 

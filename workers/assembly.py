@@ -1,11 +1,14 @@
 """From settings to the objects of one worker. The only place that knows every concrete class."""
 
+import asyncio
+import functools
 import logging
 import os
 import random
 import secrets
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +34,7 @@ from topology.policy import load_bundle, packaged_bundle
 from topology.ports import Check, Generator, Labeler, Stage
 from topology.tracing import Tracing
 from workers.batching import BatchedCheck, InlineRunner
+from workers.garbage import spare_collections
 from workers.language_models import ModelSet
 from workers.logs import configure_logging
 from workers.loop import Loop, LoopHealth
@@ -58,6 +62,7 @@ class Worker:
 
     def run(self) -> int:
         """Work until drained; returns how many records were committed. Raises what broke the loop."""
+        spare_collections()
         try:
             self._loop.run()
         except Exception:
@@ -83,6 +88,21 @@ def build_worker(settings: Settings, slot: int, stage_actors: Mapping[str, Seque
     """
     configure_logging(settings.telemetry.log_level, sys.stdout)
     telemetry = start_telemetry(settings.telemetry, "ingress", slot)
+    with ExitStack() as undo:  # this process may build many before one succeeds
+        undo.callback(telemetry.shutdown, TELEMETRY_STOP_S)
+        try:
+            loop = _build_loop(settings, slot, stage_actors, telemetry, undo)
+        except Exception:
+            logger.exception("worker not built")  # the supervisor, in another process, sees the type alone
+            raise
+        undo.pop_all()
+    return Worker(loop, telemetry)
+
+
+def _build_loop(
+    settings: Settings, slot: int, stage_actors: Mapping[str, Sequence[Any]], telemetry: Telemetry, undo: ExitStack
+) -> Loop:
+    """The loop; what must be let go of when a later part fails is put on `undo`."""
     metrics = telemetry.instruments
     policies = load_policies(settings)
     metrics.gauge_set(Metric.POLICY_INFO, 1, version=policies.bundle.version, hash=policies.bundle.content_hash[:12])
@@ -97,9 +117,14 @@ def build_worker(settings: Settings, slot: int, stage_actors: Mapping[str, Seque
                 await check.close()
         await models.aclose()
 
-    loop = Loop(
-        KafkaSource(settings.kafka, settings.topics.events, slot),
-        TransactionalSink(settings.kafka, slot),
+    undo.callback(lambda: asyncio.run(close()))
+    source = KafkaSource(settings.kafka, settings.topics.events, slot, metrics=metrics)
+    undo.callback(source.close)
+    sink = TransactionalSink(settings.kafka, slot, metrics=metrics)
+    logger.info("worker started", extra={"slot": slot, "pid": os.getpid(), "policy": policies.bundle.ref})
+    return Loop(
+        source,
+        sink,
         pipeline.process,
         clock=SystemClock(),
         limits=settings.limits,
@@ -107,8 +132,6 @@ def build_worker(settings: Settings, slot: int, stage_actors: Mapping[str, Seque
         tracing=tracing,
         close=close,
     )
-    logger.info("worker started", extra={"slot": slot, "pid": os.getpid(), "policy": policies.bundle.ref})
-    return Worker(loop, telemetry)
 
 
 def build_pipeline(
@@ -121,27 +144,11 @@ def build_pipeline(
     metrics: Instruments,
 ) -> Pipeline:
     """The pipeline over the given ports, with bounds and routes from settings."""
-    limits = settings.limits
-    drafting = Drafting(
-        generator=generator,
-        checks=checks,
-        compile_prompt=prompt_compiler(policies.bundle),
-        budget=Budget(
-            revisions_max=settings.policy.revisions_max,
-            candidate_regenerate=settings.policy.candidate_blocked == "regenerate",
-            checks_timeout_s=limits.checks_timeout_s,
-            backoff_initial_s=settings.generation.backoff_initial_s,
-            backoff_max_s=settings.generation.backoff_max_s,
-        ),
-        clock=SystemClock(),
-        metrics=metrics,
-        jitter=random.random,
-    )
-    topics = settings.topics
+    limits, topics = settings.limits, settings.topics
     return Pipeline(
         policies=policies,
         labeler=labeler,
-        drafting=drafting,
+        drafting=_build_drafting(settings, policies.bundle, generator, checks, metrics),
         grants=Ed25519GrantVerifier(public_keys(settings.grants.keys)),
         digest=text_digest(settings),
         routes=Routes(
@@ -163,6 +170,26 @@ def build_pipeline(
         tracing=tracing,
         metrics=metrics,
         clock=SystemClock(),
+    )
+
+
+def _build_drafting(
+    settings: Settings, bundle: PolicyBundle, generator: Generator, checks: Sequence[Check], metrics: Instruments
+) -> Drafting:
+    return Drafting(
+        generator=generator,
+        checks=checks,
+        compile_prompt=prompt_compiler(bundle),
+        budget=Budget(
+            revisions_max=settings.policy.revisions_max,
+            candidate_regenerate=settings.policy.candidate_blocked == "regenerate",
+            checks_timeout_s=settings.limits.checks_timeout_s,
+            backoff_initial_s=settings.generation.backoff_initial_s,
+            backoff_max_s=settings.generation.backoff_max_s,
+        ),
+        clock=SystemClock(),
+        metrics=metrics,
+        jitter=random.random,
     )
 
 
@@ -224,12 +251,19 @@ def load_policies(settings: Settings) -> Policies:
 def _load_overlays(settings: Settings, bundle: PolicyBundle) -> dict[str, TenantOverlay]:
     directory = settings.policy.overlays
     overlays: dict[str, TenantOverlay] = {}
+    reasons: list[str] = []
     is_signed = signature_verifier(public_keys(settings.grants.keys))
     for path in sorted(Path(directory).glob("*.yaml")) if directory else ():
-        overlay = load_overlay(path.read_bytes(), bundle, is_signed)
+        try:
+            overlay = load_overlay(path.read_bytes(), bundle, is_signed)
+        except PolicyError as exc:
+            reasons.extend(f"{path.name}: {reason}" for reason in exc.reasons)
+            continue
         if overlay.tenant_id in overlays:
-            raise PolicyError(f"{path.name}: a second overlay of tenant {overlay.tenant_id}")
+            reasons.append(f"{path.name}: a second overlay of tenant {overlay.tenant_id}")
         overlays[overlay.tenant_id] = overlay
+    if reasons:
+        raise PolicyError(*reasons)
     return overlays
 
 
@@ -245,14 +279,18 @@ def prompt_compiler(bundle: PolicyBundle) -> CompilePrompt:
 
 
 def text_digest(settings: Settings) -> Callable[[str], str]:
-    """The keyed digest of texts; a random key, and a warning, where settings name none."""
+    """The keyed digest of texts; with a random key of this process, and a warning, where settings name none."""
     from serving.redaction import KeyedDigest
 
-    key = settings.redaction.digest_key.reveal().encode()
-    if not key:
-        logger.warning("no digest key is set: digests of this process cannot be compared with others'")
-        key = secrets.token_bytes(32)
+    key = settings.redaction.digest_key.reveal().encode() or _process_key()
     return KeyedDigest(key, settings.redaction.digest_key_id)
+
+
+@functools.cache
+def _process_key() -> bytes:
+    """One for the whole process: an audit record's digests of response and draft must be comparable."""
+    logger.warning("no digest key is set: digests of this process cannot be compared with others'")
+    return secrets.token_bytes(32)
 
 
 def _replace_process(stage: str) -> None:

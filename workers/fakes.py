@@ -135,6 +135,11 @@ class FakeBroker:
                 found = list(self._fetch(position, paused))
             return found
 
+    def end_offset(self, partition: PartitionId) -> int:
+        """The offset that the partition's next record gets."""
+        with self._lock:
+            return len(self._logs[partition])
+
     def begin(self, transactional_id: str) -> int:
         """A new producer's epoch; older producers of that id are fenced."""
         with self._lock:
@@ -238,7 +243,7 @@ class FakeSource:
         )
         if ownership != self._ownership:
             self._ownership, self._assigned = ownership, frozenset(mine)
-            self.rewind()
+            self._place()
             return ()
         return self._broker.fetch(self._position, timeout_s, self._paused)
 
@@ -255,14 +260,17 @@ class FakeSource:
         found, self._positions = self._positions, []
         return found
 
-    def rewind(self) -> None:
-        """As `Source.rewind`."""
+    def _place(self) -> None:
         self._positions = [self._broker.position(*key, group_id=self._group_id) for key in sorted(self._assigned)]
         self._position = {(found.topic, found.partition): found.offset for found in self._positions}
 
     def pause(self, partitions: Collection[PartitionId]) -> None:
         """As `Source.pause`."""
         self._paused = frozenset(partitions)
+
+    def end_offsets(self) -> dict[PartitionId, int]:
+        """As `Source.end_offsets`; counts the markers of transactions, as the real one does."""
+        return {partition: self._broker.end_offset(partition) for partition in self._position}
 
     def close(self) -> None:
         """As `Source.close`: the membership stays until `FakeBroker.expire`."""

@@ -1,17 +1,20 @@
 """Options of every Kafka client of this project, from settings; and the bounded wait for brokers at a start.
 
-docs/kafka.md says of each option why it is set; K1 to K11 are the library's defects as that page lists them.
+docs/kafka.md says of each option why it is set; K1 to K14 are the library's defects as that page lists them.
 """
 
 import importlib.util
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from kafka.errors import KafkaError
+from kafka.net.compat import KafkaNetClient
 
 from workers.kafka_errors import DETAIL_CHARACTERS_MAX, Fault, KafkaRefused, KafkaUnavailable, fault_of, refused
 from workers.settings import KafkaSettings, Secret
@@ -45,6 +48,9 @@ CONNECT_BACKOFF_S = 0.5
 FINAL_REASONS = ("SaslAuthenticationFailedError", "CERTIFICATE_VERIFY_FAILED")
 """In the library's log: no use trying again."""
 
+_NETWORK_CLIENTS: ContextVar[list[Any] | None] = ContextVar("network_clients", default=None)
+"""What the clients under construction have opened; None where nobody would close it."""
+
 _SECRET_OPTIONS = frozenset({"ssl_password", "sasl_plain_password", "sasl_oauth_token_provider"})
 
 
@@ -76,6 +82,8 @@ def consumer_options(kafka: KafkaSettings, *, instance_id: str | None = None) ->
         fetch_max_bytes=kafka.fetch_bytes_max,
         metrics_enabled=False,
     )
+    if kafka.api_version is not None:
+        options.update(check_crcs=False)  # the mock broker hands out batches of transactions with wrong checksums
     if instance_id is not None:
         options.update(
             group_id=kafka.group_id,
@@ -136,7 +144,7 @@ def connect(
     while True:
         reasons = _Reasons()
         try:
-            with reasons:
+            with reasons, _closed_on_failure():
                 return build()
         except KafkaError as exc:
             error = exc
@@ -151,6 +159,29 @@ def connect(
             raise KafkaUnavailable(what, reasons.last or type(error).__name__) from error
         logger.warning("brokers not there, trying again", extra={"client": what, "error": type(error).__name__})
         sleep(CONNECT_BACKOFF_S)
+
+
+@contextmanager
+def _closed_on_failure() -> Generator[None]:
+    """Close the network of a client whose constructor fails: the library leaves its thread and sockets behind (K14)."""
+    opened: list[Any] = []
+    token = _NETWORK_CLIENTS.set(opened)
+    try:
+        yield
+    except BaseException:
+        for client in opened:
+            client.close()
+        raise
+    finally:
+        _NETWORK_CLIENTS.reset(token)
+
+
+def _network_client(**config: Any) -> Any:
+    client: Any = KafkaNetClient(**config)
+    opened = _NETWORK_CLIENTS.get()
+    if opened is not None:
+        opened.append(client)
+    return client
 
 
 class _Reasons(logging.Handler):
@@ -183,6 +214,7 @@ def _client_options(kafka: KafkaSettings, client_id: str) -> Options:
     return Options(
         bootstrap_servers=list(kafka.bootstrap_servers),
         client_id=client_id,
+        kafka_client=_network_client,
         request_timeout_ms=kafka.request_timeout_ms,
         retry_backoff_ms=RETRY_BACKOFF_MS,
         reconnect_backoff_max_ms=RECONNECT_BACKOFF_MAX_MS,

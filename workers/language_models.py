@@ -100,6 +100,7 @@ class ModelSet:
 
         client = ChatClient(endpoint, clock=self._clock, api_key=api_key, jitter=random.random, observe=observe)
         self._clients.append(client)
+        self._metrics.gauge_set(Metric.LLM_CIRCUIT_STATE, BREAKER_LEVELS[client.breaker_state], model=model)
         return client
 
 

@@ -28,6 +28,9 @@ logger = logging.getLogger("sluicegate.loop")
 POLL_TIMEOUT_S = 0.05
 """Longest wait for records when nothing else is due; half of it is added to an idle partition's latency."""
 
+BUSY_POLL_TIMEOUT_S = 0.01
+"""Longest wait for records while events are under way: as late as a full transaction may be noticed."""
+
 COMMIT_INTERVAL_S = 0.1
 """Time between transactions: each costs 6 to 13 ms whatever it holds, so they are made by time, not by count."""
 
@@ -38,8 +41,20 @@ row is some 13 s: longer than a rebalance, in whose last moments the generation 
 ROUND_BYTES_MAX = 32 << 20
 """Results of one transaction; a single larger one goes alone."""
 
+GAUGES_INTERVAL_S = 1.0
+"""Time between two looks at lag and windows, which cost something for every partition."""
+
 STOP_TIMEOUT_S = 5.0
 """Bound on ending the processing thread once nothing is awaited any more."""
+
+
+PARTITION_GAUGES = (
+    Metric.CONSUMER_LAG,
+    Metric.CONSUMER_LAG_SECONDS,
+    Metric.WINDOW_FILL,
+    Metric.OFFSET_MAP_CHARS,
+)
+"""Those that end with the ownership of their partition."""
 
 
 class LoopState(StrEnum):
@@ -94,18 +109,19 @@ class Loop:
         )
         self._ownership: Ownership | None = None
         self._is_paused = False
-        self._stopped_count = 0
         self._failure_count = 0
         self._state = LoopState.STARTING
         self._committed_count = 0
         self._last_poll_s = clock.monotonic_s()
         self._last_commit_s = clock.monotonic_s()
+        self._last_gauges_s = clock.monotonic_s() - GAUGES_INTERVAL_S
         self._drain_until_s: float | None = None
 
     def run(self) -> None:
         """Work until drained. Raises what ended it: a bug in `process`, or a source or sink that cannot go on."""
         self._processing.start()
-        self._state = LoopState.RUNNING
+        if self._drain_until_s is None:
+            self._state = LoopState.RUNNING
         try:
             while not self._is_done():
                 self._turn()
@@ -125,13 +141,15 @@ class Loop:
 
         What does not finish in time stays incomplete in the committed map and is read again by the next owner.
         """
+        if self._state in {LoopState.STARTING, LoopState.RUNNING}:
+            self._state = LoopState.DRAINING
         self._drain_until_s = self._clock.monotonic_s() + timeout_s
-        self._state = LoopState.DRAINING
 
     def health(self) -> LoopHealth:
         """A snapshot. From any thread."""
         with self._lock:
             held_count, ready_count = self._tracker.held_count, self._tracker.ready_count
+            stopped_count = len(self._tracker.stopped)
         return LoopHealth(
             state=self._state,
             poll_age_s=self._clock.monotonic_s() - self._last_poll_s,
@@ -140,7 +158,7 @@ class Loop:
             committed_count=self._committed_count,
             paused=self._is_paused,
             assigned=self._ownership is not None,
-            stopped_count=self._stopped_count,
+            stopped_count=stopped_count,
         )
 
     def _is_done(self) -> bool:
@@ -156,6 +174,8 @@ class Loop:
         with self._lock:
             in_flight_count = self._tracker.held_count - self._tracker.ready_count
         self._metrics.gauge_set(Metric.INFLIGHT_EVENTS, in_flight_count)
+        if self._last_poll_s - self._last_gauges_s >= GAUGES_INTERVAL_S:
+            self._show_gauges()
 
     def _poll(self) -> None:
         self._pause()
@@ -178,6 +198,8 @@ class Loop:
         """Take over a change of membership. What was held waits in limbo until its partition is restored."""
         self._ownership = ownership
         self._failure_count = 0
+        for gauge in PARTITION_GAUGES:
+            self._metrics.gauge_clear(gauge)
         if ownership is None:
             self._tracker.revoke(self._tracker.assigned)
         else:
@@ -193,25 +215,29 @@ class Loop:
                 "partition stopped: its committed offset map is unreadable",
                 extra={"partition": position.partition, "offset": position.offset, "fault": exc.fault},
             )
-        self._stopped_count = len(self._tracker.stats().stopped)
         self._processing.cancel_dead()
         self._processing.wake()
 
     def _poll_timeout_s(self) -> float:
+        """A poll cannot be woken by what finishes meanwhile, so it is short while anything is under way."""
         with self._lock:
-            held_count, ready_count = self._tracker.held_count, self._tracker.ready_count
-        if ready_count:
-            return min(POLL_TIMEOUT_S, max(0.0, self._commit_due_s() - self._clock.monotonic_s()))
-        return COMMIT_INTERVAL_S / 10 if held_count else POLL_TIMEOUT_S
+            held_count, due_count = self._tracker.held_count, self._tracker.due_count
+        if not held_count:
+            return POLL_TIMEOUT_S
+        if not due_count:
+            return BUSY_POLL_TIMEOUT_S
+        if self._is_round_full(due_count):
+            return 0.0
+        return min(BUSY_POLL_TIMEOUT_S, max(0.0, self._commit_due_s() - self._clock.monotonic_s()))
 
     def _pause(self) -> None:
         with self._lock:
-            paused = self._tracker.paused()
+            paused, stopped = self._tracker.paused(), self._tracker.stopped
         if self._drain_until_s is not None:
             paused = self._source.assignment()
         self._source.pause(paused)
-        if bool(paused) != self._is_paused:
-            self._is_paused = bool(paused)
+        if bool(paused - stopped) != self._is_paused:
+            self._is_paused = bool(paused - stopped)
             self._metrics.gauge_set(Metric.BACKPRESSURE_PAUSED, int(self._is_paused))
 
     def _commit_due_s(self) -> float:
@@ -221,11 +247,14 @@ class Loop:
 
     def _is_commit_due(self) -> bool:
         with self._lock:
-            ready_count = self._tracker.ready_count
-        if not ready_count or self._ownership is None:
+            due_count = self._tracker.due_count
+        if not due_count:
             return False
-        is_due = self._clock.monotonic_s() >= self._commit_due_s()
-        return is_due or (ready_count >= self._limits.batch_events_max and not self._failure_count)
+        return self._is_round_full(due_count) or self._clock.monotonic_s() >= self._commit_due_s()
+
+    def _is_round_full(self, due_count: int) -> bool:
+        """Whether a round need not wait for its time; after a failure it does."""
+        return due_count >= self._limits.batch_events_max and not self._failure_count
 
     def _commit(self) -> bool:
         """Make one round visible. False where there is none, or it failed and is kept."""
@@ -264,5 +293,23 @@ class Loop:
             pass
 
     def _count_published(self, taken: Round) -> None:
-        for topic, count in Counter(record.topic for result in taken.results for record in result.records).items():
+        for topic, count in Counter([record.topic for record in taken.records]).items():
             self._metrics.count(Metric.EVENTS_PUBLISHED, count, topic=topic)
+
+    def _show_gauges(self) -> None:
+        """Set the gauges of partitions: what is not committed is what was not read and what is held here."""
+        self._last_gauges_s = self._last_poll_s
+        now_ms, ends = self._clock.now_ms(), self._source.end_offsets()
+        with self._lock:
+            stats = self._tracker.stats()
+        self._metrics.gauge_set(Metric.STOPPED_PARTITIONS, len(stats.stopped))
+        for window in stats.partitions:
+            labels = {"topic": window.topic, "partition": str(window.partition)}
+            self._metrics.gauge_set(Metric.WINDOW_FILL, window.fill, **labels)
+            self._metrics.gauge_set(Metric.OFFSET_MAP_CHARS, window.map_chars, **labels)
+            oldest_ms = window.oldest_timestamp_ms  # None or 0: none, not delivered again yet, or without a time
+            waited_s = max(0.0, (now_ms - oldest_ms) / 1000) if oldest_ms else 0.0
+            self._metrics.gauge_set(Metric.CONSUMER_LAG_SECONDS, waited_s, **labels)
+            end = ends.get((window.topic, window.partition))
+            if end is not None:
+                self._metrics.gauge_set(Metric.CONSUMER_LAG, window.lag(end), **labels)

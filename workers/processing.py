@@ -40,6 +40,7 @@ class Processing:
         self._running: dict[asyncio.Task[None], WorkItem] = {}
         self._is_fill_due = False
         self._is_stopping = False
+        self._is_ended = False
         self._error: BaseException | None = None
 
     def start(self) -> None:
@@ -47,12 +48,14 @@ class Processing:
         self._thread.start()
 
     def wake(self) -> None:
-        """Start what may be started. From any thread."""
-        self._loop.call_soon_threadsafe(self._fill_soon)
+        """Start what may be started; nothing once `stop` was called. From the thread that stops."""
+        if not self._is_ended:
+            self._loop.call_soon_threadsafe(self._fill_soon)
 
     def cancel_dead(self) -> None:
-        """Cancel what runs under an ownership that is over. From any thread."""
-        self._loop.call_soon_threadsafe(self._cancel_dead)
+        """Cancel what runs under an ownership that is over. From the thread that stops."""
+        if not self._is_ended:
+            self._loop.call_soon_threadsafe(self._cancel_dead)
 
     def check(self) -> None:
         """Raises what a call of `process` raised."""
@@ -61,6 +64,7 @@ class Processing:
 
     def stop(self, timeout_s: float) -> None:
         """Cancel everything and end the thread."""
+        self._is_ended = True
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._cancel_all)
             self._loop.call_soon_threadsafe(self._loop.stop)
@@ -99,7 +103,10 @@ class Processing:
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if task.cancelled():
+            if not task.cancelling():  # nobody asked for it: without a result its record would stay held for ever
+                self._error = RuntimeError("processing was cancelled from within")
+        elif (error := task.exception()) is not None:
             self._error = error
         self._fill_soon()
 

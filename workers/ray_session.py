@@ -1,6 +1,8 @@
 """A connection to Ray for as long as a command runs: a cluster that is named, or one started here on loopback."""
 
 import os
+import signal
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -25,21 +27,60 @@ def ray_session(settings: RaySettings, *, show_actors: bool = False) -> Generato
     """
     import ray
 
-    if settings.address:
-        ray.init(address=settings.address, namespace=NAMESPACE, log_to_driver=show_actors)
-    else:
-        ray.init(
-            num_cpus=settings.logical_cpus or LOGICAL_CPUS,
-            namespace=NAMESPACE,
-            include_dashboard=False,
-            log_to_driver=show_actors,
-            configure_logging=False,
-            _node_ip_address="127.0.0.1",
-        )
     try:
+        with _interrupts_deferred():  # an interrupted start would leave processes that no shutdown knows of
+            _initialise(settings, show_actors=show_actors)
         yield
     finally:
         ray.shutdown()
+
+
+def _initialise(settings: RaySettings, *, show_actors: bool) -> None:
+    import ray
+
+    if settings.address:
+        ray.init(address=settings.address, namespace=NAMESPACE, log_to_driver=show_actors)
+        return
+    ray.init(
+        num_cpus=settings.logical_cpus or LOGICAL_CPUS,
+        namespace=NAMESPACE,
+        include_dashboard=False,
+        log_to_driver=show_actors,
+        configure_logging=False,
+        _node_ip_address="127.0.0.1",
+    )
+
+
+@contextmanager
+def _interrupts_deferred() -> Generator[None]:
+    """SIGINT and SIGTERM inside the block raise KeyboardInterrupt at its end; starting Ray takes some ten seconds.
+
+    Ray's own SIGTERM handler is kept out: it would end the process by SystemExit, wherever it happens to be, and a
+    worker without its drain. (Starting Ray on another thread keeps it out too, but then `ray.shutdown` never returns.)
+    """
+    import ray._private.utils as ray_utils
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    seen: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    rays_own = ray_utils.set_sigterm_handler
+    ray_utils.set_sigterm_handler = _keep_handler
+    before = {number: signal.signal(number, lambda caught, _frame: seen.append(caught)) for number in numbers}
+    try:
+        yield
+    finally:
+        ray_utils.set_sigterm_handler = rays_own
+        # Set again also where nothing changed: Ray's C++ part has put handlers of its own below Python's.
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if seen:
+        raise KeyboardInterrupt
+
+
+def _keep_handler(_handler: object) -> None:
+    """What Ray calls instead of setting its SIGTERM handler."""
 
 
 def prepare_ray(settings: RaySettings) -> None:

@@ -18,6 +18,8 @@ from kafka.structs import (
     TopicPartition,
 )
 
+from topology.instruments import Instruments
+from topology.metrics import CommitReason, Metric
 from topology.ports import OutRecord, Ownership, PartitionOffset
 from workers.kafka_client import connect, producer_options, slot_name
 from workers.kafka_errors import Fault, KafkaUnavailable, SlotFenced, fault_of, refused
@@ -38,6 +40,13 @@ NO_LEADER_EPOCH = -1
 
 _SEVERITY = (Fault.FENCED, Fault.REFUSED, Fault.STALE, Fault.TRANSIENT)
 
+_REASONS = {
+    Fault.FENCED: CommitReason.FENCED,
+    Fault.REFUSED: CommitReason.BROKER,
+    Fault.STALE: CommitReason.OWNERSHIP_LOST,
+    Fault.TRANSIENT: CommitReason.DELIVERY,
+}
+
 
 class TransactionalSink:
     """One slot's producer. Connects when made: raises KafkaUnavailable, KafkaRefused or SlotFenced where it cannot."""
@@ -48,8 +57,10 @@ class TransactionalSink:
         slot: int,
         *,
         exit_process: Callable[[int], object] = os._exit,
+        metrics: Instruments | None = None,
     ) -> None:
         self._kafka = kafka
+        self._metrics = metrics or Instruments.none()
         self._name = slot_name(kafka, slot)
         self._watchdog = Watchdog(exit_process)
         self._failure_count = 0
@@ -61,6 +72,7 @@ class TransactionalSink:
         if not is_joined(ownership):
             # The broker takes an empty identity for an old client's and lets it overwrite anything (K5).
             logger.error("commit without group membership refused", extra={"slot": self._name})
+            self._metrics.count(Metric.COMMIT_FAILURES, reason=CommitReason.OWNERSHIP_LOST)
             return False
         if not records and not offsets:
             return True
@@ -105,6 +117,7 @@ class TransactionalSink:
             self._producer.commit_transaction()
         except KafkaError as exc:
             if fault_of(self._cause(exc)) is Fault.FENCED:
+                self._metrics.count(Metric.COMMIT_FAILURES, reason=CommitReason.FENCED)
                 raise SlotFenced(self._name, type(exc).__name__) from exc
             raise self._watchdog.give_up("commit", type(exc).__name__) from exc
         # A commit reports success although the producer was renewed meanwhile and its transaction thrown away (K3).
@@ -116,6 +129,9 @@ class TransactionalSink:
         cause = self._cause(error)
         fault = fault_of(cause)
         logger.warning("transaction aborted", extra={"slot": self._name, "error": type(cause).__name__, "fault": fault})
+        reason = CommitReason.TIMEOUT if isinstance(cause, KafkaTimeoutError) else _REASONS[fault]
+        self._metrics.count(Metric.COMMIT_FAILURES, reason=reason)
+        self._metrics.count(Metric.TRANSACTION_ABORTS, reason=reason)
         if fault is Fault.FENCED:
             raise SlotFenced(self._name, type(cause).__name__) from error
         if fault is Fault.REFUSED:

@@ -22,6 +22,8 @@ from kafka.structs import (
     TopicPartition,
 )
 
+from topology.instruments import Instruments
+from topology.metrics import Metric
 from topology.ports import Ownership, PartitionId, PartitionOffset, Record
 from workers.kafka_client import admin_options, connect, consumer_options, slot_name
 from workers.kafka_errors import Fault, KafkaRefused, SlotFenced, fault_of, refused
@@ -41,9 +43,16 @@ class KafkaSource:
     """Reads `topic` as the slot's group member. Connects when made: raises KafkaUnavailable or KafkaRefused."""
 
     def __init__(
-        self, kafka: KafkaSettings, topic: str, slot: int, *, monotonic_s: Callable[[], float] = time.monotonic
+        self,
+        kafka: KafkaSettings,
+        topic: str,
+        slot: int,
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        metrics: Instruments | None = None,
     ) -> None:
         self._kafka = kafka
+        self._metrics = metrics or Instruments.none()
         self._name = slot_name(kafka, slot)
         self._monotonic_s = monotonic_s
         self._ownership: Ownership | None = None
@@ -55,13 +64,13 @@ class KafkaSource:
         self._next: dict[TopicPartition, int] = {}
         options = consumer_options(kafka, instance_id=self._name)
         self._consumer: Any = connect("consumer", lambda: KafkaConsumer(**options), kafka.connect_timeout_s)
-        self._assignments = _Assignments()
+        self._assignments = _Assignments(self._metrics)
         self._adopted_count = 0
         self._consumer.subscribe([topic], listener=self._assignments)
         self._wait_for_topic(topic)
 
     def poll(self, timeout_s: float) -> Sequence[Record]:
-        """As `Source.poll`; takes up to POSITION_TIMEOUT_S longer after a change of membership or a rewind.
+        """As `Source.poll`; takes up to POSITION_TIMEOUT_S longer after a change of membership.
 
         Raises SlotFenced and KafkaRefused; brokers that are away are waited for.
         """
@@ -81,10 +90,6 @@ class KafkaSource:
     def ownership(self) -> Ownership | None:
         """As `Source.ownership`."""
         return self._ownership
-
-    def rewind(self) -> None:
-        """As `Source.rewind`; the offsets are looked up by the next poll."""
-        self._unplaced = set(self._consumer.assignment())
 
     def assignment(self) -> frozenset[PartitionId]:
         """As `Source.assignment`."""
@@ -106,16 +111,13 @@ class KafkaSource:
         """As `Source.close`; takes at most a few seconds."""
         self._consumer.close(autocommit=False, timeout_ms=int(CLOSE_TIMEOUT_S * 1000))
 
-    def lag(self) -> dict[int, int]:
-        """Records that are on the broker and not delivered yet, by partition, as of the last fetch.
+    def end_offsets(self) -> dict[PartitionId, int]:
+        """As `Source.end_offsets`.
 
-        Counts the markers of transactions too, so on a topic that is written in transactions it need not reach 0.
+        A transaction's markers have offsets too, so on a topic that is written in transactions nobody reads up to it.
         """
-        found: dict[int, int] = {}
-        for partition, position in self._next.items():
-            if partition in self._consumer.assignment() and (end := self._consumer.highwater(partition)) is not None:
-                found[partition.partition] = max(0, end - position)
-        return found
+        ends = {partition: self._consumer.highwater(partition) for partition in self._consumer.assignment()}
+        return {(partition.topic, partition.partition): end for partition, end in ends.items() if end is not None}
 
     def _wait_for_topic(self, topic: str) -> None:
         """Wait until the brokers know the topic. Raises KafkaRefused after `connect_timeout_s`.
@@ -202,6 +204,7 @@ class KafkaSource:
         self._unplaced = set(assigned)
         self._positions = []
         self._next.clear()
+        self._metrics.gauge_set(Metric.ASSIGNED_PARTITIONS, len(assigned) if ownership is not None else 0)
         # A new assignment comes without the pauses of the old one.
         self._apply_pauses()
         logger.info(
@@ -276,15 +279,22 @@ class KafkaSource:
 class _Assignments(ConsumerRebalanceListener):
     """Counts them; called on the client's own thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Instruments) -> None:
         self.count = 0
+        self._metrics = metrics
 
     def on_partitions_assigned(self, assigned: object) -> None:
         """Another one is in force."""
         self.count += 1
+        self._metrics.count(Metric.REBALANCES, reason="assigned")
 
     def on_partitions_revoked(self, revoked: object) -> None:
-        """Nothing: work under way may be committed until the new assignment is there."""
+        """Only counted: work under way may be committed until the new assignment is there."""
+        self._metrics.count(Metric.REBALANCES, reason="revoked")
+
+    def on_partitions_lost(self, lost: object) -> None:
+        """Only counted: the broker refuses what is still under way."""
+        self._metrics.count(Metric.REBALANCES, reason="lost")
 
 
 def leave_group(kafka: KafkaSettings, slots: Iterable[int]) -> None:

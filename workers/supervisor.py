@@ -2,8 +2,8 @@
 
 One plain object with three verbs: `start`, `step` (called every `health_interval_s`) and `drain`. An actor that dies
 is restarted by Ray and put to work again here; one that no longer answers, no longer polls, or is stuck in a batch is
-killed first. A worker whose run ends in an error again and again makes `step` raise: better no process than a loop of
-restarts.
+killed first. An actor that does not come up, or a worker whose run ends in an error again and again, makes `step`
+raise: better no process than a loop of restarts.
 """
 
 import logging
@@ -14,7 +14,7 @@ from typing import Any
 
 import ray
 from msgspec import Struct
-from ray.exceptions import RayError
+from ray.exceptions import RayActorError, RayError
 
 from topology.instruments import Instruments
 from topology.metrics import Metric
@@ -25,14 +25,17 @@ from workers.settings import Settings
 logger = logging.getLogger("sluicegate.supervisor")
 
 HEALTHY_RUN_S = 30.0
-"""A run that lasted this long counts as good: the next failure starts counting from zero."""
+"""A worker that worked this long counts as good: the next failure starts counting from zero."""
+
+RESTART_PAUSE_S = 0.25
+"""Wait before the first restart; it doubles with every further failure, up to `ray.restart_backoff_max_s`."""
 
 KILL_WAIT_S = 5.0
 """How long after a drain's own bound an actor may take to end before it is killed."""
 
 
 class SupervisorError(Exception):
-    """A worker that does not come up. `args` is (slot, number of failed runs, last error's type and text)."""
+    """An actor that does not come up. `args` is (its name, number of failures, last error's type and text)."""
 
 
 class ActorStatus(Struct, frozen=True, kw_only=True):
@@ -50,6 +53,12 @@ class _Actor:
     name: str
     role: str
     handle: Any
+    began_s: float
+    """When it was started, or was last seen to be away."""
+    is_up: bool = False
+    """Whether it has answered since."""
+    working_since_s: float | None = None
+    """Since when its loop runs; None: it does not, or it is a stage."""
     ping: Any = None
     ping_since_s: float = 0.0
     missed: int = 0
@@ -62,7 +71,8 @@ class _Run:
     actor: _Actor
     slot: int
     ref: Any = None
-    started_s: float = 0.0
+    was_up: bool = False
+    """Whether the actor was seen up since this run was asked for."""
     not_before_s: float = 0.0
     failures: int = 0
     done: bool = False
@@ -72,11 +82,19 @@ class Supervisor:
     """Owns one process's stage pools and ingress actors inside a Ray that is already initialised."""
 
     def __init__(
-        self, settings: Settings, metrics: Instruments, *, monotonic_s: Callable[[], float] = time.monotonic
+        self,
+        settings: Settings,
+        metrics: Instruments,
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        stage_class: Any = StageActor,
+        ingress_class: Any = IngressActor,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._now_s = monotonic_s
+        self._stage_class = stage_class
+        self._ingress_class = ingress_class
         self._stages: list[_Actor] = []
         self._runs: list[_Run] = []
 
@@ -88,14 +106,11 @@ class Supervisor:
                 continue
             for index in range(stage.replicas):
                 actor_name = f"stage-{name}-{index}"
-                handle = StageActor.options(name=self._scoped(actor_name), num_cpus=0.1).remote(self._settings, name)
                 pools.setdefault(name, []).append(self._scoped(actor_name))
-                self._stages.append(_Actor(name=actor_name, role="stage", handle=handle))
+                self._stages.append(self._create(self._stage_class, actor_name, "stage", name))
         first = self._settings.ray.slot_start
         for slot in range(first, first + self._settings.ray.slots):
-            name = f"ingress-{slot}"
-            handle = IngressActor.options(name=self._scoped(name), num_cpus=0.1).remote(self._settings, slot, pools)
-            run = _Run(actor=_Actor(name=name, role="ingress", handle=handle), slot=slot)
+            run = _Run(actor=self._create(self._ingress_class, f"ingress-{slot}", "ingress", slot, pools), slot=slot)
             self._runs.append(run)
             self._begin(run)
 
@@ -106,10 +121,9 @@ class Supervisor:
         for actor in self._actors():
             self._watch_health(actor)
         for role in ("ingress", "stage"):
-            of_role = [actor for actor in self.status() if actor.role == role]
-            ready = sum(actor.is_healthy for actor in of_role)
-            self._metrics.gauge_set(Metric.ACTORS, ready, role=role, state="ready")
-            self._metrics.gauge_set(Metric.ACTORS, len(of_role) - ready, role=role, state="unhealthy")
+            for state in ("starting", "ready", "unhealthy"):
+                count = sum(_state(actor) == state for actor in self._actors() if actor.role == role)
+                self._metrics.gauge_set(Metric.ACTORS, count, role=role, state=state)
 
     def status(self) -> list[ActorStatus]:
         """What is known now, stage actors first."""
@@ -119,7 +133,7 @@ class Supervisor:
                 role=actor.role,
                 pid=actor.pid,
                 restart_count=actor.restart_count,
-                is_healthy=actor.pid is not None and actor.missed == 0,
+                is_healthy=_state(actor) == "ready",
             )
             for actor in self._actors()
         ]
@@ -143,9 +157,13 @@ class Supervisor:
     def _scoped(self, name: str) -> str:
         return f"{self._settings.kafka.group_id}.{self._settings.kafka.cluster_name}.{name}"
 
+    def _create(self, actor_class: Any, name: str, role: str, *arguments: object) -> _Actor:
+        handle = actor_class.options(name=self._scoped(name), num_cpus=0.1).remote(self._settings, *arguments)
+        return _Actor(name=name, role=role, handle=handle, began_s=self._now_s())
+
     def _begin(self, run: _Run) -> None:
         run.ref = run.actor.handle.run.remote()
-        run.started_s = self._now_s()
+        run.was_up = run.actor.is_up
 
     def _watch_run(self, run: _Run) -> None:
         if run.done:
@@ -154,55 +172,87 @@ class Supervisor:
             if self._now_s() >= run.not_before_s:
                 self._begin(run)
             return
+        run.was_up |= run.actor.is_up
         done, _ = ray.wait([run.ref], timeout=0)
         if not done:
             return
         error = _error_of(run.ref)
         if error is None:
             run.done = True
-            return
-        self._note_failure(run, error)
+        elif isinstance(error, RayActorError) and not run.was_up:  # asked of a process on its way out: no new failure
+            run.ref = None
+            run.not_before_s = self._now_s() + RESTART_PAUSE_S
+        else:
+            if isinstance(error, RayActorError):
+                self._note_away(run.actor, error)
+            self._note_failure(run, error)
 
     def _note_failure(self, run: _Run, error: Exception) -> None:
-        lasted_s = self._now_s() - run.started_s
-        run.failures = 1 if lasted_s >= HEALTHY_RUN_S else run.failures + 1
+        # Not from the start of the run: one that waits for brokers takes a minute to fail.
+        since_s, run.actor.working_since_s = run.actor.working_since_s, None
+        has_worked = since_s is not None and self._now_s() - since_s >= HEALTHY_RUN_S
+        run.failures = 1 if has_worked else run.failures + 1
         self._count_restart(run.actor)
         run.ref = None
         limits = self._settings.ray
-        run.not_before_s = self._now_s() + min(limits.restart_backoff_max_s, 0.25 * 2 ** (run.failures - 1))
+        run.not_before_s = self._now_s() + restart_pause_s(run.failures, limits.restart_backoff_max_s)
         logger.error(
             "worker ended; starting it again",
             extra={"slot": run.slot, "error": type(error).__name__, "failures": run.failures},
         )
         if limits.restarts_max >= 0 and run.failures > limits.restarts_max:
-            raise SupervisorError(run.slot, run.failures, f"{type(error).__name__}: {error}") from error
+            raise SupervisorError(run.actor.name, run.failures, f"{type(error).__name__}: {error}") from error
 
     def _watch_health(self, actor: _Actor) -> None:
+        limits = self._settings.ray
+        if not actor.is_up and self._now_s() - actor.began_s >= limits.start_timeout_s:
+            raise SupervisorError(actor.name, actor.restart_count, f"not ready in {limits.start_timeout_s:g} s")
         if actor.ping is None:
             actor.ping = actor.handle.health.remote()
             actor.ping_since_s = self._now_s()
             return
         done, _ = ray.wait([actor.ping], timeout=0)
         if done:
-            healthy = self._read_ping(actor)
-        elif self._now_s() - actor.ping_since_s < self._settings.ray.health_timeout_s:
-            return
-        else:
-            healthy = False
-        actor.ping = None
-        actor.missed = 0 if healthy else actor.missed + 1
-        if actor.missed >= self._settings.ray.unhealthy_after:
-            self._replace(actor)
+            ping, actor.ping = actor.ping, None
+            self._note_answer(actor, ping)
+        elif actor.is_up and self._now_s() - actor.ping_since_s >= limits.health_timeout_s:
+            actor.ping = None
+            self._note_missed(actor)
 
-    def _read_ping(self, actor: _Actor) -> bool:
+    def _note_answer(self, actor: _Actor, ping: Any) -> None:
         try:
-            health: Any = ray.get(actor.ping)
+            health: Any = ray.get(ping)
+        except RayActorError as exc:
+            self._note_away(actor, exc)
+            return
         except RayError:
-            return False
+            self._note_missed(actor)
+            return
         if actor.pid is not None and actor.pid != health.pid and actor.role == "stage":
             self._count_restart(actor)
         actor.pid = health.pid
-        return self._is_alive(actor, health)
+        actor.is_up = True
+        if not self._is_alive(actor, health):
+            self._note_missed(actor)
+            return
+        actor.missed = 0
+        is_working = actor.role == "ingress" and health.loop is not None and health.loop.state == "running"
+        if is_working and actor.working_since_s is None:
+            actor.working_since_s = self._now_s()
+
+    def _note_away(self, actor: _Actor, error: RayActorError) -> None:
+        """Ray restarts it, which takes seconds: until `start_timeout_s` that is no failure."""
+        if error.actor_init_failed:
+            raise SupervisorError(actor.name, actor.restart_count, str(error).strip().splitlines()[-1]) from error
+        if actor.is_up:
+            actor.is_up = False
+            actor.began_s = self._now_s()
+            actor.missed = 0
+
+    def _note_missed(self, actor: _Actor) -> None:
+        actor.missed += 1
+        if actor.missed >= self._settings.ray.unhealthy_after:
+            self._replace(actor)
 
     def _is_alive(self, actor: _Actor, health: Any) -> bool:
         if actor.role == "stage":
@@ -219,7 +269,21 @@ class Supervisor:
     def _replace(self, actor: _Actor) -> None:
         logger.error("actor is not healthy; replacing it", extra={"actor": actor.name, "missed": actor.missed})
         actor.missed = 0
+        actor.is_up = False
+        actor.began_s = self._now_s()
         ray.kill(actor.handle, no_restart=False)
+
+
+def restart_pause_s(failures: int, longest_s: float) -> float:
+    """How long to wait before a worker is started again after so many failures in a row, at least 1."""
+    doublings = min(failures - 1, 30)  # a float has no room for thousands, and after hours there are thousands
+    return min(longest_s, RESTART_PAUSE_S * 2**doublings)
+
+
+def _state(actor: _Actor) -> str:
+    if not actor.is_up:
+        return "starting"
+    return "unhealthy" if actor.missed else "ready"
 
 
 def _error_of(ref: Any) -> Exception | None:

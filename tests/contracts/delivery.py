@@ -159,24 +159,6 @@ class DeliveryContract:
             assert found[0] == replace(at(first), metadata="g1.BAE=")
             assert second.offset == 1
 
-    def test_rewinding_goes_back_to_what_was_committed(self) -> None:
-        with self.world() as world:
-            world.send(b"a")
-            world.send(b"b")
-            source, sink = world.source(), world.sink()
-            first, second = read(source, 2)
-            assert sink.commit(answers(world, b"A"), [after(first)], settle(source))
-            source.rewind()
-            assert values(read(source, 1)) == [second.value]
-
-    def test_rewinding_without_a_committed_offset_goes_back_to_the_first_record(self) -> None:
-        with self.world() as world:
-            world.send(b"a")
-            source = world.source()
-            read(source, 1)
-            source.rewind()
-            assert values(read(source, 1)) == [b"a"]
-
     def test_records_and_offsets_become_visible_together(self) -> None:
         with self.world() as world:
             world.send(b"a")

@@ -44,7 +44,7 @@ pytestmark = pytest.mark.kafka
 MIB = 1 << 20
 
 
-def census_of(settings: Settings, sent: Sequence[Sent]) -> None:
+def assert_exactly_once(settings: Settings, sent: Sequence[Sent]) -> None:
     """Fails, naming what is wrong, unless every record ended once as it must."""
     topics = settings.topics
     found = [read_topic(settings.kafka, name) for name in (topics.audited, topics.audit, topics.dead_letters)]
@@ -130,7 +130,7 @@ def test_a_stage_that_misbehaves_withholds_and_the_audit_says_why(kafka: Kafka, 
     assert len(read_topic(settings.kafka, settings.topics.review)) == 1
 
 
-def outage(kafka: Kafka, down_s: float) -> None:
+def assert_outage_loses_nothing(kafka: Kafka, down_s: float) -> None:
     """The endpoint refuses connections for `down_s`, then answers."""
     settings = fresh_settings(kafka)
     port = free_port()
@@ -162,17 +162,17 @@ def outage(kafka: Kafka, down_s: float) -> None:
         Sent(name=event.event_id, event_id=event.event_id, topic=topic, partition=partition, offset=offset)
         for event, (topic, partition, offset) in zip(events, positions, strict=True)
     ]
-    census_of(settings, sent)
+    assert_exactly_once(settings, sent)
     assert {response.action for response in responses(settings)} == {Action.PUBLISHED}
 
 
 def test_while_the_model_is_down_events_wait_and_none_is_lost_or_wrongly_answered(kafka: Kafka) -> None:
-    outage(kafka, 6)
+    assert_outage_loses_nothing(kafka, 6)
 
 
 @pytest.mark.slow
 def test_half_a_minute_without_the_model_loses_nothing(kafka: Kafka) -> None:
-    outage(kafka, 30)
+    assert_outage_loses_nothing(kafka, 30)
 
 
 def test_a_broker_restart_under_load_loses_and_repeats_nothing(kafka: Kafka) -> None:
@@ -189,7 +189,7 @@ def test_a_broker_restart_under_load_loses_and_repeats_nothing(kafka: Kafka) -> 
         Sent(name=event.event_id, event_id=event.event_id, topic=topic, partition=partition, offset=offset)
         for event, (topic, partition, offset) in zip(events, positions, strict=True)
     ]
-    census_of(settings, sent)
+    assert_exactly_once(settings, sent)
 
 
 def test_a_drained_loop_has_committed_what_it_finished_and_the_rest_is_read_again(kafka: Kafka) -> None:
@@ -205,4 +205,4 @@ def test_a_drained_loop_has_committed_what_it_finished_and_the_rest_is_read_agai
         Sent(name=event.event_id, event_id=event.event_id, topic=topic, partition=partition, offset=offset)
         for event, (topic, partition, offset) in zip(events, positions, strict=True)
     ]
-    census_of(settings, sent)
+    assert_exactly_once(settings, sent)

@@ -180,4 +180,4 @@ async def _read_request(reader: asyncio.StreamReader) -> Received:
     first, *lines = head.rstrip("\r\n").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Received(path=first.split(" ")[1], headers=headers, body=json.loads(body))
+    return Received(path=first.split(" ")[1], headers=headers, body=json.loads(body or b"{}"))

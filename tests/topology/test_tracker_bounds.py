@@ -8,6 +8,7 @@ Each guard, and the test that fails where it is taken out (every row was tried):
 | incomplete_max (I6, I9)                                 | test_a_window_never_holds_more_than_its_map_can_say       |
 | the map's budget lowers incomplete_max (I6)             | test_a_smaller_budget_makes_a_smaller_window              |
 | span_max (I6), and a backlog pauses                     | test_a_window_is_never_wider_than_its_span                |
+| what the map lists is read whatever the bounds          | test_what_the_map_lists_is_read_however_full_that_makes_… |
 | counts and bytes pause everything, until half           | test_counts_and_bytes_pause_everything_until_half         |
 | a full window pauses its partition, until half          | test_a_full_window_pauses_its_partition_until_half        |
 | a wide window pauses its partition, until half          | test_a_wide_window_pauses_its_partition_until_half        |
@@ -20,6 +21,7 @@ from tests.topology.tracker_world import (
     TOPIC,
     WIDE,
     finish,
+    member,
     offsets,
     owning,
     position,
@@ -28,8 +30,8 @@ from tests.topology.tracker_world import (
     start_all,
     take,
 )
-from topology.offset_map import SPAN_MAX
-from topology.tracker import TrackerLimits
+from topology.offset_map import SPAN_MAX, encode
+from topology.tracker import Tracker, TrackerLimits
 
 
 def test_a_window_never_holds_more_than_its_map_can_say() -> None:
@@ -100,6 +102,19 @@ def test_a_wide_window_pauses_its_partition_until_half() -> None:
     assert not tracker.paused()
     tracker.add([record(130, None)])
     assert not tracker.paused()
+
+
+@pytest.mark.parametrize("limits", [replace(WIDE, incomplete_max=2), replace(WIDE, span_max=8)])
+def test_what_the_map_lists_is_read_however_full_that_makes_the_window(limits: TrackerLimits) -> None:
+    """A pause would last for ever: only reading them makes room."""
+    tracker = Tracker(limits)
+    tracker.assign(member(), [(TOPIC, 0)])
+    tracker.restore(position(0, encode(0, 8, [0, 5])))
+    assert not tracker.paused()
+    tracker.add([record(0, None)])
+    assert not tracker.paused()
+    tracker.add([record(5, None)])
+    assert tracker.paused() == {(TOPIC, 0)}
 
 
 @pytest.mark.parametrize("limits", [replace(WIDE, count_max=4), replace(WIDE, bytes_max=8)])

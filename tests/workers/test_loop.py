@@ -1,213 +1,429 @@
-"""The loop on a broker in memory: nothing is processed twice without need, and no key waits for another."""
+"""The loop on the broker in memory: order, aborts, changes of membership, back-pressure, drain, and its end."""
 
 import asyncio
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
 
-from serving.clock import SystemClock
+from tests.plugins.kafka_broker import wait_until
+from tests.plugins.memory_loop import (
+    AUDIT,
+    INPUT,
+    OUTPUT,
+    WAIT_S,
+    Desk,
+    FastClock,
+    Running,
+    World,
+    answer,
+    running,
+)
+from topology.errors import RetryLater
 from topology.instruments import Instruments
-from topology.offset_map import decode
-from topology.ports import OutRecord, PartitionOffset, Record, Result
-from topology.tracing import Tracing
-from workers.fakes import FakeBroker, FakeSink, FakeSource
-from workers.loop import Loop, LoopState
+from topology.labels import Outcome
+from topology.metrics import Metric
+from topology.ports import PartitionOffset, Record, Result
+from workers.fakes import FAKE_TIME_MS, FakeSink, FakeSource, instance_id
+from workers.kafka_errors import SlotFenced
+from workers.loop import LoopState
 from workers.settings import LimitSettings
 
-WAIT_S = 20.0
+MINE = instance_id("group", 0)
 
 
-class Work:
-    """Answers at once; what is in `stuck` waits until it is taken out. Counts the calls per value."""
-
-    def __init__(self) -> None:
-        self.calls: Counter[bytes] = Counter()
-        self.stuck: set[bytes] = set()
-        self.running: Counter[bytes] = Counter()
-        self.running_most = 0
-
-    async def process(self, record: Record) -> Result:
-        value, key = record.value or b"", record.key or b""
-        self.calls[value] += 1
-        self.running[key] += 1
-        self.running_most = max(self.running_most, self.running[key])
-        try:
-            while value in self.stuck:  # noqa: ASYNC110 - changed from another thread
-                await asyncio.sleep(0.005)
-        finally:
-            self.running[key] -= 1
-        out = OutRecord(topic="out", key=record.key, value=value)
-        return Result(topic=record.topic, partition=record.partition, offset=record.offset, records=(out,))
+def places(partition: int, count: int, start: int = 0) -> list[tuple[int, int]]:
+    return [(partition, offset) for offset in range(start, count)]
 
 
-class World:
-    def __init__(self, partitions: int = 1) -> None:
-        self.broker = FakeBroker()
-        self.broker.create_topic("in", partitions)
-        self.broker.create_topic("out")
-        self.work = Work()
-
-    def send(self, *values: str) -> None:
-        """`a1` has the key `a`."""
-        for value in values:
-            self.broker.send("in", value.encode(), key=value[:1].encode(), partition=0)
-
-    def output(self) -> list[str]:
-        return [(record.value or b"").decode() for record in self.broker.records("out")]
-
-    def position(self) -> PartitionOffset:
-        return self.broker.position("in", 0)
-
-    @contextmanager
-    def worker(self, *, drain_s: float = 5.0, slot: int = 0, **limits: int) -> Generator[tuple[Loop, FakeSink]]:
-        sink = FakeSink(self.broker, slot)
-        loop = Loop(
-            FakeSource(self.broker, "in", slot),
-            sink,
-            self.work.process,
-            clock=SystemClock(),
-            limits=LimitSettings(**limits),
-            metrics=Instruments.none(),
-            tracing=Tracing.none(),
-        )
-        thread = threading.Thread(target=loop.run)
-        thread.start()
-        try:
-            yield loop, sink
-        finally:
-            loop.drain(drain_s)
-            thread.join(WAIT_S)
-        assert loop.health().state is LoopState.STOPPED
+def test_results_leave_as_they_finish_and_the_consumed_position_waits_for_the_slowest() -> None:
+    world, desk = World(), Desk((0, 0), (0, 3))
+    world.send(0, 6)
+    with running(world.loop(desk.process)):
+        world.wait_answered(4)
+        assert world.answered() == [(0, 1), (0, 2), (0, 4), (0, 5)]
+        assert world.committed() == 0
+        desk.release((0, 3))
+        world.wait_answered(5)
+        assert world.committed() == 0
+        desk.release((0, 0))
+        world.wait_answered(6)
+    assert world.answered() == [(0, 1), (0, 2), (0, 4), (0, 5), (0, 3), (0, 0)]
+    assert world.answered(AUDIT) == world.answered()
+    assert world.committed() == 6
 
 
-def wait_for(holds: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.005)
+def test_a_slow_record_holds_back_only_its_own_key() -> None:
+    world, desk = World(), Desk((0, 1))
+    world.send(0, 3, key=b"slow")
+    world.send(0, 2, key=b"other")
+    world.send(1, 5)
+    with running(world.loop(desk.process)):
+        world.wait_answered(8)
+        wait_until(lambda: (world.committed(0), world.committed(1)) == (1, 5), WAIT_S)
+        assert [place for place in world.answered() if place[0] == 0] == [(0, 0), (0, 3), (0, 4)]
+        assert (0, 2) not in desk.started, "the next one of a key starts when the one before has finished"
+        desk.release((0, 1))
+        world.wait_answered(10)
+    assert [place for place in world.answered() if place[0] == 0] == [(0, 0), (0, 3), (0, 4), (0, 1), (0, 2)]
+    assert world.committed(0) == 5
 
 
-def test_a_stuck_key_holds_up_nobody_else_and_keeps_its_own_order() -> None:
-    world = World()
-    world.work.stuck = {b"a1"}
-    with world.worker():
-        world.send("a1", "b1", "a2", "c1", "b2")
-        wait_for(lambda: world.output() == ["b1", "c1", "b2"])
-        assert world.position().offset == 0
-        assert world.work.calls[b"a2"] == 0
-        world.work.stuck.clear()
-        wait_for(lambda: world.output() == ["b1", "c1", "b2", "a1", "a2"])
-    assert world.position() == PartitionOffset(topic="in", partition=0, offset=5)
-    assert world.work.running_most == 1
+def test_while_the_first_record_is_slow_the_loop_does_not_spin() -> None:
+    class Counted:
+        """The source, counting polls."""
+
+        def __init__(self, source: FakeSource) -> None:
+            self._source = source
+            self.polls = 0
+            self.ownership, self.assignment, self.positions = source.ownership, source.assignment, source.positions
+            self.pause, self.end_offsets, self.close = source.pause, source.end_offsets, source.close
+
+        def poll(self, timeout_s: float) -> Sequence[Record]:
+            self.polls += 1
+            return self._source.poll(timeout_s)
+
+    world, desk = World(), Desk((0, 0))
+    world.send(0, 30)
+    source = Counted(world.source)
+    with running(world.loop(desk.process, source=source, limits=LimitSettings(batch_events_max=10))):
+        world.wait_answered(29)
+        before, began_s = source.polls, time.monotonic()
+        wait_until(lambda: time.monotonic() - began_s > 0.4, WAIT_S)
+        polls = source.polls - before
+        desk.release((0, 0))
+        world.wait_answered(30)
+    assert polls < 100, "one poll every 4 ms or less often"
 
 
-def test_what_is_done_above_a_stuck_record_is_not_done_again_by_the_next_worker() -> None:
-    world = World()
-    world.work.stuck = {b"a1"}
-    with world.worker(drain_s=0.0):
-        world.send("a1", "b1", "a2", "c1")
-        wait_for(lambda: len(world.output()) == 2)
-    at = world.position()
-    assert decode(at.metadata, at.offset).incomplete == (0, 2)
-    world.work.stuck.clear()
-    with world.worker():
-        wait_for(lambda: len(world.output()) == 4)
-    assert world.output() == ["b1", "c1", "a1", "a2"]
-    assert world.work.calls == {b"a1": 2, b"b1": 1, b"a2": 1, b"c1": 1}
+def test_while_nothing_can_be_committed_the_loop_does_not_spin() -> None:
+    """Finished work of a partition in limbo waits, but it is not due."""
 
+    class Undecided:
+        """The source, without a position after the first; counts polls."""
 
-def test_results_of_a_failed_transaction_are_kept() -> None:
-    world = World()
-    with world.worker() as (_, sink):
-        sink.abort_next()
-        world.send("a1", "b1", "a2")
-        wait_for(lambda: sorted(world.output()) == ["a1", "a2", "b1"])
-    assert set(world.work.calls.values()) == {1}
+        def __init__(self, source: FakeSource) -> None:
+            self._source = source
+            self.polls = 0
+            self.is_undecided = False
+            self.ownership, self.assignment = source.ownership, source.assignment
+            self.pause, self.end_offsets, self.close = source.pause, source.end_offsets, source.close
 
+        def poll(self, timeout_s: float) -> Sequence[Record]:
+            self.polls += 1
+            return self._source.poll(timeout_s)
 
-def test_work_goes_on_across_a_rebalance_that_gives_the_partition_back() -> None:
-    world = World()
-    world.work.stuck = {b"a1"}
-    with world.worker() as (loop, _):
-        world.send("a1", "b1")
-        wait_for(lambda: world.output() == ["b1"])
+        def positions(self) -> Sequence[PartitionOffset]:
+            return () if self.is_undecided else self._source.positions()
+
+    world, desk = World(), Desk(*places(0, 4))
+    world.send(0, 4)
+    source = Undecided(world.source)
+    loop = world.loop(desk.process, source=source, limits=LimitSettings(batch_events_max=2))
+    with running(loop):
+        wait_until(lambda: len(desk.started) == 4, WAIT_S)
+        source.is_undecided = True
+        before = source.ownership()
         world.broker.rebalance()
-        world.send("c1")
-        wait_for(lambda: world.output() == ["b1", "c1"])
-        world.work.stuck.clear()
-        wait_for(lambda: loop.health().committed_count == 3)
-    assert world.output() == ["b1", "c1", "a1"]
-    assert set(world.work.calls.values()) == {1}
+        wait_until(lambda: source.ownership() != before, WAIT_S)
+        desk.release(*places(0, 4))
+        wait_until(lambda: loop.health().ready_count == 4, WAIT_S)
+        polls, began_s = source.polls, time.monotonic()
+        wait_until(lambda: time.monotonic() - began_s > 0.4, WAIT_S)
+        polls = source.polls - polls
+        source.is_undecided = False
+        world.wait_answered(4)
+    assert polls < 100, "one poll every 4 ms or less often"
+    assert len(desk.started) == 4
 
 
-def test_work_of_a_session_that_ended_is_dropped_and_done_again() -> None:
+def test_after_an_aborted_transaction_its_results_are_kept_and_nothing_is_lost_or_repeated() -> None:
+    world, desk = World(), Desk()
+    world.send(0, 20, key=b"key")
+    world.send(1, 20, key=b"key")
+    world.sink.abort_next()
+    with running(world.loop(desk.process)):
+        world.wait_answered(40)
+    assert sorted(world.answered()) == places(0, 20) + places(1, 20)
+    assert [place for place in world.answered() if place[0] == 0] == places(0, 20)
+    assert len(desk.started) == 40
+    assert len(world.broker.records(OUTPUT, isolation="read_uncommitted")) > 40
+
+
+def test_another_member_id_cancels_what_is_under_way_and_reads_it_again() -> None:
+    world, desk = World(), Desk((0, 0), (0, 2))
+    world.send(0, 4)
+    with running(world.loop(desk.process)) as run:
+        wait_until(lambda: len(desk.finished) == 2, WAIT_S)
+        world.broker.expire(MINE)
+        wait_until(lambda: desk.started.count((0, 2)) == 2, WAIT_S)
+        assert sorted(desk.cancelled) == [(0, 0), (0, 2)]
+        assert (0, 0) not in world.answered()
+        desk.release((0, 0), (0, 2))
+        world.wait_answered(4)
+        wait_until(lambda: run.loop.health().committed_count == 4, WAIT_S)
+    assert sorted(world.answered()) == places(0, 4)
+
+
+def test_a_partition_that_went_to_another_member_is_left_to_it() -> None:
+    world, desk = World(), Desk((0, 0), (1, 0))
+    world.send(0, 2)
+    world.send(1, 2)
+    with running(world.loop(desk.process)):
+        world.wait_answered(2)
+        FakeSource(world.broker, INPUT, 1)  # takes partition 1
+        wait_until(lambda: desk.cancelled == [(1, 0)], WAIT_S)
+        desk.release((0, 0), (1, 0))
+        world.wait_answered(3)
+    assert sorted(world.answered()) == [(0, 0), (0, 1), (1, 1)]
+    assert desk.started.count((0, 0)) == 1, "the partition that stayed goes on"
+    assert (world.committed(0), world.committed(1)) == (2, 0)
+
+
+def test_no_more_than_in_flight_max_are_processed_at_once() -> None:
+    world, desk = World(), Desk(*places(0, 10))
+    world.send(0, 10)
+    with running(world.loop(desk.process, limits=LimitSettings(in_flight_max=3))) as run:
+        wait_until(lambda: run.loop.health().held_count == 10 and len(desk.started) >= 3, WAIT_S)
+        assert desk.started == places(0, 3)
+        desk.release((0, 1))
+        wait_until(lambda: len(desk.started) == 4, WAIT_S)
+        desk.release(*places(0, 10))
+        world.wait_answered(10)
+
+
+def test_reading_pauses_at_the_bound_on_events_and_resumes_at_half() -> None:
+    world, desk, metrics = World(), Desk(*places(0, 10)), Instruments.none()
+    world.send(0, 10)
+    limits = LimitSettings(queue_events_max=10)
+    with running(world.loop(desk.process, limits=limits, metrics=metrics)) as run:
+        wait_until(lambda: run.loop.health().paused, WAIT_S)
+        world.send(0, 3)
+        desk.release(*places(0, 4))
+        wait_until(lambda: run.loop.health().held_count == 6, WAIT_S)
+        assert run.loop.health().paused
+        assert metrics.value(Metric.BACKPRESSURE_PAUSED) == 1
+        assert metrics.value(Metric.EVENTS_CONSUMED, topic=INPUT) == 10
+        desk.release((0, 4))
+        wait_until(lambda: metrics.value(Metric.EVENTS_CONSUMED, topic=INPUT) == 13, WAIT_S)
+        assert not run.loop.health().paused
+        assert metrics.value(Metric.BACKPRESSURE_PAUSED) == 0
+        desk.release(*places(0, 10))
+        world.wait_answered(13)
+
+
+def test_reading_pauses_at_the_bound_on_bytes() -> None:
+    world, desk = World(), Desk(*places(0, 4))
+    world.send(0, 4, value=b"v" * 300)
+    with running(world.loop(desk.process, limits=LimitSettings(queue_bytes_max=1024))) as run:
+        wait_until(lambda: run.loop.health().paused, WAIT_S)
+        desk.release(*places(0, 4))
+        wait_until(lambda: not run.loop.health().paused, WAIT_S)
+
+
+def test_a_drain_finishes_what_is_held_and_reads_nothing_more() -> None:
+    world, desk = World(), Desk(*places(0, 4))
+    world.send(0, 4)
+    run = Running(world.loop(desk.process))
+    wait_until(lambda: len(desk.started) == 4, WAIT_S)
+    run.loop.drain(WAIT_S)
+    wait_until(lambda: run.loop.health().paused, WAIT_S)
+    assert run.loop.health().state is LoopState.DRAINING
+    world.send(0, 2)
+    desk.release(*places(0, 4))
+    run.wait_ended()
+    assert run.error is None
+    assert sorted(world.answered()) == places(0, 4)
+    assert desk.started == places(0, 4)
+
+
+def test_what_does_not_finish_within_the_drain_stays_uncommitted_for_the_next_holder() -> None:
+    world, desk = World(), Desk((0, 2))
+    world.send(0, 5)
+    run = Running(world.loop(desk.process))
+    wait_until(lambda: len(desk.finished) == 4, WAIT_S)
+    began_s = time.monotonic()
+    run.drain(0.3)
+    assert time.monotonic() - began_s < 3
+    assert run.error is None
+    assert run.loop.health().state is LoopState.STOPPED
+    assert desk.cancelled == [(0, 2)]
+    assert world.committed() == 2
+    desk.release((0, 2))
+    with running(World(broker=world.broker).loop(desk.process)):
+        world.wait_answered(5)
+    assert sorted(world.answered()) == places(0, 5)
+    assert len(desk.started) == 6, "what was done above the committed offset is not done again"
+
+
+def test_a_drain_asked_for_before_the_loop_runs_ends_it_at_once() -> None:
+    world, desk = World(), Desk()
+    world.send(0, 3)
+    loop = world.loop(desk.process)
+    loop.drain(WAIT_S)
+    run = Running(loop)
+    run.wait_ended()
+    assert run.error is None
+    assert loop.health().state is LoopState.STOPPED
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("a bug"), RetryLater(Outcome.OVERLOADED, "model", "full")])
+def test_an_error_of_process_ends_the_run_with_that_error(error: Exception) -> None:
     world = World()
-    world.work.stuck = {b"a1"}
-    with world.worker():
-        world.send("a1", "b1")
-        wait_for(lambda: world.output() == ["b1"])
-        world.broker.expire("group.fake.0")
-        wait_for(lambda: world.work.calls[b"a1"] == 2)
-        world.work.stuck.clear()
-        wait_for(lambda: world.output() == ["b1", "a1"])
-    assert world.work.calls[b"b1"] == 1
+    world.send(0, 3)
+
+    async def broken(record: Record) -> Result:
+        if record.offset == 1:
+            raise error
+        return answer(record)
+
+    run = Running(world.loop(broken))
+    run.wait_ended()
+    assert run.error is error
+    assert run.loop.health().state is LoopState.FAILED
+    assert world.committed() in {None, 1}
+    run.loop.drain(1)
+    assert run.loop.health().state is LoopState.FAILED, "a drain that comes too late hides nothing"
 
 
-def test_two_workers_take_over_from_each_other_without_a_repetition() -> None:
-    world = World(partitions=2)
-    values = [f"{key}{number}" for number in range(30) for key in "abcdefgh"]
-    with world.worker(slot=0):
-        world.send(*values[:80])
-        with world.worker(slot=1):
-            world.send(*values[80:160])
-            wait_for(lambda: len(world.output()) >= 100)
-        world.broker.expire("group.fake.1")
-        world.send(*values[160:])
-        wait_for(lambda: len(world.output()) >= len(values))
-    found = world.output()
-    assert sorted(found) == sorted(values)
-    for key in "abcdefgh":
-        assert [value for value in found if value[0] == key] == [value for value in values if value[0] == key]
-
-
-def test_a_drain_commits_what_finished_and_lists_the_rest() -> None:
+def test_a_process_that_cancels_itself_is_a_bug_and_not_a_record_that_waits_for_ever() -> None:
     world = World()
-    world.work.stuck = {b"a1"}
-    values = [f"b{number}" for number in range(300)]
-    with world.worker(drain_s=0.3, in_flight_max=8):
-        world.send("a1", *values)
-        wait_for(lambda: len(world.work.calls) > 50)
-    assert world.output() == [value for value in values if world.work.calls[value.encode()]]
+    world.send(0, 1)
+
+    async def cancels_itself(_record: Record) -> Result:
+        abandoned: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        abandoned.cancel()
+        return await abandoned
+
+    run = Running(world.loop(cancels_itself))
+    run.wait_ended()
+    assert run.error is not None
+    assert run.loop.health().state is LoopState.FAILED
+    assert world.committed() is None
 
 
-def test_a_partition_with_an_unreadable_map_stops_and_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
-    world = World(partitions=2)
-    world.send("a1", "b1")
-    world.broker.send("in", b"c1", key=b"c", partition=1)
-    source, sink = FakeSource(world.broker, "in"), FakeSink(world.broker)
-    source.poll(0)
-    ownership = source.ownership()
-    assert ownership is not None
-    assert sink.commit([], [PartitionOffset(topic="in", partition=0, offset=0, metadata="g9.AA==")], ownership)
-    with world.worker(drain_s=0.1) as (loop, _):
-        wait_for(lambda: world.output() == ["c1"])
-        wait_for(lambda: loop.health().stopped_count == 1)
-    assert set(world.work.calls) == {b"c1"}
-    assert "unreadable" in caplog.text
+def test_a_slot_that_was_taken_over_ends_the_run() -> None:
+    world, desk = World(), Desk()
+    run = Running(world.loop(desk.process))
+    wait_until(lambda: run.loop.health().assigned, WAIT_S)
+    FakeSink(world.broker)
+    world.send(0, 1)
+    run.wait_ended()
+    assert isinstance(run.error, SlotFenced)
+    assert world.answered() == []
 
 
-def test_a_full_window_pauses_its_partition_and_resumes() -> None:
+def test_health_says_where_the_loop_is_and_what_it_holds() -> None:
+    world, desk = World(), Desk((0, 0))
+    loop = world.loop(desk.process)
+    fresh = loop.health()
+    assert (fresh.state, fresh.assigned, fresh.held_count) == (LoopState.STARTING, False, 0)
+    world.send(0, 3)
+    with running(loop):
+        wait_until(lambda: loop.health().committed_count == 2, WAIT_S)
+        health = loop.health()
+        assert (health.state, health.assigned, health.paused) == (LoopState.RUNNING, True, False)
+        assert (health.held_count, health.ready_count) == (1, 0)
+        assert 0 <= health.poll_age_s < 5
+        desk.release((0, 0))
+        wait_until(lambda: loop.health().committed_count == 3, WAIT_S)
+        assert loop.health().held_count == 0
+    assert loop.health().state is LoopState.STOPPED
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["drained", "failed"])
+def test_what_process_holds_is_released_on_the_event_loop_it_ran_on(*, fails: bool) -> None:
     world = World()
-    world.work.stuck = {b"a0"}
-    values = [f"a{number}" for number in range(40)]
-    with world.worker(queue_events_max=64, in_flight_max=4) as (loop, _):
-        world.send(*values)
-        world.send(*[f"b{number}" for number in range(200)])
-        wait_for(lambda: loop.health().paused)
-        world.work.stuck.clear()
-        wait_for(lambda: len(world.output()) == 240)
-        wait_for(lambda: not loop.health().paused)
+    ran_on: list[object] = []
+    closed_on: list[object] = []
+
+    async def process(record: Record) -> Result:
+        ran_on.append((asyncio.get_running_loop(), threading.get_ident()))
+        if fails:
+            raise ZeroDivisionError
+        return answer(record)
+
+    async def close() -> None:
+        closed_on.append((asyncio.get_running_loop(), threading.get_ident()))
+
+    world.send(0, 1)
+    run = Running(world.loop(process, close=close))
+    wait_until(lambda: bool(ran_on), WAIT_S)
+    run.drain(WAIT_S)
+    assert closed_on == ran_on
+
+
+def test_what_the_loop_does_is_counted() -> None:
+    reader = InMemoryMetricReader()
+    metrics = Instruments(MeterProvider([reader], shutdown_on_exit=False).get_meter("test"))
+    world, desk = World(), Desk((0, 0))
+    world.send(0, 3)
+    with running(world.loop(desk.process, metrics=metrics)):
+        wait_until(lambda: metrics.value(Metric.INFLIGHT_EVENTS) == 1, WAIT_S)
+        world.wait_answered(2)
+        desk.release((0, 0))
+        wait_until(lambda: metrics.value(Metric.EVENTS_PUBLISHED, topic=AUDIT) == 3, WAIT_S)
+        wait_until(lambda: metrics.value(Metric.INFLIGHT_EVENTS) == 0, WAIT_S)
+    assert metrics.value(Metric.EVENTS_CONSUMED, topic=INPUT) == 3
+    assert metrics.value(Metric.EVENTS_PUBLISHED, topic=OUTPUT) == 3
+    assert commit_count(reader) in {2, 3}, "those that were done, perhaps not all at once, and the slow one"
+
+
+def test_lag_is_what_was_not_read_and_what_is_held_and_goes_with_the_partitions() -> None:
+    world, desk, metrics = World(), Desk(*places(0, 10)), Instruments.none()
+    world.send(0, 10)
+
+    def lag(metric: Metric, partition: str = "0") -> float:
+        return metrics.value(metric, topic=INPUT, partition=partition)
+
+    clock = FastClock(20)
+    with running(world.loop(desk.process, metrics=metrics, clock=clock, limits=LimitSettings(queue_events_max=10))):
+        wait_until(lambda: lag(Metric.CONSUMER_LAG) == 10, WAIT_S)
+        world.send(0, 3)
+        wait_until(lambda: lag(Metric.CONSUMER_LAG) == 13, WAIT_S)
+        age_s = (clock.now_ms() - FAKE_TIME_MS) / 1000
+        assert age_s - WAIT_S <= lag(Metric.CONSUMER_LAG_SECONDS) <= age_s
+        assert lag(Metric.CONSUMER_LAG, "1") == lag(Metric.CONSUMER_LAG_SECONDS, "1") == 0
+        desk.release(*places(0, 10))
+        wait_until(lambda: lag(Metric.CONSUMER_LAG) == lag(Metric.CONSUMER_LAG_SECONDS) == 0, WAIT_S)
+        desk.hold((1, 0))
+        world.send(1, 1)
+        wait_until(lambda: lag(Metric.CONSUMER_LAG, "1") == 1, WAIT_S)
+        FakeSource(world.broker, INPUT, 1)  # takes partition 1
+        wait_until(lambda: lag(Metric.CONSUMER_LAG, "1") == 0, WAIT_S)
+
+
+def test_windows_are_shown_by_fill_and_by_the_length_of_their_map_and_go_with_the_partitions() -> None:
+    world, desk, metrics = World(), Desk((0, 0), (1, 0)), Instruments.none()
+    world.send(0, 40)
+    world.send(1, 1)
+
+    def shown(metric: Metric, partition: str) -> float:
+        return metrics.value(metric, topic=INPUT, partition=partition)
+
+    with running(world.loop(desk.process, metrics=metrics, clock=FastClock(20))):
+        wait_until(lambda: shown(Metric.OFFSET_MAP_CHARS, "0") > 0, WAIT_S)
+        assert shown(Metric.OFFSET_MAP_CHARS, "0") == len(world.broker.position(INPUT, 0).metadata)
+        wait_until(lambda: 0 < shown(Metric.WINDOW_FILL, "0") == shown(Metric.WINDOW_FILL, "1") < 0.01, WAIT_S)
+        assert shown(Metric.OFFSET_MAP_CHARS, "1") == 0
+        FakeSource(world.broker, INPUT, 1)  # takes partition 1
+        wait_until(lambda: shown(Metric.WINDOW_FILL, "1") == 0, WAIT_S)
+        desk.release((0, 0))
+        wait_until(lambda: shown(Metric.WINDOW_FILL, "0") == shown(Metric.OFFSET_MAP_CHARS, "0") == 0, WAIT_S)
+
+
+def commit_count(reader: InMemoryMetricReader) -> int:
+    data = reader.get_metrics_data()
+    assert data is not None
+    return sum(
+        point.count
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        if metric.name == Metric.COMMIT_DURATION
+        for point in metric.data.data_points
+        if isinstance(point, HistogramDataPoint)
+    )

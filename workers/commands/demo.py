@@ -1,6 +1,7 @@
 """`sluicegate demo`: the whole path on this machine, on real parts."""
 
 import argparse
+import logging
 from pathlib import Path
 
 from rich.console import Console
@@ -8,6 +9,8 @@ from rich.console import Console
 from workers.logs import configure_logging
 from workers.printed import prints_as_logs
 from workers.settings import Settings
+
+logger = logging.getLogger("sluicegate.demo")
 
 DIRECTORY = Path("var") / "demo"
 
@@ -33,4 +36,11 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
             )
         except (BrokerError, TimeoutError, RuntimeError) as exc:
             console.print(f"sluicegate demo: {exc}", style="red")
+            return 1
+        except Exception as exc:
+            # Logged here: after this block the log file is closed, and a traceback would go nowhere.
+            logger.exception("the demonstration failed")
+            console.print(
+                f"sluicegate demo: {type(exc).__name__}; {DIRECTORY / 'log.jsonl'} has the details", style="red"
+            )
             return 1

@@ -25,7 +25,6 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     with prints_as_logs() as out:
         configure_logging(settings.telemetry.log_level, out)
         with ray_session(settings.ray, show_actors=True):
-            _on_signals(stop)  # again: Ray puts a handler of its own in place, which would end us without a drain
             telemetry = start_telemetry(settings.telemetry, "supervisor")
             try:
                 return _supervise(Supervisor(settings, telemetry.instruments), settings, stop)

@@ -1,25 +1,48 @@
-"""`sluicegate send`: JSON lines onto the input topic."""
+"""`sluicegate send`: JSON lines onto the input topic, as a chat service would put them there."""
 
 import argparse
 import sys
-from collections.abc import Generator, Iterable
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
-from rich.console import Console
 
 from topology.codec import RecordLimits, decode_event
 from topology.errors import DeadLetter
-from topology.ports import Record
+from topology.names import CONTENT_TYPE_JSON, Header, SchemaName
+from topology.ports import Headers, Record
+from workers.kafka_client import REQUEST_BYTES_MAX
+from workers.kafka_session import kafka_session
 from workers.sender import EventSender, position_of
-from workers.settings import Settings
+from workers.settings import KafkaSettings, Settings
+from workers.telemetry import start_telemetry
+from workers.terminal import Terminal
 
 PENDING_MAX = 5_000
 """Records that may wait for their acknowledgement."""
 
 PROGRESS_EVERY = 1_000
+
+LINE_BYTES_MAX = REQUEST_BYTES_MAX
+"""A longer line is refused even under --raw: no producer of ours would send it."""
+
+TELEMETRY_STOP_S = 5.0
+
+EVENT_HEADERS: Headers = (
+    (Header.CONTENT_TYPE.value, CONTENT_TYPE_JSON.encode()),
+    (Header.SCHEMA.value, f"{SchemaName.CONVERSATION_EVENT.value}/1".encode()),
+)
+
+
+class BadLineError(Exception):
+    """A line that is not sent. `args` is (number, counted from 1; reason, which quotes nothing of it)."""
+
+    def __init__(self, number: int, reason: str) -> None:
+        super().__init__(number, reason)
+        self.number = number
+        self.reason = reason
 
 
 class _Key(msgspec.Struct):
@@ -29,47 +52,106 @@ class _Key(msgspec.Struct):
 _key = msgspec.json.Decoder(_Key)
 
 
+class _Sending:
+    """Records under way, and how many are acknowledged."""
+
+    def __init__(self, sender: EventSender, terminal: Terminal) -> None:
+        self._sender = sender
+        self._terminal = terminal
+        self._pending: list[Any] = []
+        self.acknowledged_count = 0
+
+    def send(self, line: bytes, headers: Headers) -> None:
+        """Hand over one line; waits where PENDING_MAX are under way."""
+        self._pending.append(self._sender.send_raw(_key_of(line), line, headers))
+        if len(self._pending) >= PENDING_MAX:
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until everything is acknowledged. Raises KafkaError."""
+        self._sender.flush()
+        for future in self._pending:
+            position_of(future)
+            self.acknowledged_count += 1
+            if self.acknowledged_count % PROGRESS_EVERY == 0:
+                self._terminal.say(f"{self.acknowledged_count} sent")
+        self._pending.clear()
+
+
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Send every line. Without --raw a line that is no valid event stops the command before anything is sent of it."""
-    errors = Console(stderr=True)
-    sender = EventSender(settings.kafka, settings.topics.events)
-    sent = 0
-    pending: list[Any] = []
+    """Send every line. Without --raw the first line that is no valid event ends the command; those before it are sent.
+
+    1 for such a line, 2 for a file that cannot be read.
+    """
+    terminal = Terminal("stderr")
     try:
-        with _lines(arguments.file) as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.strip():
-                    continue
-                problem = None if arguments.raw else _problem(line, settings)
-                if problem is not None:
-                    errors.print(f"line {number}: {problem}; {sent} lines before it were sent", style="red")
-                    return 1
-                pending.append(sender.send_raw(_key_of(line), line.rstrip(b"\r\n")))
-                sent += 1
-                if len(pending) >= PENDING_MAX:
-                    _acknowledge(pending)
-                if sent % PROGRESS_EVERY == 0:
-                    errors.print(f"{sent} sent")
-        sender.flush()
-        _acknowledge(pending)
-    finally:
-        sender.close()
-    errors.print(f"{sent} events on {settings.topics.events}", style="green")
+        opened = _opened(arguments.file, terminal)
+    except OSError as exc:
+        terminal.say(f"sluicegate send: {arguments.file}: {exc.strerror}", "red")
+        return 2
+    topic = settings.topics.events
+    with opened as file, kafka_session(settings.kafka, "send", topic) as kafka, _sender(settings, kafka) as sender:
+        sending = _Sending(sender, terminal)
+        try:
+            _send_all(file, settings, sending, raw=arguments.raw)
+        except BadLineError as exc:
+            terminal.say(f"line {exc.number}: {exc.reason}; not sent, nor what follows it", "red")
+            return 1
+        finally:
+            terminal.say(f"on {topic}: {sending.acknowledged_count}")
     return 0
 
 
+def _opened(name: str, terminal: Terminal) -> AbstractContextManager[BinaryIO]:
+    """The file, to be closed; standard input, which stays open, for `-`. Raises OSError."""
+    if name != "-":
+        return Path(name).open("rb")
+    if sys.stdin.isatty():
+        terminal.say("one JSON object a line; Ctrl-D ends", "dim")
+    return nullcontext(sys.stdin.buffer)
+
+
 @contextmanager
-def _lines(name: str) -> Generator[Iterable[bytes]]:
-    if name == "-":
-        yield sys.stdin.buffer
-        return
-    with Path(name).open("rb") as file:
-        yield file
+def _sender(settings: Settings, kafka: KafkaSettings) -> Generator[EventSender]:
+    """A producer; with an OTLP endpoint every record starts a trace, as a chat service's would."""
+    telemetry = start_telemetry(settings.telemetry, "sender")
+    try:
+        sender = EventSender(kafka, settings.topics.events, telemetry.tracer)
+        try:
+            yield sender
+        finally:
+            sender.close()
+    finally:
+        telemetry.shutdown(TELEMETRY_STOP_S)
 
 
-def _problem(line: bytes, settings: Settings) -> str | None:
-    key = _key_of(line)
-    record = Record(topic="", partition=0, offset=0, timestamp_ms=0, key=key or b"-", value=line.rstrip(b"\r\n"))
+def _send_all(file: BinaryIO, settings: Settings, sending: _Sending, *, raw: bool) -> None:
+    """Raises BadLineError, once what was before that line is acknowledged."""
+    for number, line in _lines(file):
+        problem = _too_long(line) or (None if raw else problem_of(line, settings))
+        if problem is not None:
+            sending.settle()
+            raise BadLineError(number, problem)
+        sending.send(line, () if raw else EVENT_HEADERS)
+    sending.settle()
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    """Lines that are not blank, with their numbers; of one that is too long only its beginning."""
+    number = 0
+    while line := file.readline(LINE_BYTES_MAX + 2):
+        number += 1
+        if line.strip():
+            yield number, line.rstrip(b"\r\n")
+
+
+def _too_long(line: bytes) -> str | None:
+    return f"longer than {LINE_BYTES_MAX} bytes" if len(line) > LINE_BYTES_MAX else None
+
+
+def problem_of(line: bytes, settings: Settings) -> str | None:
+    """Why a worker would write this line to the dead-letter topic; None where it would not."""
+    record = Record(topic="", partition=0, offset=0, timestamp_ms=0, key=_key_of(line) or b"-", value=line)
     limits = RecordLimits(
         event_bytes_max=settings.limits.event_bytes_max, nesting_depth_max=settings.limits.nesting_depth_max
     )
@@ -81,13 +163,8 @@ def _problem(line: bytes, settings: Settings) -> str | None:
 
 
 def _key_of(line: bytes) -> bytes | None:
+    """The conversation id; None where the line has none."""
     try:
         return _key.decode(line).conversation_id.encode()
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         return None
-
-
-def _acknowledge(pending: list[Any]) -> None:
-    for future in pending:
-        position_of(future)
-    pending.clear()

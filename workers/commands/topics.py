@@ -2,15 +2,22 @@
 
 import argparse
 
-from rich.console import Console
-
 from workers.settings import Settings
+from workers.terminal import Terminal
+from workers.topics import create_topics, topic_table
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Create what is missing; 1 where a topic differs in a way that matters."""
-    from workers.topics import create_topics
-
-    console = Console()
-    report = create_topics(settings.kafka, settings.topics, console.print, alter=arguments.alter)
+    terminal = Terminal()
+    report = create_topics(settings.kafka, settings.topics, terminal.say, alter=arguments.alter)
+    differing = {difference.topic for difference in report.differences}
+    counts = f"created {len(report.created)}, altered {len(report.altered)}, differing {len(differing)}"
+    terminal.say(f"topics: {len(topic_table(settings.topics))}; {counts}", "green" if report.is_fit else "red")
+    if any(difference.setting in _settable(settings) for difference in report.differences):
+        terminal.say("`sluicegate topics create --alter` sets configurations; it never changes partitions")
     return 0 if report.is_fit else 1
+
+
+def _settable(settings: Settings) -> set[str]:
+    return set(topic_table(settings.topics)[0].configs())

@@ -8,8 +8,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
+from rich.spinner import Spinner
 from rich.text import Text
 
 from topology.events import AuditRecord
@@ -94,7 +95,6 @@ class Demo:
             started = parts.enter_context(brokers)
         with self._step("Ray, on loopback"):
             parts.enter_context(ray_session(self._base.ray))
-            parts.enter_context(_terminated_as_interrupt())  # Ray has put a handler of its own in place
         traces = self._base.telemetry.endpoint or receiver.endpoint
         with self._step("vLLM under Ray Serve, tiny checkpoint (random weights: its text is noise)") as say:
             protocol = self._base.telemetry.protocol
@@ -153,11 +153,7 @@ class Demo:
         deadline_s = time.monotonic() + RUN_TIMEOUT_S
         kill_at = len(sent) // 2 if kill else None
         decodable = sum(1 for one in sent if one.expected is None)
-        live = (
-            Live(view, console=self._console, refresh_per_second=4, redirect_stdout=False, redirect_stderr=False)
-            if not self._plain
-            else None
-        )
+        live = self._live(view) if not self._plain else None
         try:
             with live or ExitStack():
                 while view.answered_count < decodable or view.dead_letter_count < len(sent) - decodable:
@@ -213,14 +209,26 @@ class Demo:
         where = settings.telemetry.endpoint if settings.telemetry.endpoint != receiver.endpoint else "this process"
         self._console.print(f"trace store: {where}; the same as files: {', '.join(looks)} in {self._directory}")
 
+    def _live(self, shown: RenderableType, *, transient: bool = False) -> Live:
+        # Redirecting would bring to the terminal what libraries print; it is logged instead.
+        return Live(
+            shown,
+            console=self._console,
+            refresh_per_second=4,
+            transient=transient,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
     @contextmanager
     def _step(self, name: str) -> Generator[Callable[[str], None]]:
         """Show that `name` is being started, then how long it took; the block may say what it is at."""
         started_s = time.monotonic()
-        with self._console.status(name) as status:
+        spinner = Spinner("dots", name)
+        with self._live(spinner, transient=True):
 
             def say(what: str) -> None:
-                status.update(f"{name}: {what} ({time.monotonic() - started_s:.0f} s)")
+                spinner.update(text=f"{name}: {what} ({time.monotonic() - started_s:.0f} s)")
 
             yield say
         self._console.print(f"{name}: ready after {time.monotonic() - started_s:.1f} s")

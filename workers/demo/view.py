@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from topology.events import Action, AuditRecord
+from topology.events import Action, AuditedResponse, AuditRecord
 from topology.headers import last_header
 from topology.names import Header
 from topology.ports import Record
@@ -45,8 +45,9 @@ class LiveView:
 
     def add_response(self, record: Record) -> Text:
         """Count a response; returns its line."""
-        line = line_of(record)
-        self._actions[line.plain.split(maxsplit=1)[0]] += 1
+        response = msgspec.json.decode(record.value or b"", type=AuditedResponse)
+        line = line_of(response)
+        self._actions[response.action.value] += 1
         self._lines = [*self._lines, line][-LINES_SHOWN:]
         return line
 

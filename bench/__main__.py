@@ -1,0 +1,107 @@
+"""Measures against bare clients, in one run: writes docs/bench.md and var/bench.json, and prints the table.
+
+python -m bench                  all of it, about ten minutes; wants a quiet machine
+python -m bench --quick          parts a and c in their shortest form; writes no page
+python -m bench --only a,c
+"""
+
+import argparse
+import logging
+import os
+import shlex
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from bench import kafka_ratio, page, stages, token_ratio
+from bench.kafka_arm import peak_mib
+from bench.report import Figure, Report, machine, table, versions
+from workers.broker import DevelopmentBroker
+
+PARTS = ("a", "b", "c", "d")
+RETENTION = {"log.segment.bytes": "67108864", "log.retention.bytes": "268435456"}
+"""What the runs write is read by nobody: old segments go."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    started_s = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"[{time.monotonic() - started_s:5.0f} s] {text}", file=sys.stderr, flush=True)
+
+    known = machine()
+    with tempfile.TemporaryDirectory(prefix="sluicegate-bench-") as directory:
+        figures = _measure(options.only, Path(directory), is_quick=options.quick, say=say)
+    report = Report(
+        command=shlex.join(["python", "-m", "bench", *(sys.argv[1:] if arguments is None else arguments)]),
+        date=datetime.now(UTC).date().isoformat(),
+        machine={**known, "load after": f"{os.getloadavg()[0]:.2f}"},
+        versions=versions(),
+        figures=tuple(sorted(figures, key=lambda figure: figure.part)),
+    )
+    print(table(report.figures))
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    options.json.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1))
+    if set(options.only) == set(PARTS) and not options.quick:
+        page.write(report)
+    return 0
+
+
+def _measure(parts: Sequence[str], directory: Path, *, is_quick: bool, say: kafka_ratio.Say) -> list[Figure]:
+    figures: list[Figure] = []
+    if "c" in parts:
+        figures += stages.measure(is_quick=is_quick, say=say)
+    is_kafka_needed = "a" in parts or (not is_quick and not {"b", "d"}.isdisjoint(parts))
+    if not is_kafka_needed:
+        return figures
+    broker = DevelopmentBroker(directory / "kafka", properties=RETENTION, say=say)
+    say("the broker starts")
+    broker.start()
+    try:
+        if "a" in parts:
+            figures += kafka_ratio.measure(broker.bootstrap, kafka_ratio.QUICK if is_quick else kafka_ratio.Size(), say)
+            figures.append(_broker_memory(broker, "after part a"))
+    finally:
+        broker.stop()
+    if is_quick or {"b", "d"}.isdisjoint(parts):
+        return figures
+    broker = DevelopmentBroker(directory / "kafka-tokens", properties=RETENTION, say=say)
+    broker.start()
+    try:
+        size = token_ratio.Size() if "b" in parts else token_ratio.Size(repetitions=1)
+        figures += token_ratio.measure(broker.bootstrap, directory, size, say)
+        figures.append(_broker_memory(broker, "after part b"))
+    finally:
+        broker.stop()
+    return figures
+
+
+def _broker_memory(broker: DevelopmentBroker, of: str) -> Figure:
+    assert broker.pid is not None
+    return Figure(part="d", name="peak memory: broker", value=peak_mib(broker.pid), unit="MiB", of=f"VmHWM, {of}")
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measures against bare clients.")
+    parser.add_argument("--quick", action="store_true", help="parts a and c in their shortest form")
+    parser.add_argument("--only", type=_parts, default=PARTS, help="parts, such as a,c (default: all)")
+    parser.add_argument("--json", type=Path, default=Path("var/bench.json"), help="default: %(default)s")
+    return parser.parse_args(arguments)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    parts = tuple(text.split(","))
+    if not set(parts) <= set(PARTS):
+        raise argparse.ArgumentTypeError(f"parts are {', '.join(PARTS)}")
+    return parts
+
+
+if __name__ == "__main__":
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    sys.exit(main())

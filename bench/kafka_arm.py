@@ -1,0 +1,183 @@
+"""One arm of the Kafka→Kafka comparison, in a process of its own: prints its figures as one line of JSON.
+
+    python -m bench.kafka_arm '{"arm": "bare", "bootstrap": "127.0.0.1:9092", ...}'
+
+The clock starts at the end of the first transaction after `warm_events` and stops at the end of the last one, so that
+connecting, joining the group and the first fetch are in no figure.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.structs import OffsetAndMetadata, TopicPartition
+from msgspec import Struct, structs
+
+from bench.world import own_telemetry, sample_output, stub_pipeline, stub_policy
+from serving.clock import SystemClock
+from topology.events import ConversationEvent
+from topology.names import Topic
+from topology.ports import OutRecord, Ownership, PartitionOffset
+from workers.garbage import spare_collections
+from workers.kafka_client import connect, consumer_options, producer_options
+from workers.loop import Loop
+from workers.settings import KafkaSettings, Settings
+from workers.sink import TransactionalSink
+from workers.source import KafkaSource
+
+Arm = Literal["bare", "off", "off, plan and judge", "ratio", "full"]
+
+
+class Task(Struct, frozen=True, kw_only=True):
+    """What to run: `group` is new for each run, so that it reads from the beginning."""
+
+    arm: Arm
+    bootstrap: str
+    group: str
+    events: int
+    warm_events: int
+    transaction_events: int
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """What one run took. `cpu_us` and `wall_us` are per event; CPU time is that of all threads of the process."""
+
+    arm: Arm
+    events: int
+    transactions: int
+    wall_us: float
+    cpu_us: float
+    peak_mib: float
+
+
+class Meter:
+    """Told of every transaction; measures from the first one after the warm-up."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._started: tuple[int, float, float] | None = None
+        self._transactions = 0
+        self.count = 0
+        self.figures: Figures | None = None
+
+    def committed(self, events: int) -> None:
+        self.count += events
+        if self._started is None:
+            if self.count >= self._task.warm_events:
+                self._started = (self.count, time.perf_counter(), time.process_time())
+            return
+        self._transactions += 1
+        if self.count >= self._task.events and self.figures is None:
+            first, wall_s, cpu_s = self._started
+            events = self.count - first
+            self.figures = Figures(
+                arm=self._task.arm,
+                events=events,
+                transactions=self._transactions,
+                wall_us=(time.perf_counter() - wall_s) / events * 1e6,
+                cpu_us=(time.process_time() - cpu_s) / events * 1e6,
+                peak_mib=peak_mib("self"),
+            )
+
+
+class MeteredSink:
+    """A sink that tells the meter, and calls `on_done` once everything was measured."""
+
+    def __init__(self, sink: TransactionalSink, meter: Meter, on_done: Callable[[], None]) -> None:
+        self._sink = sink
+        self._meter = meter
+        self._on_done = on_done
+        self._done: dict[int, int] = {}
+
+    def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
+        is_done = self._sink.commit(records, offsets, ownership)
+        assert is_done, "a transaction was aborted: the run measures something else"
+        self._meter.committed(len(records) // 2)
+        if self._meter.figures is not None:
+            self._on_done()
+        return True
+
+    def close(self) -> None:
+        self._sink.close()
+
+
+def peak_mib(process: int | str) -> float:
+    """The most memory that a process held at once (VmHWM)."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
+
+
+def run_ours(task: Task) -> Figures:
+    """The worker's own loop, pipeline, source and sink."""
+    kafka = KafkaSettings(bootstrap_servers=(task.bootstrap,), group_id=task.group)
+    preset = "off" if task.arm.startswith("off") else task.arm
+    telemetry, tracing = own_telemetry(preset)
+    if task.arm != "off, plan and judge":
+        stub_policy()
+    pipeline = stub_pipeline(tracing, telemetry.instruments)
+    meter = Meter(task)
+    limits = structs.replace(Settings().limits, batch_events_max=task.transaction_events)
+    sink = MeteredSink(TransactionalSink(kafka, 0), meter, lambda: loop.drain(0))
+    loop = Loop(
+        KafkaSource(kafka, Topic.EVENTS.value, 0),
+        sink,
+        pipeline.process,
+        clock=SystemClock(),
+        limits=limits,
+        metrics=telemetry.instruments,
+        tracing=tracing,
+    )
+    spare_collections()
+    loop.run()
+    telemetry.shutdown(5)
+    assert meter.figures is not None
+    return meter.figures
+
+
+def run_bare(task: Task) -> Figures:
+    """kafka-python alone, with the same options: decode the event, write the same two records."""
+    kafka = KafkaSettings(bootstrap_servers=(task.bootstrap,), group_id=task.group)
+    decoder = msgspec.json.Decoder(ConversationEvent)
+    response, audit = sample_output()
+    consumer: Any = connect("c", lambda: KafkaConsumer(**consumer_options(kafka, instance_id=task.group)), 30)
+    producer: Any = connect("p", lambda: KafkaProducer(**producer_options(kafka, transactional_id=task.group)), 30)
+    producer.init_transactions()
+    consumer.subscribe([Topic.EVENTS.value])
+    while Topic.EVENTS.value not in consumer.topics():
+        time.sleep(0.1)
+    meter = Meter(task)
+    offsets: dict[TopicPartition, OffsetAndMetadata] = {}
+    held = 0
+    while meter.figures is None:
+        for partition, records in consumer.poll(timeout_ms=50).items():
+            for record in records:
+                if not held:
+                    producer.begin_transaction()
+                decoder.decode(record.value)
+                for out in (response, audit):
+                    producer.send(out.topic, value=out.value, key=record.key, headers=list(out.headers))
+                offsets[partition] = OffsetAndMetadata(record.offset + 1, "", -1)
+                held += 1
+                if held == task.transaction_events:
+                    producer.send_offsets_to_transaction(offsets, consumer.group_metadata())
+                    producer.commit_transaction()
+                    meter.committed(held)
+                    held = 0
+    consumer.close(autocommit=False)
+    producer.close(timeout=1)
+    return meter.figures
+
+
+def main(arguments: Sequence[str]) -> int:
+    task = msgspec.json.decode(arguments[0], type=Task)
+    figures = run_bare(task) if task.arm == "bare" else run_ours(task)
+    print(msgspec.json.encode(figures).decode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,109 @@
+"""Part a: Kafka to Kafka, our path against a bare transactional loop on the same broker."""
+
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from bench.kafka_arm import Arm, Figures, Task
+from bench.report import Figure, median_figure
+from bench.world import event, record
+from topology.names import Topic
+from workers.sender import EventSender
+from workers.settings import KafkaSettings, TopicSettings
+from workers.topics import create_topics
+
+Say = Callable[[str], None]
+
+RUN_TIMEOUT_S = 180.0
+TRANSACTION_EVENTS = 200
+OURS: dict[Arm, str] = {
+    "off": "tracing off",
+    "off, plan and judge": "tracing off, real plan and judge",
+    "ratio": "tracing preset ratio (5 %)",
+    "full": "tracing preset full",
+}
+
+
+class Size(Struct, frozen=True, kw_only=True):
+    """How much is measured."""
+
+    events: int = 6_000
+    warm_events: int = 500
+    repetitions: int = 5
+    arms: tuple[Arm, ...] = ("off", "off, plan and judge", "ratio", "full")
+
+
+QUICK = Size(events=1_500, warm_events=300, repetitions=1, arms=("off",))
+
+
+def measure(bootstrap: str, size: Size, say: Say) -> list[Figure]:
+    """The ratios of wall time and of CPU time, each of a bare run and the run of ours right after it."""
+    _produce(bootstrap, size.events + 2 * TRANSACTION_EVENTS, say)
+    runs: dict[Arm, list[Figures]] = {arm: [] for arm in ("bare", *size.arms)}
+    for repetition in range(size.repetitions):
+        for arm, done in runs.items():
+            figures = _run(bootstrap, arm, size)
+            done.append(figures)
+            say(f"a: {repetition + 1}/{size.repetitions} {arm}: {figures.wall_us:.0f} µs, CPU {figures.cpu_us:.0f} µs")
+    return _figures(runs, size)
+
+
+def _produce(bootstrap: str, count: int, say: Say) -> None:
+    kafka = KafkaSettings(bootstrap_servers=(bootstrap,))
+    create_topics(kafka, TopicSettings())
+    sender = EventSender(kafka, Topic.EVENTS.value)
+    for index in range(count):
+        made = record(index)
+        sender.send_raw(made.key, made.value, made.headers)
+    sender.flush()
+    sender.close()
+    say(f"a: {count} events are on the input topic")
+
+
+def _run(bootstrap: str, arm: Arm, size: Size) -> Figures:
+    task = Task(
+        arm=arm,
+        bootstrap=bootstrap,
+        group=f"bench-{uuid.uuid4().hex}",
+        events=size.events,
+        warm_events=size.warm_events,
+        transaction_events=TRANSACTION_EVENTS,
+    )
+    return msgspec.json.decode(run_module("bench.kafka_arm", task), type=Figures)
+
+
+def run_module(module: str, task: Struct, timeout_s: float = RUN_TIMEOUT_S) -> str:
+    """The last line that the module prints when it is run in a process of its own. Raises RuntimeError."""
+    command = [sys.executable, "-m", module, msgspec.json.encode(task).decode()]
+    root = Path(__file__).parents[1]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, cwd=root, check=False)
+    if done.returncode != 0 or not done.stdout:
+        raise RuntimeError(f"{module} ended with {done.returncode}:\n{done.stderr[-4000:]}")
+    return done.stdout.splitlines()[-1]
+
+
+def _figures(runs: dict[Arm, list[Figures]], size: Size) -> list[Figure]:
+    bare = runs["bare"]
+    made: list[Figure] = []
+    for arm in size.arms:
+        pairs = list(zip(bare, runs[arm], strict=True))
+        target = "≥ 0.5, goal 0.8" if arm == "off" else ""
+        rates = [one.wall_us / ours.wall_us for one, ours in pairs]
+        cpu = [one.cpu_us / ours.cpu_us for one, ours in pairs]
+        of = f"{OURS[arm]}; against the bare loop"
+        made.append(median_figure("a", "events/s, ratio", rates, "", of=of, target=target))
+        made.append(median_figure("a", "CPU per event, ratio", cpu, "", of=of))
+    labels = {"bare": "bare loop", **OURS}
+    for arm, figures in runs.items():
+        made.append(median_figure("a", "wall per event", [each.wall_us for each in figures], "µs", of=labels[arm]))
+        made.append(median_figure("a", "CPU per event", [each.cpu_us for each in figures], "µs", of=labels[arm]))
+    peaks = [each.peak_mib for each in runs[size.arms[0]]]
+    made.append(median_figure("d", "peak memory: worker, stages stubbed", peaks, "MiB", of="VmHWM, run of part a"))
+    size_bytes = len(msgspec.json.encode(event(0)))
+    made.append(Figure(part="a", name="event", value=size_bytes, unit="bytes", of="JSON, five turns"))
+    return made

@@ -1,0 +1,160 @@
+"""Part c: what each step costs an event, in microseconds of CPU time."""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from bench import spans
+from bench.report import Figure, median_figure
+from bench.world import ANSWER, CHECKS, LABELS, StubCheck, StubGenerator, event, record, sample_output, stub_pipeline
+from serving.labeler import EmbeddedLabeler
+from serving.linear import LinearModel
+from topology.codec import RecordLimits, decode_event, encode
+from topology.events import Action, AuditedResponse, AuditRecord
+from topology.instruments import Instruments
+from topology.judge import judge, merge_reports
+from topology.labels import GuardRun, Outcome
+from topology.overlays import STRICTEST
+from topology.plan import plan as make_plan
+from topology.policy import packaged_bundle
+from topology.ports import CheckInput, Draft
+from topology.tracing import Tracing
+from workers.assembly import build_stage
+from workers.settings import Settings
+
+BATCH = 48
+BATCH_ROUNDS = 9
+
+
+def measure(*, is_quick: bool, say: Callable[[str], None]) -> list[Figure]:
+    """Every figure of this part. With `is_quick` of fewer rounds."""
+    rounds, calls = (3, 50) if is_quick else (9, 400)
+    figures = [
+        *_pure(rounds, calls),
+        *_stages(3 if is_quick else BATCH_ROUNDS),
+        *_spans(rounds, calls),
+    ]
+    for figure in figures:
+        say(f"c: {figure.value:9.1f} {figure.unit}  {figure.name}")
+    return figures
+
+
+def _timed(name: str, work: Callable[[], object], rounds: int, calls: int, *, per: int = 1, of: str = "") -> Figure:
+    """Median over rounds of the mean of one call, over `per` events; CPU time of all threads."""
+    work()
+    taken: list[float] = []
+    for _ in range(rounds):
+        started_s = time.process_time()
+        for _ in range(calls):
+            work()
+        taken.append((time.process_time() - started_s) / calls / per * 1e6)
+    return Figure(part="c", name=name, value=statistics.median(taken), unit="µs", of=of, runs=tuple(taken))
+
+
+def _pure(rounds: int, calls: int) -> list[Figure]:
+    bundle = packaged_bundle()
+    read, limits, user = record(0), RecordLimits(), event(0).user
+    response_bytes, audit_bytes = (out.value for out in sample_output())
+    response = msgspec.json.decode(response_bytes, type=AuditedResponse)
+    audit = msgspec.json.decode(audit_bytes, type=AuditRecord)
+    plan = make_plan(bundle, LABELS, overlay=STRICTEST, user=user, grants=frozenset())
+    runs = [GuardRun(guard=name, version="1", outcome=Outcome.OK, latency_ms=0.1) for name in CHECKS]
+    reports = [StubCheck(name).report for name in CHECKS]
+
+    def planning() -> object:
+        return make_plan(bundle, LABELS, overlay=STRICTEST, user=user, grants=frozenset())
+
+    def judging() -> object:
+        out = merge_reports(reports, runs)
+        return judge(
+            bundle,
+            plan,
+            LABELS,
+            out,
+            overlay=STRICTEST,
+            user=user,
+            grants=frozenset(),
+            attempts=1,
+            revisions_max=2,
+            required=frozenset(CHECKS),
+        )
+
+    return [
+        _timed("decode", lambda: decode_event(read, limits), rounds, calls, of="2.5 KB of JSON, with its bounds"),
+        _timed("encode", lambda: (encode(response), encode(audit)), rounds, calls, of="response and audit record"),
+        _timed("plan", planning, rounds, calls, of="no findings"),
+        _timed("judge", judging, rounds, calls, of="three clean reports, merging included"),
+        _path(rounds, calls),
+    ]
+
+
+def _path(rounds: int, calls: int) -> Figure:
+    """The whole pipeline with ports that answer at once, 64 events in flight."""
+    pipeline = stub_pipeline(Tracing.none(), Instruments.none())
+    records = [record(index) for index in range(64)]
+
+    async def all_of_them() -> None:
+        await asyncio.gather(*[pipeline.process(each) for each in records])
+
+    with asyncio.Runner() as runner:
+        of = "ports answer at once; plan and judge real; tracing and metrics off; 64 in flight"
+        return _timed("pipeline", lambda: runner.run(all_of_them()), rounds, max(1, calls // 40), per=64, of=of)
+
+
+def _stages(rounds: int) -> list[Figure]:
+    settings, bundle = Settings(), packaged_bundle()
+    labeler = EmbeddedLabeler(LinearModel.load(), bundle.categories)
+    events = [event(index) for index in range(BATCH)]
+    plan = make_plan(bundle, LABELS, overlay=STRICTEST, user=events[0].user, grants=frozenset())
+    inputs = [
+        CheckInput(event=each, labels=LABELS, plan=plan, draft=_draft(index), attempt=1)
+        for index, each in enumerate(events)
+    ]
+    with asyncio.Runner() as runner:
+
+        async def label() -> None:
+            for each in events:
+                await labeler.label(each)
+
+        figures = [_timed("labeler", lambda: runner.run(label()), rounds, 1, per=BATCH, of="one at a time")]
+    for name in CHECKS:
+        stage = build_stage(settings, name)
+        stage.run(inputs)
+
+        def one_by_one(run: Callable[[Sequence[CheckInput]], object] = stage.run) -> None:
+            for given in inputs:
+                run([given])
+
+        def at_once(run: Callable[[Sequence[CheckInput]], object] = stage.run) -> None:
+            run(inputs)
+
+        figures.append(_timed(f"stage {name}", at_once, rounds, 1, per=BATCH, of=f"batch of {BATCH}"))
+        figures.append(_timed(f"stage {name}", one_by_one, rounds, 1, per=BATCH, of="batch of 1"))
+    return figures
+
+
+def _draft(index: int) -> Draft:
+    """A draft of its own for each event, so that nothing is found in a cache."""
+    return Draft(text=f"{ANSWER} Lock number {index}.", source="generator", model=StubGenerator.DRAFT.model)
+
+
+def _spans(rounds: int, calls: int) -> list[Figure]:
+    cases = {
+        "spans, tracing off": (Tracing.none(), Action.PUBLISHED),
+        "spans, ratio, unsampled": (spans.tracing_of("ratio", 0.0), Action.PUBLISHED),
+        "spans, ratio, unsampled, flagged": (spans.tracing_of("ratio", 0.0), Action.REFUSED),
+        "spans, full": (spans.tracing_of("full", 1.0), Action.PUBLISHED),
+    }
+    return [
+        median_figure(
+            "c",
+            name,
+            spans.rounds_us(lambda given=given: spans.one_event(*given), rounds=rounds, events=calls),
+            "µs",
+            of="one attempt, eight spans where recorded; processing thread",
+        )
+        for name, given in cases.items()
+    ]

@@ -1,0 +1,35 @@
+"""The bench runs: its shortest form gives figures of the shape that others read. Speed is not judged here."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.__main__ import main
+from bench.report import Figure, Report, table
+
+STEPS = {"decode", "encode", "plan", "judge", "pipeline", "labeler", "stage classification", "stage bias"}
+
+
+def test_the_quick_steps_are_written_as_json_and_shown_as_a_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    written = tmp_path / "bench.json"
+    assert main(["--quick", "--only", "c", "--json", str(written)]) == 0
+    report = msgspec.json.decode(written.read_bytes(), type=Report)
+    assert {figure.name for figure in report.figures} >= STEPS
+    assert {(figure.part, figure.unit) for figure in report.figures} == {("c", "µs")}
+    assert all(figure.value > 0 and figure.value in figure.runs for figure in report.figures)
+    assert {"processor", "memory", "load before"} <= set(report.machine)
+    assert "kafka-python" in report.versions
+    assert len(capsys.readouterr().out.splitlines()) == 2 + len(report.figures)
+
+
+def test_a_table_has_a_row_for_each_figure() -> None:
+    figure = Figure(part="a", name="events/s, ratio", value=0.5, unit="", runs=(0.4, 0.5, 0.6))
+    assert table([figure]).splitlines()[-1] == "| a | events/s, ratio | 0.50 | 0.40 0.50 0.60 |  |  |"
+
+
+def test_an_unknown_part_is_refused() -> None:
+    with pytest.raises(SystemExit):
+        main(["--only", "z"])

@@ -1,0 +1,111 @@
+"""The demonstration as a newcomer runs it: real Kafka, Ray and vLLM, an ingress killed half way, and the census."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.plugins.kafka_broker import wait_until
+
+pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.vllm, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).parents[2]
+RUN_S = 540.0
+STOP_S = 90.0
+
+
+def demo(directory: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """The command in `directory`, in a session of its own; it starts a broker of its own."""
+    environment = {name: value for name, value in os.environ.items() if name != "KAFKA_BOOTSTRAP_SERVERS"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "workers.cli", "demo", "--plain", *arguments],
+        cwd=directory,
+        env={**environment, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def left_running(session: int) -> list[str]:
+    """Processes of a session that are still there."""
+    found: list[str] = []
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        try:
+            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(" ".join(process.info["cmdline"] or [])[:120])
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def nested(tree: str, *names: str) -> bool:
+    """Whether each name stands in a line that is indented deeper than the one before it."""
+    depth = -1
+    lines = iter(tree.splitlines())
+    for name in names:
+        line = next((line for line in lines if name in line), None)
+        if line is None or (found := len(line) - len(line.lstrip(" │├└─"))) <= depth:
+            return False
+        depth = found
+    return True
+
+
+def test_every_record_ends_once_although_the_ingress_is_killed_and_one_trace_reaches_into_vllm(tmp_path: Path) -> None:
+    process = demo(tmp_path, "--count", "80", "--kill")
+    try:
+        out, _ = process.communicate(timeout=RUN_S)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, out[-4000:]
+    assert "kill -9 of the ingress actor" in out
+    assert "every record ended as the contract says, exactly once" in out
+    census = re.search(r"census: (\d+) sent, (\d+) answered, (\d+) dead letters", out)
+    assert census is not None
+    sent, answered, letters = (int(count) for count in census.groups())
+    assert answered == 80
+    assert sent == answered + letters
+    assert f"counts {answered} responses" in out
+    left = tmp_path / "var" / "demo"
+    tree = (left / "trace.txt").read_text()
+    assert nested(tree, "send conversations.events", "process conversations.events", "chat ", "llm_request"), tree
+    audit = json.loads((left / "audit.json").read_text())
+    response = json.loads((left / "response.json").read_text())
+    assert audit["audit_id"] == response["audit_id"]
+    assert audit["trace_id"] in out
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
+    process = demo(tmp_path, "--count", "5")
+    log = tmp_path / "var" / "demo" / "log.jsonl"
+    try:
+        wait_until(log.exists, 60)
+        wait_until(lambda: any("raylet" in line for line in left_running(process.pid)), 60)
+        process.send_signal(number)
+        process.communicate(timeout=STOP_S)
+        deadline_s = time.monotonic() + 20
+        while (left := left_running(process.pid)) and time.monotonic() < deadline_s:
+            time.sleep(0.2)
+        assert left == []
+        assert process.returncode != 0
+    finally:
+        for line_pid in (p.pid for p in psutil.process_iter() if _session(p.pid) == process.pid):
+            os.kill(line_pid, signal.SIGKILL)
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return -1

@@ -1,0 +1,176 @@
+"""A stage's batches on real Ray actors: answered, answered after a kill, and never a pass where it cannot tell."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from tests.plugins.kafka_broker import wait_until
+from tests.plugins.local_ray import ROOT
+from tests.plugins.scripted_actors import GarbageActor, SlowActor
+from topology.errors import CheckFailed
+from topology.events import ConversationEvent, Message, Role, TextPart
+from topology.instruments import Instruments
+from topology.labels import LabelerIdentity, Mode, Outcome, Plan, RequestLabels
+from topology.ports import CheckInput, CheckReport, Draft
+from workers.actors import StageActor
+from workers.assembly import build_stage
+from workers.batching import BatchedCheck
+from workers.settings import Settings, StageSettings
+from workers.stage_pool import ActorRunner
+
+pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
+
+SETTINGS = Settings()
+STAGE = StageSettings(placement="actor", timeout_s=20)
+START_S = 60.0
+SLOW_S = 1.0
+
+Actors = list[Any]
+
+
+@pytest.fixture(scope="module")
+def pool(local_ray: None) -> Generator[Actors]:
+    """Two replicas of the bias stage, for tests that leave them as they are."""
+    actors = [StageActor.options(num_cpus=0.1).remote(SETTINGS, "bias") for _ in range(2)]
+    ray.get([actor.health.remote() for actor in actors], timeout=START_S)
+    yield actors
+    end(actors)
+
+
+@pytest.fixture
+def actors() -> Generator[Actors]:
+    """Actors of one test, ended with it."""
+    made: Actors = []
+    yield made
+    end(made)
+
+
+def end(actors: Actors) -> None:
+    for actor in actors:
+        ray.kill(actor, no_restart=True)
+
+
+def given(text: str) -> CheckInput:
+    message = Message(role=Role.USER, parts=(TextPart(text="question"),))
+    return CheckInput(
+        event=ConversationEvent(event_id="e", conversation_id="c", tenant_id="t", messages=(message,)),
+        labels=RequestLabels(labeler=LabelerIdentity(model="m", version="1")),
+        plan=Plan(mode=Mode.DIRECT_ANSWER, ceilings={}),
+        draft=Draft(text=text, source="generator"),
+        attempt=1,
+    )
+
+
+DRAFTS = [given(f"Draft {number}: all women are number {number}.") for number in range(60)]
+
+
+def expected(inputs: Sequence[CheckInput]) -> list[CheckReport]:
+    """What the stage says of them here."""
+    return list(build_stage(SETTINGS, "bias").run(inputs))
+
+
+def run(actors: Actors, inputs: Sequence[CheckInput], settings: StageSettings = STAGE) -> list[CheckReport]:
+    """One batch by a runner over these actors."""
+    runner = ActorRunner("bias", actors, settings)
+
+    async def session() -> list[CheckReport]:
+        return list(await runner.run([runner.prepare(one) for one in inputs]))
+
+    return asyncio.run(session())
+
+
+def failure(actors: Actors, inputs: Sequence[CheckInput], settings: StageSettings = STAGE) -> CheckFailed:
+    with pytest.raises(CheckFailed) as caught:
+        run(actors, inputs, settings)
+    return caught.value
+
+
+def health(actor: Any) -> Any:
+    return ray.get(actor.health.remote(), timeout=START_S)
+
+
+def test_actors_import_this_checkout(pool: Actors) -> None:
+    @ray.remote(num_cpus=0.1)
+    def where() -> str:
+        import workers
+
+        return workers.__path__[0]
+
+    found: Any = ray.get(where.remote(), timeout=START_S)
+    assert Path(found) == ROOT / "workers"
+
+
+def test_a_batch_is_answered_by_an_actor_as_it_would_be_here(pool: Actors) -> None:
+    assert run(pool, DRAFTS[:5]) == expected(DRAFTS[:5])
+
+
+def test_micro_batches_keep_each_report_with_its_draft(pool: Actors) -> None:
+    settings = StageSettings(placement="actor", replicas=2, batch_events_max=7, timeout_s=20)
+
+    async def session() -> list[CheckReport]:
+        check = BatchedCheck("bias", "1", ActorRunner("bias", pool, settings), settings, Instruments.none())
+        try:
+            return await asyncio.gather(*(check.check(one) for one in DRAFTS))
+        finally:
+            await check.close()
+
+    before = [health(actor).batch_count for actor in pool]
+    reports = asyncio.run(session())
+    assert reports == expected(DRAFTS)
+    assert len({report.scores["stereotype"] for report in reports}) > 1
+    took = [health(actor).batch_count - count for actor, count in zip(pool, before, strict=True)]
+    assert min(took) >= 3, "both replicas work"
+    assert sum(took) == -(-len(DRAFTS) // 7)
+
+
+def test_a_stage_that_raises_could_not_tell_and_its_text_stays_there(pool: Actors) -> None:
+    secret = "confidential "
+    failed = failure(pool, [given(secret * 400_000)])
+    assert (failed.outcome, failed.detail) == (Outcome.CRASHED, "WindowError")
+    assert "confidential" not in str(failed)
+    assert run(pool, DRAFTS[:1]) == expected(DRAFTS[:1]), "the actor goes on"
+
+
+def test_an_actor_that_answers_garbage_could_not_tell(actors: Actors) -> None:
+    actors.append(GarbageActor.options(num_cpus=0.1).remote(SETTINGS, "bias"))
+    assert failure(actors, DRAFTS[:1]).outcome is Outcome.UNPARSABLE
+
+
+def test_a_replica_that_is_gone_for_good_leaves_its_batches_to_the_other(actors: Actors) -> None:
+    actors.extend(StageActor.options(num_cpus=0.1).remote(SETTINGS, "bias") for _ in range(2))
+    ray.get([actor.health.remote() for actor in actors], timeout=START_S)
+    ray.kill(actors[0], no_restart=True)
+    assert run(actors, DRAFTS[:2]) == expected(DRAFTS[:2])
+
+
+def test_a_batch_whose_actor_is_killed_is_answered_within_its_timeout(actors: Actors) -> None:
+    actors.append(SlowActor.options(num_cpus=0.1).remote(SETTINGS, "bias", SLOW_S))
+    pid = health(actors[0]).pid
+
+    async def session() -> Sequence[CheckReport]:
+        runner = ActorRunner("bias", actors, STAGE)
+        batch = asyncio.create_task(runner.run([runner.prepare(DRAFTS[0])]))
+        await asyncio.to_thread(wait_until, lambda: health(actors[0]).busy_s > 0, 10)
+        os.kill(pid, signal.SIGKILL)
+        return await batch
+
+    assert list(asyncio.run(session())) == expected(DRAFTS[:1])
+    assert health(actors[0]).pid != pid
+
+
+def test_health_is_answered_while_a_batch_runs_and_a_late_batch_could_not_tell(actors: Actors) -> None:
+    actors.append(SlowActor.options(num_cpus=0.1).remote(SETTINGS, "bias", SLOW_S))
+    assert health(actors[0]).busy_s == 0
+    failed = failure(actors, DRAFTS[:1], StageSettings(placement="actor", timeout_s=0.3))
+    assert failed.outcome is Outcome.TIMEOUT
+    busy = health(actors[0])
+    assert 0 < busy.busy_s <= SLOW_S + 1
+    assert busy.batch_count == 0
+    wait_until(lambda: health(actors[0]).batch_count == 1, 10)
+    assert health(actors[0]).busy_s == 0

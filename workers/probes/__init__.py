@@ -1,0 +1,1 @@
+"""What `sluicegate check` looks at, one module per thing; none of them changes anything."""
