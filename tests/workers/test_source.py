@@ -151,15 +151,15 @@ def test_a_second_process_with_the_same_slot_fences_the_first(kafka: Kafka, open
 
 
 def test_latest_does_not_skip_what_was_read_and_not_committed(kafka: Kafka, open_source: Open) -> None:
-    topic = kafka.topic()
+    settings, topic = kafka.settings(auto_offset_reset="latest"), kafka.topic()
     kafka.send(topic, b"before the group")
-    source = open_source(kafka.settings(auto_offset_reset="latest"), topic, 0)
+    source = open_source(settings, topic, 0)
     settle(source)
     poll_until(source, lambda _: not source._unplaced)  # pyright: ignore[reportPrivateUsage]
     kafka.send(topic, b"a")
     assert values(read(source, 1)) == [b"a"]
     source.close()
-    again = open_source(kafka.settings(auto_offset_reset="latest"), topic, 0)
+    again = open_source(settings, topic, 0)
     assert values(read(again, 1)) == [b"a"]
 
 
