@@ -4,6 +4,7 @@
     ├── RetryLater          the same event again later: a backend is down, overloaded or slow
     ├── DeadLetter          never: this record cannot become an event
     ├── CheckFailed         a guard could not tell; becomes a finding, never a pass
+    ├── UnreadableMap       a committed offset map that cannot be trusted: its partition stops, nothing is replayed
     ├── PolicyError         a policy bundle or overlay that must not be loaded
     └── SettingsError       a setting that is missing, unknown or out of range
 
@@ -74,6 +75,14 @@ class CheckFailed(SluicegateError):
 
     def __str__(self) -> str:
         return f"{self.guard}: {self.outcome.value}: {self.detail}"
+
+
+class UnreadableMap(SluicegateError):
+    """A committed offset map that says nothing reliable. `args` is (what is wrong with it,)."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(fault)
+        self.fault = fault
 
 
 class PolicyError(SluicegateError):

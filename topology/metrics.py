@@ -56,6 +56,9 @@ class Metric(StrEnum):
     TRANSACTION_ABORTS = "sluicegate_tx_aborts_total"
     CONSUMER_LAG = "sluicegate_consumer_lag"
     CONSUMER_LAG_SECONDS = "sluicegate_consumer_lag_seconds"
+    WINDOW_FILL = "sluicegate_window_fill"
+    OFFSET_MAP_CHARS = "sluicegate_offset_map_chars"
+    STOPPED_PARTITIONS = "sluicegate_stopped_partitions"
     ACTOR_RESTARTS = "sluicegate_actor_restarts_total"
     ACTORS = "sluicegate_actors"
     BUILD_INFO = "sluicegate_build_info"
@@ -232,6 +235,9 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     ),
     _gauge(Metric.CONSUMER_LAG, "{record}", "Records not yet committed.", _TOPIC, _PARTITION),
     _gauge(Metric.CONSUMER_LAG_SECONDS, "s", "Age of the oldest record read and not committed.", _TOPIC, _PARTITION),
+    _gauge(Metric.WINDOW_FILL, "", "Share of a partition's window in use; at 1 it is paused.", _TOPIC, _PARTITION),
+    _gauge(Metric.OFFSET_MAP_CHARS, "{char}", "Length of the offset map committed last, of 4096.", _TOPIC, _PARTITION),
+    _gauge(Metric.STOPPED_PARTITIONS, "{partition}", "Partitions that wait for somebody to repair their offset map."),
     _counter(Metric.ACTOR_RESTARTS, "restart", "Actors replaced.", _ROLE, zeros=True),
     _gauge(
         Metric.ACTORS,

@@ -1,6 +1,6 @@
 """The seams: what one package needs of another's effects. Each port has a fake that passes the same contract suite."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -188,11 +188,16 @@ class GrantVerifier(Protocol):
 
 
 class PartitionOffset(Struct, frozen=True, kw_only=True):
-    """The next offset to read of one partition."""
+    """The next offset to read of one partition; `metadata` says what above it is done (`offset_map`)."""
 
     topic: str
     partition: int
     offset: int
+    metadata: str = ""
+
+
+PartitionId = tuple[str, int]
+"""Topic and number."""
 
 
 class Ownership(Struct, frozen=True, kw_only=True):
@@ -208,27 +213,34 @@ class Source(Protocol):
     """Reads records. All calls on one thread."""
 
     def poll(self, timeout_s: float) -> Sequence[Record]:
-        """What arrived within `timeout_s`, possibly nothing. Records of one partition in offset order."""
+        """What arrived within `timeout_s`, possibly nothing. Records of one partition in offset order.
+
+        A partition delivers once its committed position has been found, and then from there.
+        """
         ...
 
     def ownership(self) -> Ownership | None:
         """The membership in force since the last poll; None while the group has not settled."""
         ...
 
-    def rewind(self) -> None:
-        """Go back to the committed offset of every assigned partition."""
+    def assignment(self) -> frozenset[PartitionId]:
+        """The partitions that belong to `ownership`; the same ones until it changes."""
         ...
 
-    def pause(self) -> None:
-        """Deliver nothing until `resume`, but stay in the group."""
+    def positions(self) -> Sequence[PartitionOffset]:
+        """Committed positions, with their metadata, found since the last call: the partitions that now deliver.
+
+        To be asked after every poll, and used before the records of that poll. All of `assignment` come once after
+        every change of `ownership`, in the polls that follow it.
+        """
         ...
 
-    def resume(self) -> None:
-        """Deliver again."""
+    def pause(self, partitions: Collection[PartitionId]) -> None:
+        """Deliver nothing of exactly these, and of all others again; either way stay in the group."""
         ...
 
-    def lag(self) -> Mapping[tuple[str, int], int]:
-        """Records that were not delivered yet, by topic and partition, as of the last poll; the unknown is left out."""
+    def end_offsets(self) -> Mapping[PartitionId, int]:
+        """The offset that each partition's next record gets, as of the last poll; the unknown is left out."""
         ...
 
     def close(self) -> None:
@@ -240,9 +252,9 @@ class Sink(Protocol):
     """Makes results and consumed offsets visible together or not at all. All calls on one thread."""
 
     def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
-        """True when everything is visible, False when nothing is and the batch may be tried again from the source.
+        """True when everything is visible, False when nothing is and it may be tried again.
 
-        Ends the process where the outcome cannot be known.
+        Offsets are committed with their metadata. Ends the process where the outcome cannot be known.
         """
         ...
 

@@ -7,10 +7,10 @@ to move on without a member, abort a transaction, and lose the answer to a commi
 
 import threading
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from topology.ports import Headers, OutRecord, Ownership, PartitionOffset, Record
+from topology.ports import Headers, OutRecord, Ownership, PartitionId, PartitionOffset, Record
 from workers.kafka_errors import OutcomeUnknown, SlotFenced
 from workers.watchdog import EXIT_CODE
 
@@ -19,8 +19,6 @@ FAKE_TIME_MS = 1_767_225_600_000
 
 GROUP = "group"
 POLL_RECORDS_MAX = 500
-
-PartitionKey = tuple[str, int]
 
 
 @dataclass(slots=True)
@@ -37,7 +35,7 @@ class _Group:
     generation: int = 0
     members: dict[str, str] = field(default_factory=dict[str, str])
     """Member ids by instance id, in order of joining."""
-    committed: dict[PartitionKey, int] = field(default_factory=dict[PartitionKey, int])
+    committed: dict[PartitionId, PartitionOffset] = field(default_factory=dict["PartitionId", PartitionOffset])
 
 
 class FakeBroker:
@@ -46,7 +44,7 @@ class FakeBroker:
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._logs: dict[PartitionKey, list[_Entry]] = {}
+        self._logs: dict[PartitionId, list[_Entry]] = {}
         self._groups: dict[str, _Group] = {}
         self._epochs: dict[str, int] = {}
         self._member_count = 0
@@ -84,7 +82,13 @@ class FakeBroker:
         """The group's next offset to read; None where it has committed none."""
         with self._lock:
             group = self._groups.get(group_id)
-            return group.committed.get((topic, partition)) if group else None
+            return group.committed[topic, partition].offset if group and (topic, partition) in group.committed else None
+
+    def position(self, topic: str, partition: int, *, group_id: str = GROUP) -> PartitionOffset:
+        """What the group has committed, metadata included; the beginning where it has committed nothing."""
+        with self._lock:
+            found = self._groups[group_id].committed.get((topic, partition))
+            return found or PartitionOffset(topic=topic, partition=partition, offset=0)
 
     def expire(self, instance_id: str, *, group_id: str = GROUP) -> None:
         """End a member's session: its partitions go to the others in a new generation."""
@@ -113,7 +117,7 @@ class FakeBroker:
             self._changed.notify_all()
             return group.members[instance_id]
 
-    def membership(self, group_id: str, instance_id: str) -> tuple[int, str, list[PartitionKey]]:
+    def membership(self, group_id: str, instance_id: str) -> tuple[int, str, list[PartitionId]]:
         """Generation, member id and partitions; the member id is empty where the session has ended."""
         with self._lock:
             group = self._groups[group_id]
@@ -122,16 +126,16 @@ class FakeBroker:
             mine = partitions[names.index(instance_id) :: len(names)] if instance_id in names else []
             return group.generation, group.members.get(instance_id, ""), mine
 
-    def fetch(self, position: dict[PartitionKey, int], timeout_s: float) -> list[Record]:
+    def fetch(self, position: dict[PartitionId, int], timeout_s: float, paused: frozenset[PartitionId]) -> list[Record]:
         """Committed records from `position` on, which is moved past them; waits for the first."""
         with self._changed:
-            found = list(self._fetch(position))
+            found = list(self._fetch(position, paused))
             if not found:
                 self._changed.wait(timeout_s)
-                found = list(self._fetch(position))
+                found = list(self._fetch(position, paused))
             return found
 
-    def end_offset(self, partition: PartitionKey) -> int:
+    def end_offset(self, partition: PartitionId) -> int:
         """The offset that the partition's next record gets."""
         with self._lock:
             return len(self._logs[partition])
@@ -167,7 +171,7 @@ class FakeBroker:
             for partition in touched:
                 self._logs[partition].append(_Entry(None, is_committed))
             if is_committed:
-                group.committed.update({(offset.topic, offset.partition): offset.offset for offset in offsets})
+                group.committed.update({(offset.topic, offset.partition): offset for offset in offsets})
             self._changed.notify_all()
             return is_committed
 
@@ -180,7 +184,7 @@ class FakeBroker:
         partition: int | None,
         *,
         is_committed: bool,
-    ) -> PartitionKey:
+    ) -> PartitionId:
         count = sum(1 for name, _ in self._logs if name == topic) or 1
         if partition is None:
             self._unkeyed_count += key is None
@@ -198,9 +202,9 @@ class FakeBroker:
         log.append(_Entry(record, is_committed))
         return topic, partition
 
-    def _fetch(self, position: dict[PartitionKey, int]) -> Iterator[Record]:
+    def _fetch(self, position: dict[PartitionId, int], paused: frozenset[PartitionId]) -> Iterator[Record]:
         left = POLL_RECORDS_MAX
-        for partition, start in list(position.items()):
+        for partition, start in [item for item in position.items() if item[0] not in paused]:
             for entry in self._logs[partition][start:]:
                 if not left:
                     return
@@ -220,12 +224,14 @@ class FakeSource:
         self._instance_id = instance_id(group_id, slot)
         self._member_id = broker.join(group_id, topic, self._instance_id)
         self._ownership: Ownership | None = None
-        self._position: dict[PartitionKey, int] = {}
-        self._is_paused = False
+        self._position: dict[PartitionId, int] = {}
+        self._assigned: frozenset[PartitionId] = frozenset()
+        self._positions: list[PartitionOffset] = []
+        self._paused: frozenset[PartitionId] = frozenset()
 
     def poll(self, timeout_s: float) -> Sequence[Record]:
         """As `Source.poll`. Raises SlotFenced where another source has joined with this slot."""
-        generation, member_id, _ = self._broker.membership(self._group_id, self._instance_id)
+        generation, member_id, mine = self._broker.membership(self._group_id, self._instance_id)
         if not member_id:
             self._ownership = None
             self._member_id = self._broker.join(self._group_id, self._topic, self._instance_id)
@@ -236,31 +242,35 @@ class FakeSource:
             generation=generation, member_id=member_id, group_id=self._group_id, instance_id=self._instance_id
         )
         if ownership != self._ownership:
-            self._ownership = ownership
-            self.rewind()
+            self._ownership, self._assigned = ownership, frozenset(mine)
+            self._place()
             return ()
-        return self._broker.fetch({} if self._is_paused else self._position, timeout_s)
+        return self._broker.fetch(self._position, timeout_s, self._paused)
 
     def ownership(self) -> Ownership | None:
         """As `Source.ownership`."""
         return self._ownership
 
-    def rewind(self) -> None:
-        """As `Source.rewind`."""
-        _, _, mine = self._broker.membership(self._group_id, self._instance_id)
-        self._position = {key: self._broker.committed(*key, group_id=self._group_id) or 0 for key in mine}
+    def assignment(self) -> frozenset[PartitionId]:
+        """As `Source.assignment`."""
+        return self._assigned
 
-    def pause(self) -> None:
+    def positions(self) -> Sequence[PartitionOffset]:
+        """As `Source.positions`."""
+        found, self._positions = self._positions, []
+        return found
+
+    def _place(self) -> None:
+        self._positions = [self._broker.position(*key, group_id=self._group_id) for key in sorted(self._assigned)]
+        self._position = {(found.topic, found.partition): found.offset for found in self._positions}
+
+    def pause(self, partitions: Collection[PartitionId]) -> None:
         """As `Source.pause`."""
-        self._is_paused = True
+        self._paused = frozenset(partitions)
 
-    def resume(self) -> None:
-        """As `Source.resume`."""
-        self._is_paused = False
-
-    def lag(self) -> dict[PartitionKey, int]:
-        """As `Source.lag`; counts the markers of transactions, as the real one does."""
-        return {key: self._broker.end_offset(key) - position for key, position in self._position.items()}
+    def end_offsets(self) -> dict[PartitionId, int]:
+        """As `Source.end_offsets`; counts the markers of transactions, as the real one does."""
+        return {partition: self._broker.end_offset(partition) for partition in self._position}
 
     def close(self) -> None:
         """As `Source.close`: the membership stays until `FakeBroker.expire`."""

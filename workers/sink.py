@@ -173,7 +173,9 @@ def is_joined(ownership: Ownership) -> bool:
 
 def _positions(offsets: Sequence[PartitionOffset]) -> dict[TopicPartition, OffsetAndMetadata]:
     return {
-        TopicPartition(position.topic, position.partition): OffsetAndMetadata(position.offset, "", NO_LEADER_EPOCH)
+        TopicPartition(position.topic, position.partition): OffsetAndMetadata(
+            position.offset, position.metadata, NO_LEADER_EPOCH
+        )
         for position in offsets
     }
 

@@ -6,7 +6,7 @@ fetched is thrown away and every partition is read again from its committed offs
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer
@@ -24,7 +24,7 @@ from kafka.structs import (
 
 from topology.instruments import Instruments
 from topology.metrics import Metric
-from topology.ports import Ownership, Record
+from topology.ports import Ownership, PartitionId, PartitionOffset, Record
 from workers.kafka_client import admin_options, connect, consumer_options, slot_name
 from workers.kafka_errors import Fault, KafkaRefused, SlotFenced, fault_of, refused
 from workers.settings import KafkaSettings
@@ -56,7 +56,9 @@ class KafkaSource:
         self._name = slot_name(kafka, slot)
         self._monotonic_s = monotonic_s
         self._ownership: Ownership | None = None
-        self._is_paused = False
+        self._paused: frozenset[PartitionId] = frozenset()
+        self._assigned: frozenset[PartitionId] = frozenset()
+        self._positions: list[PartitionOffset] = []
         self._silent_since_s: float | None = None
         self._unplaced: set[TopicPartition] = set()
         self._next: dict[TopicPartition, int] = {}
@@ -68,7 +70,7 @@ class KafkaSource:
         self._wait_for_topic(topic)
 
     def poll(self, timeout_s: float) -> Sequence[Record]:
-        """As `Source.poll`; takes up to POSITION_TIMEOUT_S longer after a change of membership or a rewind.
+        """As `Source.poll`; takes up to POSITION_TIMEOUT_S longer after a change of membership.
 
         Raises SlotFenced and KafkaRefused; brokers that are away are waited for.
         """
@@ -89,34 +91,33 @@ class KafkaSource:
         """As `Source.ownership`."""
         return self._ownership
 
-    def rewind(self) -> None:
-        """As `Source.rewind`; the offsets are looked up by the next poll."""
-        self._unplaced = set(self._consumer.assignment())
+    def assignment(self) -> frozenset[PartitionId]:
+        """As `Source.assignment`."""
+        return self._assigned
 
-    def pause(self) -> None:
+    def positions(self) -> Sequence[PartitionOffset]:
+        """As `Source.positions`. A partition without a committed offset comes with the one that it begins at."""
+        found, self._positions = self._positions, []
+        return found
+
+    def pause(self, partitions: Collection[PartitionId]) -> None:
         """As `Source.pause`."""
-        self._is_paused = True
-        self._consumer.pause(*self._consumer.assignment())
-
-    def resume(self) -> None:
-        """As `Source.resume`."""
-        self._is_paused = False
-        self._consumer.resume(*self._consumer.assignment())
+        wanted = frozenset(partitions)
+        if wanted != self._paused:
+            self._paused = wanted
+            self._apply_pauses()
 
     def close(self) -> None:
         """As `Source.close`; takes at most a few seconds."""
         self._consumer.close(autocommit=False, timeout_ms=int(CLOSE_TIMEOUT_S * 1000))
 
-    def lag(self) -> dict[tuple[str, int], int]:
-        """As `Source.lag`.
+    def end_offsets(self) -> dict[PartitionId, int]:
+        """As `Source.end_offsets`.
 
-        Counts the markers of transactions too, so on a topic that is written in transactions it need not reach 0.
+        A transaction's markers have offsets too, so on a topic that is written in transactions nobody reads up to it.
         """
-        found: dict[tuple[str, int], int] = {}
-        for partition, position in self._next.items():
-            if partition in self._consumer.assignment() and (end := self._consumer.highwater(partition)) is not None:
-                found[partition.topic, partition.partition] = max(0, end - position)
-        return found
+        ends = {partition: self._consumer.highwater(partition) for partition in self._consumer.assignment()}
+        return {(partition.topic, partition.partition): end for partition, end in ends.items() if end is not None}
 
     def _wait_for_topic(self, topic: str) -> None:
         """Wait until the brokers know the topic. Raises KafkaRefused after `connect_timeout_s`.
@@ -199,12 +200,13 @@ class KafkaSource:
         self._ownership = ownership if ownership != self._ownership else None
         self._adopted_count = assignment_count
         assigned = self._consumer.assignment()
+        self._assigned = frozenset((partition.topic, partition.partition) for partition in assigned)
         self._unplaced = set(assigned)
+        self._positions = []
         self._next.clear()
         self._metrics.gauge_set(Metric.ASSIGNED_PARTITIONS, len(assigned) if ownership is not None else 0)
-        if self._is_paused:
-            # A new assignment comes without the pauses of the old one.
-            self._consumer.pause(*assigned)
+        # A new assignment comes without the pauses of the old one.
+        self._apply_pauses()
         logger.info(
             "membership changed",
             extra={
@@ -213,6 +215,13 @@ class KafkaSource:
                 "partitions": sorted(partition.partition for partition in assigned),
             },
         )
+
+    def _apply_pauses(self) -> None:
+        """Bring the client's pauses in line; safe as every fetched record is handed out at once (K6)."""
+        assigned, paused = self._consumer.assignment(), self._consumer.paused()
+        wanted = {partition for partition in assigned if (partition.topic, partition.partition) in self._paused}
+        self._consumer.pause(*(wanted - paused))
+        self._consumer.resume(*((paused & assigned) - wanted))
 
     def _place(self) -> None:
         """Seek every partition that needs it to its committed offset, as many as the time allows."""
@@ -226,10 +235,10 @@ class KafkaSource:
     def _place_one(self, partition: TopicPartition, timeout_ms: int) -> bool:
         """False where it has to wait for the next poll, which must come meanwhile to stay in the group."""
         try:
-            committed = self._consumer.committed(partition, timeout_ms=timeout_ms)
+            committed = self._consumer.committed(partition, metadata=True, timeout_ms=timeout_ms)
             if committed is None:
-                committed = self._first_offset(partition, timeout_ms)
-            self._consumer.seek(partition, committed)
+                committed = OffsetAndMetadata(self._first_offset(partition, timeout_ms), "", -1)
+            self._consumer.seek(partition, committed.offset)
         except KafkaError as exc:
             if fault_of(exc) in {Fault.FENCED, Fault.REFUSED}:
                 raise
@@ -238,7 +247,15 @@ class KafkaSource:
         except ValueError:
             # Taken from us since we looked.
             return False
-        self._next[partition] = committed
+        self._next[partition] = committed.offset
+        self._positions.append(
+            PartitionOffset(
+                topic=partition.topic,
+                partition=partition.partition,
+                offset=committed.offset,
+                metadata=committed.metadata or "",
+            )
+        )
         self._unplaced.discard(partition)
         return True
 

@@ -62,6 +62,10 @@ def answers(world: World, *texts: bytes) -> list[OutRecord]:
     return [OutRecord(topic=world.output_topic, key=b"key", value=text) for text in texts]
 
 
+def at(record: Record) -> PartitionOffset:
+    return PartitionOffset(topic=record.topic, partition=record.partition, offset=record.offset)
+
+
 def after(record: Record) -> PartitionOffset:
     return PartitionOffset(topic=record.topic, partition=record.partition, offset=record.offset + 1)
 
@@ -99,31 +103,61 @@ class DeliveryContract:
         with self.world() as world:
             source = world.source()
             ownership = settle(source)
-            source.pause()
+            source.pause(source.assignment())
             world.send(b"later")
             for _ in range(10):
                 assert source.poll(0.02) == () or not list(source.poll(0))
             assert source.ownership() == ownership
-            source.resume()
+            source.pause(())
             assert values(read(source, 1)) == [b"later"]
 
-    def test_rewinding_goes_back_to_what_was_committed(self) -> None:
+    def test_a_pause_holds_for_the_partitions_it_names(self) -> None:
+        with self.world() as world:
+            source = world.source()
+            settle(source)
+            ((topic, _), _) = sorted(source.assignment())
+            source.pause([(topic, 0)])
+            world.send(b"held", partition=0)
+            world.send(b"through", partition=1)
+            assert values(read(source, 1)) == [b"through"]
+            assert not [record for _ in range(5) for record in source.poll(0.02)]
+            source.pause([(topic, 1)])
+            assert values(read(source, 1)) == [b"held"]
+
+    def test_every_assigned_partition_comes_with_its_position_before_its_records(self) -> None:
+        with self.world() as world:
+            world.send(b"a")
+            source = world.source()
+            known: dict[int, tuple[int, str]] = {}
+            deadline_s = time.monotonic() + WAIT_S
+            records: list[Record] = []
+            while not records or len(known) < 2:
+                assert time.monotonic() < deadline_s
+                records += source.poll(0.05)
+                known.update({at.partition: (at.offset, at.metadata) for at in source.positions()})
+                assert {record.partition for record in records} <= set(known)
+            assert known == {0: (0, ""), 1: (0, "")}
+            assert {partition for _, partition in source.assignment()} == set(known)
+            assert source.positions() == []
+
+    def test_what_was_committed_with_an_offset_comes_back_with_it(self) -> None:
         with self.world() as world:
             world.send(b"a")
             world.send(b"b")
             source, sink = world.source(), world.sink()
             first, second = read(source, 2)
-            assert sink.commit(answers(world, b"A"), [after(first)], settle(source))
-            source.rewind()
-            assert values(read(source, 1)) == [second.value]
+            assert sink.commit(answers(world, b"B"), [replace(at(first), metadata="g1.BAE=")], settle(source))
+            source.close()
+            again = world.source()
+            found: dict[int, PartitionOffset] = {}
 
-    def test_rewinding_without_a_committed_offset_goes_back_to_the_first_record(self) -> None:
-        with self.world() as world:
-            world.send(b"a")
-            source = world.source()
-            read(source, 1)
-            source.rewind()
-            assert values(read(source, 1)) == [b"a"]
+            def is_known(_: Sequence[Record]) -> bool:
+                found.update({position.partition: position for position in again.positions()})
+                return 0 in found
+
+            poll_until(again, is_known)
+            assert found[0] == replace(at(first), metadata="g1.BAE=")
+            assert second.offset == 1
 
     def test_records_and_offsets_become_visible_together(self) -> None:
         with self.world() as world:

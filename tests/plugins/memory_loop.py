@@ -105,9 +105,10 @@ class World:
         self.source = FakeSource(self.broker, INPUT, slot)
         self.sink = FakeSink(self.broker, slot)
 
-    def send(self, partition: int, count: int, value: bytes = b"value") -> None:
+    def send(self, partition: int, count: int, value: bytes = b"value", *, key: bytes | None = None) -> None:
+        """Records that wait for none but those of their `key`; without one, for nobody."""
         for _ in range(count):
-            self.broker.send(INPUT, value, key=b"key", partition=partition)
+            self.broker.send(INPUT, value, key=key, partition=partition)
 
     def answered(self, topic: str = OUTPUT) -> list[Place]:
         """What became visible, in that order."""

@@ -1,4 +1,4 @@
-"""Two workers of one group under aborts, lost sessions and restarts: every record is answered once, in order.
+"""Two workers of one group under aborts, lost sessions and restarts: every record is answered once, keys in order.
 
 Each case is a seed, which its name shows. The workers' clock runs fast, so that a transaction is due every few ms.
 """
@@ -6,6 +6,7 @@ Each case is a seed, which its name shows. The workers' clock runs fast, so that
 import asyncio
 import random
 import time
+from collections.abc import Iterable
 
 import pytest
 
@@ -17,6 +18,8 @@ from workers.settings import LimitSettings
 
 SEEDS = range(10)
 PARTITIONS = 3
+KEYS = 4
+"""In each partition; one record of a few has none."""
 SLOTS = 2
 FAULTS = 8
 RECORDS_A_FAULT = 12
@@ -51,7 +54,9 @@ class Group:
 
     def send(self, count: int) -> None:
         for _ in range(count):
-            self.broker.send(INPUT, b"value", key=b"key", partition=self._random.randrange(PARTITIONS))
+            partition, number = self._random.randrange(PARTITIONS), self._random.randrange(KEYS + 1)
+            key = b"%d-%d" % (partition, number) if number < KEYS else None
+            self.broker.send(INPUT, b"value", key=key, partition=partition)
 
     def go_wrong(self) -> None:
         """One fault, chosen by the seed."""
@@ -76,16 +81,26 @@ class Group:
             assert run.error is None, run.error
 
 
-def in_order(group: Group, topic: str) -> dict[int, list[Place]]:
-    answered = [(record.value or b"").decode().split(":") for record in group.broker.records(topic)]
-    found: dict[int, list[Place]] = {}
-    for partition, offset in answered:
-        found.setdefault(int(partition), []).append((int(partition), int(offset)))
+def by_key(records: Iterable[tuple[bytes | None, Place]]) -> dict[bytes, list[Place]]:
+    """The places of each key in their order; those without a key sorted."""
+    found: dict[bytes, list[Place]] = {}
+    for key, place in records:
+        found.setdefault(key or b"", []).append(place)
+    found.get(b"", []).sort()
     return found
 
 
+def answered(group: Group, topic: str) -> dict[bytes, list[Place]]:
+    return by_key((record.key, _place(record.value or b"")) for record in group.broker.records(topic))
+
+
+def _place(value: bytes) -> Place:
+    partition, offset = value.split(b":")
+    return int(partition), int(offset)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
-def test_whatever_goes_wrong_every_record_is_answered_once_and_in_order(seed: int) -> None:
+def test_whatever_goes_wrong_every_record_is_answered_once_and_each_key_in_order(seed: int) -> None:
     group = Group(seed)
     for _ in range(FAULTS):
         group.send(RECORDS_A_FAULT)
@@ -95,9 +110,7 @@ def test_whatever_goes_wrong_every_record_is_answered_once_and_in_order(seed: in
     count = FAULTS * RECORDS_A_FAULT
     wait_until(lambda: len(group.broker.records(OUTPUT)) >= count, WAIT_S)
     group.end()
-    expected: dict[int, list[Place]] = {}
-    for record in group.broker.records(INPUT):
-        expected.setdefault(record.partition, []).append((record.partition, record.offset))
-    assert in_order(group, OUTPUT) == expected
-    assert in_order(group, AUDIT) == expected
+    expected = by_key((record.key, (record.partition, record.offset)) for record in group.broker.records(INPUT))
+    assert answered(group, OUTPUT) == expected
+    assert answered(group, AUDIT) == expected
     assert group.aborts + group.expiries + group.restarts == FAULTS

@@ -122,9 +122,6 @@ def test_a_record_that_expires_inside_a_transaction_is_no_success(make_slot: Cal
     assert slot.ends.codes == []
     assert (slot.visible(), slot.committed()) == ([], None)
     slot.ownership = settle(slot.source)
-    slot.source.rewind()
-    (record,) = read(slot.source, 1)
-    slot.offset, slot.ownership = after(record), settle(slot.source)
     assert slot.commit(slot.answer(b"again"))
     assert (slot.visible(), slot.committed()) == ([b"again"], 1)
 

@@ -1,0 +1,400 @@
+"""What was read and is not yet committed, of all partitions: who may run, what a transaction takes, what is paused.
+
+Pure state: no I/O, no clock, no threads; calls must not overlap. Results may arrive in any order and are taken in that
+order, whole rounds at a time: the outputs of a round and the position that marks their records done are one
+transaction. Each window belongs to one ownership and every work item carries that ownership's token: what finishes
+under a dead one changes nothing, and nothing is taken but under the membership that was assigned last.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Sequence
+from itertools import count
+
+from msgspec import Struct
+
+from topology.errors import UnreadableMap
+from topology.offset_map import BUDGET_CHARS, INCOMPLETE_MAX, SPAN_MAX, incomplete_max
+from topology.partition_window import (
+    Entry,
+    Hold,
+    MapLimits,
+    PartitionStats,
+    PartitionWindow,
+    Stage,
+    Token,
+    is_over,
+)
+from topology.ports import OutRecord, Ownership, PartitionId, PartitionOffset, Record, Result
+
+
+class TrackerLimits(Struct, frozen=True, kw_only=True):
+    """Bounds on what is held, of one partition and of all; reading pauses at each and resumes at half of it.
+
+    One fetch may go beyond `count_max` and `bytes_max`: what was read cannot be refused. `incomplete_max` is lowered
+    to what fits `map_chars_max`.
+    """
+
+    count_max: int
+    bytes_max: int
+    incomplete_max: int = INCOMPLETE_MAX
+    span_max: int = SPAN_MAX
+    map_chars_max: int = BUDGET_CHARS
+
+    def for_map(self) -> MapLimits:
+        """Those of one partition. Raises ValueError where no map fits."""
+        return MapLimits(
+            incomplete_max=min(self.incomplete_max, incomplete_max(self.map_chars_max)),
+            span_max=min(self.span_max, SPAN_MAX),
+            budget_chars=self.map_chars_max,
+        )
+
+
+class WorkItem(Struct, frozen=True, kw_only=True):
+    """A record to be processed now. `attempt` counts from 1; `start` is unique among all items of one tracker."""
+
+    record: Record
+    token: Token
+    attempt: int
+    start: int
+
+
+class Round(Struct, frozen=True, kw_only=True):
+    """What one transaction makes visible: results in order of completion, and where each partition then stands."""
+
+    ownership: Ownership
+    results: tuple[Result, ...]
+    offsets: tuple[PartitionOffset, ...]
+    tokens: tuple[Token, ...]
+    """Of each of `offsets`."""
+
+    @property
+    def count(self) -> int:
+        """How many input records it answers."""
+        return len(self.results)
+
+    @property
+    def records(self) -> list[OutRecord]:
+        """Everything to be written."""
+        return [record for result in self.results for record in result.records]
+
+
+class TrackerStats(Struct, frozen=True, kw_only=True):
+    """A snapshot. `held_count` counts what is ready too, `held_bytes` results in place of their records."""
+
+    held_count: int
+    held_bytes: int
+    running_count: int
+    ready_count: int
+    parked_count: int
+    vanished_count: int
+    stopped: tuple[PartitionId, ...]
+    partitions: tuple[PartitionStats, ...]
+
+
+class Tracker:
+    """The state of one group member."""
+
+    def __init__(self, limits: TrackerLimits) -> None:
+        self._limits = limits
+        self._map_limits = limits.for_map()
+        self._ownership: Ownership | None = None
+        self._assigned: frozenset[PartitionId] = frozenset()
+        self._stopped: set[PartitionId] = set()
+        self._windows: dict[PartitionId, PartitionWindow] = {}
+        self._turns: deque[PartitionWindow] = deque()
+        self._ready: deque[Entry] = deque()
+        self._taken: list[Entry] = []
+        self._round: Round | None = None
+        self._parked: list[tuple[float, int, Entry]] = []
+        self._numbers = count(1)
+        self._is_full = False
+
+    @property
+    def ownership(self) -> Ownership | None:
+        """The membership assigned last; None before the first and after `lost`."""
+        return self._ownership
+
+    @property
+    def assigned(self) -> frozenset[PartitionId]:
+        """The partitions assigned last, whether restored, stopped or in limbo."""
+        return self._assigned
+
+    @property
+    def held_count(self) -> int:
+        """Records between poll and commit."""
+        return sum(window.count for window in self._windows.values())
+
+    @property
+    def running_count(self) -> int:
+        """Items handed out and neither finished nor parked."""
+        return sum(window.running_count for window in self._windows.values())
+
+    @property
+    def ready_count(self) -> int:
+        """Results that no round has taken."""
+        return len(self._ready)
+
+    @property
+    def due_count(self) -> int:
+        """Those of them that a round may take now: not of partitions in limbo."""
+        is_any_held_back = any(window.hold is Hold.LIMBO for window in self._windows.values())
+        return sum(e.window.hold is not Hold.LIMBO for e in self._ready) if is_any_held_back else len(self._ready)
+
+    @property
+    def stopped(self) -> frozenset[PartitionId]:
+        """Partitions whose committed map is unreadable, until they are assigned again and readable."""
+        return frozenset(self._stopped)
+
+    # Ownership
+
+    def assign(self, ownership: Ownership, partitions: Iterable[PartitionId]) -> list[PartitionId]:
+        """Take over a new assignment; returns the partitions, sorted, to be restored before anything of them is read.
+
+        Under another member id everything held is dropped (K7, docs/kafka.md). Otherwise the windows of partitions
+        that came back stay in limbo until `restore` finds that nobody else committed meanwhile.
+        """
+        is_same_member = self._ownership is not None and self._ownership.member_id == ownership.member_id
+        self._ownership = ownership
+        self._assigned = frozenset(partitions)
+        self._stopped &= self._assigned
+        for partition in list(self._windows):
+            if is_same_member and partition in self._assigned:
+                self._windows[partition].hold = Hold.LIMBO
+            else:
+                self._drop(partition)
+        return sorted(self._assigned)
+
+    def restore(self, position: PartitionOffset) -> int:
+        """Own an assigned partition that is committed at `position`; returns the offset to read from.
+
+        A window in limbo goes on, its running items with it, if `position` is what it committed last; one generation
+        may have passed unseen in which another member owned the partition, and then it is not. Raises UnreadableMap,
+        and the partition is stopped: nothing of it is accepted until it is assigned again and readable.
+        """
+        partition = (position.topic, position.partition)
+        if self._ownership is None or partition not in self._assigned:
+            raise ValueError(f"{partition} is not assigned")
+        window = self._windows.get(partition)
+        if window is not None and window.position == position:
+            window.hold = Hold.OWNED
+            return window.read_next
+        self._drop(partition)
+        self._stopped.discard(partition)
+        token = Token(self._ownership.member_id, next(self._numbers))
+        try:
+            window = PartitionWindow(position, token, self._map_limits)
+        except UnreadableMap:
+            self._stopped.add(partition)
+            raise
+        self._windows[partition] = window
+        self._turns.append(window)
+        return window.read_next
+
+    def suspend(self, partitions: Iterable[PartitionId]) -> None:
+        """Start nothing more of these: they are about to be revoked. What is done can still be taken."""
+        self._set_hold(partitions, Hold.SUSPENDED)
+
+    def revoke(self, partitions: Iterable[PartitionId]) -> None:
+        """Put these in limbo: what runs may finish into them, nothing is started or taken."""
+        self._set_hold(partitions, Hold.LIMBO)
+
+    def lost(self) -> None:
+        """Drop everything: others own it."""
+        self._ownership = None
+        self._assigned = frozenset()
+        self._stopped.clear()
+        for partition in list(self._windows):
+            self._drop(partition)
+
+    # Records and work
+
+    def add(self, records: Iterable[Record]) -> int:
+        """Hold `records`, each partition's in offset order; returns how many were accepted.
+
+        The others are done already, were delivered before, or are of a partition that is not owned.
+        """
+        accepted_count = 0
+        for record in records:
+            window = self._windows.get((record.topic, record.partition))
+            if window is not None and window.hold is Hold.OWNED:
+                accepted_count += window.add(record)
+        return accepted_count
+
+    def next_to_start(self, count_max: int, now_s: float) -> list[WorkItem]:
+        """Up to `count_max` records whose turn it is, partition by partition; they are running from now on.
+
+        `now_s` is on the scale of `park`; what is parked until then starts again.
+        """
+        self._wake(now_s)
+        items: list[WorkItem] = []
+        idle_count = 0
+        while len(items) < count_max and idle_count < len(self._turns):
+            window = self._turns[0]
+            self._turns.rotate(-1)
+            number = next(self._numbers)
+            entry = window.start(number)
+            if entry is None or entry.record is None:
+                idle_count += 1
+                continue
+            idle_count = 0
+            items.append(WorkItem(record=entry.record, token=window.token, attempt=entry.attempt, start=number))
+        return items
+
+    def is_live(self, item: WorkItem) -> bool:
+        """Whether the item's result would still be taken; the call that makes it can be cancelled where not."""
+        return self._running(item) is not None
+
+    def finish(self, item: WorkItem, result: Result) -> bool:
+        """Take the result of `item`. False, changing nothing, where its ownership or that very start of it is over.
+
+        Raises ValueError where the result is another record's.
+        """
+        record = item.record
+        if (result.topic, result.partition, result.offset) != (record.topic, record.partition, record.offset):
+            raise ValueError(f"a result of {result.offset} for offset {record.offset}")
+        entry = self._running(item)
+        if entry is None:
+            return False
+        entry.window.finish(entry, result)
+        self._ready.append(entry)
+        return True
+
+    def park(self, item: WorkItem, until_s: float) -> bool:
+        """Try `item` again at `until_s`; its key waits, others go on. False as `finish`."""
+        entry = self._running(item)
+        if entry is None:
+            return False
+        entry.window.park(entry)
+        heapq.heappush(self._parked, (until_s, entry.start, entry))
+        return True
+
+    def wake_s(self) -> float | None:
+        """When the first parked item is due; None where none is parked."""
+        return self._parked[0][0] if self._parked else None
+
+    # Rounds
+
+    def take(self, ownership: Ownership, count_max: int, bytes_max: int) -> Round | None:
+        """What the next transaction commits, at most `count_max` results and `bytes_max`, but at least one.
+
+        None where there is nothing, and where `ownership` is not joined (K5) or not the one assigned last. Results
+        stay held until `applied` or `aborted`, which must come before the next round: ValueError.
+        """
+        if self._round is not None:
+            raise ValueError("a round is under way")
+        if ownership != self._ownership or ownership.generation < 0 or not ownership.member_id:
+            return None
+        self._taken = self._take_ready(count_max, bytes_max)
+        moved = [window for window in self._windows.values() if self._is_moved(window)]
+        if not moved:
+            return None
+        self._round = Round(
+            ownership=ownership,
+            results=tuple(entry.result for entry in self._taken if entry.result is not None),
+            offsets=tuple(window.position_with_round() for window in moved),
+            tokens=tuple(window.token for window in moved),
+        )
+        return self._round
+
+    def applied(self, done: Round) -> None:
+        """The round is committed: let go of it. Partitions that changed hands meanwhile are left alone."""
+        self._end(done)
+        for position, token in zip(done.offsets, done.tokens, strict=True):
+            window = self._windows.get((position.topic, position.partition))
+            if window is not None and window.token == token:
+                window.apply(position)
+        self._taken = []
+
+    def aborted(self, failed: Round) -> None:
+        """Nothing of the round is visible: its results come first in the next one, where they are still owned."""
+        self._end(failed)
+        kept = [entry for entry in self._taken if self._windows.get(entry.window.id) is entry.window]
+        for entry in reversed(kept):
+            entry.stage = Stage.READY
+            self._ready.appendleft(entry)
+        self._taken = []
+
+    # Bounds
+
+    def paused(self) -> frozenset[PartitionId]:
+        """The partitions that are not to be read now, those that were stopped among them."""
+        held_bytes = sum(window.size_bytes for window in self._windows.values())
+        self._is_full = is_over(self.held_count, self._limits.count_max, was_over=self._is_full) or is_over(
+            held_bytes, self._limits.bytes_max, was_over=self._is_full
+        )
+        full = {partition for partition, window in self._windows.items() if window.update_fullness()}
+        return self._assigned if self._is_full else frozenset(full | self._stopped)
+
+    def unfinished(self) -> Sequence[tuple[str, int, int]]:
+        """(topic, partition, offset) of everything held without a result."""
+        return [(*partition, offset) for partition, window in self._windows.items() for offset in window.unfinished()]
+
+    def stats(self) -> TrackerStats:
+        """A snapshot for metrics."""
+        windows = self._windows.values()
+        return TrackerStats(
+            held_count=self.held_count,
+            held_bytes=sum(window.size_bytes for window in windows),
+            running_count=self.running_count,
+            ready_count=self.ready_count,
+            parked_count=len(self._parked),
+            vanished_count=sum(window.vanished_count for window in windows),
+            stopped=tuple(sorted(self._stopped)),
+            partitions=tuple(window.stats() for window in windows),
+        )
+
+    def _set_hold(self, partitions: Iterable[PartitionId], hold: Hold) -> None:
+        for partition in partitions:
+            if (window := self._windows.get(partition)) is not None:
+                window.hold = hold
+
+    def _drop(self, partition: PartitionId) -> None:
+        window = self._windows.pop(partition, None)
+        if window is None:
+            return
+        self._turns.remove(window)
+        self._ready = deque(entry for entry in self._ready if entry.window is not window)
+        self._parked = [parked for parked in self._parked if parked[2].window is not window]
+        heapq.heapify(self._parked)
+
+    def _running(self, item: WorkItem) -> Entry | None:
+        window = self._windows.get((item.record.topic, item.record.partition))
+        if window is None or window.token != item.token:
+            return None
+        return window.running(item.record.offset, item.start)
+
+    def _wake(self, now_s: float) -> None:
+        while self._parked and self._parked[0][0] <= now_s:
+            _, _, entry = heapq.heappop(self._parked)
+            entry.window.unpark(entry)
+
+    def _take_ready(self, count_max: int, bytes_max: int) -> list[Entry]:
+        """The oldest results of partitions that may be committed; the first is taken whatever its size."""
+        taken: list[Entry] = []
+        kept: deque[Entry] = deque()
+        left_bytes = bytes_max
+        while self._ready and len(taken) < count_max:
+            entry = self._ready.popleft()
+            if entry.window.hold is Hold.LIMBO:
+                kept.append(entry)
+                continue
+            left_bytes -= entry.size_bytes
+            if taken and left_bytes < 0:
+                self._ready.appendleft(entry)
+                break
+            entry.stage = Stage.TAKEN
+            taken.append(entry)
+        self._ready.extendleft(reversed(kept))
+        return taken
+
+    def _is_moved(self, window: PartitionWindow) -> bool:
+        """Whether a round changes its position: results taken, or its base is past the committed one."""
+        if window.hold is Hold.LIMBO:
+            return False
+        return window.base > window.position.offset or any(entry.window is window for entry in self._taken)
+
+    def _end(self, ended: Round) -> None:
+        if ended is not self._round:
+            raise ValueError("not the round under way")
+        self._round = None

@@ -1,0 +1,124 @@
+"""Runs `process` for many records at once, on an event loop of its own thread.
+
+The tracker says whose turn it is. It belongs to the poll thread as much as to this one, so each takes its lock for the
+few microseconds of a call; as soon as something finishes, what waited for it starts.
+"""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable
+
+import uvloop
+
+from topology.ports import Clock, Record, Result
+from topology.tracker import Tracker, WorkItem
+
+Process = Callable[[Record], Awaitable[Result]]
+Close = Callable[[], Awaitable[None]]
+"""Releases what `process` holds, on the event loop that it ran on."""
+
+
+class Processing:
+    """At most `in_flight_max` records run at once; `lock` guards `tracker`."""
+
+    def __init__(
+        self,
+        process: Process,
+        tracker: Tracker,
+        lock: threading.Lock,
+        *,
+        clock: Clock,
+        in_flight_max: int,
+        close: Close | None,
+    ) -> None:
+        self._process = process
+        self._tracker = tracker
+        self._lock = lock
+        self._clock = clock
+        self._in_flight_max = in_flight_max
+        self._close = close
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="processing", daemon=True)
+        self._running: dict[asyncio.Task[None], WorkItem] = {}
+        self._is_fill_due = False
+        self._is_stopping = False
+        self._is_ended = False
+        self._error: BaseException | None = None
+
+    def start(self) -> None:
+        """Begin; what the tracker holds is started by `wake`."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Start what may be started; nothing once `stop` was called. From the thread that stops."""
+        if not self._is_ended:
+            self._loop.call_soon_threadsafe(self._fill_soon)
+
+    def cancel_dead(self) -> None:
+        """Cancel what runs under an ownership that is over. From the thread that stops."""
+        if not self._is_ended:
+            self._loop.call_soon_threadsafe(self._cancel_dead)
+
+    def check(self) -> None:
+        """Raises what a call of `process` raised."""
+        if self._error is not None:
+            raise self._error
+
+    def stop(self, timeout_s: float) -> None:
+        """Cancel everything and end the thread."""
+        self._is_ended = True
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._cancel_all)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout_s)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        pending = asyncio.all_tasks(self._loop)
+        self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        if self._close is not None:
+            self._loop.run_until_complete(self._close())
+        self._loop.close()
+
+    def _fill_soon(self) -> None:
+        """One look at the tracker for all that finish in one turn of the event loop."""
+        if not self._is_fill_due:
+            self._is_fill_due = True
+            self._loop.call_soon(self._fill)
+
+    def _fill(self) -> None:
+        self._is_fill_due = False
+        if self._error is not None or self._is_stopping:
+            return
+        with self._lock:
+            items = self._tracker.next_to_start(self._in_flight_max - len(self._running), self._clock.monotonic_s())
+        for item in items:
+            task = self._loop.create_task(self._one(item))
+            self._running[task] = item
+            task.add_done_callback(self._on_done)
+
+    async def _one(self, item: WorkItem) -> None:
+        result = await self._process(item.record)
+        with self._lock:
+            self._tracker.finish(item, result)
+
+    def _on_done(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        if task.cancelled():
+            if not task.cancelling():  # nobody asked for it: without a result its record would stay held for ever
+                self._error = RuntimeError("processing was cancelled from within")
+        elif (error := task.exception()) is not None:
+            self._error = error
+        self._fill_soon()
+
+    def _cancel_dead(self) -> None:
+        with self._lock:
+            dead = [task for task, item in self._running.items() if not self._tracker.is_live(item)]
+        for task in dead:
+            task.cancel()
+
+    def _cancel_all(self) -> None:
+        self._is_stopping = True
+        for task in self._running:
+            task.cancel()
