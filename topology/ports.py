@@ -1,6 +1,6 @@
 """The seams: what one package needs of another's effects. Each port has a fake that passes the same contract suite."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -232,6 +232,13 @@ class Source(Protocol):
 
         To be asked after every poll, and used before the records of that poll. All of `assignment` come once after
         every change of `ownership`, in the polls that follow it.
+        """
+        ...
+
+    def on_revoke(self, before: Callable[[], None]) -> None:
+        """Have `before` called when partitions are about to be given up, while their positions can still be committed.
+
+        It may come on any thread, holds the group up meanwhile, and so takes bounded time.
         """
         ...
 

@@ -228,6 +228,11 @@ class FakeSource:
         self._assigned: frozenset[PartitionId] = frozenset()
         self._positions: list[PartitionOffset] = []
         self._paused: frozenset[PartitionId] = frozenset()
+        self._before_revoke: Callable[[], None] | None = None
+
+    def on_revoke(self, before: Callable[[], None]) -> None:
+        """As `Source.on_revoke`; this broker's group does not wait for it."""
+        self._before_revoke = before
 
     def poll(self, timeout_s: float) -> Sequence[Record]:
         """As `Source.poll`. Raises SlotFenced where another source has joined with this slot."""
@@ -242,6 +247,8 @@ class FakeSource:
             generation=generation, member_id=member_id, group_id=self._group_id, instance_id=self._instance_id
         )
         if ownership != self._ownership:
+            if self._ownership is not None and self._before_revoke is not None:
+                self._before_revoke()
             self._ownership, self._assigned = ownership, frozenset(mine)
             self._place()
             return ()

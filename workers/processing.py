@@ -43,6 +43,7 @@ class Processing:
         self._is_fill_due = False
         self._is_stopping = False
         self._is_ended = False
+        self._gate = threading.Lock()
         self._error: BaseException | None = None
 
     def start(self) -> None:
@@ -50,14 +51,12 @@ class Processing:
         self._thread.start()
 
     def wake(self) -> None:
-        """Start what may be started; nothing once `stop` was called. From the thread that stops."""
-        if not self._is_ended:
-            self._loop.call_soon_threadsafe(self._fill_soon)
+        """Start what may be started; nothing once `stop` was called. From any thread."""
+        self._call(self._fill_soon)
 
     def cancel_dead(self) -> None:
-        """Cancel what runs under an ownership that is over. From the thread that stops."""
-        if not self._is_ended:
-            self._loop.call_soon_threadsafe(self._cancel_dead)
+        """Cancel what runs under an ownership that is over. From any thread."""
+        self._call(self._cancel_dead)
 
     def check(self) -> None:
         """Raises what a call of `process` raised."""
@@ -66,11 +65,18 @@ class Processing:
 
     def stop(self, timeout_s: float) -> None:
         """Cancel everything and end the thread."""
-        self._is_ended = True
+        with self._gate:
+            self._is_ended = True
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._cancel_all)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout_s)
+
+    def _call(self, action: Callable[[], None]) -> None:
+        """Have the event loop do something. The gate keeps it open meanwhile."""
+        with self._gate:
+            if not self._is_ended:
+                self._loop.call_soon_threadsafe(action)
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)

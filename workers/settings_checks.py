@@ -62,6 +62,12 @@ _RULES = (
         lambda s: s.kafka.commit_timeout_s * 1000 > s.kafka.delivery_timeout_ms,
     ),
     _Rule(
+        ("limits.revoke_timeout_s", "kafka.session_timeout_ms"),
+        lambda s: s.limits.revoke_timeout_s,
+        "at most half of kafka.session_timeout_ms: heartbeats wait for it",
+        lambda s: s.limits.revoke_timeout_s * 2000 <= s.kafka.session_timeout_ms,
+    ),
+    _Rule(
         ("kafka.fetch_bytes_max", "kafka.partition_fetch_bytes"),
         lambda s: s.kafka.fetch_bytes_max,
         "at least kafka.partition_fetch_bytes",

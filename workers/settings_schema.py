@@ -125,6 +125,18 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
     queue_events_max: Annotated[Count, _about("Events a worker holds before it pauses its partitions.")] = 2_000
     queue_bytes_max: Annotated[Bytes, _about("Bytes a worker holds before it pauses its partitions.")] = 64 * MIB
     batch_events_max: Annotated[int, Meta(ge=1, le=10_000, description="Events per transaction.")] = 200
+    commit_interval_ms: Annotated[
+        Milliseconds, _about("Time between transactions, each of which costs about 10 ms whatever it holds.")
+    ] = 100
+    window_events_max: Annotated[
+        int, Meta(ge=1, le=1024, description="Events of one partition between poll and commit.")
+    ] = 1024
+    offset_map_chars_max: Annotated[
+        int, Meta(ge=64, le=4096, description="The brokers' `offset.metadata.max.bytes`, where it is below 4096.")
+    ] = 4096
+    revoke_timeout_s: Annotated[
+        Seconds, _about("How long a rebalance waits for what has finished; at most half of `session_timeout_ms`.")
+    ] = 3
     deadline_default_s: Annotated[
         float,
         Meta(gt=0, le=86_400, description="An event without its own deadline is answered `withheld` after this."),

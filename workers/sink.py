@@ -58,11 +58,13 @@ class TransactionalSink:
         *,
         exit_process: Callable[[int], object] = os._exit,
         metrics: Instruments | None = None,
+        make_producer: Callable[..., Any] = KafkaProducer,
     ) -> None:
         self._kafka = kafka
         self._metrics = metrics or Instruments.none()
         self._name = slot_name(kafka, slot)
         self._watchdog = Watchdog(exit_process)
+        self._make_producer = make_producer
         self._failure_count = 0
         self._producer: Any = self._build()
         self._identity = _identity(self._producer)
@@ -150,14 +152,14 @@ class TransactionalSink:
         first = self._producer._transaction_manager._last_error  # noqa: SLF001 - not to be had otherwise
         return first if type(error) is KafkaError and isinstance(first, KafkaError) else error
 
-    def _build(self) -> KafkaProducer:
+    def _build(self) -> Any:
         try:
             return connect("producer", self._start_producer, self._kafka.connect_timeout_s)
         except KafkaError as exc:
             raise SlotFenced(self._name, type(exc).__name__) from exc
 
-    def _start_producer(self) -> KafkaProducer:
-        producer = KafkaProducer(**producer_options(self._kafka, transactional_id=self._name))
+    def _start_producer(self) -> Any:
+        producer = self._make_producer(**producer_options(self._kafka, transactional_id=self._name))
         try:
             producer.init_transactions()
         except KafkaError:

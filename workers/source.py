@@ -50,6 +50,7 @@ class KafkaSource:
         *,
         monotonic_s: Callable[[], float] = time.monotonic,
         metrics: Instruments | None = None,
+        make_consumer: Callable[..., Any] = KafkaConsumer,
     ) -> None:
         self._kafka = kafka
         self._metrics = metrics or Instruments.none()
@@ -63,11 +64,15 @@ class KafkaSource:
         self._unplaced: set[TopicPartition] = set()
         self._next: dict[TopicPartition, int] = {}
         options = consumer_options(kafka, instance_id=self._name)
-        self._consumer: Any = connect("consumer", lambda: KafkaConsumer(**options), kafka.connect_timeout_s)
+        self._consumer: Any = connect("consumer", lambda: make_consumer(**options), kafka.connect_timeout_s)
         self._assignments = _Assignments(self._metrics)
         self._adopted_count = 0
         self._consumer.subscribe([topic], listener=self._assignments)
         self._wait_for_topic(topic)
+
+    def on_revoke(self, before: Callable[[], None]) -> None:
+        """As `Source.on_revoke`; called on the client's own thread, on which the heartbeat waits for it."""
+        self._assignments.before_revoke = before
 
     def poll(self, timeout_s: float) -> Sequence[Record]:
         """As `Source.poll`; takes up to POSITION_TIMEOUT_S longer after a change of membership.
@@ -281,6 +286,7 @@ class _Assignments(ConsumerRebalanceListener):
 
     def __init__(self, metrics: Instruments) -> None:
         self.count = 0
+        self.before_revoke: Callable[[], None] | None = None
         self._metrics = metrics
 
     def on_partitions_assigned(self, assigned: object) -> None:
@@ -289,8 +295,10 @@ class _Assignments(ConsumerRebalanceListener):
         self._metrics.count(Metric.REBALANCES, reason="assigned")
 
     def on_partitions_revoked(self, revoked: object) -> None:
-        """Only counted: work under way may be committed until the new assignment is there."""
+        """What has finished can still be committed: the group goes on once this returns."""
         self._metrics.count(Metric.REBALANCES, reason="revoked")
+        if self.before_revoke is not None:
+            self.before_revoke()
 
     def on_partitions_lost(self, lost: object) -> None:
         """Only counted: the broker refuses what is still under way."""

@@ -124,6 +124,17 @@ class DeliveryContract:
             source.pause([(topic, 1)])
             assert values(read(source, 1)) == [b"held"]
 
+    def test_before_partitions_are_given_up_somebody_is_told(self) -> None:
+        with self.world() as world:
+            source, told = world.source(), list[Ownership | None]()
+            source.on_revoke(lambda: told.append(source.ownership()))
+            before = settle(source)
+            assert told in ([], [None]), "nothing was held yet"
+            second = world.source(1)
+            poll_until(source, lambda _: bool(second.poll(0.02)) or before in told)
+            source.close()
+            second.close()
+
     def test_every_assigned_partition_comes_with_its_position_before_its_records(self) -> None:
         with self.world() as world:
             world.send(b"a")

@@ -78,6 +78,7 @@ def test_while_the_first_record_is_slow_the_loop_does_not_spin() -> None:
             self.polls = 0
             self.ownership, self.assignment, self.positions = source.ownership, source.assignment, source.positions
             self.pause, self.end_offsets, self.close = source.pause, source.end_offsets, source.close
+            self.on_revoke = source.on_revoke
 
         def poll(self, timeout_s: float) -> Sequence[Record]:
             self.polls += 1
@@ -108,6 +109,7 @@ def test_while_nothing_can_be_committed_the_loop_does_not_spin() -> None:
             self.is_undecided = False
             self.ownership, self.assignment = source.ownership, source.assignment
             self.pause, self.end_offsets, self.close = source.pause, source.end_offsets, source.close
+            self.on_revoke = source.on_revoke
 
         def poll(self, timeout_s: float) -> Sequence[Record]:
             self.polls += 1

@@ -1,0 +1,153 @@
+"""What the poll thread does: keep the membership, take over partitions, read as much as there is room for.
+
+It never waits for processing or for a transaction, so the worker stays in its group whatever they do.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+
+from topology.errors import UnreadableMap
+from topology.instruments import Instruments
+from topology.metrics import Metric
+from topology.ports import Clock, Ownership, PartitionOffset, Source
+from topology.tracker import Tracker
+
+logger = logging.getLogger("sluicegate.polling")
+
+POLL_TIMEOUT_S = 0.05
+"""Longest wait for records; a paused partition is resumed that much after there is room."""
+
+GAUGES_INTERVAL_S = 1.0
+"""Time between two looks at lag and windows, which cost something for every partition."""
+
+PARTITION_GAUGES = (
+    Metric.CONSUMER_LAG,
+    Metric.CONSUMER_LAG_SECONDS,
+    Metric.WINDOW_FILL,
+    Metric.OFFSET_MAP_CHARS,
+)
+"""Those that end with the ownership of their partition."""
+
+
+class Poller:
+    """`lock` guards `tracker`. `on_work` is called when something may start, `on_dead` when running work may be dead.
+
+    `settle` commits what has finished, in bounded time: it is called on the source's thread, before partitions go.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        tracker: Tracker,
+        lock: threading.Lock,
+        *,
+        clock: Clock,
+        metrics: Instruments,
+        on_work: Callable[[], None],
+        on_dead: Callable[[], None],
+        settle: Callable[[], object],
+    ) -> None:
+        self._source = source
+        self._tracker = tracker
+        self._lock = lock
+        self._clock = clock
+        self._metrics = metrics
+        self._on_work = on_work
+        self._on_dead = on_dead
+        self._settle = settle
+        self._ownership: Ownership | None = None
+        self._is_accepting = True
+        self._last_gauges_s = clock.monotonic_s() - GAUGES_INTERVAL_S
+        self.is_paused = False
+        """Whether reading pauses for want of room."""
+        self.last_poll_s = clock.monotonic_s()
+        """When the last poll returned."""
+        source.on_revoke(self._before_revoke)
+
+    @property
+    def is_assigned(self) -> bool:
+        """Whether there is a membership."""
+        return self._ownership is not None
+
+    def finish(self) -> None:
+        """Take in nothing more, but stay in the group."""
+        self._is_accepting = False
+
+    def turn(self) -> None:
+        """One poll, and what follows from it."""
+        self._pause()
+        records = self._source.poll(POLL_TIMEOUT_S)
+        self.last_poll_s = self._clock.monotonic_s()
+        ownership = self._source.ownership()
+        with self._lock:
+            is_changed = ownership != self._ownership
+            if is_changed:
+                self._adopt(ownership)
+            positions = self._source.positions()
+            for position in positions:
+                self._restore(position)
+            accepted_count = self._tracker.add(records) if self._is_accepting else 0
+        if is_changed or positions:
+            self._on_dead()
+        if accepted_count:
+            self._metrics.count(Metric.EVENTS_CONSUMED, accepted_count, topic=records[0].topic)
+        if accepted_count or positions:
+            self._on_work()
+        if self.last_poll_s - self._last_gauges_s >= GAUGES_INTERVAL_S:
+            self._show_gauges()
+
+    def _adopt(self, ownership: Ownership | None) -> None:
+        """Take over a change of membership. What was held waits in limbo until its partition is restored."""
+        self._ownership = ownership
+        for gauge in PARTITION_GAUGES:
+            self._metrics.gauge_clear(gauge)
+        if ownership is None:
+            self._tracker.revoke(self._tracker.assigned)
+        else:
+            self._tracker.assign(ownership, self._source.assignment())
+
+    def _before_revoke(self) -> None:
+        """Start nothing more, and commit what has finished while the membership still holds."""
+        with self._lock:
+            self._tracker.suspend(self._tracker.assigned)
+        self._settle()
+
+    def _restore(self, position: PartitionOffset) -> None:
+        try:
+            self._tracker.restore(position)
+        except UnreadableMap as exc:
+            # Reading on from the offset would answer again what the map says is done.
+            logger.error(  # noqa: TRY400 - the trace says nothing that the fault does not
+                "partition stopped: its committed offset map is unreadable",
+                extra={"partition": position.partition, "offset": position.offset, "fault": exc.fault},
+            )
+
+    def _pause(self) -> None:
+        with self._lock:
+            paused, stopped = self._tracker.paused(), self._tracker.stopped
+        if not self._is_accepting:
+            paused = self._source.assignment()
+        self._source.pause(paused)
+        if bool(paused - stopped) != self.is_paused:
+            self.is_paused = bool(paused - stopped)
+            self._metrics.gauge_set(Metric.BACKPRESSURE_PAUSED, int(self.is_paused))
+
+    def _show_gauges(self) -> None:
+        """Set the gauges of partitions: what is not committed is what was not read and what is held here."""
+        self._last_gauges_s = self.last_poll_s
+        now_ms, ends = self._clock.now_ms(), self._source.end_offsets()
+        with self._lock:
+            stats = self._tracker.stats()
+        self._metrics.gauge_set(Metric.INFLIGHT_EVENTS, stats.held_count - stats.ready_count)
+        self._metrics.gauge_set(Metric.STOPPED_PARTITIONS, len(stats.stopped))
+        for window in stats.partitions:
+            labels = {"topic": window.topic, "partition": str(window.partition)}
+            self._metrics.gauge_set(Metric.WINDOW_FILL, window.fill, **labels)
+            self._metrics.gauge_set(Metric.OFFSET_MAP_CHARS, window.map_chars, **labels)
+            oldest_ms = window.oldest_timestamp_ms  # None or 0: none, not delivered again yet, or without a time
+            waited_s = max(0.0, (now_ms - oldest_ms) / 1000) if oldest_ms else 0.0
+            self._metrics.gauge_set(Metric.CONSUMER_LAG_SECONDS, waited_s, **labels)
+            end = ends.get((window.topic, window.partition))
+            if end is not None:
+                self._metrics.gauge_set(Metric.CONSUMER_LAG, window.lag(end), **labels)
