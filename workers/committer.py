@@ -98,7 +98,7 @@ class Committer:
     def settle(self, timeout_s: float) -> bool:
         """Have everything that has finished by now committed. From any other thread.
 
-        False where a round failed or `timeout_s` was not enough: then it stays held.
+        False where a round failed, nobody commits any more, or `timeout_s` was not enough: then it stays held.
         """
         if not self._thread.is_alive():
             return False
@@ -107,7 +107,8 @@ class Committer:
             asked = self._asked_count
         self._wake.set()
         with self._turned:
-            return self._turned.wait_for(lambda: self._answered_count >= asked, timeout_s) and not self._failure_count
+            is_answered = self._turned.wait_for(lambda: self._answered_count >= asked, timeout_s)
+        return is_answered and not self._failure_count and self._error is None
 
     def turn(self) -> bool:
         """Commit one round if one is due, or asked for by `settle`. False where nothing became visible."""
