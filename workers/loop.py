@@ -29,6 +29,9 @@ STOP_TIMEOUT_S = 5.0
 REST_TIMEOUT_S = 60.0
 """Bound on the last transactions; each has one of its own, `kafka.commit_timeout_s`."""
 
+UNFINISHED_SHOWN_MAX = 50
+"""Positions named in the log when a drain leaves something unfinished."""
+
 
 class LoopState(StrEnum):
     """Where the loop is in its life."""
@@ -110,6 +113,7 @@ class Loop:
             while not self._is_done():
                 self._turn()
             self._processing.stop(STOP_TIMEOUT_S)
+            self._list_unfinished()
             self._committer.stop(REST_TIMEOUT_S)
             self._committer.check()
             self._state = LoopState.STOPPED
@@ -157,6 +161,14 @@ class Loop:
         with self._lock:
             held_count = self._tracker.held_count
         return not held_count or self._clock.monotonic_s() >= self._drain_until_s
+
+    def _list_unfinished(self) -> None:
+        """Say what the drain had no time for: the next owner reads it again."""
+        with self._lock:
+            left = self._tracker.unfinished()
+        if left:
+            shown = [f"{topic}/{partition}@{offset}" for topic, partition, offset in left[:UNFINISHED_SHOWN_MAX]]
+            logger.warning("drained with events unfinished", extra={"count": len(left), "events": shown})
 
     def _close(self) -> None:
         """End the threads, then the clients that they own."""

@@ -239,7 +239,9 @@ def test_a_drain_finishes_what_is_held_and_reads_nothing_more() -> None:
     assert desk.started == places(0, 4)
 
 
-def test_what_does_not_finish_within_the_drain_stays_uncommitted_for_the_next_holder() -> None:
+def test_what_does_not_finish_within_the_drain_stays_uncommitted_for_the_next_holder(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     world, desk = World(), Desk((0, 2))
     world.send(0, 5)
     run = Running(world.loop(desk.process))
@@ -250,6 +252,8 @@ def test_what_does_not_finish_within_the_drain_stays_uncommitted_for_the_next_ho
     assert run.error is None
     assert run.loop.health().state is LoopState.STOPPED
     assert desk.cancelled == [(0, 2)]
+    (said,) = [line for line in caplog.records if "unfinished" in line.message]
+    assert said.__dict__["events"] == [f"{INPUT}/0@2"]
     assert world.committed() == 2
     desk.release((0, 2))
     with running(World(broker=world.broker).loop(desk.process)):
