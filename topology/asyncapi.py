@@ -33,8 +33,27 @@ _DEAD_LETTER = (
     Header.ORIGINAL_TIMESTAMP,
     Header.ORIGINAL_LENGTH,
     Header.ORIGINAL_SHA256,
+    Header.SOURCE_TOPIC,
+    Header.SOURCE_PARTITION,
+    Header.SOURCE_OFFSET,
+    Header.SOURCE_TIMESTAMP,
     Header.ORIGINAL_NULL,
+    Header.ORIGINAL_HEADERS_DROPPED,
+    Header.REDRIVEN,
+    Header.REDRIVEN_FROM,
+    Header.REPLAYED_FROM,
 )
+_SOMETIMES = frozenset(
+    {
+        Header.ORIGINAL_NULL,
+        Header.ORIGINAL_HEADERS_DROPPED,
+        Header.REDRIVEN,
+        Header.REDRIVEN_FROM,
+        Header.REPLAYED_FROM,
+    }
+)
+"""Of a dead letter's headers, those that only some carry."""
+
 _ALWAYS_WRITTEN = (
     Header.CONTENT_TYPE,
     Header.SCHEMA,
@@ -56,13 +75,21 @@ HEADER_TEXTS = {
     Header.REASON: "Why this record is a dead letter.",
     Header.STAGE: "The stage that gave up on it.",
     Header.DETAIL: "A field's path and its bound, or the kind of failure; never user text. At most 512 characters.",
-    Header.ORIGINAL_TOPIC: "Topic of the original record.",
-    Header.ORIGINAL_PARTITION: "Partition of the original record, decimal.",
-    Header.ORIGINAL_OFFSET: "Offset of the original record, decimal.",
-    Header.ORIGINAL_TIMESTAMP: "Time of the original record, Unix epoch milliseconds, decimal.",
+    Header.ORIGINAL_TOPIC: "Topic of the very first copy, as the record's own headers claim; else as x-source-topic.",
+    Header.ORIGINAL_PARTITION: "Partition of the very first copy, decimal.",
+    Header.ORIGINAL_OFFSET: "Offset of the very first copy, decimal.",
+    Header.ORIGINAL_TIMESTAMP: "Time of the very first copy, Unix epoch milliseconds, decimal.",
     Header.ORIGINAL_LENGTH: "Bytes of the original value, decimal; more than the value's own where it was cut.",
     Header.ORIGINAL_SHA256: "SHA-256 of the original value, hex.",
     Header.ORIGINAL_NULL: "1 where the original value was null.",
+    Header.ORIGINAL_HEADERS_DROPPED: "How many headers of the original did not fit, decimal; absent where all did.",
+    Header.SOURCE_TOPIC: "Topic that the record was read from.",
+    Header.SOURCE_PARTITION: "Partition that the record was read from, decimal.",
+    Header.SOURCE_OFFSET: "Offset that the record was read at, decimal.",
+    Header.SOURCE_TIMESTAMP: "Time of the record that was read, Unix epoch milliseconds, decimal.",
+    Header.REDRIVEN: "How often the record was put back from the dead letters, decimal, as its own headers claim.",
+    Header.REDRIVEN_FROM: "The dead letter that it was last put back from: topic:partition:offset.",
+    Header.REPLAYED_FROM: "The record that this one is a replayed copy of: topic:partition:offset.",
     Header.CE_ID: "CloudEvents id, unique under its source.",
     Header.CE_SOURCE: "CloudEvents source.",
     Header.CE_SPECVERSION: "CloudEvents version: 1.0.",
@@ -149,7 +176,7 @@ def _message(name: SchemaName) -> dict[str, object]:
 
 
 def _dead_letter() -> dict[str, object]:
-    required = tuple(header for header in _DEAD_LETTER if header is not Header.ORIGINAL_NULL)
+    required = tuple(header for header in _DEAD_LETTER if header not in _SOMETIMES)
     return {
         "name": "dead-letter",
         "contentType": "application/octet-stream",

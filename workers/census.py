@@ -12,6 +12,7 @@ from msgspec import Struct
 from topology.errors import DeadLetterReason
 from topology.events import Action, AuditedResponse, AuditRecord
 from topology.headers import last_header
+from topology.lineage import source_of
 from topology.names import Header
 from topology.ports import Record
 
@@ -147,10 +148,9 @@ def _by_event(audited: Iterable[Record]) -> dict[str, list[AuditedResponse]]:
 def _by_position(dead_letters: Iterable[Record]) -> dict[PositionKey, list[str]]:
     found: dict[PositionKey, list[str]] = defaultdict(list)
     for record in dead_letters:
-        topic = last_header(record.headers, Header.ORIGINAL_TOPIC) or ""
-        partition = int(last_header(record.headers, Header.ORIGINAL_PARTITION) or -1)
-        offset = int(last_header(record.headers, Header.ORIGINAL_OFFSET) or -1)
-        found[(topic, partition, offset)].append(last_header(record.headers, Header.REASON) or "")
+        read = source_of(record.headers)
+        position = (read.topic, read.partition, read.offset) if read else ("", -1, -1)
+        found[position].append(last_header(record.headers, Header.REASON) or "")
     return found
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topology.codec import RecordLimits
-from topology.dead_letters import ORIGINAL_HEADERS_BYTES_MAX, ORIGINAL_HEADERS_MAX, dead_letter
+from topology.dead_letters import LETTER_HEADERS, ORIGINAL_HEADERS_BYTES_MAX, ORIGINAL_HEADERS_MAX, dead_letter
 from topology.errors import DeadLetter, DeadLetterReason
 from topology.ports import Headers, OutRecord, Record
 
@@ -37,6 +37,10 @@ def test_original_bytes_and_all_headers() -> None:
         "x-original-timestamp": b"17",
         "x-original-length": b"10",
         "x-original-sha256": hashlib.sha256(value).hexdigest().encode(),
+        "x-source-topic": b"in",
+        "x-source-partition": b"3",
+        "x-source-offset": b"1099511627776",
+        "x-source-timestamp": b"17",
     }
 
 
@@ -82,7 +86,10 @@ def test_the_trace_of_now_replaces_that_of_the_original() -> None:
 @given(st.lists(st.tuples(st.text(max_size=20), st.binary(max_size=9_000)), max_size=90), st.binary(max_size=300))
 def test_it_is_bounded_whatever_the_original(headers: list[tuple[str, bytes]], key: bytes) -> None:
     letter = _letter(_record(b"x" * 2000, tuple(headers), key))
-    kept = letter.headers[:-9]
+    ours = [name for name, _ in letter.headers].index("x-reason")
+    kept = letter.headers[:ours]
+    dropped = int(dict(letter.headers).get("x-original-headers-dropped", b"0"))
+    assert len(kept) + dropped == sum(name.lower() not in LETTER_HEADERS for name, _ in headers)
     assert kept == tuple(headers)[: len(kept)] or any(name.lower().startswith("x-") for name, _ in headers)
     assert len(kept) <= ORIGINAL_HEADERS_MAX
     assert sum(len(name.encode("utf-8", "replace")) + len(value) for name, value in kept) <= ORIGINAL_HEADERS_BYTES_MAX

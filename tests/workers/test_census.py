@@ -57,6 +57,7 @@ def letter(offset: int, reason: DeadLetterReason = DeadLetterReason.MALFORMED) -
         (Header.ORIGINAL_TOPIC.value, b"in"),
         (Header.ORIGINAL_PARTITION.value, b"0"),
         (Header.ORIGINAL_OFFSET.value, str(offset).encode()),
+        (Header.ORIGINAL_TIMESTAMP.value, b"0"),
         (Header.REASON.value, reason.value.encode()),
     )
     return record("dlq", b"{", headers)
