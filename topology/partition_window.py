@@ -9,11 +9,12 @@ backlog, above `next`, where the next reader would find it again.
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import chain
 
 from msgspec import Struct
 
 from topology.offset_map import decode, encode
-from topology.ports import PartitionId, PartitionOffset, Record, Result
+from topology.ports import Headers, PartitionId, PartitionOffset, Record, Result
 
 
 class Stage(Enum):
@@ -287,15 +288,15 @@ def is_over(value: int, bound: int, *, was_over: bool) -> bool:
 
 def _result_bytes(result: Result) -> int:
     """What a result weighs: values, keys and headers of its records."""
-    return sum(
-        len(out.value) + len(out.key or b"") + sum(len(name) + len(value) for name, value in out.headers)
-        for out in result.records
-    )
+    return sum([len(out.value) + len(out.key or b"") + _header_bytes(out.headers) for out in result.records])
 
 
 def _record_bytes(record: Record) -> int:
-    headers = sum(len(name) + len(value) for name, value in record.headers)
-    return len(record.value or b"") + len(record.key or b"") + headers
+    return len(record.value or b"") + len(record.key or b"") + _header_bytes(record.headers)
+
+
+def _header_bytes(headers: Headers) -> int:
+    return sum(map(len, chain.from_iterable(headers)))
 
 
 def _line_key(record: Record) -> bytes | int:
