@@ -24,7 +24,6 @@ class Stage(Enum):
     """Incomplete by the committed map, and not delivered again yet."""
     WAITING = "waiting"
     RUNNING = "running"
-    PARKED = "parked"
     READY = "ready"
     TAKEN = "taken"
     """Its result is in the round under way."""
@@ -77,7 +76,7 @@ class PartitionStats(Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """An incomplete record. `record` is None while it is LISTED and once it is READY; `start` is 0 before the first."""
+    """An incomplete record. `record` is None while it is LISTED and once it is READY."""
 
     window: "PartitionWindow"
     offset: int
@@ -86,8 +85,6 @@ class Entry:
     result: Result | None = None
     size_bytes: int = 0
     timestamp_ms: int | None = None
-    start: int = 0
-    attempt: int = 0
 
 
 _Line = deque[Entry]
@@ -163,21 +160,19 @@ class PartitionWindow:
             entry = self._entries[offset] = Entry(self, offset, Stage.WAITING)
             self._enqueue(entry, record)
 
-    def start(self, number: int) -> Entry | None:
-        """The next record whose key is free, now running as start `number`; None where there is none."""
+    def start(self) -> Record | None:
+        """The next record whose key is free, now running; None where there is none."""
         if self.hold is not Hold.OWNED or not self._startable:
             return None
         entry = self._startable.popleft()[0]
         entry.stage = Stage.RUNNING
-        entry.start = number
-        entry.attempt += 1
         self.running_count += 1
-        return entry
+        return entry.record
 
-    def running(self, offset: int, start: int) -> Entry | None:
-        """The record at `offset` if that very start of it is still running."""
+    def running(self, offset: int) -> Entry | None:
+        """The record at `offset` if it is running."""
         entry = self._entries.get(offset)
-        return entry if entry is not None and entry.stage is Stage.RUNNING and entry.start == start else None
+        return entry if entry is not None and entry.stage is Stage.RUNNING else None
 
     def finish(self, entry: Entry, result: Result) -> None:
         """Take a running record's result; its key is free."""
@@ -193,17 +188,6 @@ class PartitionWindow:
         size_bytes = _result_bytes(result)
         self.size_bytes += size_bytes - entry.size_bytes
         entry.stage, entry.record, entry.result, entry.size_bytes = Stage.READY, None, result, size_bytes
-
-    def park(self, entry: Entry) -> None:
-        """Let a running record, and its key, wait."""
-        entry.stage = Stage.PARKED
-        self.running_count -= 1
-
-    def unpark(self, entry: Entry) -> None:
-        """Let a parked record start again."""
-        assert entry.record is not None
-        entry.stage = Stage.WAITING
-        self._startable.append(self._lines[_line_key(entry.record)])
 
     def position_with_round(self) -> PartitionOffset:
         """What is to be committed with the results now taken. Its offset never is below the committed one."""

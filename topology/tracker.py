@@ -6,7 +6,6 @@ transaction. Each window belongs to one ownership and every work item carries th
 under a dead one changes nothing, and nothing is taken but under the membership that was assigned last.
 """
 
-import heapq
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import count
@@ -51,12 +50,10 @@ class TrackerLimits(Struct, frozen=True, kw_only=True):
 
 
 class WorkItem(Struct, frozen=True, kw_only=True):
-    """A record to be processed now. `attempt` counts from 1; `start` is unique among all items of one tracker."""
+    """A record to be processed now, handed out once under each token."""
 
     record: Record
     token: Token
-    attempt: int
-    start: int
 
 
 class Round(Struct, frozen=True, kw_only=True):
@@ -86,7 +83,6 @@ class TrackerStats(Struct, frozen=True, kw_only=True):
     held_bytes: int
     running_count: int
     ready_count: int
-    parked_count: int
     vanished_count: int
     stopped: tuple[PartitionId, ...]
     partitions: tuple[PartitionStats, ...]
@@ -106,7 +102,6 @@ class Tracker:
         self._ready: deque[Entry] = deque()
         self._taken: list[Entry] = []
         self._round: Round | None = None
-        self._parked: list[tuple[float, int, Entry]] = []
         self._numbers = count(1)
         self._is_full = False
 
@@ -127,7 +122,7 @@ class Tracker:
 
     @property
     def running_count(self) -> int:
-        """Items handed out and neither finished nor parked."""
+        """Items handed out and not finished."""
         return sum(window.running_count for window in self._windows.values())
 
     @property
@@ -221,24 +216,19 @@ class Tracker:
                 accepted_count += window.add(record)
         return accepted_count
 
-    def next_to_start(self, count_max: int, now_s: float) -> list[WorkItem]:
-        """Up to `count_max` records whose turn it is, partition by partition; they are running from now on.
-
-        `now_s` is on the scale of `park`; what is parked until then starts again.
-        """
-        self._wake(now_s)
+    def next_to_start(self, count_max: int) -> list[WorkItem]:
+        """Up to `count_max` records whose turn it is, partition by partition; they are running from now on."""
         items: list[WorkItem] = []
         idle_count = 0
         while len(items) < count_max and idle_count < len(self._turns):
             window = self._turns[0]
             self._turns.rotate(-1)
-            number = next(self._numbers)
-            entry = window.start(number)
-            if entry is None or entry.record is None:
+            record = window.start()
+            if record is None:
                 idle_count += 1
                 continue
             idle_count = 0
-            items.append(WorkItem(record=entry.record, token=window.token, attempt=entry.attempt, start=number))
+            items.append(WorkItem(record=record, token=window.token))
         return items
 
     def is_live(self, item: WorkItem) -> bool:
@@ -246,7 +236,7 @@ class Tracker:
         return self._running(item) is not None
 
     def finish(self, item: WorkItem, result: Result) -> bool:
-        """Take the result of `item`. False, changing nothing, where its ownership or that very start of it is over.
+        """Take the result of `item`. False, changing nothing, where its ownership is over or it has finished before.
 
         Raises ValueError where the result is another record's.
         """
@@ -259,19 +249,6 @@ class Tracker:
         entry.window.finish(entry, result)
         self._ready.append(entry)
         return True
-
-    def park(self, item: WorkItem, until_s: float) -> bool:
-        """Try `item` again at `until_s`; its key waits, others go on. False as `finish`."""
-        entry = self._running(item)
-        if entry is None:
-            return False
-        entry.window.park(entry)
-        heapq.heappush(self._parked, (until_s, entry.start, entry))
-        return True
-
-    def wake_s(self) -> float | None:
-        """When the first parked item is due; None where none is parked."""
-        return self._parked[0][0] if self._parked else None
 
     # Rounds
 
@@ -338,7 +315,6 @@ class Tracker:
             held_bytes=sum(window.size_bytes for window in windows),
             running_count=self.running_count,
             ready_count=self.ready_count,
-            parked_count=len(self._parked),
             vanished_count=sum(window.vanished_count for window in windows),
             stopped=tuple(sorted(self._stopped)),
             partitions=tuple(window.stats() for window in windows),
@@ -355,19 +331,12 @@ class Tracker:
             return
         self._turns.remove(window)
         self._ready = deque(entry for entry in self._ready if entry.window is not window)
-        self._parked = [parked for parked in self._parked if parked[2].window is not window]
-        heapq.heapify(self._parked)
 
     def _running(self, item: WorkItem) -> Entry | None:
         window = self._windows.get((item.record.topic, item.record.partition))
         if window is None or window.token != item.token:
             return None
-        return window.running(item.record.offset, item.start)
-
-    def _wake(self, now_s: float) -> None:
-        while self._parked and self._parked[0][0] <= now_s:
-            _, _, entry = heapq.heappop(self._parked)
-            entry.window.unpark(entry)
+        return window.running(item.record.offset)
 
     def _take_ready(self, count_max: int, bytes_max: int) -> list[Entry]:
         """The oldest results of partitions that may be committed; the first is taken whatever its size."""

@@ -98,7 +98,7 @@ class Processing:
         if self._error is not None or self._is_stopping:
             return
         with self._lock:
-            items = self._tracker.next_to_start(self._in_flight_max - len(self._running), self._clock.monotonic_s())
+            items = self._tracker.next_to_start(self._in_flight_max - len(self._running))
         for item in items:
             task = self._loop.create_task(self._one(item))
             self._running[task] = item

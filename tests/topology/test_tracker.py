@@ -9,7 +9,6 @@ Each guard, and the test that fails where it is taken out (every row was tried):
 | one record of a key runs at a time                      | test_a_key_runs_one_at_a_time_and_in_order                |
 | a record without a key is a line of its own             | test_records_without_a_key_wait_for_nothing               |
 | partitions take turns                                   | test_partitions_take_turns                                |
-| a start has a number: an older one's result is dropped  | test_the_result_of_an_earlier_start_changes_nothing       |
 | a finished item is not finished again                   | test_a_second_result_changes_nothing                      |
 | a result belongs to its record                          | test_a_result_of_another_record_is_a_bug                  |
 | what is done is not delivered again                     | test_what_the_map_says_is_done_is_not_accepted            |
@@ -21,7 +20,6 @@ Each guard, and the test that fails where it is taken out (every row was tried):
 | only the round under way ends                           | test_a_round_ends_once                                    |
 | aborted results come first, in their order              | test_an_aborted_round_is_taken_again_in_its_order         |
 | a round has a first result, and no more than its bounds | test_a_round_is_bounded_but_never_empty                   |
-| a parked item waits until it is due, its key with it    | test_a_parked_item_and_its_key_wait_others_go_on          |
 """
 
 import pytest
@@ -54,7 +52,7 @@ def test_a_key_runs_one_at_a_time_and_in_order() -> None:
     tracker = owning(0)
     tracker.add([record(0, b"a"), record(1, b"a"), record(2, b"b"), record(3, b"a")])
     seen = list[int]()
-    while items := tracker.next_to_start(10, 0.0):
+    while items := tracker.next_to_start(10):
         seen.extend(offsets(items))
         keys = [item.record.key for item in items]
         assert len(set(keys)) == len(keys)
@@ -66,52 +64,24 @@ def test_a_key_runs_one_at_a_time_and_in_order() -> None:
 def test_records_without_a_key_wait_for_nothing() -> None:
     tracker = owning(0)
     tracker.add([record(0, None), record(1, None), record(2, b""), record(3, b"")])
-    assert offsets(tracker.next_to_start(10, 0.0)) == [0, 1, 2]
+    assert offsets(tracker.next_to_start(10)) == [0, 1, 2]
 
 
 def test_partitions_take_turns() -> None:
     tracker = owning(0, 1)
     tracker.add([record(offset, None) for offset in range(100)])
     tracker.add([record(offset, None, partition=1) for offset in range(2)])
-    started = [(item.record.partition, item.record.offset) for _ in range(4) for item in tracker.next_to_start(1, 0.0)]
+    started = [(item.record.partition, item.record.offset) for _ in range(4) for item in tracker.next_to_start(1)]
     assert started == [(0, 0), (1, 0), (0, 1), (1, 1)]
 
 
 def test_no_more_starts_than_asked_for() -> None:
     tracker = owning(0, 1)
     tracker.add([record(offset, None, partition=partition) for partition in (0, 1) for offset in range(10)])
-    assert len(tracker.next_to_start(7, 0.0)) == 7
+    assert len(tracker.next_to_start(7)) == 7
     assert tracker.running_count == 7
-    assert len(tracker.next_to_start(100, 0.0)) == 13
-    assert tracker.next_to_start(100, 0.0) == []
-
-
-def test_a_parked_item_and_its_key_wait_others_go_on() -> None:
-    tracker = owning(0)
-    tracker.add([record(0, b"a"), record(1, b"a"), record(2, b"b")])
-    items = start_all(tracker)
-    assert tracker.park(items[0, 0], until_s=5.0)
-    assert tracker.wake_s() == 5.0
-    finish(tracker, items[0, 2])
-    assert tracker.next_to_start(10, 4.9) == []
-    (again,) = tracker.next_to_start(10, 5.0)
-    assert (again.record.offset, again.attempt) == (0, 2)
-    assert tracker.wake_s() is None
-    finish(tracker, again)
-    assert offsets(tracker.next_to_start(10, 5.0)) == [1]
-
-
-def test_the_result_of_an_earlier_start_changes_nothing() -> None:
-    tracker = owning(0)
-    tracker.add([record(0)])
-    first = start_all(tracker)[0, 0]
-    tracker.park(first, 0.0)
-    assert not tracker.finish(first, result(first))
-    again = start_all(tracker)[0, 0]
-    assert not tracker.is_live(first)
-    assert not tracker.finish(first, result(first))
-    assert not tracker.park(first, 0.0)
-    assert tracker.finish(again, result(again))
+    assert len(tracker.next_to_start(100)) == 13
+    assert tracker.next_to_start(100) == []
 
 
 def test_a_second_result_changes_nothing() -> None:
@@ -245,7 +215,7 @@ def test_every_position_says_exactly_what_was_answered(
     tracker.add(records)
     done, at, running = set[int](), position(0), []
     while len(done) < len(records):
-        running += tracker.next_to_start(data.draw(st.integers(1, 4)), 0.0)
+        running += tracker.next_to_start(data.draw(st.integers(1, 4)))
         chosen = running.pop(data.draw(st.integers(0, len(running) - 1))) if running else None
         if chosen is not None:
             finish(tracker, chosen)

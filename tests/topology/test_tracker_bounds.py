@@ -37,7 +37,7 @@ from topology.tracker import Tracker, TrackerLimits
 def test_a_window_never_holds_more_than_its_map_can_say() -> None:
     tracker = owning(0, limits=replace(WIDE, incomplete_max=3))
     tracker.add([record(offset, None) for offset in range(6)])
-    assert sorted(offsets(tracker.next_to_start(100, 0.0))) == [0, 1, 2]
+    assert sorted(offsets(tracker.next_to_start(100))) == [0, 1, 2]
     (stats,) = tracker.stats().partitions
     assert (stats.incomplete_count, stats.backlog_count, stats.fill) == (3, 3, 1.0)
 
@@ -50,7 +50,7 @@ def test_what_waits_in_the_backlog_is_not_marked_done() -> None:
     taken = take(tracker)
     assert taken.offsets == (position(3),)
     tracker.applied(taken)
-    assert offsets(tracker.next_to_start(100, 0.0)) == [3, 4, 5]
+    assert offsets(tracker.next_to_start(100)) == [3, 4, 5]
 
 
 def test_a_smaller_budget_makes_a_smaller_window() -> None:
@@ -71,10 +71,10 @@ def test_a_window_is_never_wider_than_its_span() -> None:
     assert tracker.paused() == {(TOPIC, 0)}
     finish(tracker, items[0, 8])
     tracker.applied(take(tracker))
-    assert tracker.next_to_start(10, 0.0) == []
+    assert tracker.next_to_start(10) == []
     finish(tracker, items[0, 7])
     tracker.applied(take(tracker))
-    assert offsets(tracker.next_to_start(10, 0.0)) == [8 + SPAN_MAX]
+    assert offsets(tracker.next_to_start(10)) == [8 + SPAN_MAX]
 
 
 def test_a_full_window_pauses_its_partition_until_half() -> None:

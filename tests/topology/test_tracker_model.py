@@ -34,7 +34,6 @@ class Worker:
     read_from: dict[int, int] = field(default_factory=dict[int, int])
     running: list[WorkItem] = field(default_factory=list[WorkItem])
     round: Round | None = None
-    now_s: float = 0.0
 
 
 class Delivery(RuleBasedStateMachine):
@@ -117,11 +116,10 @@ class Delivery(RuleBasedStateMachine):
             if batch:
                 worker.read_from[partition] = batch[-1].offset + 1
 
-    @rule(number=st.sampled_from(WORKERS), count=st.integers(1, 5), later_s=st.sampled_from([0.0, 1.0]))
-    def start(self, number: int, count: int, later_s: float) -> None:
+    @rule(number=st.sampled_from(WORKERS), count=st.integers(1, 5))
+    def start(self, number: int, count: int) -> None:
         worker = self.workers[number]
-        worker.now_s += later_s
-        started = worker.tracker.next_to_start(count, worker.now_s)
+        started = worker.tracker.next_to_start(count)
         assert len(started) <= count
         worker.running += started
         lines = [
@@ -132,15 +130,12 @@ class Delivery(RuleBasedStateMachine):
         assert len(set(lines)) == len(lines), "two of one key run at once"
 
     @precondition(lambda self: any(worker.running for worker in self.workers.values()))
-    @rule(data=st.data(), parks=st.booleans())
-    def end(self, data: st.DataObject, parks: bool) -> None:
+    @rule(data=st.data())
+    def end(self, data: st.DataObject) -> None:
         worker = data.draw(st.sampled_from([worker for worker in self.workers.values() if worker.running]))
         item = worker.running.pop(data.draw(st.integers(0, len(worker.running) - 1)))
         is_live, before = worker.tracker.is_live(item), worker.tracker.stats()
-        if parks:
-            assert worker.tracker.park(item, worker.now_s + 1) == is_live
-        else:
-            assert worker.tracker.finish(item, result(item)) == is_live
+        assert worker.tracker.finish(item, result(item)) == is_live
         if not is_live:
             assert worker.tracker.stats() == before, "what was dead changed something"
 
@@ -223,7 +218,7 @@ class Delivery(RuleBasedStateMachine):
                 self.commit(number, fails=False)
                 self.look(number, revokes_first=True)
                 self.read(number, READ_MAX)
-                self.start(number, READ_MAX, later_s=1.0)
+                self.start(number, READ_MAX)
                 for item in worker.running:
                     worker.tracker.finish(item, result(item))
                 worker.running.clear()

@@ -10,7 +10,6 @@ Each guard, and the test that fails where it is taken out (every row was tried):
 | aborted results of a lost partition are dropped         | test_what_was_aborted_and_lost_is_not_taken_again         |
 | a round of a dead window is not applied                 | test_a_round_that_ends_after_its_partition_was_lost       |
 | ready results of a lost partition are dropped           | test_ready_results_of_a_lost_partition_are_not_taken      |
-| parked items of a lost partition are dropped            | test_a_parked_item_of_a_lost_partition_never_starts       |
 | suspended: nothing starts, results are taken            | test_a_suspended_partition_starts_nothing_and_commits     |
 | limbo: nothing starts, nothing is taken, results stay   | test_in_limbo_results_are_kept_and_nothing_is_taken       |
 | limbo: no position is committed                         | test_in_limbo_no_position_is_committed                    |
@@ -76,10 +75,9 @@ def test_what_finishes_under_a_dead_token_changes_nothing() -> None:
     new = start_all(tracker)
     assert not tracker.is_live(old[0, 0])
     assert not tracker.finish(old[0, 0], result(old[0, 0]))
-    # Were only the offset compared, a start of the same number in another tracker would pass.
+    # Were only the offset compared, this one would pass.
     foreign = replace(new[0, 0], token=old[0, 0].token)
     assert not tracker.finish(foreign, result(foreign))
-    assert not tracker.park(foreign, 1.0)
     assert tracker.ready_count == 0
     assert tracker.finish(new[0, 0], result(new[0, 0]))
 
@@ -104,7 +102,7 @@ def test_in_limbo_results_are_kept_and_nothing_is_taken() -> None:
     finish(tracker, items[0, 0])
     tracker.revoke([(TOPIC, 0)])
     finish(tracker, items[0, 1], items[1, 0], items[0, 2])
-    assert tracker.next_to_start(10, 0.0) == []
+    assert tracker.next_to_start(10) == []
     taken = take(tracker)
     assert answered(taken) == [(1, 0)]
     assert [at.partition for at in taken.offsets] == [1]
@@ -112,7 +110,7 @@ def test_in_limbo_results_are_kept_and_nothing_is_taken() -> None:
     tracker.assign(member(2), [(TOPIC, 0)])
     assert tracker.restore(position(0)) == 4
     assert answered(take(tracker, member(2))) == [(0, 0), (0, 1), (0, 2)]
-    assert offsets(tracker.next_to_start(10, 0.0)) == [3]
+    assert offsets(tracker.next_to_start(10)) == [3]
 
 
 def test_in_limbo_no_position_is_committed() -> None:
@@ -161,9 +159,9 @@ def test_limbo_ends_where_somebody_else_has_committed() -> None:
 def test_a_suspended_partition_starts_nothing_and_commits() -> None:
     tracker = owning(0)
     tracker.add([record(0, None), record(1, None)])
-    (item,) = tracker.next_to_start(1, 0.0)
+    (item,) = tracker.next_to_start(1)
     tracker.suspend([(TOPIC, 0)])
-    assert tracker.next_to_start(1, 0.0) == []
+    assert tracker.next_to_start(1) == []
     finish(tracker, item)
     assert answered(take(tracker)) == [(0, 0)]
 
@@ -188,17 +186,6 @@ def test_ready_results_of_a_lost_partition_are_not_taken() -> None:
     tracker.restore(position(0, partition=1))
     assert tracker.ready_count == 1
     assert answered(take(tracker, member(2))) == [(1, 0)]
-
-
-def test_a_parked_item_of_a_lost_partition_never_starts() -> None:
-    tracker = owning(0, 1)
-    tracker.add([record(0), record(0, partition=1)])
-    for item in start_all(tracker).values():
-        tracker.park(item, 1.0)
-    tracker.assign(member(2), [(TOPIC, 1)])
-    tracker.restore(position(0, partition=1))
-    assert tracker.stats().parked_count == 1
-    assert [item.record.partition for item in tracker.next_to_start(10, 2.0)] == [1]
 
 
 def test_a_round_that_ends_after_its_partition_was_lost() -> None:

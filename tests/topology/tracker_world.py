@@ -41,7 +41,7 @@ def owning(
 
 def start_all(tracker: Tracker, count_max: int = 10_000) -> dict[tuple[int, int], WorkItem]:
     """Everything that may run now, by partition and offset."""
-    items = tracker.next_to_start(count_max, 0.0)
+    items = tracker.next_to_start(count_max)
     return {(item.record.partition, item.record.offset): item for item in items}
 
 
