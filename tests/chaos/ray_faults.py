@@ -1,0 +1,122 @@
+"""Which faults the Ray form gets, in which order, and how each is done: always `kill -9` of one process."""
+
+import random
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from enum import StrEnum
+
+import psutil
+
+from tests.chaos.ray_parts import (
+    ENGINE,
+    INGRESS,
+    LLM_INGRESS,
+    LLM_REPLICA,
+    STAGE,
+    Descendants,
+    ModelProbe,
+    SupervisorProcess,
+    kill,
+)
+
+
+class RayFault(StrEnum):
+    """What is killed."""
+
+    STREAM_ACTOR = "stream actor"
+    STAGE_ACTOR = "stage actor"
+    SUPERVISOR = "supervisor"
+    SERVE_REPLICA = "Serve replica"
+    SERVE_INGRESS = "Serve ingress"
+    ENGINE = "vLLM engine"
+
+
+TITLES = {
+    RayFault.STREAM_ACTOR: INGRESS,
+    RayFault.STAGE_ACTOR: STAGE,
+    RayFault.SERVE_REPLICA: LLM_REPLICA,
+    RayFault.SERVE_INGRESS: LLM_INGRESS,
+    RayFault.ENGINE: ENGINE,
+}
+
+MODEL_FAULTS = (RayFault.ENGINE, RayFault.SERVE_REPLICA, RayFault.SERVE_INGRESS)
+MODEL_FAULT_EVERY = 11
+"""One fault in so many: a model that was killed is away for up to a minute, and should be there now and then."""
+
+MODEL_REST_S = 10.0
+SUPERVISOR_REST_S = 12.0
+"""How long model and supervisor may work before they are killed again; starting takes the supervisor some 6 s."""
+
+WORKER_FAULTS = (RayFault.STREAM_ACTOR, RayFault.STAGE_ACTOR, RayFault.SUPERVISOR)
+WORKER_WEIGHTS = (4, 3, 3)
+
+
+def fault_plan(count: int, seed: int, *, with_model: bool) -> list[RayFault]:
+    """`count` faults in a random order that has every kind in it, as far as `count` goes."""
+    draw = random.Random(seed)
+    models = count // MODEL_FAULT_EVERY if with_model else 0
+    workers = [*WORKER_FAULTS, *draw.choices(WORKER_FAULTS, WORKER_WEIGHTS, k=count)][: count - models]
+    draw.shuffle(workers)
+    plan = list(workers)
+    for index in range(models):
+        plan.insert((index + 1) * MODEL_FAULT_EVERY - 1, MODEL_FAULTS[index % len(MODEL_FAULTS)])
+    return plan
+
+
+class FaultMaker:
+    """Does the plan's faults one by one. One whose victim is not there waits, and later ones go first."""
+
+    def __init__(
+        self,
+        plan: list[RayFault],
+        seed: int,
+        supervisor: SupervisorProcess,
+        processes: Descendants,
+        probe: ModelProbe | None,
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._plan = deque(plan)
+        self._draw = random.Random(seed)
+        self._supervisor = supervisor
+        self._processes = processes
+        self._probe = probe
+        self._now_s = monotonic_s
+        self.done: Counter[RayFault] = Counter()
+
+    @property
+    def left_count(self) -> int:
+        """Faults still to come."""
+        return len(self._plan)
+
+    def make_one(self) -> str:
+        """Do the first fault whose victim is there; what was done, or nothing where no victim is there now."""
+        self._processes.note()
+        for fault in dict.fromkeys(self._plan):
+            pid = self._kill(fault)
+            if pid:
+                self._plan.remove(fault)
+                self.done[fault] += 1
+                return f"kill -9 {fault.value} (process {pid})"
+        return ""
+
+    def _kill(self, fault: RayFault) -> int:
+        """The process that was killed; 0 where there is none to kill."""
+        if fault is RayFault.SUPERVISOR:
+            return self._restart_supervisor()
+        if fault in MODEL_FAULTS and (self._probe is None or self._probe.up_s() < MODEL_REST_S):
+            return 0
+        victims: list[psutil.Process] = self._processes.running(TITLES[fault])
+        if not victims:
+            return 0
+        victim = self._draw.choice(victims)
+        return victim.pid if kill(victim) else 0
+
+    def _restart_supervisor(self) -> int:
+        if self._now_s() - self._supervisor.started_s < SUPERVISOR_REST_S or self._supervisor.exit_code is not None:
+            return 0
+        pid = self._supervisor.pid
+        self._supervisor.kill()
+        self._supervisor.start()
+        return pid

@@ -1,0 +1,317 @@
+"""Chaos on the Ray form: real Kafka, Ray, Ray Serve and vLLM, random `kill -9`, and a census of every event.
+
+    python -m tests.chaos.ray_form [--faults N] [--seconds S] [--seed N] [--short]
+
+Ray and the model run in this process's Ray; `sluicegate run` joins it as a process of its own. The short form has no
+model: there `sluicegate run` starts its own Ray, which dies with it, and every event brings its answer.
+"""
+
+import argparse
+import logging
+import random
+import shutil
+import signal
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import msgspec
+from msgspec import structs
+
+from tests.chaos.ray_faults import FaultMaker, fault_plan
+from tests.chaos.ray_load import Load
+from tests.chaos.ray_parts import Descendants, ModelProbe, SupervisorProcess, served_model
+from tests.chaos.ray_result import RayResult, generated_count, summary, violations_of, withheld_reasons
+from workers.census import take_census
+from workers.demo.parts import MODEL_NAME
+from workers.reader import TopicReader, read_topic
+from workers.settings import (
+    DrainSettings,
+    GenerationSettings,
+    KafkaSettings,
+    LimitSettings,
+    PolicySettings,
+    RaySettings,
+    Settings,
+    StageSettings,
+    StagesSettings,
+    TelemetrySettings,
+    TopicSettings,
+)
+from workers.topics import create_topics
+
+DIRECTORY = Path("var") / "chaos-ray"
+SLOTS = 2
+STAGE_REPLICAS = 2
+PARTITIONS = 6
+TICK_S = 0.1
+STATUS_EVERY_S = 5.0
+UP_S = 120.0
+"""How long the first answer may take: Ray, two workers and their stages start."""
+
+SETTLE_S = 300.0
+"""How long everything may take to be answered after the last fault; the model's restart is in it."""
+
+DRAIN_S = 60.0
+READ_S = 60.0
+
+Say = Callable[[str], None]
+ReadAgain = Callable[[str], Sequence[str]]
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """One run: `pause_s` is the shortest and longest time between two faults, `rate` events a second.
+
+    With `asks_model` a third of the conversations is answered by the model that settings name.
+    """
+
+    faults: int
+    seed: int
+    asks_model: bool
+    pause_s: tuple[float, float] = (4.0, 9.0)
+    rate: float = 5.0
+
+
+class RayForm:
+    """One run against brokers that are there. `probe` None: the model is not to be killed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        options: Options,
+        directory: Path,
+        processes: Descendants,
+        *,
+        probe: ModelProbe | None,
+        read_again: ReadAgain | None,
+        say: Say,
+    ) -> None:
+        self._settings = settings
+        self._options = options
+        self._processes = processes
+        self._probe = probe
+        self._read_again = read_again
+        self._say = say
+        self._supervisor = SupervisorProcess(settings, directory)
+        plan = fault_plan(options.faults, options.seed, with_model=probe is not None)
+        self._maker = FaultMaker(plan, options.seed, self._supervisor, processes, probe)
+        self._began_s = time.monotonic()
+        self._said_s = 0.0
+        self._seen: Counter[str] = Counter()
+        self._last_answer_s = 0.0
+        self._longest_silence_s = 0.0
+        self._ends: list[int] = []
+
+    def run(self) -> RayResult:
+        """The run from first start to drain. What it started is stopped, also when it is interrupted."""
+        create_topics(self._settings.kafka, self._settings.topics)
+        with ExitStack() as parts:
+            load = _load(self._settings, self._options)
+            parts.callback(load.close)
+            reader = TopicReader(self._settings.kafka, [self._settings.topics.audited], from_beginning=True)
+            parts.callback(reader.close)
+            parts.callback(self._supervisor.drain, DRAIN_S)
+            self._supervisor.start()
+            self._turn_until(lambda: len(self._seen) > 0, UP_S, load, reader, "the first answer")
+            self._last_answer_s = time.monotonic()
+            self._do_faults(load, reader)
+            sent = load.finish()
+            self._turn_until(lambda: len(self._seen) >= len(sent), SETTLE_S, None, reader, "every answer")
+            self._say("everything is answered; draining" if len(self._seen) >= len(sent) else "answers are missing")
+            drained = self._supervisor.drain(DRAIN_S)
+        topics = self._settings.topics
+        audited, audit, letters, review = (
+            read_topic(self._settings.kafka, topic, READ_S)
+            for topic in (topics.audited, topics.audit, topics.dead_letters, topics.review)
+        )
+        result = RayResult(
+            seed=self._options.seed,
+            took_s=round(time.monotonic() - self._began_s, 1),
+            faults={kind.value: count for kind, count in sorted(self._maker.done.items())},
+            fault_count=self._maker.done.total(),
+            census=take_census(sent, audited, audit, letters, review),
+            generated_count=generated_count(audit),
+            withheld=withheld_reasons(audit),
+            second_reader_count=self._count_again(topics.audited),
+            longest_silence_s=round(self._longest_silence_s, 1),
+            model_outages_s=tuple(self._probe.outages_s) if self._probe else (),
+            drain_exit_code=drained,
+        )
+        ends = tuple(f"the supervisor ended by itself with {code}" for code in self._ends)
+        return structs.replace(result, violations=(*violations_of(result, self._options.faults), *ends))
+
+    def _do_faults(self, load: Load, reader: TopicReader) -> None:
+        draw = random.Random(self._options.seed)
+        while self._maker.left_count:  # bounded: a fault without a victim within UP_S ends the run's faults
+            pause_s = draw.uniform(*self._options.pause_s)
+            self._turn_until(lambda: False, pause_s, load, reader, "")
+            left = self._maker.left_count
+            self._turn_until(self._makes_fault, UP_S, load, reader, "a victim")
+            if self._maker.left_count == left:
+                return
+
+    def _makes_fault(self) -> bool:
+        if made := self._maker.make_one():
+            self._say(f"{self._maker.done.total():4d} {made}")
+        return bool(made)
+
+    def _turn_until(
+        self, holds: Callable[[], bool], timeout_s: float, load: Load | None, reader: TopicReader, what: str
+    ) -> None:
+        """Send, read and watch until `holds` or `timeout_s` has passed; the latter is said where `what` is named."""
+        deadline_s = time.monotonic() + timeout_s
+        while not holds():
+            if time.monotonic() >= deadline_s:
+                if what:
+                    self._say(f"no longer waiting for {what} after {timeout_s:g} s")
+                return
+            if load is not None:
+                load.tick()
+                self._show(load.sent_count)
+            else:
+                self._show(None)
+            self._look(reader)
+
+    def _look(self, reader: TopicReader) -> None:
+        for record in reader.poll(TICK_S):
+            now_s = time.monotonic()
+            if self._last_answer_s:
+                self._longest_silence_s = max(self._longest_silence_s, now_s - self._last_answer_s)
+                self._last_answer_s = now_s
+            self._seen[f"{record.partition}/{record.offset}"] += 1
+        if (code := self._supervisor.exit_code) is not None:
+            self._ends.append(code)
+            self._say(f"the supervisor ended by itself with {code}; starting it again")
+            self._supervisor.start()
+        self._processes.note()
+
+    def _show(self, sent: int | None) -> None:
+        now_s = time.monotonic()
+        if now_s - self._said_s < STATUS_EVERY_S:
+            return
+        self._said_s = now_s
+        model = "" if self._probe is None else f", model {'up' if self._probe.up_s() else 'away'}"
+        load = "load over" if sent is None else f"{sent} sent"
+        faults = f"{self._maker.done.total()} faults"
+        self._say(f"     {now_s - self._began_s:.0f} s: {faults}, {load}, {len(self._seen)} answered{model}")
+
+    def _count_again(self, topic: str) -> int | None:
+        if self._read_again is None:
+            return None
+        return sum(line.startswith("{") for line in self._read_again(topic))
+
+
+def _load(settings: Settings, options: Options) -> Load:
+    return Load(settings, options.rate, options.seed, asks_model=options.asks_model)
+
+
+def chaos_settings(kafka: KafkaSettings, *, ray_address: str, base_url: str) -> Settings:
+    """Two slots, two replicas of the classification stage, and waits short enough for many faults."""
+    run = uuid.uuid4().hex[:6]
+    names = ("events", "audited", "audit", "review", "state", "canary", "policy", "dead_letters")
+    renamed = {name: f"chaos-{run}.{getattr(TopicSettings(), name)}" for name in names}
+    topics = structs.replace(TopicSettings(partitions=PARTITIONS), **renamed)
+    return Settings(
+        kafka=structs.replace(kafka, group_id=f"chaos-{run}", cluster_name="ray-form"),
+        topics=topics,
+        limits=LimitSettings(deadline_default_s=SETTLE_S),
+        policy=PolicySettings(revisions_max=1),
+        generation=GenerationSettings(base_url=base_url, model=MODEL_NAME, max_tokens=16, concurrency_max=8),
+        stages=StagesSettings(classification=StageSettings(placement="actor", replicas=STAGE_REPLICAS)),
+        telemetry=TelemetrySettings(enabled=False),
+        ray=RaySettings(address=ray_address, slots=SLOTS, health_interval_s=0.5, logical_cpus=4),
+        drain=DrainSettings(timeout_s=20),
+    )
+
+
+@contextmanager
+def development_broker(directory: Path, say: Say) -> Generator[tuple[KafkaSettings, ReadAgain]]:
+    """A broker of this run alone, and a second reader of its topics."""
+    from workers.broker import DevelopmentBroker
+
+    shutil.rmtree(directory, ignore_errors=True)
+    broker = DevelopmentBroker(directory, say=say)
+    broker.start()
+    try:
+        yield KafkaSettings(bootstrap_servers=(broker.bootstrap,)), broker.console_consumer
+    finally:
+        broker.stop()
+
+
+def run_all(options: Options, directory: Path, say: Say) -> RayResult:
+    """The whole thing with parts of its own; nothing is left running, whatever happens."""
+    directory.mkdir(parents=True, exist_ok=True)
+    processes = Descendants()
+    try:
+        with ExitStack() as parts:
+            kafka, read_again = parts.enter_context(development_broker(directory / "kafka", say))
+            address, url, probe = "", "http://127.0.0.1:9/v1", None
+            if options.asks_model:
+                address, url = parts.enter_context(served_model(say, _quiet))
+                probe = ModelProbe(url, MODEL_NAME)
+                parts.callback(probe.close)
+            settings = chaos_settings(kafka, ray_address=address, base_url=url)
+            form = RayForm(settings, options, directory, processes, probe=probe, read_again=read_again, say=say)
+            result = form.run()
+            say("stopping: the model, Ray and the broker")
+    finally:
+        left = processes.end()
+        for name in left:
+            say(f"left running, and ended now: {name}")
+    if left:
+        result = structs.replace(
+            result, left_running=left, violations=(*result.violations, f"{len(left)} left running")
+        )
+    return result
+
+
+def _quiet() -> None:
+    """Library logs would hide the counter; the workers' own are in the run's directory."""
+    logging.getLogger().setLevel(logging.ERROR)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0 where everything held, 1 where not, 130 after Ctrl-C or SIGTERM."""
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.ray_form", description="Chaos on the Ray form.")
+    parser.add_argument("--faults", type=int, default=110, help="how many (default 110)")
+    parser.add_argument(
+        "--seconds", type=float, default=0.0, help="spread the faults over so long (default 4-9 s each)"
+    )
+    parser.add_argument("--seed", type=int, default=7, help="of faults and load (default 7)")
+    parser.add_argument("--rate", type=float, default=5.0, help="events a second (default 5)")
+    parser.add_argument("--short", action="store_true", help="6 faults, without the model")
+    parser.add_argument(
+        "--directory", type=Path, default=DIRECTORY, help="data, logs, result.json (default: %(default)s)"
+    )
+    given = parser.parse_args(arguments)
+    faults = 6 if given.short else given.faults
+    mean_s = given.seconds / faults if given.seconds else 6.5
+    pause_s = (mean_s * 0.6, mean_s * 1.4)
+    options = Options(faults=faults, seed=given.seed, asks_model=not given.short, pause_s=pause_s, rate=given.rate)
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    signal.signal(signal.SIGTERM, _interrupt)
+    directory: Path = given.directory.resolve()
+    try:
+        result = run_all(options, directory, _say)
+    except KeyboardInterrupt:
+        _say("interrupted; everything was stopped")
+        return 130
+    (directory / "result.json").write_bytes(msgspec.json.format(msgspec.json.encode(result), indent=2))
+    _say(f"chaos on the Ray form:\n{summary(result)}\nas JSON: {directory / 'result.json'}")
+    return 1 if result.violations else 0
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

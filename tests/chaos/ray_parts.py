@@ -1,0 +1,214 @@
+"""The parts of the Ray form as processes of this machine: `sluicegate run`, what it started, and the served model."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import psutil
+
+from workers.kept_process import KeptProcess
+from workers.settings import Settings, show
+
+ROOT = Path(__file__).parents[2]
+
+INGRESS = "ray::Ingress"
+STAGE = "ray::StageHost"
+LLM_REPLICA = "ray::ServeReplica:sluicegate-llm:EngineServer"
+LLM_INGRESS = "ray::ServeReplica:sluicegate-llm:OpenAiIngress"
+ENGINE = "VLLM::EngineCore"
+"""How the processes call themselves: Ray shows an actor's class and method, vLLM its part."""
+
+DIGEST_KEY = "SLUICEGATE_REDACTION__DIGEST_KEY"
+PROBE_INTERVAL_S = 2.0
+PROBE_TIMEOUT_S = 10.0
+GONE_S = 45.0
+"""How long processes may take to end once what started them has: Ray's agents look for their parent now and then."""
+
+
+class SupervisorProcess:
+    """`sluicegate run` with the same settings file, however often it is started."""
+
+    def __init__(self, settings: Settings, directory: Path) -> None:
+        self._config = directory / "sluicegate.toml"
+        self._config.write_text(show(settings))
+        self._directory = directory
+        self._process: KeptProcess | None = None
+        self.log = directory / "supervisor.log"
+        self.started_s = 0.0
+
+    @property
+    def pid(self) -> int:
+        """Of the process that runs now, or ran last."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs."""
+        assert self._process is not None
+        return self._process.exit_code
+
+    def start(self) -> None:
+        """Start it; returns at once."""
+        env = shutil.which("env")
+        assert env is not None
+        variables = (f"PYTHONPATH={ROOT}", f"{DIGEST_KEY}=a key for chaos", "OMP_NUM_THREADS=1")
+        run = (sys.executable, "-m", "workers.cli", "run", "--config", str(self._config))
+        self._process = KeptProcess([env, *variables, *run], log=self.log, directory=self._directory)
+        self.started_s = time.monotonic()
+
+    def kill(self) -> None:
+        """kill -9 of the process alone."""
+        if self._process is not None:
+            self._process.kill()
+
+    def drain(self, timeout_s: float) -> int:
+        """SIGTERM, and its exit code; killed after `timeout_s`."""
+        return 0 if self._process is None else self._process.stop(timeout_s)
+
+    def log_lines(self, message: str) -> list[dict[str, object]]:
+        """What the processes logged under `message`."""
+        found: list[dict[str, object]] = []
+        for line in self.log.read_text(errors="replace").splitlines():
+            start = line.find("{")
+            if f'"{message}"' not in line or start < 0:
+                continue
+            try:
+                found.append(msgspec.json.decode(line[start:], type=dict[str, object]))
+            except msgspec.MsgspecError:  # two processes wrote at once
+                continue
+        return found
+
+
+class Descendants:
+    """Every process that this one has started, directly or not, so that none is left at the end."""
+
+    def __init__(self) -> None:
+        self._own = psutil.Process()
+        self._before = {child.pid for child in self._own.children(recursive=True)}
+        self._seen: dict[int, psutil.Process] = {}
+
+    def note(self) -> None:
+        """Remember what runs now. Call it more often than processes lose their parents."""
+        for process in self._own.children(recursive=True):
+            if process.pid not in self._before:
+                self._seen.setdefault(process.pid, process)
+
+    def running(self, title: str = "") -> list[psutil.Process]:
+        """Those that live and call themselves `title…`, in the order of their ids."""
+        found: list[psutil.Process] = []
+        for pid, process in sorted(self._seen.items()):
+            try:
+                lives = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+                if lives and " ".join(process.cmdline()).startswith(title):
+                    found.append(process)
+            except psutil.NoSuchProcess:
+                lives = False
+            if not lives:
+                del self._seen[pid]
+        return found
+
+    def end(self) -> tuple[str, ...]:
+        """What still runs after a bounded wait, by name and id; it is killed."""
+        self.note()
+        deadline_s = time.monotonic() + GONE_S
+        while (left := self.running()) and time.monotonic() < deadline_s:
+            time.sleep(0.2)
+        names: list[str] = []
+        for process in left:
+            try:
+                names.append(f"{process.pid} {' '.join(process.cmdline())[:80]}")
+                process.kill()
+            except psutil.NoSuchProcess:
+                continue
+        return tuple(names)
+
+
+class ModelProbe:
+    """Asks the model for one token every other second, on a thread of its own; keeps how long it was away."""
+
+    def __init__(self, base_url: str, model: str) -> None:
+        self._url = f"{base_url}/chat/completions"
+        message = {"role": "user", "content": "Hello."}
+        self._body = json.dumps({"model": model, "messages": [message], "max_tokens": 1}).encode()
+        self._ended = threading.Event()
+        self._up_since_s: float | None = None
+        self._away_since_s: float | None = None
+        self.outages_s: list[float] = []
+        self._thread = threading.Thread(target=self._watch, name="model-probe", daemon=True)
+        self._thread.start()
+
+    def up_s(self) -> float:
+        """For how long it has answered without a break; 0 while it does not."""
+        since_s = self._up_since_s
+        return 0.0 if since_s is None else time.monotonic() - since_s
+
+    def close(self) -> None:
+        """End the thread."""
+        self._ended.set()
+        self._thread.join(PROBE_TIMEOUT_S + PROBE_INTERVAL_S)
+
+    def _watch(self) -> None:
+        while not self._ended.wait(PROBE_INTERVAL_S):
+            asked_s = time.monotonic()
+            if self._answers():
+                if self._away_since_s is not None:
+                    self.outages_s.append(round(time.monotonic() - self._away_since_s, 1))
+                    self._away_since_s = None
+                self._up_since_s = self._up_since_s or time.monotonic()
+            elif self._up_since_s is not None:
+                self._up_since_s = None
+                self._away_since_s = asked_s
+
+    def _answers(self) -> bool:
+        request = urllib.request.Request(self._url, self._body, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=PROBE_TIMEOUT_S) as response:
+                return response.status == 200
+        except (OSError, urllib.error.URLError):
+            return False
+
+
+@contextmanager
+def served_model(say: Callable[[str], None], restore_logging: Callable[[], None]) -> Generator[tuple[str, str]]:
+    """A local Ray in this process with vLLM under Ray Serve: the cluster's address and the model's base URL."""
+    from workers.demo.parts import language_model
+    from workers.ray_session import prepare_ray, ray_session
+    from workers.settings import RaySettings
+
+    prepare_ray(RaySettings())
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    said: set[str] = set()
+
+    def progress(state: str, waited_s: float) -> None:
+        if state not in said:
+            said.add(state)
+            say(f"the model: {state.lower()} after {waited_s:.0f} s")
+
+    say("starting Ray")
+    with ray_session(RaySettings()):
+        import ray
+
+        address: str = ray.get_runtime_context().gcs_address
+        say(f"Ray is up at {address}; starting vLLM under Ray Serve")
+        with language_model("", "grpc", progress, restore_logging) as url:
+            yield address, url
+
+
+def kill(process: psutil.Process) -> bool:
+    """kill -9; False where it was gone already."""
+    try:
+        process.send_signal(signal.SIGKILL)
+    except psutil.NoSuchProcess:
+        return False
+    return True
