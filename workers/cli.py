@@ -8,7 +8,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Protocol, cast
 
-from topology.errors import PolicyError, SettingsError, SluicegateError
+from topology.errors import DeadLetterReason, PolicyError, SettingsError, SluicegateError
 from workers.ray_session import prepare_ray
 from workers.settings import InvalidSettings, Settings, load_settings
 
@@ -20,6 +20,8 @@ EXIT_BROKEN_PIPE = 141
 """As a shell reports what SIGINT and SIGPIPE end."""
 
 TIMEOUT_S_MAX = 600.0
+RATE_MIN = 0.01
+RATE_MAX = 1e6
 
 Command = Callable[[argparse.Namespace, Settings], int]
 
@@ -97,6 +99,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_run(commands, common)
     _add_send(commands, common)
     _add_tail(commands, common)
+    _add_dlq(commands, common)
+    _add_replay(commands, common)
     _add_topics(commands, common)
     _add_check(commands, common)
     _add_schema(commands, common)
@@ -135,6 +139,70 @@ def _add_tail(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     tail.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
+def _add_dlq(commands: Subparsers, common: argparse.ArgumentParser) -> None:
+    dlq = commands.add_parser("dlq", parents=[common], help="look at dead letters, and put them back on the input")
+    verbs = dlq.add_subparsers(dest="verb", required=True, metavar="VERB")
+    chosen = argparse.ArgumentParser(add_help=False)
+    reasons = [*(reason.value for reason in DeadLetterReason), "poison"]
+    chosen.add_argument(
+        "--reason",
+        action="append",
+        choices=list(dict.fromkeys(reasons)),
+        help="this reason; may be given several times",
+    )
+    ago = "ISO 8601, UTC where it names no zone, or a duration ago: 90s, 30m, 2h, 7d, 1w"
+    chosen.add_argument("--since", metavar="TIME", help=f"dead-lettered then or later ({ago})")
+    chosen.add_argument("--until", metavar="TIME", help="dead-lettered before then")
+    listing = verbs.add_parser("list", parents=[common, chosen], help="a table without any text of users, and totals")
+    listing.add_argument("--limit", type=_count, default=50, metavar="N", help="show the newest N (default 50)")
+    listing.add_argument("--json", action="store_true", help="one JSON object: letters, total, by_reason")
+    show = verbs.add_parser("show", parents=[common], help="everything about one letter but its key and value")
+    show.add_argument("position", metavar="PARTITION:OFFSET", help="where in the dead-letter topic it stands")
+    show.add_argument(
+        "--value", action="store_true", help="also give the original bytes, alone on standard output: this is user text"
+    )
+    show.add_argument(
+        "--output", type=Path, metavar="FILE", help="with --value: into a new file that only you can read"
+    )
+    _add_redrive(verbs, common, chosen)
+
+
+def _add_redrive(verbs: Subparsers, common: argparse.ArgumentParser, chosen: argparse.ArgumentParser) -> None:
+    redrive = verbs.add_parser(
+        "redrive", parents=[common, chosen], help="put letters back, each once; without --yes say what would be"
+    )
+    redrive.add_argument("positions", nargs="*", metavar="PARTITION:OFFSET", help="these letters (default: all)")
+    redrive.add_argument("--to", default="", metavar="TOPIC", help="onto this topic (default: the input)")
+    redrive.add_argument("--limit", type=_count, default=0, metavar="N", help="at most N letters (default: no limit)")
+    redrive.add_argument("--yes", action="store_true", help="write; without it nothing is written")
+    redrive.add_argument("--again", action="store_true", help="also letters that were put back before")
+    redrive.add_argument("--include-poison", action="store_true", help="also letters that ended a worker")
+    redrive.add_argument(
+        "--answered-too", action="store_true", help="also events answered `withheld`: each gets a second answer"
+    )
+    redrive.add_argument("--rate", type=_rate, metavar="N", help="at most N letters a second (default: no limit)")
+
+
+def _add_replay(commands: Subparsers, common: argparse.ArgumentParser) -> None:
+    replay = commands.add_parser(
+        "replay", parents=[common], help="copy a range of the input onto another topic, or have a group read it again"
+    )
+    forms = "ISO 8601, a duration ago such as 2h, or PARTITION:OFFSET,…"
+    replay.add_argument("--from", dest="start", required=True, metavar="WHEN", help=f"the first record: {forms}")
+    replay.add_argument("--to", metavar="WHEN", help="where to stop, itself left out (default: the end as it is now)")
+    replay.add_argument("--partitions", metavar="N,…", help="only these partitions")
+    where = replay.add_mutually_exclusive_group(required=True)
+    where.add_argument("--into", metavar="TOPIC", help="copy onto this topic, which must exist")
+    where.add_argument("--group", metavar="GROUP", help="set the offsets of this consumer group, which nobody is in")
+    replay.add_argument("--into-input", action="store_true", help="allow --into the input: events are answered twice")
+    replay.add_argument("--force", action="store_true", help="allow --group the workers' own")
+    replay.add_argument(
+        "--again", action="store_true", help="although the same range was replayed, or another is unfinished"
+    )
+    replay.add_argument("--rate", type=_rate, metavar="N", help="at most N records a second (default: no limit)")
+    replay.add_argument("--dry-run", action="store_true", help="say what would be replayed, and write nothing")
+
+
 def _add_topics(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     topics = commands.add_parser("topics", parents=[common], help="create and compare topics")
     verbs = topics.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -157,6 +225,16 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdigit() and int(text) > 0):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not RATE_MIN <= rate <= RATE_MAX:  # neither is NaN
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number a second from {RATE_MIN} to {RATE_MAX:g}")
+    return rate
 
 
 def _seconds(text: str) -> float:

@@ -1,0 +1,16 @@
+"""The error of a command that was asked for something it does not do."""
+
+from topology.errors import SluicegateError
+
+
+class WrongUse(SluicegateError):
+    """`args` is (option, what was given, what is allowed); none of them holds user text."""
+
+    def __init__(self, option: str, given: str, allowed: str) -> None:
+        super().__init__(option, given, allowed)
+        self.option = option
+        self.given = given
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"{self.option} {self.given}: {self.allowed}" if self.given else f"{self.option}: {self.allowed}"
