@@ -12,7 +12,7 @@ from topology.events import Action, Attempt, ConversationEvent, GrantUse, Logged
 from topology.labels import GuardRun, Plan, RequestLabels, SideEffect
 from topology.metrics import ActionReason
 from topology.overlays import TenantOverlay
-from topology.ports import Record
+from topology.ports import Record, Rest
 from topology.tracing import EventTrace
 
 
@@ -20,7 +20,7 @@ from topology.tracing import EventTrace
 class Case:
     """What is known of one event. `labels` and `plan` are None until the request was assessed and planned.
 
-    `revisions_max` is the budget that its drafts are judged under.
+    `rest` waits between tries. `revisions_max` is the budget that its drafts are judged under.
     """
 
     record: Record
@@ -29,6 +29,7 @@ class Case:
     bundle: PolicyBundle
     overlay: TenantOverlay
     deadline_s: float
+    rest: Rest
     grants: tuple[GrantUse, ...] = ()
     labels: RequestLabels | None = None
     plan: Plan | None = None

@@ -4,7 +4,6 @@ It always ends: every further draft spends the budget, a redaction happens once,
 text, which needs no model.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from topology import templates
 from topology.audit import TEMPLATE, Answer
 from topology.case import Case, Decision
 from topology.checking import Checked, run_checks
-from topology.errors import RetryLater
+from topology.errors import CheckFailed, RetryLater
 from topology.events import Action, Attempt, ConversationEvent, Message, parts_text
 from topology.instruments import Instruments
 from topology.judge import apply_redactions, judge
@@ -37,6 +36,8 @@ class Budget:
     revisions_max: int
     candidate_regenerate: bool
     checks_timeout_s: float
+    attempts_max: int
+    """Requests for one draft."""
     backoff_initial_s: float
     backoff_max_s: float
 
@@ -74,7 +75,7 @@ class Drafting:
         self._jitter = jitter
 
     async def decide(self, case: Case, plan: Plan) -> Decision:
-        """Draft until something may leave. Raises CheckFailed when the generator refuses this request for good."""
+        """Draft until something may leave. Raises CheckFailed when no draft is to be had for this request."""
         case.revisions_max = self._revisions_max(case.event)
         current = Try(draft=await self._first_draft(case, plan), action=Action.PUBLISHED, count=1)
         while True:  # bounded: `_next` spends the budget or the one redaction, or ends
@@ -183,28 +184,37 @@ class Drafting:
     async def _generate(self, case: Case, plan: Plan, attempt: int, feedback: str) -> Draft:
         messages = self._compile_prompt(case, plan, feedback)
         wait_s = self._budget.backoff_initial_s
-        while True:  # bounded by the event's deadline, which cancels us
-            with case.trace.chat("generator", attempt, case.event.generation) as span:
-                span.asked(messages)
-                request = GenerationRequest(
-                    request_id=span.request_id,
-                    messages=messages,
-                    parameters=case.event.generation,
-                    deadline_s=case.deadline_s,
-                    headers=span.headers,
-                )
-                try:
-                    draft = await self._generator.generate(request)
-                except RetryLater as exc:
-                    span.failed(exc.outcome.value)
-                    reason = exc.outcome.value
-                else:
-                    span.answered(draft)
-                    self._count_tokens(draft)
-                    return draft
-            self._metrics.count(Metric.RETRIES, reason=reason)
-            await asyncio.sleep(wait_s * (0.5 + self._jitter() / 2))
+        left_count = self._budget.attempts_max
+        while True:  # bounded by `attempts_max`, and by the event's deadline, which cancels us
+            asked = await self._ask(case, attempt, messages)
+            if isinstance(asked, Draft):
+                return asked
+            left_count -= 1
+            if not left_count:
+                raise CheckFailed(asked.outcome, asked.backend, "too many attempts") from asked
+            self._metrics.count(Metric.RETRIES, reason=asked.outcome.value)
+            await case.rest(wait_s * (0.5 + self._jitter() / 2))
             wait_s = min(self._budget.backoff_max_s, wait_s * GENERATE_BACKOFF_FACTOR)
+
+    async def _ask(self, case: Case, attempt: int, messages: tuple[Message, ...]) -> Draft | RetryLater:
+        """One request for a draft, or why there may be one later."""
+        with case.trace.chat("generator", attempt, case.event.generation) as span:
+            span.asked(messages)
+            request = GenerationRequest(
+                request_id=span.request_id,
+                messages=messages,
+                parameters=case.event.generation,
+                deadline_s=case.deadline_s,
+                headers=span.headers,
+            )
+            try:
+                draft = await self._generator.generate(request)
+            except RetryLater as exc:
+                span.failed(exc.outcome.value)
+                return exc
+            span.answered(draft)
+            self._count_tokens(draft)
+            return draft
 
     def _revisions_max(self, event: ConversationEvent) -> int:
         if event.candidate is not None and not self._budget.candidate_regenerate:

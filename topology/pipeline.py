@@ -29,7 +29,7 @@ from topology.metrics import ActionReason, Metric
 from topology.names import SchemaName, StageName, Topic
 from topology.overlays import STRICTEST, TenantOverlay, grant_uses
 from topology.plan import plan as make_plan
-from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Labeler, OutRecord, Record, Result
+from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Labeler, OutRecord, Record, Rest, Result
 from topology.tracing import EventTrace, Tracing
 
 logger = logging.getLogger("sluicegate.pipeline")
@@ -108,20 +108,23 @@ class Pipeline:
         self._metrics = metrics
         self._clock = clock
 
-    async def process(self, record: Record) -> Result:
-        """What `record` ends as. Raises nothing but cancellation: a failure is an answer `withheld`, and is counted."""
+    async def process(self, record: Record, rest: Rest = asyncio.sleep) -> Result:
+        """What `record` ends as; `rest` waits between tries. A failure is an answer `withheld`, and is counted.
+
+        What it raises all the same, but for cancellation, is a bug in how answers are put together.
+        """
         started_s = self._clock.monotonic_s()
         with self._tracing.event(record) as trace:
             try:
                 event = decode_event(record, self._bounds.records)
             except DeadLetter as exc:
                 return self._bury(record, exc, trace)
-            case = self._open(record, event, trace)
+            case = self._open(record, event, trace, rest)
             decision = await self._decide(case)
             self._note(case, decision, started_s)
             return self._publish(case, decision)
 
-    def _open(self, record: Record, event: ConversationEvent, trace: EventTrace) -> Case:
+    def _open(self, record: Record, event: ConversationEvent, trace: EventTrace, rest: Rest) -> Case:
         now_ms = self._clock.now_ms()
         deadline_ms = event.deadline_ms
         if deadline_ms is None:
@@ -138,6 +141,7 @@ class Pipeline:
             bundle=self._policies.bundle,
             overlay=overlay,
             deadline_s=self._clock.monotonic_s() + max(0.0, (deadline_ms - now_ms) / 1000),
+            rest=rest,
             grants=grants,
         )
 

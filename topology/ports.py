@@ -1,6 +1,6 @@
 """The seams: what one package needs of another's effects. Each port has a fake that passes the same contract suite."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -51,6 +51,10 @@ class Result(Struct, frozen=True, kw_only=True):
     partition: int
     offset: int
     records: tuple[OutRecord, ...]
+
+
+Rest = Callable[[float], Awaitable[None]]
+"""Waits that many seconds for something to come back. Others may take the caller's place in the worker meanwhile."""
 
 
 class Draft(Struct, frozen=True, kw_only=True):

@@ -185,6 +185,7 @@ def _build_drafting(
             revisions_max=settings.policy.revisions_max,
             candidate_regenerate=settings.policy.candidate_blocked == "regenerate",
             checks_timeout_s=settings.limits.checks_timeout_s,
+            attempts_max=settings.generation.attempts_max,
             backoff_initial_s=settings.generation.backoff_initial_s,
             backoff_max_s=settings.generation.backoff_max_s,
         ),

@@ -1,7 +1,8 @@
 """Runs `process` for many records at once, on an event loop of its own thread.
 
 The tracker says whose turn it is. It belongs to the poll thread as much as to this one, so each takes its lock for the
-few microseconds of a call; as soon as something finishes, what waited for it starts.
+few microseconds of a call; as soon as something finishes, what waited for it starts. An event that waits between two
+tries gives its place to others, so those that need no model go on while it is down; its key waits with it.
 """
 
 import asyncio
@@ -10,16 +11,18 @@ from collections.abc import Awaitable, Callable
 
 import uvloop
 
-from topology.ports import Clock, Record, Result
+from topology.ports import Clock, Record, Rest, Result
 from topology.tracker import Tracker, WorkItem
+from workers.places import Places
 
-Process = Callable[[Record], Awaitable[Result]]
+Process = Callable[[Record, Rest], Awaitable[Result]]
+"""What a record ends as. It waits for what may come back through the `Rest`, and holds no place meanwhile."""
 Close = Callable[[], Awaitable[None]]
 """Releases what `process` holds, on the event loop that it ran on."""
 
 
 class Processing:
-    """At most `in_flight_max` records run at once; `lock` guards `tracker`."""
+    """At most `in_flight_max` records run at once, others rest; `lock` guards `tracker`, whose bounds hold for both."""
 
     def __init__(
         self,
@@ -35,7 +38,7 @@ class Processing:
         self._tracker = tracker
         self._lock = lock
         self._clock = clock
-        self._in_flight_max = in_flight_max
+        self._places = Places(in_flight_max, self._fill_soon)
         self._close = close
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="processing", daemon=True)
@@ -97,26 +100,32 @@ class Processing:
         self._is_fill_due = False
         if self._error is not None or self._is_stopping:
             return
+        self._places.share()
         with self._lock:
-            items = self._tracker.next_to_start(self._in_flight_max - len(self._running))
+            items = self._tracker.next_to_start(self._places.free_count)
         for item in items:
+            self._places.take()
             task = self._loop.create_task(self._one(item))
             self._running[task] = item
             task.add_done_callback(self._on_done)
+        self._places.admit()
+
+    async def _rest(self, seconds: float) -> None:
+        await self._places.rest(seconds, self._clock.sleep)
 
     async def _one(self, item: WorkItem) -> None:
-        result = await self._process(item.record)
+        result = await self._process(item.record, self._rest)
         with self._lock:
             self._tracker.finish(item, result)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         del self._running[task]
+        self._places.leave()
         if task.cancelled():
             if not task.cancelling():  # nobody asked for it: without a result its record would stay held for ever
                 self._error = RuntimeError("processing was cancelled from within")
         elif (error := task.exception()) is not None:
             self._error = error
-        self._fill_soon()
 
     def _cancel_dead(self) -> None:
         with self._lock:

@@ -170,6 +170,10 @@ class GenerationSettings(Struct, frozen=True, kw_only=True):
     connect_timeout_s: Annotated[Seconds, _about("Opening a connection.")] = 5
     concurrency_max: Annotated[int, Meta(ge=1, le=10_000, description="Requests of one worker at once.")] = 64
     retries_max: Annotated[int, Meta(ge=0, le=20, description="Further tries inside one client call.")] = 3
+    attempts_max: Annotated[
+        int,
+        Meta(ge=1, le=100_000, description="Such calls for one draft; as a rule the event's deadline comes first."),
+    ] = 200
     backoff_initial_s: Annotated[Seconds, _about("Wait before the first further try.")] = 0.2
     backoff_max_s: Annotated[Seconds, _about("Longest wait between tries.")] = 5
     breaker_failures: Annotated[int, Meta(ge=1, le=1000, description="Failures in a row that open the breaker.")] = 5

@@ -12,7 +12,7 @@ import pytest
 from serving.clock import SystemClock
 from tests.plugins.kafka_broker import Kafka, wait_until
 from topology.instruments import Instruments
-from topology.ports import OutRecord, Record, Result
+from topology.ports import OutRecord, Record, Rest, Result
 from topology.tracing import Tracing
 from workers.loop import Loop, LoopState
 from workers.settings import KafkaSettings, LimitSettings
@@ -32,7 +32,7 @@ class World:
         self.stuck: set[bytes] = set()
         self.calls: Counter[bytes] = Counter()
 
-    async def process(self, record: Record) -> Result:
+    async def process(self, record: Record, _rest: Rest) -> Result:
         value = record.value or b""
         self.calls[value] += 1
         while value in self.stuck:  # noqa: ASYNC110 - changed from another thread

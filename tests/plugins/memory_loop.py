@@ -2,17 +2,18 @@
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
 from serving.clock import SystemClock
 from tests.plugins.kafka_broker import wait_until
 from topology.instruments import Instruments
-from topology.ports import Clock, OutRecord, Record, Result
+from topology.ports import Clock, OutRecord, Record, Rest, Result
 from topology.tracing import Tracing
 from workers.fakes import FakeBroker, FakeSink, FakeSource
 from workers.loop import Loop
+from workers.processing import Process
 from workers.settings import LimitSettings
 
 INPUT = "in"
@@ -56,7 +57,7 @@ class Desk:
         self.finished: list[Place] = []
         self.cancelled: list[Place] = []
 
-    async def process(self, record: Record) -> Result:
+    async def process(self, record: Record, _rest: Rest) -> Result:
         place = place_of(record)
         self.started.append(place)
         try:
@@ -121,7 +122,7 @@ class World:
     def committed(self, partition: int = 0) -> int | None:
         return self.broker.committed(INPUT, partition)
 
-    def loop(self, process: Callable[[Record], Awaitable[Result]], **changes: Any) -> Loop:
+    def loop(self, process: Process, **changes: Any) -> Loop:
         arguments: dict[str, Any] = {
             "clock": SystemClock(),
             "limits": LimitSettings(),

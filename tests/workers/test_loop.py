@@ -23,7 +23,7 @@ from topology.errors import RetryLater
 from topology.instruments import Instruments
 from topology.labels import Outcome
 from topology.metrics import Metric
-from topology.ports import PartitionOffset, Record, Result
+from topology.ports import PartitionOffset, Record, Rest, Result
 from workers.fakes import FakeSink, FakeSource, instance_id
 from workers.kafka_errors import SlotFenced
 from workers.loop import LoopState
@@ -278,7 +278,7 @@ def test_an_error_of_process_ends_the_run_with_that_error(error: Exception) -> N
     world = World()
     world.send(0, 3)
 
-    async def broken(record: Record) -> Result:
+    async def broken(record: Record, _rest: Rest) -> Result:
         if record.offset == 1:
             raise error
         return answer(record)
@@ -296,7 +296,7 @@ def test_a_process_that_cancels_itself_is_a_bug_and_not_a_record_that_waits_for_
     world = World()
     world.send(0, 1)
 
-    async def cancels_itself(_record: Record) -> Result:
+    async def cancels_itself(_record: Record, _rest: Rest) -> Result:
         abandoned: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         abandoned.cancel()
         return await abandoned
@@ -343,7 +343,7 @@ def test_what_process_holds_is_released_on_the_event_loop_it_ran_on(*, fails: bo
     ran_on: list[object] = []
     closed_on: list[object] = []
 
-    async def process(record: Record) -> Result:
+    async def process(record: Record, _rest: Rest) -> Result:
         ran_on.append((asyncio.get_running_loop(), threading.get_ident()))
         if fails:
             raise ZeroDivisionError

@@ -13,7 +13,7 @@ from serving.clock import SystemClock
 from topology.instruments import Instruments
 from topology.metrics import Metric
 from topology.offset_map import decode
-from topology.ports import OutRecord, PartitionOffset, Record, Result
+from topology.ports import OutRecord, PartitionOffset, Record, Rest, Result
 from topology.tracing import Tracing
 from workers.fakes import FakeBroker, FakeSink, FakeSource
 from workers.loop import Loop, LoopState
@@ -31,7 +31,7 @@ class Work:
         self.running: Counter[bytes] = Counter()
         self.running_most = 0
 
-    async def process(self, record: Record) -> Result:
+    async def process(self, record: Record, _rest: Rest) -> Result:
         value, key = record.value or b"", record.key or b""
         self.calls[value] += 1
         self.running[key] += 1

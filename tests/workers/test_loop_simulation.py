@@ -12,7 +12,7 @@ import pytest
 
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.memory_loop import AUDIT, INPUT, OUTPUT, WAIT_S, FastClock, Place, Running, World, answer
-from topology.ports import Record, Result
+from topology.ports import Record, Rest, Result
 from workers.fakes import GROUP, FakeBroker, instance_id
 from workers.settings import LimitSettings
 
@@ -48,7 +48,7 @@ class Group:
         world = World(PARTITIONS, self.broker, slot)
         return world, Running(world.loop(self._process, clock=FastClock(CLOCK_SPEED), limits=self._limits))
 
-    async def _process(self, record: Record) -> Result:
+    async def _process(self, record: Record, _rest: Rest) -> Result:
         await asyncio.sleep(self._delays.random() ** 4 * RESULT_MS_MAX / 1000)
         return answer(record)
 

@@ -1,0 +1,180 @@
+"""What the pipeline's tests are written in: a pipeline on fakes, events, findings, and what a record ended as."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from serving.clock import SystemClock
+from serving.fakes import FakeCheck, FakeGenerator, FakeGrantVerifier, FakeLabeler, clean_report
+from topology.case import Case
+from topology.codec import RecordLimits, encode
+from topology.drafting import Budget, Drafting
+from topology.events import (
+    AuditedResponse,
+    AuditRecord,
+    Candidate,
+    ConversationEvent,
+    LoggedText,
+    Message,
+    ReviewItem,
+    Role,
+    TextPart,
+    parts_text,
+)
+from topology.instruments import Instruments
+from topology.labels import (
+    CategoryId,
+    Intent,
+    LabelerIdentity,
+    OutputFinding,
+    Plan,
+    RequestFinding,
+    RequestLabels,
+    VerdictKind,
+)
+from topology.names import Topic
+from topology.pipeline import Bounds, Pipeline, Policies, Routes
+from topology.policy import packaged_bundle
+from topology.ports import Check, CheckInput, CheckReport, OutRecord, Record, Result
+from topology.tracing import Tracing
+
+BUNDLE = packaged_bundle()
+IDENTITY = LabelerIdentity(model="test", version="1")
+REFUSED_HELP = "I cannot help with that part, but here is what is safe to know."
+
+
+def logged(given: CheckInput) -> CheckReport:
+    def entry(text: str) -> LoggedText:
+        return LoggedText(redacted=f"<{len(text)} characters>", spans=(), digest="hmac")
+
+    return CheckReport(check="logging", version="1", request_log=entry("request"), draft_log=entry(given.draft.text))
+
+
+def finds(*findings: OutputFinding, once: bool = False, **flags: Any) -> Callable[[CheckInput], CheckReport]:
+    """A classification that reports `findings`, only of the first draft where `once`."""
+
+    def report(given: CheckInput) -> CheckReport:
+        if once and given.attempt > 1:
+            return clean_report("classification")(given)
+        return CheckReport(check="classification", version="1", findings=findings, **flags)
+
+    return report
+
+
+def finding(category: str, harm: int, detail: int, **more: Any) -> OutputFinding:
+    return OutputFinding(category=CategoryId(category), harm=harm, detail_lo=detail, detail_hi=detail, **more)
+
+
+def labelled(category: str, harm: int, intent: Intent = Intent.DUAL_USE, asked: int = 3) -> RequestLabels:
+    asked_for = RequestFinding(category=CategoryId(category), harm=harm, intent=intent, asked_detail=asked)
+    return RequestLabels(labeler=IDENTITY, findings=(asked_for,))
+
+
+class Bench:
+    """A pipeline on fakes, and what came out of it."""
+
+    def __init__(
+        self,
+        *,
+        generator: FakeGenerator | None = None,
+        labels: RequestLabels | None = None,
+        labeler: FakeLabeler | None = None,
+        checks: Sequence[Check] | None = None,
+        classification: Callable[[CheckInput], CheckReport] | None = None,
+        candidate_regenerate: bool = False,
+        revisions_max: int = 2,
+        attempts_max: int = 10**6,
+    ) -> None:
+        self.generator = generator or FakeGenerator(lambda _: "A plain answer.")
+        self.metrics = Instruments.none()
+        self.prompts: list[tuple[Plan, str]] = []
+        found = labels or RequestLabels(labeler=IDENTITY)
+        budget = Budget(
+            revisions_max=revisions_max,
+            candidate_regenerate=candidate_regenerate,
+            checks_timeout_s=0.2,
+            attempts_max=attempts_max,
+            backoff_initial_s=0.001,
+            backoff_max_s=0.01,
+        )
+        drafting = Drafting(
+            generator=self.generator,
+            checks=checks
+            or (FakeCheck("classification", classification), FakeCheck("bias"), FakeCheck("logging", logged)),
+            compile_prompt=self._compile,
+            budget=budget,
+            clock=SystemClock(),
+            metrics=self.metrics,
+            jitter=lambda: 0.5,
+        )
+        self.pipeline = Pipeline(
+            policies=Policies(BUNDLE),
+            labeler=labeler or FakeLabeler(lambda _: found),
+            drafting=drafting,
+            grants=FakeGrantVerifier(),
+            digest=lambda text: f"digest of {len(text)}",
+            routes=Routes(),
+            bounds=Bounds(deadline_default_s=5, assess_timeout_s=0.2, records=RecordLimits()),
+            tracing=Tracing.none(),
+            metrics=self.metrics,
+            clock=SystemClock(),
+        )
+
+    def _compile(self, case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:
+        self.prompts.append((plan, feedback))
+        return case.event.messages
+
+    def answer(self, **changes: Any) -> "Ended":
+        return Ended(self.process(record_of(event(**changes))))
+
+    def process(self, record: Record) -> Result:
+        return asyncio.run(self.pipeline.process(record))
+
+
+class Ended:
+    """The records that one event ended as, decoded."""
+
+    def __init__(self, result: Result) -> None:
+        by_topic: dict[str, list[OutRecord]] = {}
+        for record in result.records:
+            by_topic.setdefault(record.topic, []).append(record)
+        (response,), (audit,) = by_topic[Topic.AUDITED], by_topic[Topic.AUDIT]
+        self.response = msgspec.json.decode(response.value, type=AuditedResponse)
+        self.audit = msgspec.json.decode(audit.value, type=AuditRecord)
+        self.review = [msgspec.json.decode(one.value, type=ReviewItem) for one in by_topic.get(Topic.REVIEW, [])]
+        self.letters = by_topic.get(Topic.DEAD_LETTERS, [])
+
+    @property
+    def text(self) -> str:
+        return parts_text(self.response.parts)
+
+    @property
+    def verdicts(self) -> list[VerdictKind]:
+        return [attempt.verdict.verdict for attempt in self.audit.attempts]
+
+
+def event(**changes: Any) -> ConversationEvent:
+    fields: dict[str, Any] = {
+        "event_id": "e1",
+        "conversation_id": "c1",
+        "tenant_id": "t1",
+        "messages": (Message(role=Role.USER, parts=(TextPart(text="a question"),)),),
+    }
+    return ConversationEvent(**{**fields, **changes})
+
+
+def record_of(sent: ConversationEvent) -> Record:
+    return Record(
+        topic=Topic.EVENTS,
+        partition=3,
+        offset=17,
+        timestamp_ms=1,
+        key=sent.conversation_id.encode(),
+        value=encode(sent),
+    )
+
+
+def candidate(text: str) -> Candidate:
+    return Candidate(parts=(TextPart(text=text),), model="upstream")

@@ -1,0 +1,169 @@
+"""Places: who rests gives one up and takes one again before it goes on, and shares what is free with who comes new."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from tests.plugins.kafka_broker import wait_until
+from tests.plugins.memory_loop import Running, World, answer, place_of, running
+from topology.ports import Record, Rest, Result
+from workers.places import Places
+from workers.settings import LimitSettings
+
+
+def session(test: Callable[[Places], Awaitable[None]], count: int) -> None:
+    async def run() -> None:
+        await test(Places(count, lambda: None))
+
+    asyncio.run(run())
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def at_once(_: float) -> None:
+    await asyncio.sleep(0)
+
+
+def test_a_rest_gives_the_place_up_and_ends_with_one() -> None:
+    async def run(places: Places) -> None:
+        places.take()
+        resting = asyncio.create_task(places.rest(1, at_once))
+        await settle()
+        assert places.free_count == 1
+        places.take()
+        places.admit()
+        await settle()
+        assert not resting.done()
+        places.leave()
+        places.admit()
+        assert places.free_count == 0
+        await resting
+
+    session(run, 1)
+
+
+def test_those_that_come_back_and_those_that_come_new_get_every_other_place() -> None:
+    async def run(places: Places) -> None:
+        waiting = [asyncio.create_task(places.wait()) for _ in range(6)]
+        await settle()
+        given = list[int]()
+        for _ in range(4):
+            places.share()
+            given.append(places.free_count)
+            if not places.free_count:
+                places.leave()
+        assert sorted(given) == [0, 0, 1, 1]
+        await settle()
+        assert sum(task.done() for task in waiting) == 2
+        for task in waiting:
+            task.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+
+    session(run, 1)
+
+
+def test_what_the_new_ones_leave_goes_to_those_that_wait() -> None:
+    async def run(places: Places) -> None:
+        waiting = [asyncio.create_task(places.wait()) for _ in range(4)]
+        await settle()
+        places.share()
+        places.admit()
+        await asyncio.gather(*waiting)
+        assert places.free_count == 0
+
+    session(run, 4)
+
+
+def test_whoever_is_cancelled_has_a_place_all_the_same() -> None:
+    """A deadline cancels a rest, and the event goes on to its end."""
+
+    async def run(places: Places) -> None:
+        places.take()
+        places.take()
+        asleep = asyncio.create_task(places.rest(1000, asyncio.sleep))
+        waiting = asyncio.create_task(places.rest(0, at_once))
+        await settle()
+        for _ in range(4):
+            places.take()
+        granted = asyncio.create_task(places.rest(0, at_once))
+        await settle()
+        waiting.cancel()
+        asleep.cancel()
+        await settle()
+        places.admit()
+        await settle()
+        assert not granted.done(), "five hold a place, of four in all"
+        for _ in range(5):
+            places.leave()
+        places.admit()
+        await asyncio.gather(asleep, waiting, granted, return_exceptions=True)
+        assert places.free_count == 3
+
+    session(run, 4)
+
+
+class Outage:
+    """`process` of a worker whose model is down until `is_up`: records of key `m` need it."""
+
+    def __init__(self) -> None:
+        self.is_up = False
+        self.tries = 0
+
+    async def process(self, record: Record, rest: Rest) -> Result:
+        while record.key == b"m" and not self.is_up:
+            self.tries += 1
+            await rest(0.01)
+        await asyncio.sleep(0)
+        return answer(record)
+
+
+def test_while_the_model_is_down_records_that_do_not_need_it_are_answered() -> None:
+    world, outage = World(partitions=4), Outage()
+    for partition in range(4):
+        world.send(partition, 3, key=b"m")
+        world.send(partition, 30)
+    with running(world.loop(outage.process, limits=LimitSettings(in_flight_max=2))):
+        world.wait_answered(120)
+        assert {offset for _, offset in world.answered()} == set(range(3, 33))
+        wait_until(lambda: outage.tries > 40)
+        outage.is_up = True
+        world.wait_answered(132)
+    assert [place for place in world.answered() if place[0] == 0 and place[1] < 3] == [(0, 0), (0, 1), (0, 2)]
+
+
+def test_no_more_run_at_once_than_there_are_places_whoever_rests() -> None:
+    world = World()
+    counts = {"now": 0, "most": 0}
+
+    async def process(record: Record, rest: Rest) -> Result:
+        for _ in range(3):
+            counts["now"] += 1
+            counts["most"] = max(counts.values())
+            await asyncio.sleep(0.001)
+            counts["now"] -= 1
+            await rest(0.001)
+        return answer(record)
+
+    world.send(0, 40)
+    with running(world.loop(process, limits=LimitSettings(in_flight_max=4))):
+        world.wait_answered(40)
+    assert counts["most"] == 4
+
+
+def test_a_drain_cancels_who_rests_and_the_record_is_read_again() -> None:
+    world, started = World(), list[tuple[int, int]]()
+
+    async def process(record: Record, rest: Rest) -> Result:
+        started.append(place_of(record))
+        await rest(1000)
+        return answer(record)
+
+    world.send(0, 1)
+    for count in (1, 2):
+        run = Running(World(broker=world.broker).loop(process))
+        wait_until(lambda count=count: len(started) == count)
+        run.drain(0)
+        assert run.error is None
+    assert world.committed() is None
