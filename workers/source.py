@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer
+from kafka import ConsumerRebalanceListener
 from kafka.admin import (
     KafkaAdminClient,
     MemberToRemove,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
@@ -25,6 +25,7 @@ from kafka.structs import (
 from topology.instruments import Instruments
 from topology.metrics import Metric
 from topology.ports import Ownership, PartitionId, PartitionOffset, Record
+from workers.group_consumer import GroupConsumer
 from workers.kafka_client import admin_options, connect, consumer_options, slot_name
 from workers.kafka_errors import Fault, KafkaRefused, SlotFenced, fault_of, refused
 from workers.settings import KafkaSettings
@@ -50,7 +51,7 @@ class KafkaSource:
         *,
         monotonic_s: Callable[[], float] = time.monotonic,
         metrics: Instruments | None = None,
-        make_consumer: Callable[..., Any] = KafkaConsumer,
+        make_consumer: Callable[..., Any] = GroupConsumer,
     ) -> None:
         self._kafka = kafka
         self._metrics = metrics or Instruments.none()
@@ -147,7 +148,8 @@ class KafkaSource:
             return False
 
     def _poll(self, timeout_s: float) -> Sequence[Record]:
-        if self._unplaced:
+        # While the group joins, its answer is what a poll waits for, and the brokers answer nothing else before.
+        if self._unplaced and self._consumer.group_metadata().state == MemberState.STABLE:
             self._place()
         fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
         # The membership is looked at after the fetch: what was fetched under an older one is not passed on.

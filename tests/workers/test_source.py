@@ -7,7 +7,7 @@ from contextlib import suppress
 import pytest
 
 from tests.contracts.delivery import after, poll_until, read, settle, values
-from tests.plugins.kafka_broker import MESSAGE_BYTES_MAX, Kafka
+from tests.plugins.kafka_broker import MESSAGE_BYTES_MAX, WAIT_S, Kafka
 from workers.kafka_errors import KafkaRefused, SlotFenced
 from workers.sink import TransactionalSink
 from workers.source import KafkaSource, leave_group
@@ -84,8 +84,9 @@ def test_a_rebalance_gives_nothing_of_the_old_generation(kafka: Kafka, open_sour
     assert len(read(first, 4)) == 4
     second = open_source(settings, topic, 1)
     seen: list[tuple[int, bytes | None]] = []
-    deadline_s = time.monotonic() + 20
-    while len(seen) < 4 and time.monotonic() < deadline_s:
+    deadline_s = time.monotonic() + WAIT_S
+    while len(seen) < 4:
+        assert time.monotonic() < deadline_s
         for source in (first, second):
             for record in source.poll(0.05):
                 ownership = source.ownership()

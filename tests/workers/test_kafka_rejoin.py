@@ -1,0 +1,103 @@
+"""K15: kafka-python throws away a join that is answered between two polls; ours takes it over."""
+
+import time
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+from kafka import KafkaConsumer
+from kafka.structs import MemberState  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
+
+from tests.contracts.delivery import poll_until, read
+from tests.plugins.kafka_broker import Kafka, wait_until
+from workers.group_consumer import GroupConsumer
+from workers.kafka_client import consumer_options
+from workers.settings import KafkaSettings
+from workers.source import KafkaSource
+
+pytestmark = pytest.mark.kafka
+
+ANSWERED_S = 10.0
+
+
+@pytest.fixture
+def opened() -> Generator[list[Any]]:
+    clients: list[Any] = []
+    yield clients
+    for client in clients:
+        client.close()
+
+
+def _member(kind: type, settings: KafkaSettings, topic: str) -> Any:
+    consumer: Any = kind(**consumer_options(settings, instance_id="slot"))
+    consumer.subscribe([topic])
+    wait_until(lambda: topic in consumer.topics())
+    return consumer
+
+
+def _poll_and_leave_it_to_be_answered(consumer: Any) -> int:
+    """Polls so short that no answer is waited for, until a join was answered; returns its generation."""
+    coordinator = consumer._coordinator
+
+    def is_answered() -> bool:
+        consumer.poll(timeout_ms=0)
+        task = coordinator._join_task
+        if task is None:
+            return False
+        wait_until(lambda: task.is_done, ANSWERED_S)
+        return task.succeeded()
+
+    # The first of a broker's groups is refused until its coordinator has loaded.
+    wait_until(is_answered)
+    return consumer.group_metadata().generation_id
+
+
+def test_the_library_joins_again_where_the_answer_came_between_two_polls(kafka: Kafka, opened: list[Any]) -> None:
+    """When this fails, the rule can go, and `workers/group_consumer.py` with it."""
+    consumer = _member(KafkaConsumer, kafka.settings(), kafka.topic())
+    opened.append(consumer)
+    generations = [_poll_and_leave_it_to_be_answered(consumer) for _ in range(3)]
+    assert generations == [1, 2, 3]
+    assert consumer.assignment() == set()
+
+
+def test_ours_is_assigned_by_the_join_that_was_answered_between_two_polls(kafka: Kafka, opened: list[Any]) -> None:
+    consumer = _member(GroupConsumer, kafka.settings(), kafka.topic())
+    opened.append(consumer)
+    _poll_and_leave_it_to_be_answered(consumer)
+    wait_until(lambda: not consumer.poll(timeout_ms=20) and bool(consumer.assignment()))
+    held = consumer.group_metadata()
+    assert (held.generation_id, held.state) == (1, MemberState.STABLE)
+
+
+def test_a_source_that_is_polled_now_and_then_settles_in_its_first_generation(kafka: Kafka, opened: list[Any]) -> None:
+    source = KafkaSource(kafka.settings(), kafka.topic(), 0)
+    opened.append(source)
+    deadline_s = time.monotonic() + ANSWERED_S
+    while (ownership := source.ownership()) is None:
+        assert time.monotonic() < deadline_s
+        source.poll(0.0)
+        time.sleep(0.02)
+    assert ownership.generation == 1
+
+
+def test_two_members_that_one_thread_polls_in_turn_rebalance_once(kafka: Kafka, opened: list[Any]) -> None:
+    settings, topic = kafka.settings(), kafka.topic(2)
+    first = KafkaSource(settings, topic, 0)
+    opened.append(first)
+    kafka.send(topic, b"a", partition=0)
+    kafka.send(topic, b"b", partition=1)
+    read(first, 2)
+    second = KafkaSource(settings, topic, 1)
+    opened.append(second)
+    delivered: set[bytes | None] = set()
+
+    def both_deliver(_: object) -> bool:
+        delivered.update(record.value for record in second.poll(0.05))
+        return len(first.assignment()) == len(second.assignment()) == len(delivered) == 1
+
+    poll_until(first, both_deliver)
+    for source in (first, second):
+        ownership = source.ownership()
+        assert ownership is not None
+        assert ownership.generation == 2
