@@ -12,7 +12,6 @@ from opentelemetry.sdk.metrics.export import (
     MetricExporter,
     MetricExportResult,
     MetricsData,
-    PeriodicExportingMetricReader,
 )
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
@@ -154,7 +153,12 @@ def stub_pipeline(tracing: Tracing, metrics: Instruments) -> Pipeline:
         checks=[StubCheck(name) for name in CHECKS],
         compile_prompt=as_it_came,
         budget=Budget(
-            revisions_max=2, candidate_regenerate=False, checks_timeout_s=10, backoff_initial_s=0.2, backoff_max_s=5
+            revisions_max=2,
+            candidate_regenerate=False,
+            attempts_max=10,
+            checks_timeout_s=10,
+            backoff_initial_s=0.2,
+            backoff_max_s=5,
         ),
         clock=SystemClock(),
         metrics=metrics,
@@ -204,8 +208,7 @@ def own_telemetry(preset: str) -> tuple[Telemetry, Tracing]:
     """Telemetry as a worker has it, its exporters aside: metrics in every case, spans but for preset `off`."""
     settings = TelemetrySettings(preset="full" if preset == "full" else "ratio")
     processors = () if preset == "off" else (BoundedSpanProcessor(ForgetSpans(), 4096, lambda _: None),)
-    readers = (PeriodicExportingMetricReader(ForgetMetrics(), settings.export_interval_s * 1000),)
-    telemetry = start_telemetry(settings, "ingress", 0, span_processors=processors, metric_readers=readers)
+    telemetry = start_telemetry(settings, "ingress", 0, span_processors=processors, metric_exporters=(ForgetMetrics(),))
     return telemetry, telemetry.tracing(Settings(telemetry=settings))
 
 

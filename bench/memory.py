@@ -1,0 +1,116 @@
+"""Part f: resident memory of one worker over a long run; flat is what it should be."""
+
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+
+from msgspec import Struct
+
+from bench.arms import Arm, Say, new_topics, send
+from bench.engine_arm import Done, Sample, Task
+from bench.report import Figure
+from topology.codec import encode
+from topology.events import ConversationEvent, Message, Role, TextPart
+from topology.headers import Wire
+from topology.names import Topic
+
+SAID_EVERY_S = 20.0
+AHEAD_WAIT_S = 0.02
+RUN_TIMEOUT_S = 900.0
+CONVERSATIONS = 5_000
+"""Distinct keys; an event's conversation comes again after so many others."""
+
+
+class Size(Struct, frozen=True, kw_only=True):
+    """How much is measured. The load is at most `ahead_max` events ahead of what is committed."""
+
+    events: int = 1_000_000
+    ahead_max: int = 20_000
+    sample_interval_s: float = 0.25
+
+
+QUICK = Size(events=20_000, ahead_max=5_000, sample_interval_s=0.05)
+
+
+def measure(bootstrap: str, size: Size, say: Say, images: Path | None) -> list[Figure]:
+    """Resident memory at a fifth of the run and at its end; a picture of the whole goes to `images`."""
+    topic, audited, _ = new_topics(bootstrap, "in", *(f"out-{name}" for name in (Topic.AUDITED, Topic.AUDIT)))
+    task = Task(
+        bootstrap=bootstrap,
+        group=f"bench-{uuid.uuid4().hex}",
+        topic=topic,
+        prefix=audited.removesuffix(Topic.AUDITED.value),
+        events=size.events,
+        work="pipeline",
+        value_bytes_max=100,
+        sample_interval_s=size.sample_interval_s,
+    )
+    with Arm[Sample | Done]("bench.engine_arm", task, Sample | Done) as arm:
+        arm.wait_until(lambda: bool(arm.lines))
+        send(bootstrap, topic, _paced(arm, size, say))
+        done = arm.wait_ended(RUN_TIMEOUT_S)
+        samples = [line for line in arm.lines if isinstance(line, Sample)]
+    assert isinstance(done, Done)
+    if images is not None:
+        from bench import pictures
+
+        pictures.memory(samples, images / "bench-memory.svg")
+    return _figures(samples, done, size)
+
+
+def _event(index: int) -> tuple[bytes, bytes]:
+    conversation = f"memory-{index % CONVERSATIONS:05d}"
+    event = ConversationEvent(
+        event_id=f"memory-{index:08d}",
+        conversation_id=conversation,
+        tenant_id="bench",
+        messages=(Message(role=Role.USER, parts=(TextPart(text="How does a lock work?"),)),),
+    )
+    return conversation.encode(), encode(event, Wire.JSON)
+
+
+def _paced(arm: Arm[Sample | Done], size: Size, say: Say) -> Iterator[tuple[bytes, bytes]]:
+    """Events, as fast as the worker commits them."""
+    said_s = started_s = time.monotonic()
+    for index in range(size.events):
+        if index % 100 == 0:
+            while index - committed(arm.lines) > size.ahead_max:
+                time.sleep(AHEAD_WAIT_S)
+                if time.monotonic() - started_s > RUN_TIMEOUT_S:
+                    raise TimeoutError(f"{committed(arm.lines)} events in {RUN_TIMEOUT_S:.0f} s")
+            if time.monotonic() - said_s > SAID_EVERY_S:
+                said_s = time.monotonic()
+                last = next(line for line in reversed(arm.lines) if isinstance(line, Sample))
+                say(f"f: {last.committed} events, {last.rss_mib:.1f} MiB")
+        yield _event(index)
+
+
+def committed(lines: Sequence[Sample | Done]) -> int:
+    """How many events were committed by the last sample."""
+    last = lines[-1]
+    return last.committed if isinstance(last, Sample) else 0
+
+
+def _figures(samples: Sequence[Sample], done: Done, size: Size) -> list[Figure]:
+    fifth = resident_mib(samples, size.events, 0.18, 0.22)
+    end = resident_mib(samples, size.events, 0.96, 1.0)
+    of = f"{size.events:,} events, stages stubbed, small values"
+    growth = "median from 96 % on against median around 20 %"
+    return [
+        Figure(part="f", name="resident memory at 20 %", value=fifth, unit="MiB", of=of),
+        Figure(part="f", name="resident memory at the end", value=end, unit="MiB", of=of),
+        Figure(part="f", name="growth", value=end - fifth, unit="MiB", of=growth),
+        Figure(part="f", name="growth, share", value=(end / fifth - 1) * 100, unit="%", of=growth, target="< 5 %"),
+        Figure(part="f", name="events/s", value=size.events / done.wall_s, unit="events/s", of="the load runs beside"),
+        Figure(part="f", name="transactions", value=done.transactions, unit="", of=of),
+    ]
+
+
+def resident_mib(samples: Sequence[Sample], events: int, first: float, last: float) -> float:
+    """The median between two shares of the run; where none was taken there, that of the sample nearest to the first."""
+    between = [sample.rss_mib for sample in samples if first * events <= sample.committed <= last * events]
+    if between:
+        return median(between)
+    return min(samples, key=lambda sample: abs(sample.committed - first * events)).rss_mib

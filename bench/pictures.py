@@ -1,0 +1,113 @@
+"""Pictures of what was measured, in one plain style; matplotlib is imported by whoever draws."""
+
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from bench.engine_arm import Sample
+from bench.stuck_key import Filled, Steady
+
+OURS, OTHER, COMPUTED = "#1f5a99", "#e08a1e", "#8a8a8a"
+POINTS_MAX = 400
+"""Of one line: more would not be seen."""
+
+STYLE: Any = {
+    "figure.facecolor": "white",
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.hashsalt": "sluicegate",
+}
+
+
+@contextmanager
+def _drawing(path: Path, rows: int, height: float) -> Generator[Any]:
+    """A figure of `rows` plots, one below the other, that is written to `path` after the block."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(7.2, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        yield figure.subplots(rows, 1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        metadata = {"Date": None} if path.suffix == ".svg" else {}
+        figure.savefig(path, metadata=metadata, dpi=110)
+
+
+def in_flight(runs: Sequence[Filled], path: Path) -> None:
+    """Events running at once over time, each run with its bound."""
+    with _drawing(path, 1, 3.2) as axes:
+        for run, colour in zip(runs, (OURS, OTHER), strict=False):
+            points = thinned(run.running)
+            axes.plot(*zip(*points, strict=True), color=colour, label=f"in_flight_max {run.bound:,}", linewidth=1.6)
+            axes.axhline(run.bound, color=colour, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.set(xlabel="time since the first event started (s)", ylabel="events running at once")
+        axes.set_ylim(bottom=0, top=max(run.bound for run in runs) * 1.08)
+        axes.set_xlim(left=0)
+        axes.legend(loc="center right")
+
+
+def latencies(steady: Steady, stuck_s: float, path: Path) -> None:
+    """How long other keys take, with a stuck one and without; below, what a committed prefix would make of it."""
+    measured = {
+        "nothing stuck": (list(chain(*steady.free)), OTHER),
+        f"one key stuck for {stuck_s:g} s: the other keys of its partition": (list(chain(*steady.beside)), OURS),
+    }
+    computed = list(chain(*steady.prefix))
+    with _drawing(path, 2, 5.4) as (near, far):
+        values = list(chain(*(values for values, _ in measured.values())))
+        low, high = min(values), max(values)
+        for label, (of, colour) in measured.items():
+            _histogram(near, of, _edges(low, high, 60), colour, label)
+        near.set_title("measured")
+        near.set(xlabel="from append to commit (s)", ylabel="events (%)")
+        near.legend(loc="upper right")
+        edges = _edges(0.0, max(*computed, high), 36)
+        _histogram(far, measured[next(reversed(measured))][0], edges, OURS, "measured: the other keys of the partition")
+        _histogram(far, computed, edges, COMPUTED, "computed: if only a prefix could be committed")
+        far.set_title(f"one key stuck for {stuck_s:g} s")
+        far.set(xlabel="from append to commit (s)", ylabel="events (%, logarithmic)", yscale="log")
+        far.set_ylim(bottom=0.1, top=200)
+        far.legend(loc="upper right")
+
+
+def memory(samples: Sequence[Sample], path: Path) -> None:
+    """Resident memory over the events committed."""
+    points = thinned([(sample.committed / 1000, sample.rss_mib) for sample in samples])
+    with _drawing(path, 1, 3.0) as axes:
+        axes.plot(*zip(*points, strict=True), color=OURS, linewidth=1.4)
+        axes.axvline(points[-1][0] / 5, color=COMPUTED, linewidth=0.8, linestyle=(0, (4, 3)))
+        axes.annotate("20 %", (points[-1][0] / 5, 0), xytext=(4, 6), textcoords="offset points", color="#555555")
+        axes.set(xlabel="events committed (thousands)", ylabel="resident memory (MiB)")
+        axes.set_ylim(bottom=0, top=max(mib for _, mib in points) * 1.25)
+        axes.set_xlim(left=0)
+
+
+def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """At most about POINTS_MAX of them, evenly, the last one among them."""
+    step = max(1, len(points) // POINTS_MAX)
+    return [*points[:-1:step], points[-1]]
+
+
+def _edges(low: float, high: float, count: int) -> list[float]:
+    return [low + (high - low) * index / count for index in range(count + 1)]
+
+
+def _histogram(axes: Any, values: Sequence[float], edges: Sequence[float], colour: str, label: str) -> None:
+    weights = [100 / len(values)] * len(values)
+    axes.hist(
+        values, bins=edges, weights=weights, histtype="stepfilled", color=(colour, 0.25), edgecolor=colour, label=label
+    )

@@ -1,0 +1,97 @@
+"""Part g: how long open transactions hold readers back, without faults.
+
+A reader of committed records sees nothing of a partition past the first open transaction. Measured per transaction,
+from the moment at which the broker appended its first record to the one at which its last record has come to a reader
+that waits at the end of every output partition.
+"""
+
+import uuid
+from statistics import median
+
+from msgspec import Struct
+
+from bench.arms import Arm, Say, new_topics, send
+from bench.engine_arm import Done, Sample, Task
+from bench.reader_arm import Ready, Seen, Visible
+from bench.reader_arm import Task as ReaderTask
+from bench.report import Figure, median_figure
+from bench.stuck_key import percentile
+from bench.world import record
+from topology.names import Topic
+
+BLOCKED_MS_MAX = 100.0
+MARGIN_S = 60.0
+RECORDS_PER_EVENT = 2
+
+
+class Size(Struct, frozen=True, kw_only=True):
+    """How much is measured: each rate for `seconds`, the first `warm_s` in no figure."""
+
+    rates_per_s: tuple[int, ...] = (100, 500, 1_500)
+    seconds: float = 12.0
+    warm_s: float = 2.0
+    repetitions: int = 3
+
+
+QUICK = Size(rates_per_s=(200,), seconds=3.0, warm_s=1.0, repetitions=1)
+
+
+def measure(bootstrap: str, size: Size, say: Say) -> list[Figure]:
+    """Distribution of the time over transactions, for each rate."""
+    runs: dict[int, list[list[float]]] = {rate: [] for rate in size.rates_per_s}
+    for repetition in range(size.repetitions):
+        for rate, done in runs.items():
+            blocked = _run(bootstrap, rate, size)
+            done.append(blocked)
+            p99 = percentile(blocked, 99)
+            say(f"g: {repetition + 1}/{size.repetitions} {rate}/s: {median(blocked):.0f} ms, p99 {p99:.0f} ms")
+    made: list[Figure] = []
+    for rate, done in runs.items():
+        of = f"{rate} events/s; append of a transaction's first record to its last one read"
+        made.append(median_figure("g", "readers blocked, p50", [median(run) for run in done], "ms", of=of))
+        worst = [percentile(run, 99) for run in done]
+        made.append(median_figure("g", "readers blocked, p99", worst, "ms", of=of, target=f"≤ {BLOCKED_MS_MAX:.0f} ms"))
+        made.append(median_figure("g", "readers blocked, longest", [max(run) for run in done], "ms", of=of))
+        share = [sum(each > BLOCKED_MS_MAX for each in run) / len(run) * 100 for run in done]
+        of = f"{rate} events/s; {sum(len(run) for run in done)} transactions in all"
+        made.append(median_figure("g", f"blocked above {BLOCKED_MS_MAX:.0f} ms", share, "%", of=of))
+    return made
+
+
+def _run(bootstrap: str, rate: int, size: Size) -> list[float]:
+    """Milliseconds of each transaction after the warm-up."""
+    topic, *out = new_topics(bootstrap, "in", *(f"out-{name}" for name in (Topic.AUDITED, Topic.AUDIT)))
+    events = int(rate * size.seconds)
+    task = Task(
+        bootstrap=bootstrap,
+        group=f"bench-{uuid.uuid4().hex}",
+        topic=topic,
+        prefix=out[0].removesuffix(Topic.AUDITED.value),
+        events=events,
+        work="pipeline",
+        is_marked=True,
+    )
+    reading = ReaderTask(
+        bootstrap=bootstrap, topics=tuple(out), records=events * RECORDS_PER_EVENT, timeout_s=size.seconds + MARGIN_S
+    )
+    given = [(made.key or b"", made.value or b"") for made in map(record, range(events))]
+    with (
+        Arm[Ready | Seen]("bench.reader_arm", reading, Ready | Seen) as reader,
+        Arm[Sample | Done]("bench.engine_arm", task, Sample | Done) as arm,
+    ):
+        reader.wait_until(lambda: bool(reader.lines))
+        arm.wait_until(lambda: any(isinstance(line, Sample) and line.is_assigned for line in arm.lines))
+        send(bootstrap, topic, given, per_s=rate)
+        arm.wait_ended(MARGIN_S)
+        seen = reader.wait_ended(MARGIN_S)
+    assert isinstance(seen, Seen)
+    return blocked_ms(seen.transactions, size.warm_s)
+
+
+def blocked_ms(transactions: list[Visible], warm_s: float) -> list[float]:
+    """From the first append to the last record read, of transactions that began after the warm-up.
+
+    The broker's times are whole milliseconds, cut off, so up to one is too much.
+    """
+    begin_ms = min(each.first_appended_ms for each in transactions) + warm_s * 1000
+    return [each.last_seen_ms - each.first_appended_ms for each in transactions if each.first_appended_ms >= begin_ms]
