@@ -83,8 +83,8 @@ class EventTrace:
         return conversation_hash(self._conversation_id) if self._conversation_id else ""
 
     @property
-    def context(self) -> Context:
-        """For exemplars: `Instruments.observe(..., context=trace.context)`."""
+    def context(self) -> Context | None:
+        """For exemplars: `Instruments.observe(..., context=trace.context)`; None where there are none."""
         return self._context
 
     def of_event(self, event: ConversationEvent, policy_ref: str) -> None:

@@ -1,7 +1,8 @@
 """The metrics of one process, as OpenTelemetry instruments.
 
 Counters and gauges are kept here and read when they are exported: a count costs a dictionary update (about a
-microsecond) instead of the 5 µs of a synchronous instrument. Histograms are recorded directly, for their exemplars.
+microsecond) instead of the 5 µs of a synchronous instrument. There are no histograms that are read: who wants them as
+cheap brings recorders of its own (`workers/histograms.py`).
 """
 
 import threading
@@ -19,6 +20,12 @@ SERIES_MAX: Final = 1000
 """Label sets per metric; further values of open labels count as `other`."""
 OTHER: Final = "other"
 
+Recorder = Callable[[float, Context | None], None]
+"""Takes a value of one label set of a histogram. The context holds the span that becomes the exemplar; None: none."""
+
+RecorderOf = Callable[[MetricSpec, dict[str, str]], Recorder]
+"""The recorder of one label set of a histogram; called once for each."""
+
 _LabelValues = tuple[str, ...]
 
 
@@ -26,11 +33,12 @@ class Instruments:
     """Counts, observes and sets the metrics of `topology.metrics`. Safe from any thread; never blocks on export.
 
     Names are those of `Metric`. One that is not in the list is a KeyError; a label that is not, or a value outside its
-    enumeration, an AssertionError: both are bugs.
+    enumeration, an AssertionError: both are bugs. Without `recorder_of`, histograms are the meter's.
     """
 
-    def __init__(self, meter: Meter) -> None:
-        self._families: dict[str, _Family] = {spec.name: _Family(spec, meter) for spec in METRICS}
+    def __init__(self, meter: Meter, recorder_of: RecorderOf | None = None) -> None:
+        recorder_of = recorder_of or _MeterHistograms(meter).recorder_of
+        self._families: dict[str, _Family] = {spec.name: _Family(spec, meter, recorder_of) for spec in METRICS}
 
     @classmethod
     def none(cls) -> "Instruments":
@@ -47,8 +55,8 @@ class Instruments:
     def observe(self, name: str, value: float, context: Context | None = None, **labels: str) -> None:
         """Record `value` in a histogram; `context` holds the span that becomes the exemplar (`EventTrace.context`)."""
         family = self._families[name]
-        assert family.histogram is not None, name
-        family.histogram.record(value, family.attributes(labels), context or _NO_CONTEXT)
+        assert family.spec.kind == "histogram", name
+        family.recorder(labels)(value, context)
 
     def gauge_set(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""
@@ -69,12 +77,30 @@ _NO_CONTEXT = set_span_in_context(INVALID_SPAN, Context())
 """Not the ambient context, where another event's span could be; an empty one would mean just that to the SDK."""
 
 
+class _MeterHistograms:
+    """Histograms as the meter makes them."""
+
+    def __init__(self, meter: Meter) -> None:
+        self._meter = meter
+        self._made: dict[str, Histogram] = {}
+
+    def recorder_of(self, spec: MetricSpec, attributes: dict[str, str]) -> Recorder:
+        """As `RecorderOf`."""
+        made = self._made.get(spec.name)
+        if made is None:
+            made = self._made[spec.name] = self._meter.create_histogram(
+                spec.name, spec.unit, spec.help, explicit_bucket_boundaries_advisory=spec.buckets
+            )
+        return lambda value, context: made.record(value, attributes, context or _NO_CONTEXT)
+
+
 class _Family:
     """One metric and its label sets."""
 
-    def __init__(self, spec: MetricSpec, meter: Meter) -> None:
+    def __init__(self, spec: MetricSpec, meter: Meter, recorder_of: RecorderOf) -> None:
         self.spec = spec
-        self.histogram: Histogram | None = None
+        self._recorder_of = recorder_of
+        self._recorders: dict[_LabelValues, Recorder] = {}
         self._names = tuple(label.name for label in spec.labels)
         self._keys = frozenset(self._names)
         self._enumerations = tuple(frozenset(label.values) for label in spec.labels)
@@ -97,9 +123,7 @@ class _Family:
             case "gauge":
                 meter.create_observable_gauge(spec.name, callbacks, spec.unit, spec.help)
             case "histogram":
-                self.histogram = meter.create_histogram(
-                    spec.name, spec.unit, spec.help, explicit_bucket_boundaries_advisory=spec.buckets
-                )
+                pass  # its recorders come with its label sets
 
     def add(self, n: float, labels: dict[str, str]) -> None:
         with self._lock:
@@ -120,10 +144,14 @@ class _Family:
         with self._lock:
             return self._values.get(self._in_order(labels), 0)
 
-    def attributes(self, labels: dict[str, str]) -> dict[str, str]:
-        """The label set to record under; the same dictionary each time."""
+    def recorder(self, labels: dict[str, str]) -> Recorder:
+        """What takes the values of this label set."""
         with self._lock:
-            return self._attributes[self._known(labels)]
+            values = self._known(labels)
+            recorder = self._recorders.get(values)
+            if recorder is None:
+                recorder = self._recorders[values] = self._recorder_of(self.spec, self._attributes[values])
+            return recorder
 
     def _known(self, labels: dict[str, str]) -> _LabelValues:
         """The label set as it is kept. Called with the lock held."""

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
-from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, set_span_in_context
+from opentelemetry.trace import INVALID_SPAN
 
 from topology.errors import DeadLetter
 from topology.event_trace import CURRENT_TRACE, EventTrace
@@ -21,9 +20,6 @@ from topology.trace_context import carrier, header_safe, span_context
 
 if TYPE_CHECKING:
     from topology.tracing import Tracing
-
-NO_SPAN: Final[Context] = set_span_in_context(INVALID_SPAN, Context())
-"""For exemplars: there are none."""
 
 
 class UntracedSpan(SpanHandle):
@@ -82,9 +78,8 @@ class UntracedEvent(EventTrace):
         return self._upstream.get(_TRACEPARENT, "")[36:52]
 
     @property
-    def context(self) -> Context:
-        """Without a span: no exemplars."""
-        return NO_SPAN
+    def context(self) -> None:
+        """There are no exemplars."""
 
     def of_event(self, event: ConversationEvent, policy_ref: str) -> None:
         """Say which event this is, for logs."""

@@ -15,17 +15,18 @@ from urllib.parse import urlsplit
 
 from opentelemetry.metrics import Meter, NoOpMeter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.trace import NoOpTracer, Tracer
 
-from topology.instruments import Instruments
+from topology.instruments import Instruments, RecorderOf
 from topology.metrics import LlmRole, Metric
 from topology.names import SERVICE
 from topology.span_names import SCHEMA_URL, ChatTarget
 from topology.tracing import LINKS_MAX, Tracing
 from workers.exporting import BoundedSpanProcessor, CountingMetricExporter, metric_exporter, span_exporter
+from workers.histograms import HistogramExporter, Histograms
 from workers.sampling import EventIds, EventSampler
 from workers.settings_schema import Settings, TelemetrySettings
 
@@ -45,9 +46,10 @@ class Telemetry:
         *,
         tracers: TracerProvider | None = None,
         meters: MeterProvider | None = None,
+        recorder_of: RecorderOf | None = None,
     ) -> None:
         self.tracer = tracer
-        self.instruments = Instruments(meter)
+        self.instruments = Instruments(meter, recorder_of)
         self._tracers = tracers
         self._meters = meters
 
@@ -88,29 +90,34 @@ def start_telemetry(
     slot: int | None = None,
     *,
     span_processors: Sequence[SpanProcessor] = (),
-    metric_readers: Sequence[MetricReader] = (),
+    metric_exporters: Sequence[MetricExporter] = (),
 ) -> Telemetry:
     """Telemetry of a process that plays `role`; `slot` None where the role has none.
 
-    `span_processors` and `metric_readers` are added to the exporters (a scrape endpoint, a test's memory).
+    `span_processors` and `metric_exporters` are added to those of the endpoint (a test's memory).
     Starts threads, opens no connection yet, raises nothing for an endpoint that is down.
     """
     if not settings.enabled:
         return Telemetry(NoOpTracer(), NoOpMeter(SERVICE))
     resource = _resource(settings, role, slot)
-    readers = list(metric_readers)
+    exporters = list(metric_exporters)
     dropped = _Dropped()
     if settings.endpoint:
-        exporter = CountingMetricExporter(metric_exporter(settings), dropped.metrics)
-        readers.append(
-            PeriodicExportingMetricReader(
-                exporter, settings.export_interval_s * 1000, min(settings.export_timeout_s, 60) * 1000
-            )
+        exporters.append(CountingMetricExporter(metric_exporter(settings), dropped.metrics))
+    histograms = Histograms()
+    readers = [
+        PeriodicExportingMetricReader(
+            HistogramExporter(exporter, histograms, SERVICE),
+            settings.export_interval_s * 1000,
+            min(settings.export_timeout_s, 60) * 1000,
         )
+        for exporter in exporters
+    ]
     meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
     tracers = _tracers(settings, resource, span_processors, dropped)
     tracer = NoOpTracer() if tracers is None else tracers.get_tracer(SERVICE, _version(), schema_url=SCHEMA_URL)
-    telemetry = Telemetry(tracer, meters.get_meter(SERVICE, _version()), tracers=tracers, meters=meters)
+    meter = meters.get_meter(SERVICE, _version())
+    telemetry = Telemetry(tracer, meter, tracers=tracers, meters=meters, recorder_of=histograms.recorder_of)
     telemetry.instruments.gauge_set(Metric.BUILD_INFO, 1, version=_version(), role=role)
     dropped.count_in(telemetry.instruments)
     return telemetry
