@@ -6,6 +6,7 @@ never holds more, nor over a wider span, than the offset map can always say. Wha
 backlog, above `next`, where the next reader would find it again.
 """
 
+import heapq
 from collections import deque
 from dataclasses import dataclass, field
 from enum import Enum
@@ -112,7 +113,8 @@ class PartitionWindow:
     _listed: deque[int] = field(default_factory=deque[int])
     _backlog: deque[Record] = field(default_factory=deque[Record])
     _lines: dict[bytes | int, _Line] = field(default_factory=dict["bytes | int", _Line])
-    _startable: deque[_Line] = field(default_factory=deque[_Line])
+    _startable: list[tuple[int, _Line]] = field(default_factory=list["tuple[int, _Line]"])
+    """A heap: lines whose first record may start, by its offset, so that what came first starts first."""
 
     def __post_init__(self) -> None:
         done = decode(self.position.metadata, self.position.offset)
@@ -164,7 +166,7 @@ class PartitionWindow:
         """The next record whose key is free, now running; None where there is none."""
         if self.hold is not Hold.OWNED or not self._startable:
             return None
-        entry = self._startable.popleft()[0]
+        entry = heapq.heappop(self._startable)[1][0]
         entry.stage = Stage.RUNNING
         self.running_count += 1
         return entry.record
@@ -181,7 +183,7 @@ class PartitionWindow:
         line = self._lines[key]
         line.popleft()
         if line:
-            self._startable.append(line)
+            heapq.heappush(self._startable, (line[0].offset, line))
         else:
             del self._lines[key]
         self.running_count -= 1
@@ -261,7 +263,7 @@ class PartitionWindow:
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = deque()
-            self._startable.append(line)
+            heapq.heappush(self._startable, (entry.offset, line))
         line.append(entry)
 
 

@@ -61,6 +61,15 @@ def test_a_key_runs_one_at_a_time_and_in_order() -> None:
     assert answered(take(tracker)) == [(0, 2), (0, 0), (0, 1), (0, 3)]
 
 
+def test_what_waited_for_its_key_starts_before_what_came_later() -> None:
+    """A conversation's next event was there first; at the end of the line it would wait a whole window more."""
+    tracker = owning(0)
+    tracker.add([record(0, b"a"), record(1, b"a"), record(2, b"b"), record(3, b"c")])
+    (first,) = tracker.next_to_start(1)
+    finish(tracker, first)
+    assert offsets(tracker.next_to_start(2)) == [1, 2]
+
+
 def test_records_without_a_key_wait_for_nothing() -> None:
     tracker = owning(0)
     tracker.add([record(0, None), record(1, None), record(2, b""), record(3, b"")])
