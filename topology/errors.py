@@ -32,6 +32,8 @@ class DeadLetterReason(StrEnum):
     UNKNOWN_CONTENT_TYPE = "unknown_content_type"
     RESERVED_TENANT = "reserved_tenant"
     PROCESSING_FAILED = "processing_failed"
+    POISON = "poison"
+    """Its process crashed as often as it may while it ran."""
 
 
 class SluicegateError(Exception):

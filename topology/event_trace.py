@@ -171,7 +171,7 @@ class EventTrace:
         """The record ended as a dead letter; only a failure of ours is an error."""
         known = self._facts.attributes
         known.update({Attribute.DEAD_LETTER_REASON: failure.reason.value, Attribute.STAGE: failure.stage})
-        if failure.reason is DeadLetterReason.PROCESSING_FAILED:
+        if failure.reason in {DeadLetterReason.PROCESSING_FAILED, DeadLetterReason.POISON}:
             known[Attribute.ERROR_TYPE] = failure.reason.value
         self._flag()
 

@@ -11,8 +11,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from topology import audit, templates
-from topology.audit import TEMPLATE, Answer
+from topology import audit
 from topology.bundle import PolicyBundle
 from topology.case import Case, Decision, processed
 from topology.ceilings import settled_age
@@ -24,13 +23,14 @@ from topology.errors import CheckFailed, DeadLetter, DeadLetterReason
 from topology.events import Action, AuditedResponse, AuditRecord, ConversationEvent, ReviewItem
 from topology.headers import Wire, response_headers
 from topology.instruments import Instruments
-from topology.labels import GuardRun, LabelerIdentity, Mode, Outcome, Plan, RequestLabels, SideEffect
+from topology.labels import GuardRun, LabelerIdentity, Outcome, Plan, RequestLabels
 from topology.metrics import ActionReason, Metric
 from topology.names import SchemaName, StageName, Topic
 from topology.overlays import STRICTEST, TenantOverlay, grant_uses
 from topology.plan import plan as make_plan
 from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Labeler, OutRecord, Record, Rest, Result
 from topology.tracing import EventTrace, Tracing
+from topology.withholding import NOTHING_PLANNED, poison, withheld
 
 logger = logging.getLogger("sluicegate.pipeline")
 
@@ -44,8 +44,7 @@ HELP_GIVEN = {
 """How much of a request each action meets, for the metric of that name."""
 
 NOTHING_LABELLED = RequestLabels(labeler=LabelerIdentity(model="none", version=""))
-NOTHING_PLANNED = Plan(mode=Mode.SAFE_COMPLETION, ceilings={})
-"""What stands in where an event failed before its assessment: its request is still logged, and answered withheld."""
+"""What stands in where an event failed before its assessment: its request is still logged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +122,49 @@ class Pipeline:
             decision = await self._decide(case)
             self._note(case, decision, started_s)
             return self._publish(case, decision)
+
+    def decodes(self, record: Record) -> bool:
+        """Whether `record` is an event. Nothing else is done with it."""
+        try:
+            decode_event(record, self._bounds.records)
+        except DeadLetter:
+            return False
+        return True
+
+    def quarantine(self, record: Record, crash_count: int, decodes: bool) -> Result:
+        """What a record ends as that must not run again: a dead letter, and `withheld` where it can be answered.
+
+        No guard, no redaction and no model sees it; `decodes` false: nor the decoder.
+        """
+        failure = poison(crash_count, decodes=decodes)
+        started_s = self._clock.monotonic_s()
+        with self._tracing.event(record) as trace:
+            trace.failed(failure.reason.value)
+            try:
+                if decodes:
+                    case = self._quarantined(record, trace)
+                    decision = withheld(case, ActionReason.PROCESSING_FAILED, failure.reason.value, failure)
+                    result = self._publish(case, decision)
+                    self._note(case, decision, started_s)
+                    return result
+            except Exception as exc:
+                # It is here because something breaks on it. Whatever that is, the record leaves, and with its reason.
+                logger.exception("quarantined without an answer", extra={"error": type(exc).__name__})
+            return self._bury(record, failure, trace)
+
+    def _quarantined(self, record: Record, trace: EventTrace) -> Case:
+        """Raises DeadLetter where it is no event."""
+        event = decode_event(record, self._bounds.records)
+        trace.of_event(event, self._policies.bundle.ref)
+        return Case(
+            record=record,
+            event=event,
+            trace=trace,
+            bundle=self._policies.bundle,
+            overlay=self._policies.overlay_of(event.tenant_id),
+            deadline_s=self._clock.monotonic_s(),
+            rest=asyncio.sleep,
+        )
 
     def _open(self, record: Record, event: ConversationEvent, trace: EventTrace, rest: Rest) -> Case:
         now_ms = self._clock.now_ms()
@@ -204,24 +246,9 @@ class Pipeline:
         """The policy's fallback text: with a review item for a guard's failure, with a dead letter for any other."""
         if case.request_log is None:
             await self._log_request(case)
-        plan = case.plan or NOTHING_PLANNED
-        text = templates.fallback(
-            case.bundle,
-            plan,
-            kind="withheld",
-            locale=case.event.user.locale,
-            region=case.event.user.region,
-            overlay=case.overlay,
-        )
         is_guard = reason is ActionReason.GUARD_FAILED
-        return Decision(
-            action=Action.WITHHELD,
-            answer=Answer(text=text, source=TEMPLATE, mode=plan.mode),
-            reason=reason,
-            reason_codes=(code,),
-            side_effects=(SideEffect.HUMAN_REVIEW, SideEffect.ALARM) if is_guard else (),
-            failure=None if is_guard else DeadLetter(DeadLetterReason.PROCESSING_FAILED, code, detail),
-        )
+        failure = None if is_guard else DeadLetter(DeadLetterReason.PROCESSING_FAILED, code, detail)
+        return withheld(case, reason, code, failure)
 
     async def _log_request(self, case: Case) -> None:
         given = CheckInput(

@@ -86,6 +86,7 @@ class Bench:
         candidate_regenerate: bool = False,
         revisions_max: int = 2,
         attempts_max: int = 10**6,
+        digest: Callable[[str], str] = lambda text: f"digest of {len(text)}",
     ) -> None:
         self.generator = generator or FakeGenerator(lambda _: "A plain answer.")
         self.metrics = Instruments.none()
@@ -114,7 +115,7 @@ class Bench:
             labeler=labeler or FakeLabeler(lambda _: found),
             drafting=drafting,
             grants=FakeGrantVerifier(),
-            digest=lambda text: f"digest of {len(text)}",
+            digest=digest,
             routes=Routes(),
             bounds=Bounds(deadline_default_s=5, assess_timeout_s=0.2, records=RecordLimits()),
             tracing=Tracing.none(),
