@@ -16,7 +16,7 @@ from workers.recovery.newest import Newest
 from workers.recovery.pace import Progress
 from workers.recovery.ranges import RangeReader, Span
 from workers.recovery.redrive import letters, marks_if_allowed, spans_of
-from workers.recovery.selecting import limits_of, positions, selection_of
+from workers.recovery.selecting import positions, selection_of, terms_of
 from workers.recovery.wrong_use import WrongUse
 from workers.settings import Settings
 from workers.terminal import Terminal, printable
@@ -43,7 +43,7 @@ def _list(arguments: argparse.Namespace, settings: Settings) -> int:
         spans = spans_of(reader, selection)
         marks = marks_if_allowed(kafka, topic, spans)
         progress = Progress(Terminal("stderr").say, "letters read")
-        for _, letter in letters(reader, spans, selection, limits_of(settings)):
+        for _, letter in letters(reader, spans, selection, terms_of(settings)):
             newest.add(letter)
             progress.at(newest.count)
     if arguments.json:
@@ -66,7 +66,8 @@ def _show(arguments: argparse.Namespace, settings: Settings) -> int:
         if record is None:
             Terminal("stderr").say(f"sluicegate dlq show: no letter at {arguments.position}; {_held(reader)}", "red")
             return 1
-        letter = letter_of(record, limits_of(settings))
+        terms = terms_of(settings)
+        letter = letter_of(record, terms.limits, terms.input_topic)
         marks = marks_if_allowed(kafka, topic, {partition: Span(start=offset, end=offset + 1)})
         claim = _claim(reader, record, letter)
     out = Terminal("stderr" if arguments.value and not arguments.output else "stdout")
@@ -94,16 +95,17 @@ def _held(reader: RangeReader) -> str:
 
 def _claim(reader: RangeReader, record: Record, letter: Letter) -> str:
     """What the original position is worth: checked against the letter that the record says it was put back from."""
-    if letter.origin == letter.source:
+    origin = origin_of(record.headers)
+    if origin == letter.source:
         return ""
-    topic, _, at = (letter.redriven_from or "").partition(":")
-    if topic != record.topic:
+    if letter.redriven_from is None:
         return " (claimed by the record's headers)"
+    at = letter.redriven_from.partition(":")[2]
     ((partition, offset),) = positions([at])
     before = record_at(reader, partition, offset)
     if before is None:
         return f" (claimed; letter {at} is gone)"
-    return f" (letter {at} says so too)" if origin_of(before.headers) == letter.origin else f" (letter {at} denies it)"
+    return f" (letter {at} says so too)" if origin_of(before.headers) == origin else f" (letter {at} denies it)"
 
 
 def _give_value(record: Record, letter: Letter, output: Path | None, out: Terminal) -> None:

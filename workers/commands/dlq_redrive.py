@@ -9,7 +9,7 @@ from workers.recovery.dlq_text import planned
 from workers.recovery.pace import Pace, Progress, stopped_by_signals
 from workers.recovery.ranges import RangeReader, partition_count
 from workers.recovery.redrive import Consent, Redrive, Target, load_marks, spans_of, transactional_id
-from workers.recovery.selecting import kept_topics, limits_of, now_ms, selection_of
+from workers.recovery.selecting import kept_topics, now_ms, selection_of, terms_of
 from workers.recovery.writer import CopyWriter
 from workers.recovery.wrong_use import WrongUse
 from workers.settings import Settings
@@ -31,7 +31,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     ):
         onto = Target(topic=target, partition_count=partition_count(kafka, "--to", target))
         spans = spans_of(reader, selection)
-        work = Redrive(reader, spans, selection, consent, limits_of(settings), letters_max=arguments.limit)
+        work = Redrive(reader, spans, selection, consent, terms_of(settings), letters_max=arguments.limit)
         progress = Progress(Terminal("stderr").say, "letters read")
         plan = work.plan(load_marks(kafka, topic, spans), now_ms(), progress.at)
         missing = selection.positions - plan.found

@@ -9,6 +9,7 @@ import re
 from enum import StrEnum
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from topology.codec import RecordLimits, decode_event
 from topology.errors import DeadLetter
@@ -42,10 +43,11 @@ class Wholeness(StrEnum):
 class Letter(Struct, frozen=True, kw_only=True):
     """One record of the dead-letter topic.
 
-    `origin` is where the first copy stood, as claimed; `source` where a worker read this one; None where the letter
-    does not say. `original_bytes` is the length before it was cut. `problem` is why it would be dead-lettered again
-    under the present settings; empty where it decodes, None where it cannot be told because it is not whole.
-    `deadline_ms` is the event's own; None where it has none or does not decode.
+    `origin` is where the first copy stood, as claimed, `source` where a worker read this one; None where the letter
+    does not say. The claim's topic is UNKNOWN unless it is the input or that of `source`: anybody may have written it.
+    `original_bytes` is the length before the value was cut. `problem` is why it would be dead-lettered again under the
+    present settings: empty where it decodes, None where that cannot be told because it is not whole. `deadline_ms` is
+    the event's own; None where it has none or does not decode.
     """
 
     partition: int
@@ -65,7 +67,7 @@ class Letter(Struct, frozen=True, kw_only=True):
     redriven_from: str | None = None
 
 
-def letter_of(record: Record, limits: RecordLimits) -> Letter:
+def letter_of(record: Record, limits: RecordLimits, input_topic: str) -> Letter:
     """What a record of the dead-letter topic says."""
     headers, value = record.headers, record.value or b""
     stated = last_header(headers, Header.ORIGINAL_LENGTH) or ""
@@ -77,7 +79,7 @@ def letter_of(record: Record, limits: RecordLimits) -> Letter:
         timestamp_ms=record.timestamp_ms,
         reason=_word(headers, Header.REASON, _REASON),
         stage=_word(headers, Header.STAGE, _STAGE),
-        origin=origin_of(headers),
+        origin=_shown_origin(headers, input_topic),
         source=source_of(headers),
         key_sha256=hashlib.sha256(record.key).hexdigest() if record.key is not None else None,
         value_bytes=len(value),
@@ -86,8 +88,21 @@ def letter_of(record: Record, limits: RecordLimits) -> Letter:
         problem=problem,
         deadline_ms=deadline_ms,
         redriven_count=redriven_count(headers),
-        redriven_from=place_in(headers, Header.REDRIVEN_FROM),
+        redriven_from=_from_here(record),
     )
+
+
+def _shown_origin(headers: Headers, input_topic: str) -> Position | None:
+    origin, source = origin_of(headers), source_of(headers)
+    if origin is None or source is None or origin.topic in {input_topic, source.topic}:
+        return origin
+    return replace(origin, topic=UNKNOWN)
+
+
+def _from_here(record: Record) -> str | None:
+    """The letter it was put back from, where that is one of this topic."""
+    claimed = place_in(record.headers, Header.REDRIVEN_FROM)
+    return claimed if claimed is not None and claimed.startswith(f"{record.topic}:") else None
 
 
 def _wholeness(record: Record, limits: RecordLimits) -> Wholeness:

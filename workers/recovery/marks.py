@@ -116,5 +116,9 @@ def _bits_of(segment: Segment, text: str) -> bytes:
 
 
 def _inflated(raw: bytes) -> bytes:
-    """At most a segment's bytes and one more, whatever the input claims."""
-    return zlib.decompressobj().decompress(raw, _CHECKSUM_BYTES + _SEGMENT_BYTES + 1)
+    """At most a segment's bytes, whatever the input claims. Raises ValueError and zlib.error."""
+    inflating = zlib.decompressobj()
+    found = inflating.decompress(raw, _CHECKSUM_BYTES + _SEGMENT_BYTES + 1)
+    if not inflating.eof or inflating.unused_data:
+        raise ValueError("not the text of marks")
+    return found

@@ -153,14 +153,19 @@ def _around(span: Span, offsets: Sequence[int]) -> Span:
     return Span(start=min(inside), end=max(inside) + 1) if inside else Span(start=span.end, end=span.end)
 
 
-def letters(
-    reader: RangeReader, spans: Spans, selection: Selection, limits: RecordLimits
-) -> Iterator[tuple[Record, Letter]]:
+class Terms(Struct, frozen=True, kw_only=True):
+    """What letters are judged by: the bounds under which workers decode now, and the topic that they read."""
+
+    limits: RecordLimits
+    input_topic: str
+
+
+def letters(reader: RangeReader, spans: Spans, selection: Selection, terms: Terms) -> Iterator[tuple[Record, Letter]]:
     """The selected letters, partition by partition in offset order: the same order every time."""
     for partition, span in sorted(spans.items()):
         for records in reader.read({partition: span}):
             for record in records:
-                letter = letter_of(record, limits)
+                letter = letter_of(record, terms.limits, terms.input_topic)
                 if selection.holds(letter):
                     yield record, letter
 
@@ -174,7 +179,7 @@ class Redrive:
         spans: Spans,
         selection: Selection,
         consent: Consent,
-        limits: RecordLimits,
+        terms: Terms,
         *,
         letters_max: int = 0,
     ) -> None:
@@ -183,7 +188,7 @@ class Redrive:
         self._spans = spans
         self._selection = selection
         self._consent = consent
-        self._limits = limits
+        self._terms = terms
         self._letters_max = letters_max
 
     def plan(self, marks: Marks, now_ms: int, looked_at: Callable[[int], object]) -> Plan:
@@ -240,7 +245,7 @@ class Redrive:
     def _judged(self, marks: Marks) -> Iterator[tuple[Record, Letter, Refusal | None]]:
         """Every selected letter with its refusal, until `letters_max` were chosen."""
         chosen = 0
-        for record, letter in letters(self._reader, self._spans, self._selection, self._limits):
+        for record, letter in letters(self._reader, self._spans, self._selection, self._terms):
             is_marked = marks.holds(record.partition, record.offset)
             refusal = refusal_of(letter, self._consent, is_marked=is_marked)
             yield record, letter, refusal

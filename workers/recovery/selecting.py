@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from topology.codec import RecordLimits
 from workers.recovery import moments
-from workers.recovery.redrive import Selection
+from workers.recovery.redrive import Selection, Terms
 from workers.recovery.wrong_use import WrongUse
 from workers.settings import Settings
 
@@ -16,14 +16,15 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
-def limits_of(settings: Settings) -> RecordLimits:
-    """The bounds under which the present settings decode."""
+def terms_of(settings: Settings) -> Terms:
+    """What the present settings judge letters by."""
     limits = settings.limits
-    return RecordLimits(
+    records = RecordLimits(
         event_bytes_max=limits.event_bytes_max,
         dead_letter_bytes_max=limits.dead_letter_bytes_max,
         nesting_depth_max=limits.nesting_depth_max,
     )
+    return Terms(limits=records, input_topic=settings.topics.events)
 
 
 def selection_of(arguments: argparse.Namespace) -> Selection:
