@@ -1,6 +1,7 @@
-"""Which faults the Ray form gets, in which order, and how each is done: always `kill -9` of one process."""
+"""Which faults the Ray form gets, in which order, and how each is done: SIGKILL or SIGSTOP to one process."""
 
 import random
+import signal
 import time
 from collections import Counter, deque
 from collections.abc import Callable
@@ -17,15 +18,19 @@ from tests.chaos.ray_parts import (
     Descendants,
     ModelProbe,
     SupervisorProcess,
-    kill,
+    lives,
+    send,
 )
 
 
 class RayFault(StrEnum):
-    """What is killed."""
+    """What is killed, or frozen."""
 
     STREAM_ACTOR = "stream actor"
     STAGE_ACTOR = "stage actor"
+    FROZEN_STAGE = "frozen stage actor"
+    """Stopped, not killed: the supervisor has to find out and replace it."""
+
     SUPERVISOR = "supervisor"
     SERVE_REPLICA = "Serve replica"
     SERVE_INGRESS = "Serve ingress"
@@ -35,6 +40,7 @@ class RayFault(StrEnum):
 TITLES = {
     RayFault.STREAM_ACTOR: INGRESS,
     RayFault.STAGE_ACTOR: STAGE,
+    RayFault.FROZEN_STAGE: STAGE,
     RayFault.SERVE_REPLICA: LLM_REPLICA,
     RayFault.SERVE_INGRESS: LLM_INGRESS,
     RayFault.ENGINE: ENGINE,
@@ -50,13 +56,19 @@ SUPERVISOR_REST_S = 12.0
 
 WORKER_FAULTS = (RayFault.STREAM_ACTOR, RayFault.STAGE_ACTOR, RayFault.SUPERVISOR)
 WORKER_WEIGHTS = (4, 3, 3)
+FREEZE_EVERY = 30
+"""One fault in so many: until a frozen actor is replaced, every batch that it was given is withheld."""
+
+ORPHAN_S = 60.0
+"""Longest time that actors may outlive their supervisor."""
 
 
 def fault_plan(count: int, seed: int, *, with_model: bool) -> list[RayFault]:
     """`count` faults in a random order that has every kind in it, as far as `count` goes."""
     draw = random.Random(seed)
     models = count // MODEL_FAULT_EVERY if with_model else 0
-    workers = [*WORKER_FAULTS, *draw.choices(WORKER_FAULTS, WORKER_WEIGHTS, k=count)][: count - models]
+    freezes = [RayFault.FROZEN_STAGE] * (count // FREEZE_EVERY)
+    workers = [*WORKER_FAULTS, *freezes, *draw.choices(WORKER_FAULTS, WORKER_WEIGHTS, k=count)][: count - models]
     draw.shuffle(workers)
     plan = list(workers)
     for index in range(models):
@@ -83,7 +95,11 @@ class FaultMaker:
         self._processes = processes
         self._probe = probe
         self._now_s = monotonic_s
+        self._orphans: list[psutil.Process] = []
+        self._orphaned_s = 0.0
         self.done: Counter[RayFault] = Counter()
+        self.orphan_s = 0.0
+        """The longest time that an actor outlived its supervisor."""
 
     @property
     def left_count(self) -> int:
@@ -98,8 +114,14 @@ class FaultMaker:
             if pid:
                 self._plan.remove(fault)
                 self.done[fault] += 1
-                return f"kill -9 {fault.value} (process {pid})"
+                return f"{fault.value} (process {pid})"
         return ""
+
+    def watch_orphans(self) -> None:
+        """See whether the actors of the last supervisor that was killed are gone."""
+        self._orphans = [process for process in self._orphans if lives(process)]
+        if self._orphans:
+            self.orphan_s = max(self.orphan_s, self._now_s() - self._orphaned_s)
 
     def _kill(self, fault: RayFault) -> int:
         """The process that was killed; 0 where there is none to kill."""
@@ -111,12 +133,15 @@ class FaultMaker:
         if not victims:
             return 0
         victim = self._draw.choice(victims)
-        return victim.pid if kill(victim) else 0
+        number = signal.SIGSTOP if fault is RayFault.FROZEN_STAGE else signal.SIGKILL
+        return victim.pid if send(victim, number) else 0
 
     def _restart_supervisor(self) -> int:
         if self._now_s() - self._supervisor.started_s < SUPERVISOR_REST_S or self._supervisor.exit_code is not None:
             return 0
         pid = self._supervisor.pid
         self._supervisor.kill()
+        self._orphaned_s = self._now_s()
+        self._orphans += [*self._processes.running(INGRESS), *self._processes.running(STAGE)]
         self._supervisor.start()
         return pid

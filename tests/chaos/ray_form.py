@@ -14,7 +14,6 @@ import signal
 import sys
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,13 +21,13 @@ from pathlib import Path
 import msgspec
 from msgspec import structs
 
+from tests.chaos.load import Load
 from tests.chaos.ray_faults import FaultMaker, fault_plan
-from tests.chaos.ray_load import Load
+from tests.chaos.ray_load import CONVERSATIONS, everyday_events
 from tests.chaos.ray_parts import Descendants, ModelProbe, SupervisorProcess, served_model
-from tests.chaos.ray_result import RayResult, generated_count, summary, violations_of, withheld_reasons
-from workers.census import take_census
+from tests.chaos.ray_result import RayResult, look, summary, violations_of
 from workers.demo.parts import MODEL_NAME
-from workers.reader import TopicReader, read_topic
+from workers.reader import TopicReader
 from workers.settings import (
     DrainSettings,
     GenerationSettings,
@@ -50,6 +49,7 @@ STAGE_REPLICAS = 2
 PARTITIONS = 6
 TICK_S = 0.1
 STATUS_EVERY_S = 5.0
+NOTE_EVERY_S = 1.0
 UP_S = 120.0
 """How long the first answer may take: Ray, two workers and their stages start."""
 
@@ -57,14 +57,14 @@ SETTLE_S = 300.0
 """How long everything may take to be answered after the last fault; the model's restart is in it."""
 
 DRAIN_S = 60.0
-READ_S = 60.0
+CALM_S = 10.0
+"""Between the last answer and the drain: a worker that was killed last comes back first."""
 
 Say = Callable[[str], None]
-ReadAgain = Callable[[str], Sequence[str]]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """One run: `pause_s` is the shortest and longest time between two faults, `rate` events a second.
+    """One run: `pause_s` is the shortest and longest time between two faults, `rate_s` events a second.
 
     With `asks_model` a third of the conversations is answered by the model that settings name.
     """
@@ -73,7 +73,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     asks_model: bool
     pause_s: tuple[float, float] = (4.0, 9.0)
-    rate: float = 5.0
+    rate_s: float = 5.0
 
 
 class RayForm:
@@ -87,70 +87,81 @@ class RayForm:
         processes: Descendants,
         *,
         probe: ModelProbe | None,
-        read_again: ReadAgain | None,
         say: Say,
     ) -> None:
         self._settings = settings
         self._options = options
         self._processes = processes
         self._probe = probe
-        self._read_again = read_again
         self._say = say
         self._supervisor = SupervisorProcess(settings, directory)
         plan = fault_plan(options.faults, options.seed, with_model=probe is not None)
         self._maker = FaultMaker(plan, options.seed, self._supervisor, processes, probe)
         self._began_s = time.monotonic()
         self._said_s = 0.0
-        self._seen: Counter[str] = Counter()
-        self._last_answer_s = 0.0
-        self._longest_silence_s = 0.0
-        self._ends: list[int] = []
+        self._answered_count = 0
+        self._last_answer_s: float | None = None
+        self._silence_s = 0.0
+        self._exits: list[int] = []
 
     def run(self) -> RayResult:
         """The run from first start to drain. What it started is stopped, also when it is interrupted."""
         create_topics(self._settings.kafka, self._settings.topics)
         with ExitStack() as parts:
-            load = _load(self._settings, self._options)
-            parts.callback(load.close)
+            load = self._load()
+            parts.callback(load.stop)
             reader = TopicReader(self._settings.kafka, [self._settings.topics.audited], from_beginning=True)
             parts.callback(reader.close)
             parts.callback(self._supervisor.drain, DRAIN_S)
             self._supervisor.start()
-            self._turn_until(lambda: len(self._seen) > 0, UP_S, load, reader, "the first answer")
-            self._last_answer_s = time.monotonic()
+            load.start()
+            self._watch_until(lambda: self._answered_count > 0, UP_S, load, reader, "the first answer")
             self._do_faults(load, reader)
-            sent = load.finish()
-            self._turn_until(lambda: len(self._seen) >= len(sent), SETTLE_S, None, reader, "every answer")
-            self._say("everything is answered; draining" if len(self._seen) >= len(sent) else "answers are missing")
+            load.stop()
+            acknowledged = load.acknowledged_count
+            self._watch_until(lambda: self._answered_count >= acknowledged, SETTLE_S, load, reader, "every answer")
+            self._watch_until(lambda: False, CALM_S, load, reader, "")
+            self._say(f"{self._answered_count} of {acknowledged} are answered; draining")
             drained = self._supervisor.drain(DRAIN_S)
-        topics = self._settings.topics
-        audited, audit, letters, review = (
-            read_topic(self._settings.kafka, topic, READ_S)
-            for topic in (topics.audited, topics.audit, topics.dead_letters, topics.review)
+        return self._count(acknowledged, drained)
+
+    def _load(self) -> Load:
+        return Load(
+            self._settings.kafka,
+            self._settings.topics.events,
+            name="e",
+            rate_s=self._options.rate_s,
+            keys=CONVERSATIONS,
+            seed=self._options.seed,
+            make_event=everyday_events(asks_model=self._options.asks_model),
         )
+
+    def _count(self, acknowledged: int, drained: int) -> RayResult:
+        found = look(self._settings)
         result = RayResult(
             seed=self._options.seed,
             took_s=round(time.monotonic() - self._began_s, 1),
-            faults={kind.value: count for kind, count in sorted(self._maker.done.items())},
+            faults={kind.value: made for kind, made in sorted(self._maker.done.items())},
             fault_count=self._maker.done.total(),
-            census=take_census(sent, audited, audit, letters, review),
-            generated_count=generated_count(audit),
-            withheld=withheld_reasons(audit),
-            second_reader_count=self._count_again(topics.audited),
-            longest_silence_s=round(self._longest_silence_s, 1),
-            model_outages_s=tuple(self._probe.outages_s) if self._probe else (),
+            acknowledged=acknowledged,
+            counts=found.counts,
+            uncommitted=found.uncommitted,
+            actions=found.actions,
+            by_model=found.by_model,
+            withheld=found.withheld,
+            silence_s=round(self._silence_s, 1),
+            outages_s=tuple(self._probe.outages_s) if self._probe else (),
+            orphan_s=round(self._maker.orphan_s, 1),
             drain_exit_code=drained,
+            supervisor_exits=tuple(self._exits),
         )
-        ends = tuple(f"the supervisor ended by itself with {code}" for code in self._ends)
-        return structs.replace(result, violations=(*violations_of(result, self._options.faults), *ends))
+        return structs.replace(result, violations=violations_of(result, self._options.faults))
 
     def _do_faults(self, load: Load, reader: TopicReader) -> None:
         draw = random.Random(self._options.seed)
-        while self._maker.left_count:  # bounded: a fault without a victim within UP_S ends the run's faults
-            pause_s = draw.uniform(*self._options.pause_s)
-            self._turn_until(lambda: False, pause_s, load, reader, "")
-            left = self._maker.left_count
-            self._turn_until(self._makes_fault, UP_S, load, reader, "a victim")
+        while left := self._maker.left_count:  # bounded: without a victim for UP_S it ends
+            self._watch_until(lambda: False, draw.uniform(*self._options.pause_s), load, reader, "")
+            self._watch_until(self._makes_fault, UP_S, load, reader, "a victim")
             if self._maker.left_count == left:
                 return
 
@@ -159,54 +170,41 @@ class RayForm:
             self._say(f"{self._maker.done.total():4d} {made}")
         return bool(made)
 
-    def _turn_until(
-        self, holds: Callable[[], bool], timeout_s: float, load: Load | None, reader: TopicReader, what: str
+    def _watch_until(
+        self, holds: Callable[[], bool], timeout_s: float, load: Load, reader: TopicReader, what: str
     ) -> None:
-        """Send, read and watch until `holds` or `timeout_s` has passed; the latter is said where `what` is named."""
+        """Read and watch until `holds` or `timeout_s` has passed; the latter is said where `what` is named."""
         deadline_s = time.monotonic() + timeout_s
         while not holds():
             if time.monotonic() >= deadline_s:
                 if what:
                     self._say(f"no longer waiting for {what} after {timeout_s:g} s")
                 return
-            if load is not None:
-                load.tick()
-                self._show(load.sent_count)
-            else:
-                self._show(None)
+            self._show(load)
             self._look(reader)
 
     def _look(self, reader: TopicReader) -> None:
-        for record in reader.poll(TICK_S):
+        if records := reader.poll(TICK_S):
             now_s = time.monotonic()
-            if self._last_answer_s:
-                self._longest_silence_s = max(self._longest_silence_s, now_s - self._last_answer_s)
-                self._last_answer_s = now_s
-            self._seen[f"{record.partition}/{record.offset}"] += 1
+            if self._last_answer_s is not None:
+                self._silence_s = max(self._silence_s, now_s - self._last_answer_s)
+            self._last_answer_s = now_s
+            self._answered_count += len(records)
         if (code := self._supervisor.exit_code) is not None:
-            self._ends.append(code)
+            self._exits.append(code)
             self._say(f"the supervisor ended by itself with {code}; starting it again")
             self._supervisor.start()
-        self._processes.note()
+        self._processes.note(at_most_every_s=NOTE_EVERY_S)
+        self._maker.watch_orphans()
 
-    def _show(self, sent: int | None) -> None:
+    def _show(self, load: Load) -> None:
         now_s = time.monotonic()
         if now_s - self._said_s < STATUS_EVERY_S:
             return
         self._said_s = now_s
         model = "" if self._probe is None else f", model {'up' if self._probe.up_s() else 'away'}"
-        load = "load over" if sent is None else f"{sent} sent"
-        faults = f"{self._maker.done.total()} faults"
-        self._say(f"     {now_s - self._began_s:.0f} s: {faults}, {load}, {len(self._seen)} answered{model}")
-
-    def _count_again(self, topic: str) -> int | None:
-        if self._read_again is None:
-            return None
-        return sum(line.startswith("{") for line in self._read_again(topic))
-
-
-def _load(settings: Settings, options: Options) -> Load:
-    return Load(settings, options.rate, options.seed, asks_model=options.asks_model)
+        counts = f"{load.acknowledged_count} sent, {self._answered_count} answered"
+        self._say(f"     {now_s - self._began_s:.0f} s: {self._maker.done.total()} faults, {counts}{model}")
 
 
 def chaos_settings(kafka: KafkaSettings, *, ray_address: str, base_url: str) -> Settings:
@@ -229,15 +227,15 @@ def chaos_settings(kafka: KafkaSettings, *, ray_address: str, base_url: str) -> 
 
 
 @contextmanager
-def development_broker(directory: Path, say: Say) -> Generator[tuple[KafkaSettings, ReadAgain]]:
-    """A broker of this run alone, and a second reader of its topics."""
+def development_broker(directory: Path, say: Say) -> Generator[KafkaSettings]:
+    """A broker of this run alone."""
     from workers.broker import DevelopmentBroker
 
     shutil.rmtree(directory, ignore_errors=True)
     broker = DevelopmentBroker(directory, say=say)
     broker.start()
     try:
-        yield KafkaSettings(bootstrap_servers=(broker.bootstrap,)), broker.console_consumer
+        yield KafkaSettings(bootstrap_servers=(broker.bootstrap,))
     finally:
         broker.stop()
 
@@ -248,14 +246,14 @@ def run_all(options: Options, directory: Path, say: Say) -> RayResult:
     processes = Descendants()
     try:
         with ExitStack() as parts:
-            kafka, read_again = parts.enter_context(development_broker(directory / "kafka", say))
+            kafka = parts.enter_context(development_broker(directory / "kafka", say))
             address, url, probe = "", "http://127.0.0.1:9/v1", None
             if options.asks_model:
                 address, url = parts.enter_context(served_model(say, _quiet))
                 probe = ModelProbe(url, MODEL_NAME)
                 parts.callback(probe.close)
             settings = chaos_settings(kafka, ray_address=address, base_url=url)
-            form = RayForm(settings, options, directory, processes, probe=probe, read_again=read_again, say=say)
+            form = RayForm(settings, options, directory, processes, probe=probe, say=say)
             result = form.run()
             say("stopping: the model, Ray and the broker")
     finally:
@@ -263,9 +261,8 @@ def run_all(options: Options, directory: Path, say: Say) -> RayResult:
         for name in left:
             say(f"left running, and ended now: {name}")
     if left:
-        result = structs.replace(
-            result, left_running=left, violations=(*result.violations, f"{len(left)} left running")
-        )
+        result = structs.replace(result, left_running=left)
+        result = structs.replace(result, violations=violations_of(result, options.faults))
     return result
 
 
@@ -291,7 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faults = 6 if given.short else given.faults
     mean_s = given.seconds / faults if given.seconds else 6.5
     pause_s = (mean_s * 0.6, mean_s * 1.4)
-    options = Options(faults=faults, seed=given.seed, asks_model=not given.short, pause_s=pause_s, rate=given.rate)
+    options = Options(faults=faults, seed=given.seed, asks_model=not given.short, pause_s=pause_s, rate_s=given.rate)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     signal.signal(signal.SIGTERM, _interrupt)
     directory: Path = given.directory.resolve()

@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
 import psutil
 
 from workers.kept_process import KeptProcess
@@ -31,6 +30,7 @@ ENGINE = "VLLM::EngineCore"
 DIGEST_KEY = "SLUICEGATE_REDACTION__DIGEST_KEY"
 PROBE_INTERVAL_S = 2.0
 PROBE_TIMEOUT_S = 10.0
+NAME_CHARACTERS_MAX = 80
 GONE_S = 45.0
 """How long processes may take to end once what started them has: Ray's agents look for their parent now and then."""
 
@@ -44,6 +44,7 @@ class SupervisorProcess:
         self._directory = directory
         self._process: KeptProcess | None = None
         self.log = directory / "supervisor.log"
+        self.log.unlink(missing_ok=True)
         self.started_s = 0.0
 
     @property
@@ -76,46 +77,39 @@ class SupervisorProcess:
         """SIGTERM, and its exit code; killed after `timeout_s`."""
         return 0 if self._process is None else self._process.stop(timeout_s)
 
-    def log_lines(self, message: str) -> list[dict[str, object]]:
-        """What the processes logged under `message`."""
-        found: list[dict[str, object]] = []
-        for line in self.log.read_text(errors="replace").splitlines():
-            start = line.find("{")
-            if f'"{message}"' not in line or start < 0:
-                continue
-            try:
-                found.append(msgspec.json.decode(line[start:], type=dict[str, object]))
-            except msgspec.MsgspecError:  # two processes wrote at once
-                continue
-        return found
-
 
 class Descendants:
-    """Every process that this one has started, directly or not, so that none is left at the end."""
+    """Every process that is started below this one from now on, so that none is left at the end.
+
+    What older children start, such as the servers of a test session, is not ours.
+    """
 
     def __init__(self) -> None:
         self._own = psutil.Process()
-        self._before = {child.pid for child in self._own.children(recursive=True)}
+        self._others = {child.pid for child in self._own.children()}
         self._seen: dict[int, psutil.Process] = {}
+        self._noted_s = 0.0
 
-    def note(self) -> None:
+    def note(self, *, at_most_every_s: float = 0.0) -> None:
         """Remember what runs now. Call it more often than processes lose their parents."""
-        for process in self._own.children(recursive=True):
-            if process.pid not in self._before:
+        now_s = time.monotonic()
+        if now_s - self._noted_s < at_most_every_s:
+            return
+        self._noted_s = now_s
+        ours = {self._own.pid}
+        for process in self._own.children(recursive=True):  # parents come before their children
+            if process.pid not in self._others and _parent(process) in ours:
+                ours.add(process.pid)
                 self._seen.setdefault(process.pid, process)
 
     def running(self, title: str = "") -> list[psutil.Process]:
         """Those that live and call themselves `title…`, in the order of their ids."""
         found: list[psutil.Process] = []
         for pid, process in sorted(self._seen.items()):
-            try:
-                lives = process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-                if lives and " ".join(process.cmdline()).startswith(title):
-                    found.append(process)
-            except psutil.NoSuchProcess:
-                lives = False
-            if not lives:
+            if not lives(process):
                 del self._seen[pid]
+            elif _name(process).startswith(title):
+                found.append(process)
         return found
 
     def end(self) -> tuple[str, ...]:
@@ -124,14 +118,10 @@ class Descendants:
         deadline_s = time.monotonic() + GONE_S
         while (left := self.running()) and time.monotonic() < deadline_s:
             time.sleep(0.2)
-        names: list[str] = []
+        names = tuple(f"{process.pid} {_name(process)}" for process in left)
         for process in left:
-            try:
-                names.append(f"{process.pid} {' '.join(process.cmdline())[:80]}")
-                process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        return tuple(names)
+            send(process, signal.SIGKILL)
+        return names
 
 
 class ModelProbe:
@@ -205,10 +195,33 @@ def served_model(say: Callable[[str], None], restore_logging: Callable[[], None]
             yield address, url
 
 
-def kill(process: psutil.Process) -> bool:
-    """kill -9; False where it was gone already."""
+def lives(process: psutil.Process) -> bool:
+    """Whether it still runs; one that has ended and that nobody has waited for does not."""
     try:
-        process.send_signal(signal.SIGKILL)
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _parent(process: psutil.Process) -> int:
+    try:
+        return process.ppid()
+    except psutil.NoSuchProcess:
+        return 0
+
+
+def _name(process: psutil.Process) -> str:
+    """How it calls itself, cut off; empty where it is gone."""
+    try:
+        return " ".join(process.cmdline()).strip()[:NAME_CHARACTERS_MAX]
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def send(process: psutil.Process, number: signal.Signals) -> bool:
+    """Signal it; False where it was gone already."""
+    try:
+        process.send_signal(number)
     except psutil.NoSuchProcess:
         return False
     return True
