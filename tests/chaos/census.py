@@ -9,14 +9,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from kafka import KafkaConsumer
 from kafka.admin import KafkaAdminClient
+from kafka.structs import TopicPartition
 from msgspec import Struct
 
 from topology.errors import DeadLetterReason
 from topology.offset_map import decode
 from topology.ports import PartitionId, PartitionOffset, Record
 from workers.census import Sent, take_census
-from workers.kafka_client import admin_options, connect
+from workers.kafka_client import admin_options, connect, consumer_options
 from workers.reader import read_topic
 from workers.settings import KafkaSettings, TopicSettings
 
@@ -148,6 +150,18 @@ def committed_positions(kafka: KafkaSettings, topic: str) -> dict[PartitionId, P
         for partition, at in found.items()
         if partition.topic == topic and at.offset >= 0
     }
+
+
+def end_offsets(kafka: KafkaSettings, topic: str, *, isolation: str = "read_committed") -> dict[PartitionId, int]:
+    """The offset up to which such a reader can read each partition now."""
+    options: dict[str, Any] = {**consumer_options(kafka), "isolation_level": isolation}
+    consumer: Any = connect("reader", lambda: KafkaConsumer(**options), kafka.connect_timeout_s)
+    try:
+        partitions = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+        ends = consumer.end_offsets(partitions)
+    finally:
+        consumer.close()
+    return {(partition.topic, partition.partition): end for partition, end in ends.items()}
 
 
 def read_with_kafka_python(kafka: KafkaSettings, topics: TopicSettings) -> Output:

@@ -1,0 +1,213 @@
+"""The worker processes: one for every slot of every generation, started again whenever it ends, unless retired."""
+
+import itertools
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tests.chaos.worker import EXIT_FENCED, Task
+from workers.kafka_errors import KafkaRefused, KafkaUnavailable
+from workers.kept_process import KeptProcess
+from workers.source import leave_group
+from workers.watchdog import EXIT_CODE
+
+ROOT = Path(__file__).parents[2]
+RESTART_PAUSE_S = 0.5
+"""Before a worker that ended by itself is started again."""
+
+DRAIN_MAX_S = 45.0
+"""Longest drain: what it may take to finish, commit and close, with a broker that was away meanwhile."""
+
+
+class Drained(Struct, frozen=True, kw_only=True):
+    """A process that ended on SIGTERM, and when (Unix time)."""
+
+    incarnation: int
+    exit_code: int
+    ended_s: float
+
+
+@dataclass(slots=True)
+class Seat:
+    """A slot and who holds it. Monotonic times say what is due; None: nothing is."""
+
+    cluster: str
+    slot: int
+    process: KeptProcess
+    incarnation: int
+    resume_s: float | None = None
+    start_s: float | None = None
+    drain_until_s: float | None = None
+    was_stopped: bool = False
+    """Whether the process that runs now was ever stopped: then it may find itself fenced."""
+    is_killed: bool = False
+    is_noted: bool = False
+    """Whether the end of the process is counted."""
+    is_retired: bool = False
+    """Whether the slot stays empty for good once its process ends."""
+
+    @property
+    def name(self) -> str:
+        """Cluster and slot."""
+        return f"{self.cluster}.{self.slot}"
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it runs undisturbed."""
+        is_due = self.resume_s is not None or self.start_s is not None or self.drain_until_s is not None
+        return not is_due and self.process.exit_code is None
+
+
+@dataclass(slots=True)
+class Exits:
+    """How processes ended."""
+
+    counts: Counter[str] = field(default_factory=Counter[str])
+    drained: list[Drained] = field(default_factory=list[Drained])
+    bad_drains: list[str] = field(default_factory=list[str])
+    fenced: list[str] = field(default_factory=list[str])
+    """Processes that lost their slot to another one although they had never been stopped."""
+
+
+class Fleet:
+    """All workers. Their tasks differ from `task` in cluster, slot and incarnation. All calls on one thread."""
+
+    def __init__(self, task: Task, logs: Path) -> None:
+        self._task = task
+        self._logs = logs
+        self._seats: list[Seat] = []
+        self._incarnations = itertools.count(task.incarnation)
+        self.exits = Exits()
+
+    @property
+    def seats(self) -> Sequence[Seat]:
+        """Those that are held or will be again."""
+        return self._seats
+
+    def clusters(self) -> list[str]:
+        """Generations that are not being retired, the oldest first."""
+        return list(dict.fromkeys(seat.cluster for seat in self._seats if not seat.is_retired))
+
+    def add(self, cluster: str, slots: int) -> None:
+        """Start a generation."""
+        for slot in range(slots):
+            self._seats.append(Seat(cluster, slot, *self._start(cluster, slot)))
+
+    def step(self) -> None:
+        """Do what is due: resume, start again, kill what does not drain. Call it several times a second."""
+        now_s = time.monotonic()
+        for seat in list(self._seats):
+            if seat.resume_s is not None and now_s >= seat.resume_s:
+                self.resume(seat)
+            if seat.process.exit_code is not None:
+                self._ended(seat, now_s)
+            elif seat.drain_until_s is not None and now_s >= seat.drain_until_s:
+                self.exits.bad_drains.append(f"{seat.name}: not drained in {DRAIN_MAX_S:g} s")
+                seat.process.kill()
+                seat.drain_until_s = None
+                seat.is_killed = True
+
+    def kill(self, seat: Seat, away_s: float = 0.0) -> None:
+        """kill -9; another process takes the slot after `away_s`."""
+        seat.is_killed = True
+        seat.resume_s = seat.drain_until_s = None
+        seat.process.kill()
+        seat.start_s = time.monotonic() + away_s
+        self.step()
+
+    def stop(self, seat: Seat, lasts_s: float) -> None:
+        """SIGSTOP, and SIGCONT after `lasts_s`."""
+        seat.process.send(signal.SIGSTOP)
+        seat.was_stopped = True
+        seat.resume_s = time.monotonic() + lasts_s
+
+    def resume(self, seat: Seat) -> None:
+        """SIGCONT."""
+        seat.process.send(signal.SIGCONT)
+        seat.resume_s = None
+
+    def drain(self, seat: Seat) -> None:
+        """SIGTERM; another process takes the slot once it has ended, unless it is retired."""
+        self.resume(seat)
+        seat.process.send(signal.SIGTERM)
+        seat.drain_until_s = time.monotonic() + DRAIN_MAX_S
+
+    def retire(self, cluster: str) -> None:
+        """Drain a generation for good; once its processes have ended its members leave the group."""
+        for seat in self._seats:
+            if seat.cluster == cluster:
+                seat.is_retired = True
+                if seat.process.exit_code is None and seat.drain_until_s is None:
+                    self.drain(seat)
+
+    def is_draining(self) -> bool:
+        """Whether some process has been asked to end and has not."""
+        return any(seat.drain_until_s is not None for seat in self._seats)
+
+    def end(self) -> None:
+        """Drain everything, for good; returns once all have ended."""
+        for cluster in self.clusters():
+            self.retire(cluster)
+        while self._seats:  # every drain has a bound
+            self.step()
+            time.sleep(0.05)
+
+    def kill_all(self) -> None:
+        """End every process at once."""
+        for seat in self._seats:
+            seat.process.kill()
+        self._seats.clear()
+
+    def _ended(self, seat: Seat, now_s: float) -> None:
+        if not seat.is_noted:
+            self._note_exit(seat)
+            pause_s = 0.0 if seat.drain_until_s is not None else RESTART_PAUSE_S
+            seat.start_s = now_s + pause_s if seat.start_s is None else seat.start_s
+            seat.resume_s = seat.drain_until_s = None
+            seat.is_noted = True
+        if seat.is_retired:
+            self._leave(seat)
+        elif seat.start_s is not None and now_s >= seat.start_s:
+            seat.process, seat.incarnation = self._start(seat.cluster, seat.slot)
+            seat.start_s = None
+            seat.is_noted = seat.is_killed = seat.was_stopped = False
+
+    def _note_exit(self, seat: Seat) -> None:
+        code, name = seat.process.exit_code, f"{seat.name} incarnation {seat.incarnation}"
+        assert code is not None
+        if seat.is_killed:
+            kind = "killed"
+        elif seat.drain_until_s is not None:
+            kind = f"drained, exit {code}"
+            self.exits.drained.append(Drained(incarnation=seat.incarnation, exit_code=code, ended_s=time.time()))
+            if code != 0:
+                self.exits.bad_drains.append(f"{name}: exit {code}")
+        elif code == EXIT_FENCED:
+            kind = "fenced after a stop" if seat.was_stopped else "fenced"
+            if not seat.was_stopped:
+                self.exits.fenced.append(name)
+        else:
+            kind = "outcome unknown" if code == EXIT_CODE else f"exit {code}"
+        self.exits.counts[kind] += 1
+
+    def _leave(self, seat: Seat) -> None:
+        """Give the slot's membership up."""
+        self._seats.remove(seat)
+        try:
+            leave_group(replace(self._task, cluster=seat.cluster).kafka(), [seat.slot])
+        except (KafkaRefused, KafkaUnavailable):
+            # Its session has run out already, or the broker is away: then the session will.
+            self.exits.counts["left by session"] += 1
+
+    def _start(self, cluster: str, slot: int) -> tuple[KeptProcess, int]:
+        task = replace(self._task, cluster=cluster, slot=slot, incarnation=next(self._incarnations))
+        command = [sys.executable, "-m", "tests.chaos.worker", msgspec.json.encode(task).decode()]
+        return KeptProcess(command, log=self._logs / f"{cluster}-{slot}.log", directory=ROOT), task.incarnation

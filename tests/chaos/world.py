@@ -1,0 +1,159 @@
+"""What a run consists of: broker, topics, workers, load and reader, and what can be done to them."""
+
+import logging
+import random
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from kafka.admin import KafkaAdminClient
+
+from tests.chaos.census import committed_positions, end_offsets
+from tests.chaos.fleet import Fleet
+from tests.chaos.load import Load
+from tests.chaos.progress import Progress
+from tests.chaos.watch import Watch
+from tests.chaos.worker import Task, kafka_settings
+from workers.broker import HOST, PORT_TRIES_MAX, PORTS, DevelopmentBroker
+from workers.broker_jars import BrokerError
+from workers.kafka_client import admin_options, connect
+from workers.settings import TopicSettings
+from workers.topics import create_topics
+
+GROUP = "chaos"
+PROPERTIES = {
+    # The reader takes a record's time for the moment at which it was in the log.
+    "log.message.timestamp.type": "LogAppendTime",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+}
+BROKEN_EVERY = 97
+STEP_S = 0.05
+OPEN_S = 1.0
+CATCH_UP_S = 180.0
+"""Bound on answering everything once the load has ended."""
+
+
+class World:
+    """One session of a run. All calls on one thread."""
+
+    def __init__(self, directory: Path, progress: Progress, keys: int, say: Callable[[str], None]) -> None:
+        self.directory = directory
+        self.progress = progress
+        self.broker = DevelopmentBroker(
+            directory / "broker", port=progress.port, heap_mb=384, properties=PROPERTIES, say=say
+        )
+        logging.getLogger("kafka").setLevel(logging.CRITICAL)
+        for name in ("logs", "marks"):
+            (directory / name).mkdir(parents=True, exist_ok=True)
+        self.broker.start()
+        self.kafka = kafka_settings(self.broker.bootstrap, GROUP, progress.session_s)
+        self.topics = TopicSettings()
+        create_topics(self.kafka, self.topics)
+        self.fleet = Fleet(self._task(), directory / "logs")
+        self.watch = Watch(self.kafka, self.topics, from_beginning=progress.session == 1)
+        self.load = Load(
+            self.kafka,
+            self.topics.events,
+            name=f"s{progress.seed}-{progress.session}",
+            rate_s=progress.rate_s,
+            keys=keys,
+            seed=progress.seed,
+            broken_every=BROKEN_EVERY,
+        )
+
+    def add_generation(self) -> str:
+        """Start one more generation of workers; returns its cluster name."""
+        self.progress.generation += 1
+        cluster = f"g{self.progress.generation}"
+        self.fleet.add(cluster, self.progress.workers)
+        return cluster
+
+    def wait(self, until: Callable[[], bool], timeout_s: float, tick: Callable[[], None] | None = None) -> bool:
+        """Keep everything going until `until` says so; False where `timeout_s` was not enough."""
+        deadline_s = time.monotonic() + timeout_s
+        while not until():
+            if time.monotonic() >= deadline_s:
+                return False
+            self.fleet.step()
+            self.watch.check()
+            if tick is not None:
+                tick()
+            time.sleep(STEP_S)
+        return True
+
+    def restart_broker(self, away_s: float) -> None:
+        """SIGKILL, and start it again after `away_s`."""
+        self.broker.kill()
+        time.sleep(away_s)
+        self.broker.start()
+
+    def partition_count(self) -> int:
+        """Of the input topic."""
+        return self._ask_admin(lambda admin: len(admin.describe_topics([self.topics.events])[0]["partitions"]))
+
+    def add_partition(self) -> None:
+        """One more of the input topic; producers pause meanwhile, as docs/kafka.md asks."""
+        self.load.pause()
+        count = self.partition_count() + 1
+        self._ask_admin(lambda admin: admin.create_partitions({self.topics.events: count}))
+        self.load.resume()
+
+    def is_caught_up(self) -> bool:
+        """Whether the group's committed offsets are at the end of every input partition."""
+        committed = committed_positions(self.kafka, self.topics.events)
+        at = {place: position.offset for place, position in committed.items()}
+        return all(at.get(place, 0) >= end for place, end in end_offsets(self.kafka, self.topics.events).items())
+
+    def is_transaction_open(self) -> bool:
+        """Whether the last stable offset of some response partition stays below its high watermark for a while.
+
+        Of a worker that runs, a transaction is over by then.
+        """
+        ends = end_offsets(self.kafka, self.topics.audited, isolation="read_uncommitted")
+        deadline_s = time.monotonic() + OPEN_S
+        while time.monotonic() < deadline_s:
+            stable = end_offsets(self.kafka, self.topics.audited)
+            if all(stable[place] >= end for place, end in ends.items()):
+                return False
+        return True
+
+    def close(self) -> None:
+        """End everything that still runs, at once."""
+        self.fleet.kill_all()
+        self.watch.close()
+        self.broker.kill()
+
+    def _ask_admin(self, ask: Callable[[Any], Any]) -> Any:
+        options = admin_options(self.kafka)
+        admin: Any = connect("admin", lambda: KafkaAdminClient(**options), self.kafka.connect_timeout_s)
+        try:
+            return ask(admin)
+        finally:
+            admin.close()
+
+    def _task(self) -> Task:
+        return Task(
+            bootstrap=self.broker.bootstrap,
+            group=GROUP,
+            cluster="",
+            slot=0,
+            incarnation=self.progress.first_incarnation(),
+            marks=str(self.directory / "marks"),
+            session_s=self.progress.session_s,
+        )
+
+
+def choose_port() -> int:
+    """A port for a run's broker that is free now, as is the one above it."""
+    for _ in range(PORT_TRIES_MAX):
+        port = random.choice(PORTS[::2])
+        with socket.socket() as first, socket.socket() as second:
+            try:
+                first.bind((HOST, port))
+                second.bind((HOST, port + 1))
+            except OSError:
+                continue
+        return port
+    raise BrokerError(f"no two free ports among {PORT_TRIES_MAX} pairs tried")
