@@ -1,9 +1,9 @@
 """Runs all checks over one draft, side by side. A check that is late, raises or is missing "could not tell"."""
 
 import asyncio
-import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from topology.errors import CheckFailed
 from topology.instruments import Instruments
@@ -14,8 +14,7 @@ from topology.ports import Check, CheckInput, CheckReport, Clock
 from topology.tracing import EventTrace
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True, kw_only=True):
     """What all checks said about one draft: reports of those that could tell, and how each run ended."""
 
     reports: tuple[CheckReport, ...]
@@ -23,7 +22,13 @@ class Checked:
 
     def report_of(self, name: str) -> CheckReport | None:
         """The report of the check `name`; None where it could not tell."""
-        return next((report for report in self.reports if report.check == name), None)
+        for report in self.reports:
+            if report.check == name:
+                return report
+        return None
+
+
+_Ended = tuple[CheckReport | None, GuardRun]
 
 
 async def run_checks(
@@ -36,11 +41,18 @@ async def run_checks(
     metrics: Instruments,
 ) -> Checked:
     """Ask every check at once, each for at most `timeout_s`; returns when all have ended."""
-    limit = asyncio.timeout(timeout_s)  # one for all: they start together
-    running = [asyncio.create_task(_run_one(check, given, limit, clock, trace, metrics)) for check in checks]
-    with contextlib.suppress(TimeoutError):
-        async with limit:
-            await asyncio.gather(*running)
+    loop = asyncio.get_running_loop()
+    limit = _Limit()
+    running = [loop.create_task(_run_one(check, given, limit, clock, trace, metrics)) for check in checks]
+    timer = loop.call_later(timeout_s, limit.end, running)  # one for all: they start together
+    try:
+        await _all_ended(running)
+    except asyncio.CancelledError:
+        _cancel(running)
+        await asyncio.wait(running)
+        raise
+    finally:
+        timer.cancel()
     ended = [task.result() for task in running]
     return Checked(
         reports=tuple([report for report, _ in ended if report is not None]),
@@ -48,9 +60,47 @@ async def run_checks(
     )
 
 
+class _Limit:
+    """The time that the checks of a draft have together."""
+
+    __slots__ = ("is_over",)
+
+    def __init__(self) -> None:
+        self.is_over = False
+
+    def end(self, running: Sequence[asyncio.Task[_Ended]]) -> None:
+        self.is_over = True
+        # Not at once: where the event loop stood still for so long, a task may wait for its first step, and one that
+        # is cancelled before it says nothing of its check.
+        asyncio.get_running_loop().call_soon(_cancel, running)
+
+
+def _cancel(running: Sequence[asyncio.Task[_Ended]]) -> None:
+    for task in running:
+        task.cancel()
+
+
+def _all_ended(running: Sequence[asyncio.Task[_Ended]]) -> asyncio.Future[None]:
+    """Done when all tasks are, whatever became of them: `asyncio.gather` and `wait` take twice as long, every event."""
+    all_ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    left = len(running)
+
+    def on_end(_task: object) -> None:
+        nonlocal left
+        left -= 1
+        if not left and not all_ended.done():
+            all_ended.set_result(None)
+
+    if not left:
+        all_ended.set_result(None)
+    for task in running:
+        task.add_done_callback(on_end)
+    return all_ended
+
+
 async def _run_one(
-    check: Check, given: CheckInput, limit: asyncio.Timeout, clock: Clock, trace: EventTrace, metrics: Instruments
-) -> tuple[CheckReport | None, GuardRun]:
+    check: Check, given: CheckInput, limit: _Limit, clock: Clock, trace: EventTrace, metrics: Instruments
+) -> _Ended:
     started_s = clock.monotonic_s()
     report: CheckReport | None = None
     outcome = Outcome.OK
@@ -59,7 +109,7 @@ async def _run_one(
             report = await check.check(given)
             span.reported(report)
         except asyncio.CancelledError:
-            if not limit.expired():
+            if not limit.is_over:
                 raise
             outcome = Outcome.TIMEOUT
         except TimeoutError:
