@@ -2,92 +2,25 @@
 
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
 
 import pytest
 from msgspec.structs import replace
 
-from tests.contracts.delivery import after, read, settle
+from tests.contracts.delivery import read, settle
 from tests.plugins.kafka_broker import Kafka, wait_until
-from topology.ports import OutRecord, Ownership, PartitionOffset
+from tests.plugins.kafka_slot import QUICK, Slot, frozen, open_slots
 from workers.kafka_client import REQUEST_BYTES_MAX
 from workers.kafka_errors import KafkaRefused, OutcomeUnknown
-from workers.settings import KafkaSettings
 from workers.sink import TransactionalSink
 from workers.source import KafkaSource
 
 pytestmark = pytest.mark.kafka
 
-QUICK = {"request_timeout_ms": 1000, "delivery_timeout_ms": 1500, "transaction_timeout_ms": 4000}
-
-
-class Ends:
-    """Stands for the end of the process: records that it was asked for."""
-
-    def __init__(self) -> None:
-        self.codes: list[int] = []
-        self.asked = threading.Event()
-
-    def __call__(self, code: int) -> None:
-        self.codes.append(code)
-        self.asked.set()
-
-
-class Slot:
-    """A worker's source and sink that have read one record."""
-
-    def __init__(self, kafka: Kafka, **changed: object) -> None:
-        self.kafka = kafka
-        self.input = kafka.topic()
-        self.output = kafka.topic()
-        self.settings: KafkaSettings = kafka.settings(**changed)
-        self.ends = Ends()
-        kafka.send(self.input, b"a", key=b"key")
-        self.source = KafkaSource(self.settings, self.input, 0)
-        self.sink = TransactionalSink(self.settings, 0, exit_process=self.ends)
-        (record,) = read(self.source, 1)
-        self.offset: PartitionOffset = after(record)
-        self.ownership: Ownership = settle(self.source)
-
-    def answer(self, value: bytes = b"A", headers: tuple[tuple[str, bytes], ...] = ()) -> OutRecord:
-        return OutRecord(topic=self.output, key=b"key", value=value, headers=headers)
-
-    def commit(self, *records: OutRecord) -> bool:
-        return self.sink.commit(records or [self.answer()], [self.offset], self.ownership)
-
-    def visible(self) -> list[bytes]:
-        return self.kafka.values(self.output)
-
-    def committed(self) -> int | None:
-        return self.kafka.committed(self.settings, self.input)
-
-    def close(self) -> None:
-        self.source.close()
-        self.sink.close()
-
 
 @pytest.fixture
 def make_slot(kafka: Kafka) -> Generator[Callable[..., Slot]]:
-    slots: list[Slot] = []
-
-    def make(**changed: object) -> Slot:
-        slots.append(Slot(kafka, **changed))
-        return slots[-1]
-
-    yield make
-    kafka.repair()
-    for slot in slots:
-        slot.close()
-
-
-@contextmanager
-def _frozen(kafka: Kafka) -> Generator[None]:
-    broker = kafka.broker
-    broker.pause()
-    try:
-        yield
-    finally:
-        broker.resume()
+    with open_slots(kafka) as make:
+        yield make
 
 
 def test_headers_and_content_arrive_as_they_were_given(make_slot: Callable[..., Slot]) -> None:
@@ -111,7 +44,7 @@ def test_an_aborted_transaction_is_seen_only_by_those_who_read_uncommitted(make_
 def test_a_record_that_expires_inside_a_transaction_is_no_success(make_slot: Callable[..., Slot]) -> None:
     """K1: the library commits such a transaction without its record."""
     slot = make_slot(**QUICK)
-    with _frozen(slot.kafka):
+    with frozen(slot.kafka):
         outcome: list[bool] = []
         thread = threading.Thread(target=lambda: outcome.append(slot.commit()))
         thread.start()
@@ -138,7 +71,7 @@ def test_a_commit_without_an_answer_ends_the_process(make_slot: Callable[..., Sl
         except OutcomeUnknown as exc:
             raised.append(exc)
 
-    with _frozen(slot.kafka):
+    with frozen(slot.kafka):
         thread = threading.Thread(target=commit)
         thread.start()
         assert slot.ends.asked.wait(10)
