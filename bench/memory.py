@@ -18,7 +18,7 @@ from topology.names import Topic
 
 SAID_EVERY_S = 20.0
 AHEAD_WAIT_S = 0.02
-RUN_TIMEOUT_S = 900.0
+RUN_TIMEOUT_S = 1_200.0
 CONVERSATIONS = 5_000
 """Distinct keys; an event's conversation comes again after so many others."""
 

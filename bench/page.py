@@ -1,21 +1,35 @@
-"""The page docs/bench.md: a fixed text around the figures of the last whole run."""
+"""The page docs/bench.md: a fixed text, and below it the figures of each part's last whole run."""
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench.report import Report, table
 
 PAGE = Path("docs/bench.md")
+IMAGES = Path("docs/images")
 MARK = "<!-- figures: written by `make bench`, everything below this line -->"
 
-
-def write(report: Report) -> None:
-    """Replace what stands below the mark."""
-    above = PAGE.read_text(encoding="utf-8").partition(MARK)[0]
-    PAGE.write_text(above + MARK + "\n\n" + figures(report), encoding="utf-8")
+_HEADING = re.compile(r"^## Part (\w)$", re.MULTILINE)
 
 
-def figures(report: Report) -> str:
-    """Command, date, machine, versions and the table."""
+def write(report: Report, parts: Sequence[str], page: Path = PAGE) -> None:
+    """Replace the figures of `parts`; those of the others stay as they are."""
+    above, _, below = page.read_text(encoding="utf-8").partition(MARK)
+    sections = {**sections_of(below), **{part: section(report, part) for part in parts}}
+    shown = [f"## Part {part}\n\n{sections[part]}\n" for part in sorted(sections)]
+    page.write_text("\n".join([above + MARK + "\n", *shown]), encoding="utf-8")
+
+
+def sections_of(text: str) -> dict[str, str]:
+    """What stands below the heading of each part."""
+    _, *found = _HEADING.split(text)
+    return {part: body.strip() for part, body in zip(found[::2], found[1::2], strict=True)}
+
+
+def section(report: Report, part: str) -> str:
+    """The figures of one part, under the command, the date, the machine and the versions."""
     named = [*report.machine.items(), *report.versions.items()]
-    facts = "\n".join(f"* {name}: {value}" for name, value in named)
-    return f"`{report.command}` on {report.date}\n\n{facts}\n\n{table(report.figures)}\n"
+    facts = "; ".join(f"{name} {value}" for name, value in named)
+    figures = [figure for figure in report.figures if figure.part == part]
+    return f"`{report.command}` on {report.date}: {facts}.\n\n{table(figures)}"

