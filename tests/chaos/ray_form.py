@@ -57,8 +57,6 @@ SETTLE_S = 300.0
 """How long everything may take to be answered after the last fault; the model's restart is in it."""
 
 DRAIN_S = 60.0
-CALM_S = 10.0
-"""Between the last answer and the drain: a worker that was killed last comes back first."""
 
 Say = Callable[[str], None]
 
@@ -66,12 +64,14 @@ Say = Callable[[str], None]
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """One run: `pause_s` is the shortest and longest time between two faults, `rate_s` events a second.
 
-    With `asks_model` a third of the conversations is answered by the model that settings name.
+    With `asks_model` a third of the conversations is answered by the model that settings name. `calm_s` lies between
+    the last answer and the drain: a worker that was killed last comes back first.
     """
 
     faults: int
     seed: int
     asks_model: bool
+    calm_s: float = 10.0
     pause_s: tuple[float, float] = (4.0, 9.0)
     rate_s: float = 5.0
 
@@ -120,7 +120,7 @@ class RayForm:
             load.stop()
             acknowledged = load.acknowledged_count
             self._watch_until(lambda: self._answered_count >= acknowledged, SETTLE_S, load, reader, "every answer")
-            self._watch_until(lambda: False, CALM_S, load, reader, "")
+            self._watch_until(lambda: False, self._options.calm_s, load, reader, "")
             self._say(f"{self._answered_count} of {acknowledged} are answered; draining")
             drained = self._supervisor.drain(DRAIN_S)
         return self._count(acknowledged, drained)

@@ -12,7 +12,7 @@ from tests.chaos.ray_form import Options, RayForm, chaos_settings
 from tests.chaos.ray_parts import Descendants
 from tests.plugins.kafka_broker import Kafka
 
-FAULTS = 5
+FAULTS = 4
 
 
 @pytest.mark.kafka
@@ -24,7 +24,7 @@ def test_every_event_is_answered_once_whichever_actor_or_supervisor_is_killed(
 ) -> None:
     processes = Descendants()
     settings = chaos_settings(kafka.settings(), ray_address="", base_url=vllm_server.base_url)
-    options = Options(faults=FAULTS, seed=3, asks_model=True, pause_s=(1.0, 4.0), rate_s=6.0)
+    options = Options(faults=FAULTS, seed=3, asks_model=True, calm_s=5.0, pause_s=(0.5, 2.5), rate_s=6.0)
     result = RayForm(settings, options, tmp_path, processes, probe=None, say=print).run()
     assert result.violations == ()
     assert set(result.faults) == {fault.value for fault in WORKER_FAULTS}
