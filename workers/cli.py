@@ -176,7 +176,7 @@ def _add_redrive(verbs: Subparsers, common: argparse.ArgumentParser, chosen: arg
     redrive.add_argument("--limit", type=_count, default=0, metavar="N", help="at most N letters (default: no limit)")
     redrive.add_argument("--yes", action="store_true", help="write; without it nothing is written")
     redrive.add_argument("--again", action="store_true", help="also letters that were put back before")
-    redrive.add_argument("--include-poison", action="store_true", help="also letters that ended a worker")
+    redrive.add_argument("--include-poison", action="store_true", help="also what workers crashed on, again and again")
     redrive.add_argument(
         "--answered-too", action="store_true", help="also events answered `withheld`: each gets a second answer"
     )

@@ -215,13 +215,13 @@ def test_what_is_left_out_is_told_with_its_reason(desk: Desk) -> None:
 
 
 def test_poison_goes_back_only_when_it_is_asked_for(desk: Desk) -> None:
-    desk.bury(event(1).encode())
-    (letter,) = desk.letters()
-    headers = [(name, b"poison" if name == "x-reason" else value) for name, value in letter.headers]
-    desk.kafka.send_record(letter.topic, letter.value, letter.key, headers)
-    assert "left out: 1 poison" in desk.run("dlq", "redrive", "--reason", "poison", "--yes")[1]
-    assert desk.run("dlq", "redrive", "--reason", "poison", "--include-poison", "--yes")[0] == 0
-    assert len(desk.put_back()) == 1
+    desk.bury(b"1", error=DeadLetter(DeadLetterReason.POISON, "decode", ""))
+    desk.bury(b"2", error=DeadLetter(DeadLetterReason.POISON, "processing", ""))
+    assert "left out: 2 poison" in desk.run("dlq", "redrive", "--yes")[1]
+    assert "left out: 1 answered" in desk.run("dlq", "redrive", "--include-poison", "--yes")[1]
+    assert [record.value for record in desk.put_back()] == [b"1"]
+    assert desk.run("dlq", "redrive", "--include-poison", "--answered-too", "--yes")[0] == 0
+    assert [record.value for record in desk.put_back()] == [b"1", b"2"]
 
 
 def test_a_second_failure_goes_back_under_the_first_position(desk: Desk) -> None:

@@ -55,7 +55,7 @@ REASONS_OF = {
     Refusal.ALTERED: "value and headers do not agree: not as a worker wrote them",
     Refusal.FOREIGN: "not written by a worker",
     Refusal.REDRIVEN: "put back before; --again puts them back once more",
-    Refusal.POISON: "ended the worker that processed them; --include-poison puts them back",
+    Refusal.POISON: "workers crashed on them; --include-poison puts them back",
     Refusal.ANSWERED: "answered `withheld` already; --answered-too gets a second answer for each",
 }
 

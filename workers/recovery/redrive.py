@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from topology.codec import RecordLimits
 from topology.errors import DeadLetterReason
+from topology.names import StageName
 from topology.ports import PartitionOffset, Record
 from workers.kafka_errors import Fault, fault_of
 from workers.recovery.copies import Copy, put_back
@@ -24,9 +25,6 @@ from workers.recovery.pace import Pace
 from workers.recovery.ranges import RangeReader, Span, Spans, committed
 from workers.recovery.writer import CopyWriter
 from workers.settings import KafkaSettings
-
-POISON = "poison"
-"""The reason of a record that ended the worker that processed it."""
 
 TRANSACTION_BYTES_MAX = 8 << 20
 
@@ -85,11 +83,18 @@ def refusal_of(letter: Letter, consent: Consent, *, is_marked: bool) -> Refusal 
         return Refusal(letter.wholeness.value)
     if is_marked and not consent.again:
         return Refusal.REDRIVEN
-    if letter.reason == POISON and not consent.poison:
+    if letter.reason == DeadLetterReason.POISON.value and not consent.poison:
         return Refusal.POISON
-    if letter.reason == DeadLetterReason.PROCESSING_FAILED.value and not consent.answered:
+    if _is_answered(letter) and not consent.answered:
         return Refusal.ANSWERED
     return None
+
+
+def _is_answered(letter: Letter) -> bool:
+    """Whether a response `withheld` was written with the letter: for every event that was decoded."""
+    if letter.reason == DeadLetterReason.POISON.value:
+        return letter.stage != StageName.DECODE.value
+    return letter.reason == DeadLetterReason.PROCESSING_FAILED.value
 
 
 def group_of(kafka: KafkaSettings, number: int) -> str:
