@@ -6,7 +6,8 @@ Each round disturbs one worker of a steady stream and waits until everything is 
   the partitions that the slot had;
 * the longest pause of the others: the longest time, between the kill and that recovery, in which no response of a
   partition of another worker was appended to the log (`worked`), or was seen by a reader (`seen`);
-* held back: the longest that any response waited in the log for a read_committed reader.
+* held back: the longest that any response waited in the log for a read_committed reader. After a SIGSTOP in the
+  middle of a transaction that is until the broker aborts it: `transaction_timeout_ms` and its clean-up interval.
 """
 
 import time

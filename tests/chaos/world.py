@@ -5,10 +5,12 @@ import random
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from kafka.admin import KafkaAdminClient
+from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.errors import TopicAlreadyExistsError
 
 from tests.chaos.census import committed_positions, end_offsets
 from tests.chaos.fleet import Fleet
@@ -29,6 +31,9 @@ PROPERTIES = {
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
 }
 BROKEN_EVERY = 97
+RESPONSE_PARTITIONS = 4
+"""Fewer than the input has: so every worker writes to each, and what one leaves open holds back the others' answers."""
+
 STEP_S = 0.05
 OPEN_S = 1.0
 CATCH_UP_S = 180.0
@@ -50,6 +55,7 @@ class World:
         self.broker.start()
         self.kafka = kafka_settings(self.broker.bootstrap, GROUP, progress.session_s)
         self.topics = TopicSettings()
+        self._create_responses()
         create_topics(self.kafka, self.topics)
         self.fleet = Fleet(self._task(), directory / "logs")
         self.watch = Watch(self.kafka, self.topics, from_beginning=progress.session == 1)
@@ -132,6 +138,11 @@ class World:
             return ask(admin)
         finally:
             admin.close()
+
+    def _create_responses(self) -> None:
+        new = NewTopic(self.topics.audited, RESPONSE_PARTITIONS, 1)
+        with suppress(TopicAlreadyExistsError):
+            self._ask_admin(lambda admin: admin.create_topics([new]))
 
     def _task(self) -> Task:
         return Task(
