@@ -40,6 +40,7 @@ class Metric(StrEnum):
     FAIL_CLOSED = "sluicegate_fail_closed_total"
     UNSCREENED_PUBLISHED = "sluicegate_unscreened_published_total"
     DEAD_LETTERS = "sluicegate_dlq_total"
+    SUSPECTS = "sluicegate_suspects_total"
     RETRIES = "sluicegate_retries_total"
     REGENERATIONS = "sluicegate_regenerations_total"
     SAFE_COMPLETION = "sluicegate_safe_completion_total"
@@ -179,6 +180,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _counter(
         Metric.DEAD_LETTERS, "record", "Dead letters written.", _enumerated("reason", DeadLetterReason), zeros=True
     ),
+    _counter(Metric.SUSPECTS, "record", "Records that were running when their worker crashed.", zeros=True),
     _counter(Metric.RETRIES, "try", "Further tries of an event.", _FAILURES, zeros=True),
     _counter(Metric.REGENERATIONS, "draft", "Further drafts asked for after a verdict.", zeros=True),
     _counter(

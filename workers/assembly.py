@@ -8,10 +8,11 @@ import os
 import random
 import secrets
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from msgspec import structs
 
@@ -35,10 +36,13 @@ from topology.policy import load_bundle, packaged_bundle
 from topology.ports import Check, Generator, Labeler, Stage
 from topology.tracing import Tracing
 from workers.batching import BatchedCheck, InlineRunner
+from workers.crash_journal import CrashJournal, own_directory
 from workers.interpreter import tune_interpreter
+from workers.kafka_client import slot_name
 from workers.language_models import ModelSet
 from workers.logs import configure_logging
 from workers.loop import Loop, LoopHealth
+from workers.quarantine import Quarantine
 from workers.settings import Settings, StageSettings
 from workers.sink import TransactionalSink
 from workers.source import KafkaSource
@@ -119,9 +123,11 @@ def _build_loop(
         await models.aclose()
 
     undo.callback(lambda: asyncio.run(close()))
+    journal = open_journal(settings, slot, metrics)
+    undo.callback(journal.close)
     source = KafkaSource(settings.kafka, settings.topics.events, slot, metrics=metrics)
     undo.callback(source.close)
-    sink = TransactionalSink(settings.kafka, slot, metrics=metrics)
+    sink = TransactionalSink(settings.kafka, slot, metrics=metrics, exit_process=ending(journal))
     logger.info("worker started", extra={"slot": slot, "pid": os.getpid(), "policy": policies.bundle.ref})
     return Loop(
         source,
@@ -132,6 +138,33 @@ def _build_loop(
         metrics=metrics,
         tracing=tracing,
         close=close,
+        quarantine=build_quarantine(settings, journal, pipeline),
+    )
+
+
+def open_journal(settings: Settings, slot: int, metrics: Instruments) -> CrashJournal:
+    """What the slot's last process left running, if it crashed."""
+    limits = settings.limits
+    parent = Path(limits.crash_journal_directory or tempfile.gettempdir())
+    journal = CrashJournal.open(parent / own_directory(), slot_name(settings.kafka, slot), limits.in_flight_max)
+    metrics.count(Metric.SUSPECTS, journal.new_count)
+    return journal
+
+
+def ending(journal: CrashJournal) -> Callable[[int], NoReturn]:
+    """Ends the process on purpose, so that what runs is held against nobody."""
+
+    def exit_process(code: int) -> NoReturn:
+        journal.end()
+        os._exit(code)
+
+    return exit_process
+
+
+def build_quarantine(settings: Settings, journal: CrashJournal, pipeline: Pipeline) -> Quarantine:
+    """One whose records the pipeline answers."""
+    return Quarantine(
+        journal, crashes_max=settings.limits.crashes_max, decodes=pipeline.decodes, answer=pipeline.quarantine
     )
 
 

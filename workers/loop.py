@@ -19,6 +19,7 @@ from topology.tracker import Tracker, TrackerLimits
 from workers.committer import Committer
 from workers.polling import Poller
 from workers.processing import Close, Process, Processing
+from workers.quarantine import Quarantine
 from workers.settings import LimitSettings
 
 logger = logging.getLogger("sluicegate.loop")
@@ -71,6 +72,7 @@ class Loop:
         metrics: Instruments,
         tracing: Tracing,
         close: Close | None = None,
+        quarantine: Quarantine | None = None,
     ) -> None:
         self._source = source
         self._sink = sink
@@ -78,7 +80,13 @@ class Loop:
         self._lock = threading.Lock()
         self._tracker = tracker = Tracker(tracker_limits(limits))
         self._processing = Processing(
-            process, tracker, self._lock, clock=clock, in_flight_max=limits.in_flight_max, close=close
+            process,
+            tracker,
+            self._lock,
+            clock=clock,
+            in_flight_max=limits.in_flight_max,
+            close=close,
+            quarantine=quarantine,
         )
         self._committer = Committer(
             sink,

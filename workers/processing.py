@@ -3,22 +3,41 @@
 The tracker says whose turn it is. It belongs to the poll thread as much as to this one, so each takes its lock for the
 few microseconds of a call; as soon as something finishes, what waited for it starts. An event that waits between two
 tries gives its place to others, so those that need no model go on while it is down; its key waits with it.
+Suspects, which were running when an earlier process crashed, run beside the others, but one at a time.
 """
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
 
 import uvloop
 
 from topology.ports import Clock, Record, Rest, Result
 from topology.tracker import Tracker, WorkItem
+from workers.crash_journal import NOT_MARKED
 from workers.places import Places
+from workers.quarantine import Quarantine
 
 Process = Callable[[Record, Rest], Awaitable[Result]]
 """What a record ends as. It waits for what may come back through the `Rest`, and holds no place meanwhile."""
 Close = Callable[[], Awaitable[None]]
 """Releases what `process` holds, on the event loop that it ran on."""
+
+
+SUSPECTS_MAX = 1
+"""That run at once: a crash then counts against one of them."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """An item that has begun. `mark` is its mark in the journal while it holds a place."""
+
+    item: WorkItem
+    places: Places
+    mark: int = NOT_MARKED
 
 
 class Processing:
@@ -33,16 +52,22 @@ class Processing:
         clock: Clock,
         in_flight_max: int,
         close: Close | None,
+        quarantine: Quarantine | None = None,
     ) -> None:
         self._process = process
         self._tracker = tracker
         self._lock = lock
         self._clock = clock
         self._places = Places(in_flight_max, self._fill_soon)
+        self._places_of_suspects = Places(SUSPECTS_MAX, self._fill_soon)
+        self._suspects: deque[WorkItem] = deque()
+        """Handed out, and waiting for a place."""
+        self._quarantine = quarantine or Quarantine.none(in_flight_max)
+        self._journal = self._quarantine.journal
         self._close = close
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="processing", daemon=True)
-        self._running: dict[asyncio.Task[None], WorkItem] = {}
+        self._running: dict[asyncio.Task[None], _Run] = {}
         self._is_fill_due = False
         self._is_stopping = False
         self._is_ended = False
@@ -67,13 +92,14 @@ class Processing:
             raise self._error
 
     def stop(self, timeout_s: float) -> None:
-        """Cancel everything and end the thread."""
+        """Cancel everything and end the thread. What it ran is counted as no crash of the process."""
         with self._gate:
             self._is_ended = True
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._cancel_all)
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout_s)
+        self._journal.close()
 
     def _call(self, action: Callable[[], None]) -> None:
         """Have the event loop do something. The gate keeps it open meanwhile."""
@@ -104,32 +130,69 @@ class Processing:
         with self._lock:
             items = self._tracker.next_to_start(self._places.free_count)
         for item in items:
-            self._places.take()
-            task = self._loop.create_task(self._one(item))
-            self._running[task] = item
-            task.add_done_callback(self._on_done)
+            if self._journal.suspicion(item.record) is None:
+                self._begin(item, self._places)
+            else:
+                self._suspects.append(item)
+                self._fill_soon()  # it left its place to others
         self._places.admit()
+        self._fill_suspects()
 
-    async def _rest(self, seconds: float) -> None:
-        await self._places.rest(seconds, self._clock.sleep)
+    def _fill_suspects(self) -> None:
+        places = self._places_of_suspects
+        places.share()
+        while places.free_count and self._suspects:
+            item = self._suspects.popleft()
+            with self._lock:
+                is_live = self._tracker.is_live(item)
+            if is_live:
+                self._begin(item, places)
+        places.admit()
 
-    async def _one(self, item: WorkItem) -> None:
-        result = await self._process(item.record, self._rest)
+    def _begin(self, item: WorkItem, places: Places) -> None:
+        places.take()
+        run = _Run(item, places)
+        task = self._loop.create_task(self._one(run))
+        self._running[task] = run
+        task.add_done_callback(self._on_done)
+
+    async def _one(self, run: _Run) -> None:
+        record = run.item.record
+        result = self._quarantine.answer(record) if run.places is self._places_of_suspects else None
+        if result is None:
+            run.mark = self._journal.start(record)
+            result = await self._process(record, partial(self._rest, run))
         with self._lock:
-            self._tracker.finish(item, result)
+            self._tracker.finish(run.item, result)
+
+    async def _rest(self, run: _Run, seconds: float) -> None:
+        self._journal.stop(run.mark)
+        run.mark = NOT_MARKED
+        try:
+            await run.places.rest(seconds, self._clock.sleep)
+        finally:
+            run.mark = self._journal.start(run.item.record)
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
-        self._places.leave()
+        run = self._running.pop(task)
+        run.places.leave()
         if task.cancelled():
-            if not task.cancelling():  # nobody asked for it: without a result its record would stay held for ever
-                self._error = RuntimeError("processing was cancelled from within")
-        elif (error := task.exception()) is not None:
+            if task.cancelling():
+                self._journal.stop(run.mark)
+                return
+            # Nobody asked for it: without a result its record would stay held for ever.
+            self._error = RuntimeError("processing was cancelled from within")
+        else:
+            error = task.exception()
+            if error is None:
+                self._journal.finish(run.mark)
+                return
             self._error = error
+        self._journal.blame(run.mark)
 
     def _cancel_dead(self) -> None:
         with self._lock:
-            dead = [task for task, item in self._running.items() if not self._tracker.is_live(item)]
+            dead = [task for task, run in self._running.items() if not self._tracker.is_live(run.item)]
         for task in dead:
             task.cancel()
 

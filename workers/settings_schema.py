@@ -141,6 +141,12 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
         float,
         Meta(gt=0, le=86_400, description="An event without its own deadline is answered `withheld` after this."),
     ] = 300
+    crashes_max: Annotated[
+        int, Meta(ge=1, le=100, description="An event that ran in so many crashes of its worker is a dead letter.")
+    ] = 3
+    crash_journal_directory: Annotated[
+        Text, _about("Workers note here, in a directory of their own, what runs; empty: where temporary files go.")
+    ] = ""
     nesting_depth_max: Annotated[int, Meta(ge=4, le=512, description="Depth of nesting in an event's JSON.")] = 64
     checks_timeout_s: Annotated[Seconds, _about("All checks of one draft; a later one counts as failed.")] = 10
     assess_timeout_s: Annotated[Seconds, _about("Labelling one request; a later label counts as failed.")] = 10
