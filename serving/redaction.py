@@ -4,7 +4,6 @@ Personal data that patterns and checksums can find is replaced by its label; nam
 and stay (docs/redaction.md). The keyed digest is that of the whole original.
 """
 
-import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -46,7 +45,7 @@ class KeyedDigest:
 
     def __call__(self, text: str) -> str:
         """The digest of the text's UTF-8 bytes."""
-        return self._prefix + hmac.new(self._key, text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+        return self._prefix + hmac.digest(self._key, text.encode("utf-8", "surrogatepass"), "sha256").hex()
 
 
 class Redactor:

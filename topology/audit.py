@@ -4,7 +4,7 @@ Pure assembly. What must hold between them is asserted here, at the only place w
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from msgspec import Struct
 
@@ -106,15 +106,17 @@ def assemble(done: Processed, digest: TextDigest) -> tuple[AuditedResponse, Audi
     """
     check_invariants(done)
     record_id = audit_id(done.position, done.event.event_id)
-    response = _response(done, record_id)
-    record = _record(done, record_id, digest(parts_text(response.parts)))
-    return response, record, _review_item(done, record_id) if is_review_due(done) else None
+    side_effects, usage = all_side_effects(done), _usage(done)
+    response = _response(done, record_id, usage)
+    record = _record(done, record_id, digest(parts_text(response.parts)), side_effects, usage)
+    item = _review_item(done, record_id, side_effects) if is_review_due(done, side_effects) else None
+    return response, record, item
 
 
-def is_review_due(done: Processed) -> bool:
-    """Whether a person must look at this event."""
+def is_review_due(done: Processed, side_effects: Collection[SideEffect]) -> bool:
+    """Whether a person must look at this event, whose `all_side_effects` these are."""
     escalated = bool(done.attempts) and done.attempts[-1].verdict.verdict is VerdictKind.ESCALATE
-    return escalated or SideEffect.HUMAN_REVIEW in all_side_effects(done)
+    return escalated or SideEffect.HUMAN_REVIEW in side_effects
 
 
 def all_side_effects(done: Processed) -> tuple[SideEffect, ...]:
@@ -146,7 +148,7 @@ def check_invariants(done: Processed) -> None:
     assert (done.action is Action.REDACTED) == (done.answer.source == REDACTION), "redacted is what redaction made"
 
 
-def _response(done: Processed, record_id: str) -> AuditedResponse:
+def _response(done: Processed, record_id: str, usage: Usage) -> AuditedResponse:
     return AuditedResponse(
         event_id=done.event.event_id,
         conversation_id=done.event.conversation_id,
@@ -157,11 +159,13 @@ def _response(done: Processed, record_id: str) -> AuditedResponse:
         reason_codes=done.reason_codes,
         policy_ref=done.policy_ref,
         audit_id=record_id,
-        usage=_usage(done),
+        usage=usage,
     )
 
 
-def _record(done: Processed, record_id: str, response_digest: str) -> AuditRecord:
+def _record(
+    done: Processed, record_id: str, response_digest: str, side_effects: tuple[SideEffect, ...], usage: Usage
+) -> AuditRecord:
     return AuditRecord(
         audit_id=record_id,
         event_id=done.event.event_id,
@@ -179,8 +183,8 @@ def _record(done: Processed, record_id: str, response_digest: str) -> AuditRecor
         response_digest=response_digest,
         grants=done.grants,
         guards=done.guards,
-        side_effects=all_side_effects(done),
-        usage=_usage(done),
+        side_effects=side_effects,
+        usage=usage,
         trace_id=done.trace_id,
         state_before=done.state_before,
         state_after=done.state_after,
@@ -190,7 +194,7 @@ def _record(done: Processed, record_id: str, response_digest: str) -> AuditRecor
     )
 
 
-def _review_item(done: Processed, record_id: str) -> ReviewItem:
+def _review_item(done: Processed, record_id: str, side_effects: tuple[SideEffect, ...]) -> ReviewItem:
     held = [attempt.draft for attempt in done.attempts if attempt.source != TEMPLATE and attempt.draft is not None]
     return ReviewItem(
         audit_id=record_id,
@@ -198,7 +202,7 @@ def _review_item(done: Processed, record_id: str) -> ReviewItem:
         conversation_id=done.event.conversation_id,
         tenant_id=done.event.tenant_id,
         reason_codes=done.reason_codes,
-        side_effects=all_side_effects(done),
+        side_effects=side_effects,
         draft=held[-1] if held else None,
         policy_ref=done.policy_ref,
     )

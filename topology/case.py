@@ -5,6 +5,8 @@ A case only grows. Whatever ends it, a verdict, a deadline or a failure, the aud
 
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from topology.audit import Answer, Processed
 from topology.bundle import PolicyBundle
 from topology.errors import DeadLetter
@@ -41,11 +43,10 @@ class Case:
     @property
     def granted(self) -> frozenset[str]:
         """Names of the grants that hold."""
-        return frozenset(use.grant for use in self.grants if use.status == "used")
+        return frozenset([use.grant for use in self.grants if use.status == "used"])
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True, kw_only=True):
     """What leaves and why. `failure` is set where the event also goes to the dead-letter topic."""
 
     action: Action

@@ -21,6 +21,8 @@ CONTEXT_CEILING: Level = 3
 WRAPPERS = frozenset({Signal.JAILBREAK_ROLEPLAY, Signal.JAILBREAK_OTHER, Signal.ENCODING})
 """Signals of a user who wraps the request; injected text is not the user's, so it says nothing of intent."""
 
+_FROM_OLDEST = tuple(AgeBand)
+
 
 class Subject(Struct, frozen=True, kw_only=True):
     """Who asks, as far as ceilings care. `is_teen` is known youth; `has_teen_limits` also holds for unknown age."""
@@ -38,7 +40,7 @@ def settled_age(labels: RequestLabels, user: UserContext) -> RequestLabels:
     said = ((labels.age_band, labels.age_verified), (user.age_band, user.age_verified))
     verified = [band for band, is_verified in said if is_verified and band is not AgeBand.UNKNOWN]
     bands = verified or [AgeBand.UNKNOWN if band is AgeBand.ADULT else band for band, _ in said]
-    youngest = max(bands, key=tuple(AgeBand).index)
+    youngest = max(bands, key=_FROM_OLDEST.index)
     return structs.replace(labels, age_band=youngest, age_verified=bool(verified))
 
 

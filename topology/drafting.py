@@ -7,6 +7,8 @@ text, which needs no model.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from topology import templates
 from topology.audit import TEMPLATE, Answer
 from topology.case import Case, Decision
@@ -42,8 +44,7 @@ class Budget:
     backoff_max_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Try:
+class Try(Struct, frozen=True, kw_only=True):
     """A draft, how it came about, and how many drafts there were up to it."""
 
     draft: Draft

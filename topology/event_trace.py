@@ -30,7 +30,7 @@ from topology.span_names import (
     record_attributes,
     send_name,
 )
-from topology.trace_context import conversation_hash, header_safe, span_context
+from topology.trace_context import carrier, conversation_hash, header_safe, span_context
 
 if TYPE_CHECKING:
     from topology.tracing import Tracing
@@ -132,7 +132,7 @@ class EventTrace:
             }
             parent = self._context if role == "generator" else self._innermost()
             span = self._start(chat_name(target.model), attributes, SpanKind.CLIENT, parent)
-        return ChatHandle(span, self._facts, self._tracing.now_ns, request_id)
+        return ChatHandle(span, self._facts, self._tracing.now_ns, request_id, carrier(span.get_span_context()))
 
     def send(self, topic: str) -> SendHandle:
         """The making of the event's records; put its `headers` into each of them. After `decided`, it says so too."""
@@ -151,7 +151,8 @@ class EventTrace:
         passed_on = {baggage: self._incoming[baggage]} if baggage in self._incoming else {}
         if not span.get_span_context().is_valid:
             passed_on = self._incoming
-        return SendHandle(span, self._facts, self._tracing.now_ns, passed_on)
+        headers = passed_on | carrier(span.get_span_context())
+        return SendHandle(span, self._facts, self._tracing.now_ns, headers)
 
     def planned(self, plan: Plan) -> None:
         """How the answer is planned."""

@@ -158,7 +158,7 @@ class ConversationEvent(Struct, frozen=True, kw_only=True):
     deadline_ms: EpochMs | None = None
 
     def __post_init__(self) -> None:
-        count = sum(parts_length(message.parts) for message in self.messages)
+        count = sum([parts_length(message.parts) for message in self.messages])
         if self.candidate is not None:
             count += parts_length(self.candidate.parts)
         if count > CHARACTERS_MAX:
@@ -287,12 +287,12 @@ def part_text(part: ContentPart) -> str:
 
 def parts_text(parts: tuple[ContentPart, ...]) -> str:
     """The parts' readable content, one part a paragraph."""
-    return "\n\n".join(text for part in parts if (text := part_text(part)))
+    return "\n\n".join([text for part in parts if (text := part_text(part))])
 
 
 def parts_length(parts: tuple[ContentPart, ...]) -> int:
     """How many characters of text and code the parts hold."""
-    return sum(len(part_text(part)) for part in parts)
+    return sum([len(part_text(part)) for part in parts])
 
 
 def request_text(event: ConversationEvent) -> str:

@@ -60,13 +60,14 @@ def trace_carrier(headers: Headers) -> dict[str, str]:
     or holds anything but printable ASCII is left out, so that no value can break a header line.
     """
     carrier: dict[str, str] = {}
-    for value in _values(headers, _TRACEPARENT_NAME):
+    found = _trace_values(headers)
+    for value in found.get(_TRACEPARENT_NAME, ()):
         if _TRACEPARENT.fullmatch(value) and (len(value) == 55 or not value.startswith("00-")):
             carrier[_TRACEPARENT_NAME] = value
             break
     bounds = ((_TRACESTATE_NAME, TRACESTATE_CHARACTERS_MAX), (_BAGGAGE_NAME, BAGGAGE_CHARACTERS_MAX))
     for name, characters_max in bounds if carrier else bounds[1:]:
-        for value in _values(headers, name):
+        for value in found.get(name, ()):
             if 0 < len(value) <= characters_max and _PRINTABLE.fullmatch(value):
                 carrier[name] = value
                 break
@@ -125,10 +126,13 @@ def ce_type(schema: SchemaName) -> str:
     return f"{SERVICE}.{schema.value}.v{SCHEMA_VERSION}"
 
 
-def _values(headers: Headers, name: str) -> list[str]:
-    """The values of `name`, the last one first."""
-    found = [value for candidate, value in headers if value and candidate.lower() == name]
-    return [value.decode("utf-8", "replace").strip() for value in reversed(found)]
+def _trace_values(headers: Headers) -> dict[str, list[str]]:
+    """The values of the W3C names, of each the last one first."""
+    found: dict[str, list[str]] = {}
+    for name, value in reversed(headers):
+        if value and (known := name.lower()) in _TRACE_NAMES:
+            found.setdefault(known, []).append(value.decode("utf-8", "replace").strip())
+    return found
 
 
 @functools.lru_cache(maxsize=16)  # the records of one event, and of its neighbours, are made in the same millisecond

@@ -146,6 +146,11 @@ class _Family:
 
     def recorder(self, labels: dict[str, str]) -> Recorder:
         """What takes the values of this label set."""
+        values = self._seen.get(tuple(labels.items()))  # to look into a dictionary needs no lock
+        recorder = self._recorders.get(values) if values is not None else None
+        return recorder or self._new_recorder(labels)
+
+    def _new_recorder(self, labels: dict[str, str]) -> Recorder:
         with self._lock:
             values = self._known(labels)
             recorder = self._recorders.get(values)

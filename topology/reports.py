@@ -1,6 +1,7 @@
 """What all checks together say about one draft: their reports merged, in any order, into one set of labels."""
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 from topology.labels import CategoryId, Confidence, GuardRun, OutputFinding, OutputLabels, Span
 from topology.ports import CheckReport
@@ -11,19 +12,20 @@ def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> O
 
     A check that says None does not look for that fault.
     """
+    # Lists where a generator would read as well: an event passes here once a draft, and most reports are clean.
     findings = [finding for report in reports for finding in report.findings]
     leaking = [report for report in reports if report.obeyed_injection or report.privileged_leak]
     return OutputLabels(
-        findings=tuple(_merged(findings, name) for name in sorted({finding.category for finding in findings})),
-        is_bare_refusal=any(report.bare_refusal is True for report in reports),
-        offers_present=_names(report.offers_present for report in reports),
-        obligations_present=_names(report.obligations_present for report in reports),
-        obeyed_injection=any(report.obeyed_injection for report in reports),
-        privileged_leak=any(report.privileged_leak for report in reports),
+        findings=tuple([_merged(findings, name) for name in sorted({finding.category for finding in findings})]),
+        is_bare_refusal=True in [report.bare_refusal for report in reports],
+        offers_present=_names([report.offers_present for report in reports]),
+        obligations_present=_names([report.obligations_present for report in reports]),
+        obeyed_injection=True in [report.obeyed_injection for report in leaking],
+        privileged_leak=True in [report.privileged_leak for report in leaking],
         leak_separable=bool(leaking) and all(report.leak_separable and report.leak_spans for report in leaking),
-        leak_spans=ordered_spans(span for report in leaking for span in report.leak_spans),
-        unfair=any(report.unfair is True for report in reports),
-        soft_violations=_names(report.soft_violations for report in reports),
+        leak_spans=ordered_spans([span for report in leaking for span in report.leak_spans]),
+        unfair=True in [report.unfair for report in reports],
+        soft_violations=_names([report.soft_violations for report in reports]),
         guards=tuple(sorted(runs, key=lambda run: (run.guard, run.version, run.outcome, run.latency_ms))),
     )
 
@@ -51,7 +53,7 @@ def _merged(findings: Iterable[OutputFinding], category: CategoryId) -> OutputFi
 
 
 def _names(groups: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    return tuple(sorted({name for group in groups for name in group}))
+    return tuple(sorted(set(chain.from_iterable(groups))))
 
 
 def ordered_spans(spans: Iterable[Span]) -> tuple[Span, ...]:

@@ -1,7 +1,7 @@
 """What the pipeline holds of an open span: enough to say what came of it, and nothing that could carry user text."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Final, Self
@@ -20,7 +20,6 @@ from topology.events import Message, parts_text
 from topology.labels import NONE, CategoryId, RequestLabels, Verdict
 from topology.ports import CheckReport, Draft
 from topology.span_names import EVALUATION_EVENT, Attribute, Attributes, AttributeValue
-from topology.trace_context import carrier
 
 SCORES_MAX: Final = 16
 """Scores of one check that become events; the audit record has all."""
@@ -146,10 +145,10 @@ class ChatHandle(SpanHandle):
 
     __slots__ = ("headers", "request_id")
 
-    def __init__(self, span: Span, facts: Facts, now_ns: Clock, request_id: str) -> None:
+    def __init__(self, span: Span, facts: Facts, now_ns: Clock, request_id: str, headers: dict[str, str]) -> None:
         super().__init__(span, facts, now_ns)
         self.request_id = request_id
-        self.headers = carrier(span.get_span_context())
+        self.headers = headers
 
     def asked(self, messages: Sequence[Message]) -> None:
         """The prompt: recorded where content capture is on, and only there."""
@@ -180,9 +179,9 @@ class SendHandle(SpanHandle):
 
     __slots__ = ("headers",)
 
-    def __init__(self, span: Span, facts: Facts, now_ns: Clock, passed_on: Mapping[str, str]) -> None:
+    def __init__(self, span: Span, facts: Facts, now_ns: Clock, headers: dict[str, str]) -> None:
         super().__init__(span, facts, now_ns)
-        self.headers: dict[str, str] = {**passed_on, **carrier(span.get_span_context())}
+        self.headers = headers
 
 
 def _content(role: str, text: str) -> dict[str, object]:

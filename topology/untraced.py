@@ -103,9 +103,8 @@ class UntracedEvent(EventTrace):
     def chat(self, role: str, attempt: int, parameters: GenerationParameters | None = None) -> ChatHandle:
         """The request's id, and the sender's trace context for its headers."""
         del parameters
-        chat = ChatHandle(INVALID_SPAN, _FORGOTTEN, time.time_ns, f"{header_safe(self.event_id)}.{role}.{attempt}")
-        chat.headers = self._upstream
-        return chat
+        request_id = f"{header_safe(self.event_id)}.{role}.{attempt}"
+        return ChatHandle(INVALID_SPAN, _FORGOTTEN, time.time_ns, request_id, self._upstream)
 
     def send(self, topic: str) -> SendHandle:
         """The sender's trace context for the records."""
