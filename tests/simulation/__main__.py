@@ -1,0 +1,1 @@
+"""`python -m tests.simulation --seeds 10000`."""

@@ -1,0 +1,203 @@
+"""A transactional KafkaProducer in virtual time, in as far as the worker uses it, with the library's defects.
+
+K1: a commit succeeds although a record was given up. K2: offsets of an aborted transaction go with the next one. K3: a
+commit succeeds although the producer got a new epoch meanwhile and its transaction is gone. K4: only the calls for
+records and for the identity have a timeout.
+"""
+
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from kafka import errors
+from kafka.structs import OffsetAndMetadata, TopicPartition
+
+from tests.simulation.census import Place
+from tests.simulation.scheduling import Process
+from tests.simulation.threads import FOREVER_S
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+BACKOFF_S = 0.01
+
+
+class Future:
+    """Of one record; `exception` is None where it was acknowledged."""
+
+    __slots__ = ("exception", "is_done", "place", "topic")
+
+    def __init__(self, topic: str, place: Place) -> None:
+        self.topic = topic
+        self.place = place
+        self.is_done = False
+        self.exception: errors.KafkaError | None = None
+
+
+class Producer:
+    def __init__(self, world: "World", process: Process, **options: Any) -> None:
+        self._world = world
+        self._process = process
+        self._scheduler = world.scheduler
+        self._broker = world.broker
+        self._id: str = options["transactional_id"]
+        self._block_s: float = options["max_block_ms"] / 1000
+        self._delivery_s: float = options["delivery_timeout_ms"] / 1000
+        self._identity = SimpleNamespace(producer_id=-1, epoch=-1)
+        self._transaction_manager = SimpleNamespace(producer_id_and_epoch=self._identity, _last_error=None)
+        self._sender = SimpleNamespace(force_close=lambda: None, join=lambda _: None)
+        self._waiting: list[Future] = []
+        self._offsets: dict[int, tuple[int, str]] = {}
+        self._is_broken = False
+        """In the library's error state: refuses everything but an abort."""
+        self._has_failed = False
+        """An error was seen, whether the library takes it for one or not."""
+        self._is_begun = False
+
+    def init_transactions(self) -> None:
+        deadline_s = self._scheduler.now_s + self._block_s
+        is_lost = self._world.point("init", self._process) == "lost_ack"
+        while True:
+            if not self._broker.is_down:
+                try:
+                    found = self._broker.init(self._id)
+                    if not is_lost:
+                        break
+                    is_lost = False
+                except errors.ConcurrentTransactionsError:
+                    pass
+            if self._scheduler.now_s >= deadline_s:
+                raise errors.KafkaTimeoutError
+            self._scheduler.sleep(BACKOFF_S)
+        self._world.point("init_answer", self._process)
+        self._identity = SimpleNamespace(producer_id=found[0], epoch=found[1])
+        self._transaction_manager.producer_id_and_epoch = self._identity
+
+    def begin_transaction(self) -> None:
+        self._use()
+        if self._is_begun:
+            raise errors.IllegalStateError("a transaction is open")
+        self._is_begun = True
+
+    def send(self, topic: str, *, value: bytes, key: bytes | None, headers: list[tuple[str, bytes]]) -> Future:
+        self._use()
+        partition, offset = value.split(b":")
+        future = Future(topic, (int(partition), int(offset)))
+        self._waiting.append(future)
+        return future
+
+    def flush(self, timeout: float) -> None:
+        self._deliver("flush", self._scheduler.now_s + min(timeout, self._delivery_s))
+        self._world.point("flush_answer", self._process)
+
+    def send_offsets_to_transaction(self, offsets: dict[TopicPartition, OffsetAndMetadata], metadata: Any) -> None:
+        self._use()
+        self._offsets.update({at.partition: (to.offset, to.metadata) for at, to in offsets.items()})
+        identity = (metadata.generation_id, metadata.member_id, metadata.group_instance_id)
+        is_lost = self._world.point("offsets", self._process) == "lost_ack"
+        while True:
+            self._wait_for_broker()
+            try:
+                self._broker.commit_offsets(self._id, self._identity.epoch, self._offsets, identity)
+                if not is_lost:
+                    break
+                is_lost = False
+            except errors.ConcurrentTransactionsError:
+                pass
+            except (errors.UnknownMemberIdError, errors.IllegalGenerationError) as exc:
+                raise self._broken(errors.CommitFailedError(str(exc))) from exc
+            except (errors.FencedInstanceIdError, errors.ProducerFencedError) as exc:
+                raise self._broken(exc) from exc
+            self._scheduler.sleep(BACKOFF_S)
+        self._offsets = {}
+        self._world.point("offsets_answer", self._process)
+
+    def commit_transaction(self) -> None:
+        self._use()
+        if self._waiting:
+            # What was not flushed is sent first; what of it is given up is nobody's concern (K1).
+            self._deliver("flush", self._scheduler.now_s + self._delivery_s)
+        action = self._world.point("commit", self._process)
+        if action == "commit_hangs":
+            self._scheduler.sleep(FOREVER_S)
+        self._wait_for_broker()
+        try:
+            if action == "epoch_bump":
+                epoch = self._broker.bump(self._id, self._identity.epoch)
+                self._identity = SimpleNamespace(producer_id=self._identity.producer_id, epoch=epoch)
+                self._transaction_manager.producer_id_and_epoch = self._identity
+            else:
+                self._broker.end(self._id, self._identity.epoch, is_committed=True)
+        except errors.ProducerFencedError as exc:
+            raise self._broken(exc) from exc
+        if action == "commit_answer_lost":
+            self._scheduler.sleep(FOREVER_S)
+        self._is_begun = False
+        self._world.point("commit_answer", self._process)
+
+    def abort_transaction(self) -> None:
+        """What was sent of it stays in the log, aborted; its offsets stay in this producer (K2)."""
+        self._wait_for_broker()
+        while self._broker.is_ending(self._id):
+            self._scheduler.sleep(BACKOFF_S)
+        self._broker.end(self._id, self._identity.epoch, is_committed=False)
+        self._waiting = []
+        self._is_begun = self._is_broken = False
+        self._transaction_manager._last_error = None
+
+    def close(self, timeout: float) -> None:
+        self._waiting = []
+        self._has_failed = True
+
+    def _deliver(self, point: str, deadline_s: float) -> None:
+        """Send what waits in two requests; what is not acknowledged by the deadline fails, and may be in the log."""
+        futures, self._waiting = self._waiting, []
+        action = self._world.point(point, self._process)
+        half = self._world.rng.randrange(len(futures) + 1) if futures else 0
+        for part in (futures[:half], futures[half:]):
+            if part:
+                self._produce(part, deadline_s, action)
+                self._world.point("send", self._process)
+
+    def _produce(self, futures: list[Future], deadline_s: float, action: str | None) -> None:
+        while self._broker.is_down or self._broker.is_ending(self._id):
+            if self._scheduler.now_s >= deadline_s:
+                return self._give_up(futures)
+            self._scheduler.sleep(BACKOFF_S)
+        if action == "expiry":
+            lost = set(self._world.rng.sample(futures, self._world.rng.randint(1, len(futures))))
+            self._give_up([future for future in futures if future in lost])
+            futures = [future for future in futures if future not in lost]
+        try:
+            self._broker.produce(self._id, self._identity.epoch, [(each.topic, each.place) for each in futures])
+        except errors.ProducerFencedError:
+            self._fail(futures, self._broken(errors.InvalidProducerEpochError()))
+            return None
+        if action == "lost_ack":
+            return self._give_up(futures)
+        for future in futures:
+            future.is_done = True
+        return None
+
+    def _give_up(self, futures: list[Future]) -> None:
+        """As the library does, without any consequence for the transaction (K1)."""
+        self._fail(futures, errors.KafkaTimeoutError())
+
+    def _fail(self, futures: list[Future], error: errors.KafkaError) -> None:
+        for future in futures:
+            future.is_done, future.exception = True, error
+        self._has_failed = self._has_failed or bool(futures)
+
+    def _broken(self, error: errors.KafkaError) -> errors.KafkaError:
+        self._is_broken = self._has_failed = True
+        self._transaction_manager._last_error = error
+        return error
+
+    def _use(self) -> None:
+        if self._has_failed and self._world.is_strict:
+            self._scheduler.fail("I13: a producer that saw an error is used again")
+        if self._is_broken:
+            raise errors.KafkaError("Cannot execute transactional method because we are in an error state")
+
+    def _wait_for_broker(self) -> None:
+        while self._broker.is_down or self._broker.is_ending(self._id):
+            self._scheduler.sleep(BACKOFF_S)
