@@ -156,9 +156,9 @@ def test_time_grows_with_length_only(redactor: Redactor, unit: str) -> None:
 def _seconds(redactor: Redactor, text: str) -> float:
     best = 1e9
     for _ in range(3):
-        started = time.perf_counter()
+        started = time.thread_time()
         redactor.spans(text)
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.thread_time() - started)
     return best
 
 
