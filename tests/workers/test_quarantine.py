@@ -1,4 +1,4 @@
-"""A worker after a crash: suspects run one at a time, are cleared when they finish, and run no more after three crashes.
+"""A worker after a crash: suspects run one at a time, are cleared when they finish, and run no more after three.
 
 The journal's file is made by hand here; processes that really die are in tests/e2e/test_poison.py.
 """
