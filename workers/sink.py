@@ -1,7 +1,7 @@
 """The Sink port on a transactional producer: records and consumed offsets become visible together or not at all.
 
 kafka-python's defects make the order of steps and the reaction to each error part of the guarantee; docs/kafka.md
-lists them as K1 to K11. Until a commit is asked for, every failure is known to leave nothing visible. From then on,
+lists them as K1 to K15. Until a commit is asked for, every failure is known to leave nothing visible. From then on,
 anything but success ends the process.
 """
 

@@ -35,10 +35,11 @@ class ScriptedProducer:
         )
         self.is_broken = False
         self.is_closed = False
+        self.used: list[str] = []
         self.used_when_broken: list[str] = []
 
     def init_transactions(self) -> None:
-        self._reach("init")
+        """As every other call, were it not for the sink's start."""
 
     def begin_transaction(self) -> None:
         self._reach("begin")
@@ -62,6 +63,7 @@ class ScriptedProducer:
         self.is_closed = True
 
     def _reach(self, step: str) -> None:
+        self.used.append(step)
         if self.is_broken:
             self.used_when_broken.append(step)
         if step in self._script:

@@ -81,6 +81,38 @@ def test_a_source_that_is_polled_now_and_then_settles_in_its_first_generation(ka
     assert ownership.generation == 1
 
 
+class Rejoining(GroupConsumer):
+    """Says of itself that its group joins, once it is told to; notes when committed offsets are asked for."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.is_rejoining = False
+        self.asked_states: list[Any] = []
+
+    def group_metadata(self) -> Any:
+        held: Any = super().group_metadata()  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
+        return held._replace(state=MemberState.REBALANCING) if self.is_rejoining else held
+
+    def committed(self, *arguments: Any, **named: Any) -> Any:
+        self.asked_states.append(self.group_metadata().state)
+        return super().committed(*arguments, **named)
+
+
+def test_no_committed_offset_is_asked_for_while_the_group_joins(kafka: Kafka, opened: list[Any]) -> None:
+    """Brokers answer it only after the join: it would keep the poll from taking the join's answer."""
+    source = KafkaSource(kafka.settings(), kafka.topic(), 0, make_consumer=Rejoining)
+    opened.append(source)
+    consumer: Any = source._consumer  # pyright: ignore[reportPrivateUsage]
+    poll_until(source, lambda _: source.ownership() is not None)
+    consumer.is_rejoining = True
+    for _ in range(3):
+        source.poll(0.02)
+    assert consumer.asked_states == []
+    consumer.is_rejoining = False
+    poll_until(source, lambda _: bool(source.positions()))
+    assert consumer.asked_states == [MemberState.STABLE]
+
+
 def test_two_members_that_one_thread_polls_in_turn_rebalance_once(kafka: Kafka, opened: list[Any]) -> None:
     settings, topic = kafka.settings(), kafka.topic(2)
     first = KafkaSource(settings, topic, 0)
