@@ -14,17 +14,9 @@ from msgspec import Struct
 
 from topology.errors import UnreadableMap
 from topology.offset_map import BUDGET_CHARS, INCOMPLETE_MAX, SPAN_MAX, incomplete_max
-from topology.partition_window import (
-    Entry,
-    Hold,
-    MapLimits,
-    PartitionStats,
-    PartitionWindow,
-    Stage,
-    Token,
-    is_over,
-)
-from topology.ports import OutRecord, Ownership, PartitionId, PartitionOffset, Record, Result
+from topology.partition_window import Entry, Hold, MapLimits, PartitionStats, PartitionWindow, Token, is_over
+from topology.ports import Ownership, PartitionId, PartitionOffset, Record, Result
+from topology.rounds import Round, Rounds
 
 
 class TrackerLimits(Struct, frozen=True, kw_only=True):
@@ -56,26 +48,6 @@ class WorkItem(Struct, frozen=True, kw_only=True):
     token: Token
 
 
-class Round(Struct, frozen=True, kw_only=True):
-    """What one transaction makes visible: results in order of completion, and where each partition then stands."""
-
-    ownership: Ownership
-    results: tuple[Result, ...]
-    offsets: tuple[PartitionOffset, ...]
-    tokens: tuple[Token, ...]
-    """Of each of `offsets`."""
-
-    @property
-    def count(self) -> int:
-        """How many input records it answers."""
-        return len(self.results)
-
-    @property
-    def records(self) -> list[OutRecord]:
-        """Everything to be written."""
-        return [record for result in self.results for record in result.records]
-
-
 class TrackerStats(Struct, frozen=True, kw_only=True):
     """A snapshot. `held_count` counts what is ready too, `held_bytes` results in place of their records."""
 
@@ -99,9 +71,7 @@ class Tracker:
         self._stopped: set[PartitionId] = set()
         self._windows: dict[PartitionId, PartitionWindow] = {}
         self._turns: deque[PartitionWindow] = deque()
-        self._ready: deque[Entry] = deque()
-        self._taken: list[Entry] = []
-        self._round: Round | None = None
+        self._rounds = Rounds(self._windows)
         self._numbers = count(1)
         self._is_full = False
 
@@ -128,13 +98,12 @@ class Tracker:
     @property
     def ready_count(self) -> int:
         """Results that no round has taken."""
-        return len(self._ready)
+        return self._rounds.ready_count
 
     @property
     def due_count(self) -> int:
         """Those of them that a round may take now: not of partitions in limbo."""
-        is_any_held_back = any(window.hold is Hold.LIMBO for window in self._windows.values())
-        return sum(e.window.hold is not Hold.LIMBO for e in self._ready) if is_any_held_back else len(self._ready)
+        return self._rounds.due_count
 
     @property
     def stopped(self) -> frozenset[PartitionId]:
@@ -247,7 +216,7 @@ class Tracker:
         if entry is None:
             return False
         entry.window.finish(entry, result)
-        self._ready.append(entry)
+        self._rounds.add(entry)
         return True
 
     # Rounds
@@ -258,39 +227,17 @@ class Tracker:
         None where there is nothing, and where `ownership` is not joined (K5) or not the one assigned last. Results
         stay held until `applied` or `aborted`, which must come before the next round: ValueError.
         """
-        if self._round is not None:
-            raise ValueError("a round is under way")
         if ownership != self._ownership or ownership.generation < 0 or not ownership.member_id:
             return None
-        self._taken = self._take_ready(count_max, bytes_max)
-        moved = [window for window in self._windows.values() if self._is_moved(window)]
-        if not moved:
-            return None
-        self._round = Round(
-            ownership=ownership,
-            results=tuple(entry.result for entry in self._taken if entry.result is not None),
-            offsets=tuple(window.position_with_round() for window in moved),
-            tokens=tuple(window.token for window in moved),
-        )
-        return self._round
+        return self._rounds.take(ownership, count_max, bytes_max)
 
     def applied(self, done: Round) -> None:
         """The round is committed: let go of it. Partitions that changed hands meanwhile are left alone."""
-        self._end(done)
-        for position, token in zip(done.offsets, done.tokens, strict=True):
-            window = self._windows.get((position.topic, position.partition))
-            if window is not None and window.token == token:
-                window.apply(position)
-        self._taken = []
+        self._rounds.applied(done)
 
     def aborted(self, failed: Round) -> None:
         """Nothing of the round is visible: its results come first in the next one, where they are still owned."""
-        self._end(failed)
-        kept = [entry for entry in self._taken if self._windows.get(entry.window.id) is entry.window]
-        for entry in reversed(kept):
-            entry.stage = Stage.READY
-            self._ready.appendleft(entry)
-        self._taken = []
+        self._rounds.aborted(failed)
 
     # Bounds
 
@@ -330,40 +277,10 @@ class Tracker:
         if window is None:
             return
         self._turns.remove(window)
-        self._ready = deque(entry for entry in self._ready if entry.window is not window)
+        self._rounds.drop(window)
 
     def _running(self, item: WorkItem) -> Entry | None:
         window = self._windows.get((item.record.topic, item.record.partition))
         if window is None or window.token != item.token:
             return None
         return window.running(item.record.offset)
-
-    def _take_ready(self, count_max: int, bytes_max: int) -> list[Entry]:
-        """The oldest results of partitions that may be committed; the first is taken whatever its size."""
-        taken: list[Entry] = []
-        kept: deque[Entry] = deque()
-        left_bytes = bytes_max
-        while self._ready and len(taken) < count_max:
-            entry = self._ready.popleft()
-            if entry.window.hold is Hold.LIMBO:
-                kept.append(entry)
-                continue
-            left_bytes -= entry.size_bytes
-            if taken and left_bytes < 0:
-                self._ready.appendleft(entry)
-                break
-            entry.stage = Stage.TAKEN
-            taken.append(entry)
-        self._ready.extendleft(reversed(kept))
-        return taken
-
-    def _is_moved(self, window: PartitionWindow) -> bool:
-        """Whether a round changes its position: results taken, or its base is past the committed one."""
-        if window.hold is Hold.LIMBO:
-            return False
-        return window.base > window.position.offset or any(entry.window is window for entry in self._taken)
-
-    def _end(self, ended: Round) -> None:
-        if ended is not self._round:
-            raise ValueError("not the round under way")
-        self._round = None

@@ -17,6 +17,7 @@ from tests.simulation.threads import Machine
 NAMES = (
     "topology.offset_map",
     "topology.partition_window",
+    "topology.rounds",
     "topology.tracker",
     "workers.kafka_errors",
     "workers.watchdog",
