@@ -247,20 +247,26 @@ def _cut(result: Result, task: Task) -> Result:
 
 
 def _sample(task: Task, loop: Loop, work: Work, ended: threading.Event) -> None:
+    """One every interval, and one at the end."""
     deadline_s = time.monotonic() + RUN_S_MAX
     while not ended.wait(task.sample_interval_s):
-        health = loop.health()
-        sample = Sample(
-            at_s=time.time(),
-            is_assigned=health.assigned,
-            running=work.running,
-            committed=health.committed_count,
-            rss_mib=resident_mib(),
-        )
-        print(msgspec.json.encode(sample).decode(), flush=True)
+        _print_sample(loop, work)
         if time.monotonic() >= deadline_s:
             loop.drain(0)
             return
+    _print_sample(loop, work)
+
+
+def _print_sample(loop: Loop, work: Work) -> None:
+    health = loop.health()
+    sample = Sample(
+        at_s=time.time(),
+        is_assigned=health.assigned,
+        running=work.running,
+        committed=health.committed_count,
+        rss_mib=resident_mib(),
+    )
+    print(msgspec.json.encode(sample).decode(), flush=True)
 
 
 def resident_mib() -> float:

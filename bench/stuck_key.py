@@ -173,6 +173,8 @@ def prefix_latencies_s(partition: Sequence[Trace]) -> list[float]:
 
 def percentile(values: Sequence[float], percent: int) -> float:
     """The value that `percent` of the values do not exceed, between neighbours by linear interpolation."""
+    if len(values) == 1:
+        return values[0]
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
 

@@ -89,9 +89,10 @@ def _run(bootstrap: str, rate: int, size: Size) -> list[float]:
 
 
 def blocked_ms(transactions: list[Visible], warm_s: float) -> list[float]:
-    """From the first append to the last record read, of transactions that began after the warm-up.
+    """From the first append to the last record read, of transactions that began after the warm-up, or of the last.
 
     The broker's times are whole milliseconds, cut off, so up to one is too much.
     """
-    begin_ms = min(each.first_appended_ms for each in transactions) + warm_s * 1000
-    return [each.last_seen_ms - each.first_appended_ms for each in transactions if each.first_appended_ms >= begin_ms]
+    ordered = sorted(transactions, key=lambda each: each.first_appended_ms)
+    begin_ms = min(ordered[0].first_appended_ms + warm_s * 1000, ordered[-1].first_appended_ms)
+    return [each.last_seen_ms - each.first_appended_ms for each in ordered if each.first_appended_ms >= begin_ms]

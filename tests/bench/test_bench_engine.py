@@ -74,16 +74,26 @@ def test_the_load_brings_the_stuck_key_three_times_and_others_again() -> None:
 def test_blocked_is_from_the_first_append_to_the_last_record_after_the_warm_up() -> None:
     seen = [Visible(1_000, 1_010, 1_020, 4), Visible(3_000, 3_015, 3_040, 4)]
     assert visibility.blocked_ms(seen, 1.0) == [40]
+    assert visibility.blocked_ms(seen, 5.0) == [40], "the last one, where all is warm-up"
+    assert stuck_key.percentile([40.0], 99) == 40
 
 
-def test_memory_is_the_median_of_a_share_of_the_run() -> None:
+def test_memory_is_the_mean_of_a_share_of_the_run() -> None:
     samples = [
         Sample(at_s=0, is_assigned=True, running=0, committed=count, rss_mib=float(mib))
-        for count, mib in ((0, 50), (19, 60), (20, 70), (21, 62), (60, 80), (99, 81))
+        for count, mib in ((0, 50), (19, 60), (20, 64), (21, 62), (60, 80), (99, 81))
     ]
     assert memory.resident_mib(samples, 100, 0.18, 0.22) == 62
     assert memory.resident_mib(samples, 100, 0.96, 1.0) == 81
     assert memory.resident_mib(samples, 100, 0.4, 0.41) == 62, "the nearest, where there is none"
+
+
+def test_the_slope_is_that_after_the_first_fifth() -> None:
+    samples = [
+        Sample(at_s=0, is_assigned=True, running=0, committed=count, rss_mib=mib)
+        for count, mib in ((0, 10.0), (200_000, 60.0), (600_000, 62.0), (1_000_000, 64.0))
+    ]
+    assert memory.slope_mib(samples, 1_000_000) == pytest.approx(5)
 
 
 def test_a_line_is_drawn_with_its_end() -> None:
