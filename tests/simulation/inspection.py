@@ -20,7 +20,7 @@ def check_process(world: "World", process: Process, tracker: Any) -> None:
     stats = tracker.stats()
     if stats.held_count > limits.queue_events_max + FETCH_MAX * len(world.census.inputs):
         fail(f"I9: {stats.held_count} records are held")
-    taken = tracker._round
+    taken = tracker._rounds._round
     if taken is not None and any(token.member_id != taken.ownership.member_id for token in taken.tokens):
         fail("I5: a round holds windows of another membership")
     ownership = tracker.ownership
