@@ -50,6 +50,8 @@ class Count(Struct, frozen=True, kw_only=True):
     unaudited: int = 0
     wrong_reason: int = 0
     unexpected: int = 0
+    quarantined: int = 0
+    """Answered `withheld` because their workers were killed too often while they ran: no fault, but to be seen."""
     examples: dict[str, tuple[str, ...]] = {}
 
     @property
@@ -104,6 +106,7 @@ def count(reader: str, sent: Sequence[Sent], output: Output) -> Count:
         sent=len(sent),
         answered=census.answered_count,
         dead_lettered=census.dead_lettered_count,
+        quarantined=census.dead_letter_reasons.get(DeadLetterReason.POISON.value, 0),
         examples={name: tuple(found[:EXAMPLES_MAX]) for name, found in faults.items() if found},
         **{name: len(found) for name, found in faults.items()},
     )

@@ -46,8 +46,8 @@ class Seat:
     resume_s: float | None = None
     start_s: float | None = None
     drain_until_s: float | None = None
-    was_stopped: bool = False
-    """Whether the process that runs now was ever stopped: then it may find itself fenced."""
+    may_be_fenced: bool = False
+    """Whether the broker may have given up the process that runs now: it was stopped, or the broker was long away."""
     is_killed: bool = False
     is_noted: bool = False
     """Whether the end of the process is counted."""
@@ -74,7 +74,7 @@ class Exits:
     drained: list[Drained] = field(default_factory=list[Drained])
     bad_drains: list[str] = field(default_factory=list[str])
     fenced: list[str] = field(default_factory=list[str])
-    """Processes that lost their slot to another one although they had never been stopped."""
+    """Processes that lost their slot although the broker had no reason to give them up."""
 
 
 class Fleet:
@@ -126,8 +126,13 @@ class Fleet:
     def stop(self, seat: Seat, lasts_s: float) -> None:
         """SIGSTOP, and SIGCONT after `lasts_s`."""
         seat.process.send(signal.SIGSTOP)
-        seat.was_stopped = True
+        seat.may_be_fenced = True
         seat.resume_s = time.monotonic() + lasts_s
+
+    def note_outage(self) -> None:
+        """The broker was away for so long that it aborts what was open, which fences the one who opened it."""
+        for seat in self._seats:
+            seat.may_be_fenced = True
 
     def resume(self, seat: Seat) -> None:
         """SIGCONT."""
@@ -178,22 +183,24 @@ class Fleet:
         elif seat.start_s is not None and now_s >= seat.start_s:
             seat.process, seat.incarnation = self._start(seat.cluster, seat.slot)
             seat.start_s = None
-            seat.is_noted = seat.is_killed = seat.was_stopped = False
+            seat.is_noted = seat.is_killed = seat.may_be_fenced = False
 
     def _note_exit(self, seat: Seat) -> None:
         code, name = seat.process.exit_code, f"{seat.name} incarnation {seat.incarnation}"
         assert code is not None
+        is_excused = code == EXIT_FENCED and seat.may_be_fenced
         if seat.is_killed:
             kind = "killed"
+        elif is_excused:
+            kind = "given up by the broker"
         elif seat.drain_until_s is not None:
-            kind = f"drained, exit {code}"
+            kind = "drained before they began" if code == -signal.SIGTERM else f"drained, exit {code}"
             self.exits.drained.append(Drained(incarnation=seat.incarnation, exit_code=code, ended_s=time.time()))
-            if code != 0:
+            if code not in {0, -signal.SIGTERM}:  # Python had not come to the handler
                 self.exits.bad_drains.append(f"{name}: exit {code}")
         elif code == EXIT_FENCED:
-            kind = "fenced after a stop" if seat.was_stopped else "fenced"
-            if not seat.was_stopped:
-                self.exits.fenced.append(name)
+            kind = "fenced"
+            self.exits.fenced.append(name)
         else:
             kind = "outcome unknown" if code == EXIT_CODE else f"exit {code}"
         self.exits.counts[kind] += 1

@@ -35,6 +35,8 @@ class Progress(Struct, kw_only=True):
     bad_drains: list[str] = []
     fenced: list[str] = []
     held: dict[str, HeldBack] = {}
+    broker_away_s: float = 0.0
+    """The longest time from a kill of the broker until it answered again."""
 
     @property
     def fault_count(self) -> int:

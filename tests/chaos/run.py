@@ -158,6 +158,9 @@ class Run:
                 world.restart_broker(fault.lasts_s)
                 self._broker_back_s = time.monotonic()
                 lasts_s = time.time() - began_s
+                self._progress.broker_away_s = max(self._progress.broker_away_s, lasts_s)
+                if lasts_s > world.kafka.transaction_timeout_ms / 2000:
+                    world.fleet.note_outage()
             case FaultKind.PARTITIONS:
                 world.add_partition()
             case FaultKind.GENERATION:

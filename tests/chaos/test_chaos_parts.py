@@ -38,7 +38,7 @@ INPUT.append(Record(topic="in", partition=0, offset=4, timestamp_ms=0, key=b"b",
 def results(tmp_path: Path) -> list[Result]:
     """What a worker makes of INPUT, in its order."""
     task = Task(
-        bootstrap="", group="g", cluster="c", slot=0, incarnation=7, marks=str(tmp_path), session_s=6,
+        bootstrap="", group="g", cluster="c", slot=0, incarnation=7, marks=str(tmp_path), journals="", session_s=6,
         shortest_s=0, longest_s=0,
     )  # fmt: skip
     stub = Stub(task, TopicSettings(), RecordLimits())

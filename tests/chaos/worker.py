@@ -28,10 +28,13 @@ from topology.labels import Mode
 from topology.lineage import position_of
 from topology.ports import OutRecord, Record, Result
 from topology.tracing import Tracing
+from workers.crash_journal import CrashJournal
 from workers.interpreter import tune_interpreter
+from workers.kafka_client import slot_name
 from workers.kafka_errors import SlotFenced
 from workers.logs import configure_logging
 from workers.loop import Loop
+from workers.quarantine import Quarantine
 from workers.settings import KafkaSettings, LimitSettings, TopicSettings
 from workers.sink import TransactionalSink
 from workers.source import KafkaSource
@@ -62,6 +65,8 @@ class Task(Struct, frozen=True, kw_only=True):
     """Unique among all processes of a run, which a pid is not."""
     marks: str
     """Directory of the notes."""
+    journals: str
+    """Directory of the crash journals."""
     session_s: float
     shortest_s: float = 0.05
     longest_s: float = 0.5
@@ -106,20 +111,35 @@ class Stub:
         """What `record` ends as."""
         self._mark("s", record)
         await asyncio.sleep(self._random.uniform(self._task.shortest_s, self._task.longest_s))
-        records = self._records(record)
+        records = self._records(record, None)
         # Nothing waits between this note and the tracker's, so that what is noted is finished.
         self._mark("f", record)
         return Result(topic=record.topic, partition=record.partition, offset=record.offset, records=records)
 
-    def _records(self, record: Record) -> tuple[OutRecord, ...]:
+    def decodes(self, record: Record) -> bool:
+        """As `Quarantine` asks."""
+        try:
+            self._decoder.decode(record.value or b"")
+        except msgspec.DecodeError:
+            return False
+        return True
+
+    def quarantine(self, record: Record, _crash_count: int, _is_decodable: object) -> Result:
+        """What a record ends as that was running in too many kills."""
+        records = self._records(record, DeadLetterReason.POISON)
+        return Result(topic=record.topic, partition=record.partition, offset=record.offset, records=records)
+
+    def _records(self, record: Record, failure: DeadLetterReason | None) -> tuple[OutRecord, ...]:
+        """`failure` None: the record says itself whether it fails."""
         try:
             event = self._decoder.decode(record.value or b"")
         except msgspec.DecodeError:
             return (self._letter(record, DeadLetterReason.MALFORMED, "decode"),)
-        if zlib.crc32(event.event_id.encode()) % FAILING_ONE_IN == 0:
-            letter = self._letter(record, DeadLetterReason.PROCESSING_FAILED, "generate")
-            return (letter, *self._answers(record, event, Action.WITHHELD))
-        return self._answers(record, event, Action.PUBLISHED)
+        if failure is None and zlib.crc32(event.event_id.encode()) % FAILING_ONE_IN == 0:
+            failure = DeadLetterReason.PROCESSING_FAILED
+        if failure is None:
+            return self._answers(record, event, Action.PUBLISHED)
+        return (self._letter(record, failure, "generate"), *self._answers(record, event, Action.WITHHELD))
 
     def _letter(self, record: Record, reason: DeadLetterReason, stage: str) -> OutRecord:
         return dead_letter(record, DeadLetter(reason, stage, ""), self._limits, {}, self._topics.dead_letters)
@@ -170,14 +190,21 @@ def build(task: Task) -> Loop:
     """The loop of `task`, connected."""
     limits, topics, kafka = LimitSettings(), TopicSettings(), task.kafka()
     stub = Stub(task, topics, RecordLimits())
+    journal = CrashJournal.open(Path(task.journals), slot_name(kafka, task.slot), limits.in_flight_max)
+
+    def exit_process(code: int) -> None:
+        journal.end()
+        os._exit(code)
+
     return Loop(
         KafkaSource(kafka, topics.events, task.slot),
-        TransactionalSink(kafka, task.slot),
+        TransactionalSink(kafka, task.slot, exit_process=exit_process),
         stub.process,
         clock=SystemClock(),
         limits=limits,
         metrics=Instruments.none(),
         tracing=Tracing.none(),
+        quarantine=Quarantine(journal, crashes_max=limits.crashes_max, decodes=stub.decodes, answer=stub.quarantine),
     )
 
 

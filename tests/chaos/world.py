@@ -152,6 +152,7 @@ class World:
             slot=0,
             incarnation=self.progress.first_incarnation(),
             marks=str(self.directory / "marks"),
+            journals=str(self.directory / "journals"),
             session_s=self.progress.session_s,
         )
 
