@@ -4,6 +4,7 @@ Error details name a field's path and its bound, never the value that was there.
 """
 
 import re
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
@@ -11,10 +12,10 @@ from msgspec import Struct
 
 from topology.errors import DeadLetter, DeadLetterReason
 from topology.events import ConversationEvent
-from topology.headers import CE_SPECVERSION, SCHEMA_VERSION, Wire, last_header
+from topology.headers import CE_SPECVERSION, SCHEMA_VERSION, Wire, header_text, last_headers
 from topology.names import CANARY_TENANT, CONTENT_TYPE_JSON, CONTENT_TYPE_MSGPACK, Header, SchemaName, StageName
 from topology.nesting import is_json_too_deep, is_msgpack_too_deep
-from topology.ports import Headers, Record
+from topology.ports import Record
 
 DETAIL_CHARACTERS_MAX = 512
 
@@ -68,8 +69,9 @@ def decode_event(record: Record, limits: RecordLimits) -> ConversationEvent:
     Raises DeadLetter, and nothing else, with stage `decode`, the reason, and a detail free of user text.
     """
     value = _checked_value(record, limits)
-    wire, is_wrapped = _wire(record.headers)
-    _check_schema(record.headers)
+    headers = last_headers(record.headers)
+    wire, is_wrapped = _wire(header_text(headers.get(Header.CONTENT_TYPE)))
+    _check_schema(headers)
     if wire is Wire.MSGPACK:
         event = _decode(_EVENT_MSGPACK, _checked_depth(value, wire, limits))
     else:
@@ -98,9 +100,8 @@ def _checked_value(record: Record, limits: RecordLimits) -> bytes:
     return record.value
 
 
-def _wire(headers: Headers) -> tuple[Wire, bool]:
-    """How the value is written, and whether a CloudEvent is wrapped around the event."""
-    stated = last_header(headers, Header.CONTENT_TYPE)
+def _wire(stated: str | None) -> tuple[Wire, bool]:
+    """How a value of the stated content type is written, and whether a CloudEvent is wrapped around the event."""
     essence = CONTENT_TYPE_JSON if stated is None else stated.partition(";")[0].strip().lower()
     if essence == CONTENT_TYPE_CLOUDEVENT:
         return Wire.JSON, True
@@ -112,9 +113,9 @@ def _wire(headers: Headers) -> tuple[Wire, bool]:
     raise _failure(DeadLetterReason.UNKNOWN_CONTENT_TYPE, f"{Header.CONTENT_TYPE.value}: known are {known}")
 
 
-def _check_schema(headers: Headers) -> None:
+def _check_schema(headers: Mapping[str, bytes]) -> None:
     for name, known in ((Header.SCHEMA, _EVENT_SCHEMA), (Header.CE_SPECVERSION, CE_SPECVERSION)):
-        stated = last_header(headers, name)
+        stated = header_text(headers.get(name))
         if stated is not None and stated != known:
             raise _failure(DeadLetterReason.UNKNOWN_VERSION, f"{name.value}: known is {known}")
 

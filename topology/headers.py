@@ -43,14 +43,21 @@ _CONTENT_TYPE = {Wire.JSON: CONTENT_TYPE_JSON, Wire.MSGPACK: CONTENT_TYPE_MSGPAC
 
 
 def last_header(headers: Headers, name: str) -> str | None:
-    """The last value of `name`, whatever its case; None where there is none or it is empty.
+    """The text of the last value of `name`, whatever its case; None where there is none or it is empty."""
+    return header_text(last_headers(headers).get(name))
+
+
+def last_headers(headers: Headers) -> dict[str, bytes]:
+    """The last value of each name, which is in lower case."""
+    return {name.lower(): value for name, value in headers}
+
+
+def header_text(value: bytes | None) -> str | None:
+    """A header's value as text; None where there is none or it is empty.
 
     Bytes that are not UTF-8 come out as U+FFFD, which no known value contains.
     """
-    for candidate, value in reversed(headers):
-        if candidate == name or candidate.lower() == name:
-            return value.decode("utf-8", "replace").strip() or None if value else None
-    return None
+    return value.decode("utf-8", "replace").strip() or None if value else None
 
 
 def trace_carrier(headers: Headers) -> dict[str, str]:
