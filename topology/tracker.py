@@ -68,6 +68,7 @@ class Tracker:
         self._map_limits = limits.for_map()
         self._ownership: Ownership | None = None
         self._assigned: frozenset[PartitionId] = frozenset()
+        self._suspended: frozenset[PartitionId] = frozenset()
         self._stopped: set[PartitionId] = set()
         self._windows: dict[PartitionId, PartitionWindow] = {}
         self._turns: deque[PartitionWindow] = deque()
@@ -121,6 +122,7 @@ class Tracker:
         is_same_member = self._ownership is not None and self._ownership.member_id == ownership.member_id
         self._ownership = ownership
         self._assigned = frozenset(partitions)
+        self._suspended = frozenset()
         self._stopped &= self._assigned
         for partition in list(self._windows):
             if is_same_member and partition in self._assigned:
@@ -133,15 +135,17 @@ class Tracker:
         """Own an assigned partition that is committed at `position`; returns the offset to read from.
 
         A window in limbo goes on, its running items with it, if `position` is what it committed last; one generation
-        may have passed unseen in which another member owned the partition, and then it is not. Raises UnreadableMap,
-        and the partition is stopped: nothing of it is accepted until it is assigned again and readable.
+        may have passed unseen in which another member owned the partition, and then it is not. A position that was
+        found just before the partition was suspended leaves it so. Raises UnreadableMap, and the partition is stopped:
+        nothing of it is accepted until it is assigned again and readable.
         """
         partition = (position.topic, position.partition)
         if self._ownership is None or partition not in self._assigned:
             raise ValueError(f"{partition} is not assigned")
+        hold = Hold.SUSPENDED if partition in self._suspended else Hold.OWNED
         window = self._windows.get(partition)
         if window is not None and window.position == position:
-            window.hold = Hold.OWNED
+            window.hold = hold
             return window.read_next
         self._drop(partition)
         self._stopped.discard(partition)
@@ -151,22 +155,32 @@ class Tracker:
         except UnreadableMap:
             self._stopped.add(partition)
             raise
+        window.hold = hold
         self._windows[partition] = window
         self._turns.append(window)
         return window.read_next
 
     def suspend(self, partitions: Iterable[PartitionId]) -> None:
-        """Start nothing more of these: they are about to be revoked. What is done can still be taken."""
-        self._set_hold(partitions, Hold.SUSPENDED)
+        """Start nothing more of these: they are about to be revoked. What is done can still be taken.
+
+        Not of windows in limbo: somebody else may have committed meanwhile.
+        """
+        self._suspended = frozenset(partitions)
+        for partition in self._suspended:
+            window = self._windows.get(partition)
+            if window is not None and window.hold is Hold.OWNED:
+                window.hold = Hold.SUSPENDED
 
     def revoke(self, partitions: Iterable[PartitionId]) -> None:
         """Put these in limbo: what runs may finish into them, nothing is started or taken."""
-        self._set_hold(partitions, Hold.LIMBO)
+        for partition in partitions:
+            if (window := self._windows.get(partition)) is not None:
+                window.hold = Hold.LIMBO
 
     def lost(self) -> None:
         """Drop everything: others own it."""
         self._ownership = None
-        self._assigned = frozenset()
+        self._assigned = self._suspended = frozenset()
         self._stopped.clear()
         for partition in list(self._windows):
             self._drop(partition)
@@ -266,11 +280,6 @@ class Tracker:
             stopped=tuple(sorted(self._stopped)),
             partitions=tuple(window.stats() for window in windows),
         )
-
-    def _set_hold(self, partitions: Iterable[PartitionId], hold: Hold) -> None:
-        for partition in partitions:
-            if (window := self._windows.get(partition)) is not None:
-                window.hold = hold
 
     def _drop(self, partition: PartitionId) -> None:
         window = self._windows.pop(partition, None)

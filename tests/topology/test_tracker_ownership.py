@@ -11,6 +11,8 @@ Each guard, and the test that fails where it is taken out (every row was tried):
 | a round of a dead window is not applied                 | test_a_round_that_ends_after_its_partition_was_lost       |
 | ready results of a lost partition are dropped           | test_ready_results_of_a_lost_partition_are_not_taken      |
 | suspended: nothing starts, results are taken            | test_a_suspended_partition_starts_nothing_and_commits     |
+| suspended: a position found before leaves it so         | test_a_position_found_before_does_not_end_a_suspension    |
+| suspended: what is in limbo stays there                 | test_what_is_in_limbo_is_not_taken_before_it_is_revoked   |
 | limbo: nothing starts, nothing is taken, results stay   | test_in_limbo_results_are_kept_and_nothing_is_taken       |
 | limbo: no position is committed                         | test_in_limbo_no_position_is_committed                    |
 | limbo: nothing is accepted                              | test_in_limbo_nothing_is_accepted                         |
@@ -41,7 +43,7 @@ from tests.topology.tracker_world import (
 )
 from topology.errors import UnreadableMap
 from topology.offset_map import encode
-from topology.ports import Ownership
+from topology.ports import Ownership, PartitionOffset
 from topology.tracker import Tracker
 
 
@@ -164,6 +166,30 @@ def test_a_suspended_partition_starts_nothing_and_commits() -> None:
     assert tracker.next_to_start(1) == []
     finish(tracker, item)
     assert answered(take(tracker)) == [(0, 0)]
+
+
+@pytest.mark.parametrize("at", [position(0), position(1)])
+def test_a_position_found_before_does_not_end_a_suspension(at: PartitionOffset) -> None:
+    """It was asked for before the group began to rebalance, and is used after."""
+    tracker = owning(0)
+    tracker.add([record(0)])
+    tracker.suspend([(TOPIC, 0)])
+    tracker.restore(at)
+    assert tracker.add([record(1)]) == 0
+    assert tracker.next_to_start(1) == []
+    tracker.assign(member(2), [(TOPIC, 0)])
+    tracker.restore(at)
+    assert tracker.add([record(1)]) == 1
+
+
+def test_what_is_in_limbo_is_not_taken_before_it_is_revoked() -> None:
+    """Assigned again, revoked again before its position was found: another member may have answered it meanwhile."""
+    tracker = owning(0)
+    tracker.add([record(0)])
+    finish(tracker, *start_all(tracker).values())
+    tracker.assign(member(3), [(TOPIC, 0)])
+    tracker.suspend([(TOPIC, 0)])
+    assert tracker.take(member(3), 10, 1 << 20) is None
 
 
 def test_a_partition_that_did_not_come_back_is_dropped() -> None:
