@@ -62,6 +62,7 @@ class Consumer:
         self._is_rejoin_needed = True
         self._is_rejoining = False
         self._is_listening = False
+        self._is_forgetting = False
         self._join: Join | None = None
         self._listener: Any = None
         self._polled_s = 0.0
@@ -72,6 +73,8 @@ class Consumer:
         self._parked: set[int] = set()
         self._stuck: set[int] = set()
         self.is_closed = False
+        self.has_given_up = False
+        """Between a revocation and the next assignment."""
         world.point("connect", process)
         if self._broker.is_down:
             self._scheduler.sleep(BOOTSTRAP_S)
@@ -163,8 +166,12 @@ class Consumer:
     # Faults
 
     def forget(self) -> None:
-        """The library thinks that the poll interval is over: it gives its membership up without a word."""
-        if self._generation >= 0:
+        """The library thinks that the poll interval is over: it gives its membership up without a word.
+
+        As soon as it is a member: heartbeats, which notice it, rest while the group joins.
+        """
+        self._is_forgetting = self._state is not MemberState.STABLE
+        if not self._is_forgetting:
             self._reset("")
 
     @property
@@ -264,7 +271,7 @@ class Consumer:
         self._paused &= partitions
         self._parked &= partitions
         self._stuck &= partitions
-        self._revoking = False
+        self._revoking = self.has_given_up = False
 
     def _listen(self, name: str, partitions: set[TopicPartition]) -> None:
         """Heartbeats wait for the listener."""
@@ -273,6 +280,7 @@ class Consumer:
             if name == "on_partitions_revoked":
                 self._world.point("revoke", self._process)
             getattr(self._listener, name)(partitions)
+            self.has_given_up = name == "on_partitions_revoked" and not self._is_cooperative
         finally:
             self._is_listening = False
 
@@ -291,6 +299,8 @@ class Consumer:
         if self._coordinator._heartbeat_enabled and not self._is_listening:
             if self._state is not MemberState.STABLE:
                 self._coordinator._heartbeat_enabled = False
+            elif self._is_forgetting:
+                self.forget()
             elif self._scheduler.now_s - self._polled_s > self._options["max_poll_interval_ms"] / 1000:
                 self._world.counts.poll_gaps += 1
                 self._reset("")
@@ -302,13 +312,18 @@ class Consumer:
         try:
             self._group.heartbeat(self._member_id, self._instance_id, self._generation)
         except errors.RebalanceInProgressError:
-            self._is_rejoin_needed = True
+            # Its answer may come after the join that it asks for.
+            after_s = self._scheduler.now_s + self._world.latency_s() * 10
+            self._scheduler.call_at(after_s, self._rejoin, self._process)
         except errors.IllegalGenerationError:
             self._reset(self._member_id)
         except errors.FencedInstanceIdError:
             self._coordinator._heartbeat_enabled = False
         except errors.UnknownMemberIdError:
             self._reset("")
+
+    def _rejoin(self) -> None:
+        self._is_rejoin_needed = True
 
     # Records
 

@@ -117,6 +117,7 @@ class Misfortune:
     def _spoil(self) -> None:
         world = self._world
         known = [number for number, position in enumerate(world.broker.committed) if position is not None]
+        known = [number for number in known if all(number != spoilt for spoilt, _, _ in self._repairs)]
         if not known:
             return
         partition = world.rng.choice(known)

@@ -18,6 +18,7 @@ NAMES = (
     "topology.offset_map",
     "topology.partition_window",
     "topology.rounds",
+    "topology.rounds",
     "topology.tracker",
     "workers.kafka_errors",
     "workers.watchdog",

@@ -118,7 +118,7 @@ class Producer:
             self._deliver("flush", self._scheduler.now_s + self._delivery_s)
         action = self._world.point("commit", self._process)
         if action == "commit_hangs":
-            self._scheduler.sleep(FOREVER_S)
+            self._lose_answer()
         self._wait_for_broker()
         try:
             if action == "epoch_bump":
@@ -130,7 +130,7 @@ class Producer:
         except errors.ProducerFencedError as exc:
             raise self._broken(exc) from exc
         if action == "commit_answer_lost":
-            self._scheduler.sleep(FOREVER_S)
+            self._lose_answer()
         self._is_begun = False
         self._world.point("commit_answer", self._process)
 
@@ -191,6 +191,12 @@ class Producer:
         self._is_broken = self._has_failed = True
         self._transaction_manager._last_error = error
         return error
+
+    def _lose_answer(self) -> None:
+        """The library waits for ever (K4), or says that something went wrong, which may be anything (K8)."""
+        if self._world.rng.random() < 0.5:
+            self._scheduler.sleep(FOREVER_S)
+        raise self._broken(errors.KafkaError("unexpected answer"))
 
     def _use(self) -> None:
         if self._has_failed and self._world.is_strict:

@@ -112,6 +112,9 @@ class Work:
         if self._newest.get(place) == item.token:
             self._world.scheduler.fail(f"I12: {place} was handed out twice under one token")
         self._newest[place] = item.token
+        consumer = self._world.consumers.get(self._process)
+        if consumer is not None and consumer.has_given_up:
+            self._world.scheduler.fail(f"I12: {place} was started while its partition was given up")
         if key is None:
             return
         other = self._of_key.get((place[0], key))
