@@ -128,8 +128,20 @@ def _pass(world: World, seconds: float) -> None:
     world.wait(lambda: False, seconds)
 
 
-def _kill(world: World, seat: Seat) -> Round:
+def _settle(world: World) -> None:
+    """Wait until every partition delivers and was seen to, undisturbed. Raises TimeoutError."""
     _pass(world, BEFORE_S)
+    count = world.topics.partitions
+
+    def is_steady() -> bool:
+        return len({sight.partition for sight in world.watch.sights(time.time() - BEFORE_S)}) == count
+
+    if not world.wait(is_steady, ROUND_S):
+        raise TimeoutError(f"not all of {count} partitions deliver within {ROUND_S:g} s")
+
+
+def _kill(world: World, seat: Seat) -> Round:
+    _settle(world)
     killed_s = time.time()
     before = world.watch.sights(killed_s - BEFORE_S)
     own = {sight.partition for sight in before if sight.incarnation == seat.incarnation}
@@ -156,7 +168,7 @@ def _kill(world: World, seat: Seat) -> Round:
 
 def _stop(world: World, seat: Seat) -> StopRound:
     """Stop the worker while it has a transaction open, if that can be caught, until long past its time-outs."""
-    _pass(world, BEFORE_S)
+    _settle(world)
     is_open = False
     for _ in range(CAUGHT_TRIES_MAX):
         world.fleet.stop(seat, ROUND_S)
