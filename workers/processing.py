@@ -26,7 +26,6 @@ Process = Callable[[Record, Rest], Awaitable[Result]]
 Close = Callable[[], Awaitable[None]]
 """Releases what `process` holds, on the event loop that it ran on."""
 
-
 SUSPECTS_MAX = 1
 """That run at once: a crash then counts against one of them."""
 

@@ -49,12 +49,16 @@ class Quarantine:
         is_decodable = suspicion.phase is not Phase.DECODING
         mark = self.journal.start(record, Phase.DECODING)
         result = None
-        if suspicion.crash_count >= self._crashes_max:
-            place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
-            logger.error("record quarantined", extra={**place, "crash_count": suspicion.crash_count})
-            result = self._answer(record, suspicion.crash_count, is_decodable)
-        elif is_decodable:
-            self._decodes(record)
+        try:
+            if suspicion.crash_count >= self._crashes_max:
+                place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+                logger.error("record quarantined", extra={**place, "crash_count": suspicion.crash_count})
+                result = self._answer(record, suspicion.crash_count, is_decodable)
+            elif is_decodable:
+                self._decodes(record)
+        except BaseException:
+            self.journal.blame(mark)
+            raise
         (self.journal.survived if is_decodable else self.journal.stop)(mark)
         return result
 

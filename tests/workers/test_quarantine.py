@@ -53,6 +53,10 @@ class Slot:
 
     def _answer(self, record: Record, crash_count: int, decodes: bool) -> Result:
         self.quarantined.append((place_of(record), crash_count, decodes))
+        return self.letter(record)
+
+    @staticmethod
+    def letter(record: Record) -> Result:
         letter = OutRecord(topic=LETTERS, key=record.key, value=b"%d" % record.offset)
         return Result(topic=record.topic, partition=record.partition, offset=record.offset, records=(letter,))
 
@@ -122,6 +126,32 @@ def test_what_crashed_while_it_was_decoded_is_not_decoded_again(tmp_path: Path) 
     assert slot.quarantine.answer(read(0)) is not None
     assert not slot.decoded
     assert slot.quarantined == [((0, 0), 3, False)]
+
+
+def test_a_decoder_or_an_answer_that_raises_ends_in_an_answer_without_decoding(tmp_path: Path) -> None:
+    """Such a bug ends the worker in order, and would do so for ever."""
+
+    def broken(record: Record, *_: object) -> Result:
+        raise ZeroDivisionError
+
+    def letter_only(record: Record, crash_count: int, decodes: bool) -> Result:
+        return broken(record) if decodes else Slot.letter(record)
+
+    for count in (1, 2):
+        crash(tmp_path, count)
+    crash(tmp_path, 2)
+    crash(tmp_path, 2)
+    journal = CrashJournal.open(tmp_path, NAME, PLACES)
+    quarantine = Quarantine(journal, crashes_max=3, decodes=broken, answer=letter_only)
+    for offset in (1, 2):
+        with pytest.raises(ZeroDivisionError):
+            quarantine.answer(read(offset))
+    journal.close()
+    journal = CrashJournal.open(tmp_path, NAME, PLACES)
+    assert journal.suspicion(read(1)) == Suspicion(2, Phase.DECODING)
+    quarantine = Quarantine(journal, crashes_max=3, decodes=broken, answer=letter_only)
+    assert quarantine.answer(read(1)) is None
+    assert quarantine.answer(read(2)) == Slot.letter(read(2))
 
 
 def test_a_suspect_that_rests_lets_the_next_one_run(tmp_path: Path) -> None:
