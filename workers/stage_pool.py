@@ -1,7 +1,7 @@
 """Runs a stage's batches on a pool of Ray actors.
 
-A stage is pure, so a batch whose actor died or is restarting is sent again, to another replica where there is one,
-within the stage's timeout. Retries are decided here and not by Ray: it would not keep their number.
+A stage is pure, so a batch whose actor died, is restarting or hangs is sent again, to another replica where there is
+one, within the stage's timeout. Retries are decided here and not by Ray: it would not keep their number.
 """
 
 import asyncio
@@ -19,6 +19,10 @@ from workers.settings import StageSettings
 RETRY_PAUSE_S = 0.25
 """Wait before a batch is sent again: a killed actor answers again after about two seconds."""
 
+PATIENCE = 0.5
+"""Share of the timeout after which a batch goes to another replica as well: one that hangs takes some 20 s to be
+found out and replaced, and without this every batch that it is given until then is withheld."""
+
 _encoder = msgspec.msgpack.Encoder()
 _report_decoder = msgspec.msgpack.Decoder(list[CheckReport])
 
@@ -30,6 +34,7 @@ class ActorRunner:
         self._name = name
         self._actors = list(actors)
         self._settings = settings
+        self._patience_s = settings.timeout_s * PATIENCE if len(self._actors) > 1 else None
         self._next = 0
 
     def prepare(self, given: CheckInput) -> bytes:
@@ -58,7 +63,11 @@ class ActorRunner:
             actor = self._actors[self._next % len(self._actors)]
             self._next += 1
             try:
-                return _report_decoder.decode(await actor.run.remote(batch))
+                async with asyncio.timeout(self._patience_s):
+                    reports = await actor.run.remote(batch)
+                return _report_decoder.decode(reports)
+            except TimeoutError:  # of this replica: the next one gets what time is left
+                continue
             except (ActorDiedError, ActorUnavailableError):
                 await asyncio.sleep(RETRY_PAUSE_S)
             except RayTaskError as exc:

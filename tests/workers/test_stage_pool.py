@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,15 @@ def test_a_replica_that_is_gone_for_good_leaves_its_batches_to_the_other(actors:
     ray.get([actor.health.remote() for actor in actors], timeout=START_S)
     ray.kill(actors[0], no_restart=True)
     assert run(actors, DRAFTS[:2]) == expected(DRAFTS[:2])
+
+
+def test_a_replica_that_hangs_leaves_its_batches_to_the_other(actors: Actors) -> None:
+    actors.append(SlowActor.options(num_cpus=0.1).remote(SETTINGS, "bias"))
+    actors.append(StageActor.options(num_cpus=0.1).remote(SETTINGS, "bias"))
+    ray.get([actor.health.remote() for actor in actors], timeout=START_S)
+    began_s = time.monotonic()
+    assert run(actors, DRAFTS[:2], StageSettings(placement="actor", timeout_s=8)) == expected(DRAFTS[:2])
+    assert time.monotonic() - began_s < 8
 
 
 def test_a_batch_whose_actor_is_killed_is_answered_within_its_timeout(actors: Actors) -> None:
