@@ -51,8 +51,13 @@ MODEL_FAULT_EVERY = 11
 """One fault in so many: a model that was killed is away for up to a minute, and should be there now and then."""
 
 MODEL_REST_S = 10.0
-SUPERVISOR_REST_S = 12.0
-"""How long model and supervisor may work before they are killed again; starting takes the supervisor some 6 s."""
+"""How long the model may work before it is killed again."""
+
+OWN_ANSWER_S = 3.0
+"""An answer that comes so long after a start is no longer one of the workers before it."""
+
+SUPERVISOR_REST_S = 60.0
+"""A supervisor whose workers have answered since its start may be killed again, any other one after this."""
 
 WORKER_FAULTS = (RayFault.STREAM_ACTOR, RayFault.STAGE_ACTOR, RayFault.SUPERVISOR)
 WORKER_WEIGHTS = (4, 3, 3)
@@ -97,6 +102,8 @@ class FaultMaker:
         self._now_s = monotonic_s
         self._orphans: list[psutil.Process] = []
         self._orphaned_s = 0.0
+        self.last_answer_s = 0.0
+        """When an answer was last seen; told by who looks."""
         self.done: Counter[RayFault] = Counter()
         self.orphan_s = 0.0
         """The longest time that an actor outlived its supervisor."""
@@ -137,7 +144,10 @@ class FaultMaker:
         return victim.pid if send(victim, number) else 0
 
     def _restart_supervisor(self) -> int:
-        if self._now_s() - self._supervisor.started_s < SUPERVISOR_REST_S or self._supervisor.exit_code is not None:
+        started_s = self._supervisor.started_s
+        has_answered = self.last_answer_s > started_s + OWN_ANSWER_S
+        is_rested = has_answered or self._now_s() - started_s >= SUPERVISOR_REST_S
+        if not is_rested or self._supervisor.exit_code is not None:
             return 0
         pid = self._supervisor.pid
         self._supervisor.kill()

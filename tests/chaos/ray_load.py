@@ -1,4 +1,4 @@
-"""Events of the Ray form: everyday questions, two thirds of them already answered upstream, the rest for the model."""
+"""Events of the Ray form: everyday questions, most of them already answered upstream, the rest for the model."""
 
 import zlib
 from collections.abc import Callable
@@ -8,8 +8,8 @@ from topology.events import Candidate, ConversationEvent, GenerationParameters, 
 CONVERSATIONS = 36
 """Few, so that each has many turns and key order is put to the test."""
 
-GENERATED_EVERY = 3
-"""Every third conversation asks the model. The others bring an answer, so that they go on while it is away."""
+GENERATED_EVERY = 4
+"""Every fourth conversation asks the model. The others bring an answer, so that they go on while it is away."""
 
 ANSWER_TOKENS = 12
 
