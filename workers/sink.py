@@ -23,6 +23,7 @@ from topology.metrics import CommitReason, Metric
 from topology.ports import OutRecord, Ownership, PartitionOffset
 from workers.kafka_client import connect, producer_options, slot_name
 from workers.kafka_errors import Fault, KafkaUnavailable, SlotFenced, fault_of, refused
+from workers.partitioner import KeyPartitioner
 from workers.settings import KafkaSettings
 from workers.watchdog import Watchdog
 
@@ -159,7 +160,8 @@ class TransactionalSink:
             raise SlotFenced(self._name, type(exc).__name__) from exc
 
     def _start_producer(self) -> Any:
-        producer = self._make_producer(**producer_options(self._kafka, transactional_id=self._name))
+        options = producer_options(self._kafka, transactional_id=self._name)
+        producer = self._make_producer(**options, partitioner=KeyPartitioner())
         try:
             producer.init_transactions()
         except KafkaError:
