@@ -60,9 +60,8 @@ class Slot:
         letter = OutRecord(topic=LETTERS, key=record.key, value=b"%d" % record.offset)
         return Result(topic=record.topic, partition=record.partition, offset=record.offset, records=(letter,))
 
-    def loop(self, world: World, process: Process, **changes: object) -> Loop:
-        limits = LimitSettings(in_flight_max=PLACES)
-        return world.loop(process, limits=limits, quarantine=self.quarantine, **changes)
+    def loop(self, world: World, process: Process, places: int = PLACES) -> Loop:
+        return world.loop(process, limits=LimitSettings(in_flight_max=places), quarantine=self.quarantine)
 
 
 def test_suspects_run_one_at_a_time_and_all_others_beside_them(tmp_path: Path) -> None:
@@ -80,6 +79,33 @@ def test_suspects_run_one_at_a_time_and_all_others_beside_them(tmp_path: Path) -
     assert slot.decoded == [(0, 0), (0, 2), (0, 4)]
     assert not slot.quarantined
     assert not list(tmp_path.iterdir()), "nothing is held against anybody"
+
+
+def test_suspects_hold_no_place_of_others(tmp_path: Path) -> None:
+    crash(tmp_path, 0, 1)
+    world, desk, slot = World(), Desk((0, 0), (0, 1)), Slot(tmp_path)
+    world.send(0, 6)
+    with running(slot.loop(world, desk.process, places=2)):
+        world.wait_answered(4)
+        assert desk.started.count((0, 1)) == 0
+        desk.release((0, 0), (0, 1))
+        world.wait_answered(6)
+
+
+@pytest.mark.parametrize("is_suspect", [True, False])
+@pytest.mark.parametrize("others", range(4))
+def test_what_rested_goes_on_although_nothing_else_happens(tmp_path: Path, others: int, is_suspect: bool) -> None:
+    crash(tmp_path, *([others] if is_suspect else []))
+    world, slot = World(), Slot(tmp_path)
+
+    async def process(record: Record, rest: Rest) -> Result:
+        if record.offset == others:
+            await rest(0.2)
+        return answer(record)
+
+    world.send(0, others + 1)
+    with running(slot.loop(world, process)):
+        world.wait_answered(others + 1)
 
 
 def test_after_three_crashes_a_record_is_answered_without_running_and_its_key_goes_on(tmp_path: Path) -> None:
