@@ -104,7 +104,7 @@ def test_what_rested_goes_on_although_nothing_else_happens(tmp_path: Path, other
         return answer(record)
 
     world.send(0, others + 1)
-    with running(slot.loop(world, process)):
+    with running(slot.loop(world, process, places=1)):
         world.wait_answered(others + 1)
 
 
