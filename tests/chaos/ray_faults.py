@@ -82,7 +82,10 @@ def fault_plan(count: int, seed: int, *, with_model: bool) -> list[RayFault]:
 
 
 class FaultMaker:
-    """Does the plan's faults one by one. One whose victim is not there waits, and later ones go first."""
+    """Does the plan's faults one by one. One whose victim is not there waits, and later ones go first.
+
+    Those of the model never go first: it needs the time between them.
+    """
 
     def __init__(
         self,
@@ -117,8 +120,8 @@ class FaultMaker:
         """Do the first fault whose victim is there; what was done, or nothing where no victim is there now."""
         self._processes.note()
         for fault in dict.fromkeys(self._plan):
-            pid = self._kill(fault)
-            if pid:
+            is_early = fault in MODEL_FAULTS and fault is not self._plan[0]  # they keep their distance
+            if not is_early and (pid := self._kill(fault)):
                 self._plan.remove(fault)
                 self.done[fault] += 1
                 return f"{fault.value} (process {pid})"
