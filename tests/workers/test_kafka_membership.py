@@ -20,12 +20,16 @@ from kafka.protocol.consumer.metadata import (  # pyright: ignore[reportMissingI
     ConsumerProtocolAssignment,
     ConsumerProtocolSubscription,
 )
-from kafka.structs import TopicPartition
+from kafka.structs import (
+    MemberState,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
+    TopicPartition,
+)
 
 from tests.contracts.delivery import after, poll_until, read, settle
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.kafka_slot import bare_member, bare_producer, nobody, offset_of
 from topology.ports import PartitionOffset
+from workers.group_consumer import GroupConsumer
 from workers.kafka_client import admin_options
 from workers.settings import KafkaSettings
 from workers.source import KafkaSource, leave_group
@@ -124,6 +128,27 @@ def test_a_source_never_shows_an_empty_membership(kafka: Kafka, sources: list[Ka
 
     poll_until(source, has_joined_again)
     assert all(held is None or (held.generation >= 0 and held.member_id) for held in shown)
+
+
+class Outcast(GroupConsumer):
+    """Shows what the library shows of a member that has lost its membership, once it is told to."""
+
+    is_out = False
+
+    def group_metadata(self) -> Any:
+        held: Any = super().group_metadata()  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
+        return held._replace(generation_id=-1, member_id="", state=MemberState.UNJOINED) if self.is_out else held
+
+
+@pytest.mark.kafka
+def test_a_source_without_a_membership_shows_none(kafka: Kafka, sources: list[KafkaSource]) -> None:
+    """K5, at the moment that a rejoin mostly hides."""
+    source = KafkaSource(kafka.settings(), kafka.topic(), 0, make_consumer=Outcast)
+    sources.append(source)
+    settle(source)
+    source._consumer.is_out = True  # pyright: ignore[reportPrivateUsage]
+    source.poll(0.02)
+    assert source.ownership() is None
 
 
 @pytest.mark.kafka

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.kafka_slot import QUICK, Slot, bare_member, bare_producer, freeze, offset_of, open_slots
+from topology.ports import PartitionOffset
 from workers.kafka_errors import OutcomeUnknown
 from workers.mock_broker import MockBroker
 from workers.settings import KafkaSettings, TopicSettings
@@ -110,11 +111,13 @@ def test_the_library_sends_an_aborted_transactions_offsets_with_the_next(kafka: 
 def test_the_sink_never_sends_the_offsets_of_a_failed_transaction_again(make_slot: Callable[..., Slot]) -> None:
     """K2."""
     slot = make_slot()
+    other = PartitionOffset(topic=slot.kafka.topic(), partition=0, offset=5)
     assert slot.commit()
     stale = replace(slot.ownership, generation=slot.ownership.generation + 7)
     assert not slot.sink.commit([slot.answer(b"aborted")], [replace(slot.offset, offset=0)], stale)
-    assert slot.sink.commit([slot.answer(b"B")], [], slot.ownership)
+    assert slot.sink.commit([slot.answer(b"B")], [other], slot.ownership)
     assert (slot.visible(), slot.committed()) == ([b"A", b"B"], 1)
+    assert slot.kafka.committed(slot.settings, other.topic) == 5
 
 
 @pytest.mark.kafka
