@@ -14,7 +14,10 @@ from kafka import errors
 from tests.simulation.scheduling import Scheduler
 
 
-SAME_SHARE = 0.5
+SHUFFLED_SHARE = 0.3
+"""Of assignments: stickiness is best effort, so everything can move, and come back with the next."""
+
+SAME_SHARE = 0.8
 """Of joins of a known member of a stable group: one that is not the leader, and asks for the same, gets the same again."""
 
 
@@ -199,6 +202,10 @@ class Group:
     def _assign(self) -> None:
         """Sticky: everybody keeps what it had, up to its share."""
         members = sorted(self._members.values(), key=lambda member: -len(member.partitions))
+        if self._rng.random() < SHUFFLED_SHARE:
+            self._rng.shuffle(members)
+            for member in members:
+                member.partitions = frozenset()
         least, more = divmod(len(self._partitions), len(members))
         left = set(self._partitions)
         shares: dict[str, list[int]] = {}

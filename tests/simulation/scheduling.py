@@ -16,6 +16,10 @@ JITTER_S = 0.0002
 """Two that could go on at the same moment go on in an order that the seed says."""
 
 
+SWITCHES_MAX = 60_000
+"""Of one run; a tenth is usual. More of them is a thread that never waits."""
+
+
 class Violation(AssertionError):
     """An invariant does not hold."""
 
@@ -156,6 +160,9 @@ class Scheduler:
     def _switch(self, task: Task) -> None:
         task.ticket += 1
         self.switch_count += 1
+        if self.switch_count > SWITCHES_MAX:
+            self.failure = Violation("I10: threads that never wait")
+            return
         self._current = task
         task.greenlet.switch()
         self._current = None

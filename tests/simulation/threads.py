@@ -4,7 +4,7 @@ from collections.abc import Callable
 from types import SimpleNamespace, TracebackType
 from typing import Any
 
-from tests.simulation.scheduling import Scheduler, Task
+from tests.simulation.scheduling import JITTER_S, Scheduler, Task
 
 FOREVER_S = 1e9
 
@@ -99,7 +99,7 @@ class Event(_Waited):
     def wait(self, timeout: float | None = None) -> bool:
         # Threads are switched between any two steps, so waiting is a wait even where it need not be.
         if self._is_set or timeout == 0.0:
-            self._machine.now.sleep(0.0)
+            self._machine.now.sleep(JITTER_S)
         else:
             self._wait_until(self._deadline_s(timeout))
         return self._is_set

@@ -130,7 +130,7 @@ class World:
             revoke_timeout_s=0.25,
         )
         self.census = Census(partition_count, self.limits.offset_map_chars_max, self.scheduler.fail)
-        group = Group(self.scheduler, rng, partition_count, 0.6, 1.0)
+        group = Group(self.scheduler, rng, partition_count, 0.6, rng.choice((0.3, 1.0)))
         self.broker = Broker(self.scheduler, rng, self.census, group, 1.2)
         self.consumers: dict[Process, Consumer] = {}
         self.loops: dict[Process, Any] = {}
