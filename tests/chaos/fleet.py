@@ -23,16 +23,24 @@ ROOT = Path(__file__).parents[2]
 RESTART_PAUSE_S = 0.5
 """Before a worker that ended by itself is started again."""
 
+GIVEN_UP_SHARE = 0.7
+"""Of the session: a worker that is stopped for longer may be given up; the last heartbeat was some time before."""
+
 DRAIN_MAX_S = 45.0
 """Longest drain: what it may take to finish, commit and close, with a broker that was away meanwhile."""
 
 
 class Drained(Struct, frozen=True, kw_only=True):
-    """A process that ended on SIGTERM, and when (Unix time)."""
+    """A process that ended on SIGTERM, and when (Unix time).
+
+    `was_given_up`: the group or the broker had reason to take its work from it before. A member that comes back under
+    another id drops what it holds (K7, docs/kafka.md), so what it had finished is done again.
+    """
 
     incarnation: int
     exit_code: int
     ended_s: float
+    was_given_up: bool = False
 
 
 @dataclass(slots=True)
@@ -126,7 +134,7 @@ class Fleet:
     def stop(self, seat: Seat, lasts_s: float) -> None:
         """SIGSTOP, and SIGCONT after `lasts_s`."""
         seat.process.send(signal.SIGSTOP)
-        seat.may_be_fenced = True
+        seat.may_be_fenced |= lasts_s > self._task.session_s * GIVEN_UP_SHARE
         seat.resume_s = time.monotonic() + lasts_s
 
     def note_outage(self) -> None:
@@ -195,7 +203,10 @@ class Fleet:
             kind = "given up by the broker"
         elif seat.drain_until_s is not None:
             kind = "drained before they began" if code == -signal.SIGTERM else f"drained, exit {code}"
-            self.exits.drained.append(Drained(incarnation=seat.incarnation, exit_code=code, ended_s=time.time()))
+            drained = Drained(
+                incarnation=seat.incarnation, exit_code=code, ended_s=time.time(), was_given_up=seat.may_be_fenced
+            )
+            self.exits.drained.append(drained)
             if code not in {0, -signal.SIGTERM}:  # Python had not come to the handler
                 self.exits.bad_drains.append(f"{name}: exit {code}")
         elif code == EXIT_FENCED:

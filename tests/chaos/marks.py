@@ -55,8 +55,8 @@ def read_marks(directory: Path) -> Work:
 
 
 def repeated_after_drain(work: Work, drained: Iterable[Drained]) -> list[Repeat]:
-    """Finished work of drained processes that was done again after their end."""
-    ends = {one.incarnation: one.ended_s for one in drained}
+    """Finished work of drained processes that was done again after their end, but of those that were given up."""
+    ends = {one.incarnation: one.ended_s for one in drained if not one.was_given_up}
     found: list[Repeat] = []
     for place, finishes in work.finishes.items():
         starts = work.starts[place]

@@ -114,6 +114,7 @@ def test_finished_work_that_starts_again_after_its_drain_is_found(results: list[
     assert (work.started_count, work.repeated_count) == (4, 2)
     (repeat,) = repeated_after_drain(work, [Drained(incarnation=7, exit_code=0, ended_s=10.0)])
     assert (repeat.partition, repeat.offset, repeat.started_by) == (0, 1, 8)
+    assert not repeated_after_drain(work, [Drained(incarnation=7, exit_code=0, ended_s=10.0, was_given_up=True)])
     assert not repeated_after_drain(work, [])
 
 
