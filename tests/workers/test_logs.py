@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from topology.errors import DeadLetter, DeadLetterReason
 from topology.events import ConversationEvent, Message, Role, TextPart
+from topology.names import LOGGER
 from topology.ports import Record
 from topology.tracing import Tracing, conversation_hash
 from workers.logs import FRAMES_MAX, configure_logging
@@ -42,6 +43,7 @@ def captured() -> Iterator[Captured]:
     yield captured
     root.handlers[:], level, sys.excepthook, threading.excepthook = before
     root.setLevel(level)
+    logging.getLogger(LOGGER).setLevel(logging.NOTSET)
     logging.captureWarnings(capture=False)
 
 
