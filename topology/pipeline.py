@@ -29,6 +29,7 @@ from topology.names import SchemaName, StageName, Topic
 from topology.overlays import STRICTEST, TenantOverlay, grant_uses
 from topology.plan import plan as make_plan
 from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Labeler, OutRecord, Record, Rest, Result
+from topology.time_limit import TimeLimit
 from topology.tracing import EventTrace, Tracing
 from topology.withholding import NOTHING_PLANNED, poison, withheld
 
@@ -189,7 +190,7 @@ class Pipeline:
 
     async def _decide(self, case: Case) -> Decision:
         try:
-            async with asyncio.timeout(max(0.0, case.deadline_s - self._clock.monotonic_s())):
+            with TimeLimit(max(0.0, case.deadline_s - self._clock.monotonic_s())):
                 case.labels = settled_age(await self._assess(case), case.event.user)
                 case.plan = self._plan(case, case.labels)
                 return await self._drafting.decide(case, case.plan)
@@ -210,7 +211,7 @@ class Pipeline:
         outcome = Outcome.OK
         with case.trace.guard_input() as span:
             try:
-                async with asyncio.timeout(self._bounds.assess_timeout_s):
+                with TimeLimit(self._bounds.assess_timeout_s):
                     labels = await self._labeler.label(case.event)
             except TimeoutError as exc:
                 outcome = Outcome.TIMEOUT
