@@ -30,6 +30,8 @@ class Progress(Struct, kw_only=True):
     elapsed_s: float = 0.0
     sent_count: int = 0
     acknowledged_count: int = 0
+    answered_count: int = 0
+    """As the running reader saw it; what came while no session was under way is not in it."""
     exits: dict[str, int] = {}
     drained: list[Drained] = []
     bad_drains: list[str] = []

@@ -82,7 +82,8 @@ class Run:
         self._held_before = {
             name: HeldBack(buckets=list(h.buckets), longest_s=h.longest_s) for name, h in self._progress.held.items()
         }
-        self._before = (self._progress.elapsed_s, self._progress.sent_count, self._progress.acknowledged_count)
+        done = self._progress
+        self._before = (done.elapsed_s, done.sent_count, done.acknowledged_count, done.answered_count)
         self._began_s = time.monotonic()
         self._saved_s = self._line_s = 0.0
         self._exits_before = Counter(self._progress.exits)
@@ -214,17 +215,18 @@ class Run:
         fault_text = " ".join(f"{name}:{number}" for name, number in sorted(done.faults.items()))
         well = sum(seat.is_well for seat in world.fleet.seats)
         return (
-            f"\r{done.elapsed_s:6.0f} s  sent {done.sent_count}  answered {world.watch.answered_count}"
+            f"\r{done.elapsed_s:6.0f} s  sent {done.sent_count}  answered {done.answered_count}"
             f"  duplicates {world.watch.duplicate_count}  well {well}/{len(world.fleet.seats)}"
             f"  faults {done.fault_count}  {fault_text} "
         )
 
     def _update(self) -> None:
         done, load, exits = self._progress, self._world.load, self._world.fleet.exits
-        elapsed_s, sent, acknowledged = self._before
+        elapsed_s, sent, acknowledged, answered = self._before
         done.elapsed_s = elapsed_s + time.monotonic() - self._began_s
         done.sent_count = sent + load.sent_count
         done.acknowledged_count = acknowledged + load.acknowledged_count
+        done.answered_count = answered + self._world.watch.answered_count
         done.exits = dict(self._exits_before + exits.counts)
 
     def _save(self) -> None:
