@@ -174,6 +174,10 @@ class Consumer:
         if not self._is_forgetting:
             self._reset("")
 
+    def rejoin(self) -> None:
+        """The library finds that it has to join again."""
+        self._is_rejoin_needed = True
+
     @property
     def identity(self) -> tuple[int, str]:
         return self._generation, self._member_id
@@ -314,16 +318,13 @@ class Consumer:
         except errors.RebalanceInProgressError:
             # Its answer may come after the join that it asks for.
             after_s = self._scheduler.now_s + self._world.latency_s() * 10
-            self._scheduler.call_at(after_s, self._rejoin, self._process)
+            self._scheduler.call_at(after_s, self.rejoin, self._process)
         except errors.IllegalGenerationError:
             self._reset(self._member_id)
         except errors.FencedInstanceIdError:
             self._coordinator._heartbeat_enabled = False
         except errors.UnknownMemberIdError:
             self._reset("")
-
-    def _rejoin(self) -> None:
-        self._is_rejoin_needed = True
 
     # Records
 

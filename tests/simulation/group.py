@@ -14,6 +14,8 @@ from kafka import errors
 from tests.simulation.scheduling import Scheduler
 
 
+PASSED_OVER_S = 0.08
+
 SHUFFLED_SHARE = 0.3
 """Of assignments: stickiness is best effort, so everything can move, and come back with the next."""
 
@@ -71,6 +73,8 @@ class Group:
         self._phase = Phase.STABLE
         self._began_s = 0.0
         self._numbers = count(1)
+        self._passed_over = ""
+        self._given_back: dict[str, frozenset[int]] = {}
 
     def owner_of(self, partition: int) -> str | None:
         """The member id that the last assignment gave it to."""
@@ -141,6 +145,12 @@ class Group:
         """Have everybody join again, as a change of the topic does."""
         self._begin()
 
+    def pass_over(self, instance_id: str) -> None:
+        """Rebalance soon, without waiting for that member."""
+        self._begin()
+        self._began_s = min(self._began_s, self._scheduler.now_s - self._rebalance_s + PASSED_OVER_S)
+        self._passed_over = instance_id
+
     def tick(self) -> None:
         """End sessions, and rebalances that take too long."""
         now_s = self._scheduler.now_s
@@ -206,6 +216,16 @@ class Group:
             self._rng.shuffle(members)
             for member in members:
                 member.partitions = frozenset()
+        back, self._given_back = self._given_back, {}
+        absent = self._members.get(self._passed_over)
+        self._passed_over = ""
+        if absent is not None and absent.answer is None and len(members) > 1:
+            self._given_back = {absent.instance_id: absent.partitions}
+            absent.partitions = frozenset()
+            members.remove(absent)
+        for member in members:
+            member.partitions |= back.get(member.instance_id, frozenset())
+        members.sort(key=lambda member: member.instance_id not in back)
         least, more = divmod(len(self._partitions), len(members))
         left = set(self._partitions)
         shares: dict[str, list[int]] = {}

@@ -4,9 +4,11 @@ I8: what was delivered and is not done is listed as incomplete. I9: what is held
 membership that its windows were read under.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.scheduling import Process
+from topology.ports import Ownership, PartitionOffset, Record
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -30,9 +32,17 @@ def check_process(world: "World", process: Process, tracker: Any) -> None:
         if window.incomplete_count > limits.window_events_max:
             fail(f"I9: {window.incomplete_count} records are in a window")
         if world.broker.group.owner_of(window.partition) == ownership.member_id:
-            position = tracker._windows["in", window.partition].position
-            if world.broker.committed[window.partition] == (position.offset, position.metadata):
+            held = tracker._windows["in", window.partition]
+            committed = world.broker.committed[window.partition] or (0, "")
+            if committed == (held.position.offset, held.position.metadata):
                 _check_window(world, window)
+            elif taken is None and held.hold.value != "limbo" and not world.misfortune.is_spoilt(window.partition):
+                _check_position(world, window.partition)
+
+
+def _check_position(world: "World", partition: int) -> None:
+    if world.broker.is_decided(partition):
+        world.scheduler.fail(f"I7: what its owner takes for the position of {partition} is not the committed one")
 
 
 def _check_window(world: "World", window: Any) -> None:
@@ -43,3 +53,40 @@ def _check_window(world: "World", window: Any) -> None:
         open_count = target.open_below(window.unread_from)
         if held_count != open_count:
             world.scheduler.fail(f"I8: {held_count} of {window.partition} are held, {open_count} have no answer")
+
+
+class WatchedSource:
+    """A source whose contract is looked at: what it delivers is of its ownership, and goes on from the position."""
+
+    def __init__(self, world: "World", source: Any) -> None:
+        self._world = world
+        self._source = source
+        self._ownership: Ownership | None = None
+        self._records: Sequence[Record] = ()
+        self._next: dict[int, int] = {}
+        self.ownership = source.ownership
+        self.assignment = source.assignment
+        self.on_revoke = source.on_revoke
+        self.pause = source.pause
+        self.end_offsets = source.end_offsets
+        self.close = source.close
+
+    def poll(self, timeout_s: float) -> Sequence[Record]:
+        self._records = self._source.poll(timeout_s)
+        ownership = self._source.ownership()
+        if ownership != self._ownership:
+            self._ownership = ownership
+            self._next = {}
+        return self._records
+
+    def positions(self) -> Sequence[PartitionOffset]:
+        found = self._source.positions()
+        self._next.update({position.partition: position.offset for position in found})
+        for record in self._records:
+            if self._ownership is None or record.partition not in self._next:
+                self._world.scheduler.fail(f"source: {record.partition}@{record.offset} came without a position")
+            between = self._world.broker.read(record.partition, self._next[record.partition], 1)
+            if record.offset < self._next[record.partition] or (between and between[0].offset < record.offset):
+                self._world.scheduler.fail(f"source: {record.partition}@{record.offset} is not the next one")
+            self._next[record.partition] = record.offset + 1
+        return found

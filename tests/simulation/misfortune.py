@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 FREEZE_S = (0.1, 1.6)
+MISSING_S = (0.2, 0.5)
+"""Shorter than a session."""
 DOWN_S = (0.05, 0.7)
 AWAY_S = (0.2, 1.0)
 DRAIN_S = (0.0, 0.6)
@@ -47,6 +49,10 @@ class Misfortune:
                 return each.fault
         return None
 
+    def is_spoilt(self, partition: int) -> bool:
+        """Whether its committed map is somebody else's for now."""
+        return any(number == partition for number, _, _ in self._repairs)
+
     def end(self) -> None:
         """Nothing goes wrong any more, and what went wrong is repaired."""
         self._planned.clear()
@@ -72,6 +78,12 @@ class Misfortune:
                 world.start(slot, rng.random() * 0.3)
             case Fault.REBALANCE:
                 group.rebalance()
+            case Fault.MISSED_GENERATION:
+                scheduler.freeze(process, rng.uniform(*MISSING_S))
+                group.pass_over(f"g.c.{slot}")
+            case Fault.REJOIN:
+                if (consumer := world.consumers.get(process)) is not None:
+                    consumer.rejoin()
             case Fault.LEAVE:
                 world.wanted.discard(slot)
                 self._drain(process)
@@ -117,7 +129,7 @@ class Misfortune:
     def _spoil(self) -> None:
         world = self._world
         known = [number for number, position in enumerate(world.broker.committed) if position is not None]
-        known = [number for number in known if all(number != spoilt for spoilt, _, _ in self._repairs)]
+        known = [number for number in known if not self.is_spoilt(number)]
         if not known:
             return
         partition = world.rng.choice(known)

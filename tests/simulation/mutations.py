@@ -147,12 +147,16 @@ RULES = (
 
 SOURCES = (
     Mutation(
+        "unplaced partitions deliver",
+        "records come from where the library stood",
+        (Change(SOURCE, "if partition not in self._unplaced:", "if True:"),),
+    ),
+    Mutation(
         "a fetch is kept across a change",
-        "records of an old membership, from where the library stood, come under the new one",
+        "the same, in the poll that learns of the membership",
         (
             Change(SOURCE, "self._adopt(ownership, assignment_count)\n            return ()", "self._adopt(ownership, assignment_count)"),
             Change(SOURCE, "if partition not in self._unplaced:", "if True:"),
-            _ADDED_IN_LIMBO,
         ),
     ),
     Mutation(
@@ -268,7 +272,10 @@ WINDOWS = (
     Mutation(
         "what was read is read again",
         "a record is held twice",
-        (Change(WINDOW, "if record.offset < self.read_next:\n            return False\n        ", ""),),
+        (
+            Change(WINDOW, "if record.offset < self.read_next:\n            return False\n        ", ""),
+            Change(WINDOW, "self.is_full = not self._listed and (", "self.is_full = False and ("),
+        ),
     ),
     Mutation(
         "what is done is read again",

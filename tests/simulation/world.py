@@ -12,7 +12,7 @@ from tests.simulation.census import Census
 from tests.simulation.consumer import Consumer
 from tests.simulation.faults import Counts, Fault, plan
 from tests.simulation.group import Group
-from tests.simulation.inspection import check_process
+from tests.simulation.inspection import WatchedSource, check_process
 from tests.simulation.misfortune import Misfortune
 from tests.simulation.modules import Change, Modules
 from tests.simulation.producer import Producer
@@ -125,7 +125,7 @@ class World:
             queue_events_max=rng.choice((6, 40, 2000)),
             batch_events_max=rng.choice((1, 6, 50)),
             window_events_max=rng.choice((3, 12, 1024)),
-            offset_map_chars_max=rng.choice((64, 4096)),
+            offset_map_chars_max=rng.choice((32, 64, 4096)),
             commit_interval_ms=rng.choice((20, 50, 100)),
             revoke_timeout_s=0.25,
         )
@@ -218,7 +218,7 @@ class World:
                 make_producer=partial(Producer, self, process),
             )
             loop = modules["workers.loop"].Loop(
-                source,
+                WatchedSource(self, source),
                 sink,
                 answer,
                 clock=VirtualClock(self.scheduler),
