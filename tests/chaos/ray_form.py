@@ -212,7 +212,7 @@ class RayForm:
         self._say(f"     {now_s - self._began_s:.0f} s: {self._maker.done.total()} faults, {counts}{model}")
 
 
-def chaos_settings(kafka: KafkaSettings, *, ray_address: str, base_url: str) -> Settings:
+def chaos_settings(kafka: KafkaSettings, directory: Path, *, ray_address: str, base_url: str) -> Settings:
     """Two slots, two replicas of the classification stage, and waits short enough for many faults."""
     run = uuid.uuid4().hex[:6]
     names = ("events", "audited", "audit", "review", "state", "canary", "policy", "dead_letters")
@@ -221,7 +221,7 @@ def chaos_settings(kafka: KafkaSettings, *, ray_address: str, base_url: str) -> 
     return Settings(
         kafka=structs.replace(kafka, group_id=f"chaos-{run}", cluster_name="ray-form"),
         topics=topics,
-        limits=LimitSettings(deadline_default_s=DEADLINE_S),
+        limits=LimitSettings(deadline_default_s=DEADLINE_S, crash_journal_directory=str(directory)),
         policy=PolicySettings(revisions_max=1),
         generation=GenerationSettings(base_url=base_url, model=MODEL_NAME, max_tokens=16, concurrency_max=8),
         stages=StagesSettings(classification=StageSettings(placement="actor", replicas=STAGE_REPLICAS)),
@@ -257,7 +257,7 @@ def run_all(options: Options, directory: Path, say: Say) -> RayResult:
                 address, url = parts.enter_context(served_model(say, _quiet))
                 probe = ModelProbe(url, MODEL_NAME)
                 parts.callback(probe.close)
-            settings = chaos_settings(kafka, ray_address=address, base_url=url)
+            settings = chaos_settings(kafka, directory, ray_address=address, base_url=url)
             form = RayForm(settings, options, directory, processes, probe=probe, say=say)
             result = form.run()
             say("stopping: the model, Ray and the broker")

@@ -19,6 +19,7 @@ from tests.chaos.census import (
     uncommitted,
 )
 from tests.chaos.ray_faults import ORPHAN_S
+from topology.errors import DeadLetterReason
 from topology.events import Action, AuditRecord
 from topology.labels import Outcome
 from topology.ports import Record
@@ -89,9 +90,11 @@ def _decoded(audit: Sequence[Record]) -> list[AuditRecord]:
 
 
 def why_withheld(record: AuditRecord) -> str:
-    """`deadline`, or the checks that could not tell; anything else is no fault's work, and so is unexplained."""
+    """`deadline`, three kills that hit it, or the checks that could not tell; anything else is no fault's work."""
     if record.reason_codes == ("deadline",):
         return "deadline"
+    if record.reason_codes == (DeadLetterReason.POISON.value,):
+        return "ran in three processes that were killed"
     guards = [*record.guards, *(record.attempts[-1].labels.guards if record.attempts else ())]
     failed = sorted({f"{run.guard} {run.outcome.value}" for run in guards if run.outcome is not Outcome.OK})
     return ", ".join(failed) if failed else f"{UNEXPLAINED}: {' '.join(record.reason_codes)}"

@@ -23,7 +23,7 @@ def test_every_event_is_answered_once_whichever_actor_or_supervisor_is_killed(
     kafka: Kafka, vllm_server: VllmServer, tmp_path: Path
 ) -> None:
     processes = Descendants()
-    settings = chaos_settings(kafka.settings(), ray_address="", base_url=vllm_server.base_url)
+    settings = chaos_settings(kafka.settings(), tmp_path, ray_address="", base_url=vllm_server.base_url)
     options = Options(faults=FAULTS, seed=3, asks_model=True, calm_s=5.0, pause_s=(0.5, 2.5), rate_s=6.0)
     result = RayForm(settings, options, tmp_path, processes, probe=None, say=print).run()
     assert result.violations == ()
