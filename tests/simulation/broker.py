@@ -90,7 +90,9 @@ class Broker:
         offset = self.ends[partition] + gap
         self.ends[partition] = offset + 1
         self.census.write(partition, offset, key)
-        self.logs[partition].append(InputRecord("in", partition, offset, 1 + offset, key, b"%d:%d" % (partition, offset)))
+        self.logs[partition].append(
+            InputRecord("in", partition, offset, 1 + offset, key, b"%d:%d" % (partition, offset))
+        )
 
     def compact(self, partition: int, offset: int) -> None:
         """Have a record vanish, as compaction does."""

@@ -84,7 +84,9 @@ class Census:
     @property
     def open_count(self) -> int:
         """Inputs without an answer that need one."""
-        return self.written_count - self.answered_count - sum(len(each.vanished - each.answered) for each in self.inputs)
+        return (
+            self.written_count - self.answered_count - sum(len(each.vanished - each.answered) for each in self.inputs)
+        )
 
     def _answer(self, position: int, place: Place) -> None:
         partition, offset = place

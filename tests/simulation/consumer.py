@@ -129,15 +129,15 @@ class Consumer:
     def committed(self, partition: TopicPartition, *, metadata: bool, timeout_ms: int) -> OffsetAndMetadata | None:
         assert metadata
         deadline_s = self._scheduler.now_s + timeout_ms / 1000
-        is_lost = self._world.point("committed", self._process) == "lost_ack"
+        if self._world.point("committed", self._process) == "lost_ack":
+            raise errors.RequestTimedOutError
         while True:
-            if not self._broker.is_down and not is_lost:
+            if not self._broker.is_down:
                 try:
                     found = self._broker.position(partition.partition, stable=self._is_stable_fetch)
                     break
                 except errors.UnstableOffsetCommitError:  # pyright: ignore[reportAttributeAccessIssue] - newer
                     self._world.counts.unstable += 1
-            is_lost = False
             if self._scheduler.now_s >= deadline_s:
                 raise errors.KafkaTimeoutError
             self._scheduler.sleep(BACKOFF_S)

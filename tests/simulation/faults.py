@@ -129,7 +129,5 @@ def plan(rng: random.Random, from_s: float, until_s: float) -> list[Planned]:
     """The faults of a run, in the order of time."""
     kinds: list[Fault] = [rng.choice(OF_PROCESSES) for _ in range(ALWAYS)]
     kinds += [rng.choice(tuple(OF_CALLS)) for _ in range(MORE)]
-    planned = [
-        Planned(rng.uniform(from_s, until_s), kind, rng.choice(OF_CALLS.get(kind, POINTS))) for kind in kinds
-    ]
+    planned = [Planned(rng.uniform(from_s, until_s), kind, rng.choice(OF_CALLS.get(kind, POINTS))) for kind in kinds]
     return sorted(planned, key=lambda each: each.at_s)

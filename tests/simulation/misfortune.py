@@ -37,9 +37,7 @@ class Misfortune:
             if each.at_s > now_s:
                 return None
             points = OF_CALLS.get(each.fault)
-            is_due = each.point == point or (
-                now_s - each.at_s > PATIENCE_S and (points is None or point in points)
-            )
+            is_due = each.point == point or (now_s - each.at_s > PATIENCE_S and (points is None or point in points))
             if is_due:
                 del planned[at]
                 self.count += 1

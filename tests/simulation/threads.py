@@ -24,7 +24,9 @@ class Machine:
             Timer=lambda seconds, action: Timer(self, seconds, action),
             machine=self,
         )
-        self.time = SimpleNamespace(monotonic=self.now_s, time=self.now_s, sleep=lambda seconds: self.now.sleep(seconds))
+        self.time = SimpleNamespace(
+            monotonic=self.now_s, time=self.now_s, sleep=lambda seconds: self.now.sleep(seconds)
+        )
 
     @property
     def now(self) -> Scheduler:

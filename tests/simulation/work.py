@@ -18,14 +18,19 @@ WAKE_S = 0.0005
 def answer(record: Record) -> Result:
     """One answer and one audit record, which name the place they answer."""
     value = record.value or b""
-    records = (OutRecord(topic="audit", key=record.key, value=value), OutRecord(topic="out", key=record.key, value=value))
+    records = (
+        OutRecord(topic="audit", key=record.key, value=value),
+        OutRecord(topic="out", key=record.key, value=value),
+    )
     return Result(topic=record.topic, partition=record.partition, offset=record.offset, records=records)
 
 
 def processing_module(find_world: Callable[[], "World"]) -> ModuleType:
     """What the loop imports as `workers.processing`."""
     module = ModuleType("workers.processing")
-    module.__dict__.update(Process=object, Close=object, Processing=lambda *given, **named: Work(find_world(), given, named))
+    module.__dict__.update(
+        Process=object, Close=object, Processing=lambda *given, **named: Work(find_world(), given, named)
+    )
     return module
 
 

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
+
 from tests.simulation.broker import MARKER_MAX_S, MARKER_S, Broker
 from tests.simulation.census import Census
 from tests.simulation.consumer import Consumer
@@ -37,6 +39,12 @@ DRAIN_S = 2.0
 SLOW_S = 0.8
 """Of a slow answer, at most."""
 LATENCY_S = 0.004
+
+WINDOWS = (3, 12, 1024)
+CHANGED_SHARE = 0.2
+"""Of starts: with another bound on windows."""
+LONG_SLOW_SHARE = 0.2
+LONG_SLOW_S = 2.0
 
 KAFKA = KafkaSettings(
     group_id="g",
@@ -108,7 +116,7 @@ class Code:
 
 
 class World:
-    """`is_strict`: a producer that saw an error must not be used again (I13), whatever comes of it."""
+    """`is_strict`: producers must not be used again once they saw an error (I13), and sources keep to their contract."""
 
     def __init__(self, seed: int, code: Code, *, is_strict: bool = True) -> None:
         self.rng = rng = random.Random(seed)
@@ -120,16 +128,20 @@ class World:
         code.modules.machine.scheduler = self.scheduler
         code.modules.machine.live_metadata = lambda: self.consumers[self.scheduler.current.process].group_metadata()
         partition_count = rng.randint(4, 6)
-        self.limits = LimitSettings(
+        self._limits = LimitSettings(
             in_flight_max=rng.choice((2, 6, 32)),
             queue_events_max=rng.choice((6, 40, 2000)),
             batch_events_max=rng.choice((1, 6, 50)),
-            window_events_max=rng.choice((3, 12, 1024)),
+            window_events_max=rng.choice(WINDOWS),
             offset_map_chars_max=rng.choice((32, 64, 4096)),
             commit_interval_ms=rng.choice((20, 50, 100)),
             revoke_timeout_s=0.25,
         )
-        self.census = Census(partition_count, self.limits.offset_map_chars_max, self.scheduler.fail)
+        self.limits: dict[Process, LimitSettings] = {}
+        """A restart may come with others."""
+        self.seen: dict[tuple[Process, int], tuple[object, int, int, bool]] = {}
+        """What `inspection` last saw of each window."""
+        self.census = Census(partition_count, self._limits.offset_map_chars_max, self.scheduler.fail)
         group = Group(self.scheduler, rng, partition_count, 0.6, rng.choice((0.3, 1.0)))
         self.broker = Broker(self.scheduler, rng, self.census, group, 1.2)
         self.consumers: dict[Process, Consumer] = {}
@@ -166,7 +178,8 @@ class World:
         """Let others go on, and perhaps something go wrong; returns a fault that the call itself has to show."""
         action = self.pass_by(name, process)
         if action == Fault.SLOW:
-            self.scheduler.sleep(self.rng.random() * SLOW_S)
+            is_long = self.rng.random() < LONG_SLOW_SHARE
+            self.scheduler.sleep(self.rng.random() * (LONG_SLOW_S if is_long else SLOW_S))
         else:
             self.scheduler.sleep(self.latency_s())
         return action
@@ -196,10 +209,15 @@ class World:
     def start(self, slot: int, after_s: float) -> None:
         """Have a process hold the slot from then on."""
         process = Process(f"slot {slot}")
+        is_changed = self.rng.random() < CHANGED_SHARE
+        self.limits[process] = (
+            replace(self._limits, window_events_max=self.rng.choice(WINDOWS)) if is_changed else self._limits
+        )
         self.holders.setdefault(slot, []).append(process)
         process.on_death.append(lambda: self._ended(slot, process))
         self.scheduler.call_at(
-            self.scheduler.now_s + after_s, lambda: self.scheduler.spawn(process, lambda: self._live(slot, process), "main")
+            self.scheduler.now_s + after_s,
+            lambda: self.scheduler.spawn(process, lambda: self._live(slot, process), "main"),
         )
 
     def _live(self, slot: int, process: Process) -> None:
@@ -222,7 +240,7 @@ class World:
                 sink,
                 answer,
                 clock=VirtualClock(self.scheduler),
-                limits=self.limits,
+                limits=self.limits[process],
                 metrics=silent,
                 tracing=silent,
             )
@@ -315,3 +333,12 @@ def quiet() -> Generator[None]:
 def run(seed: int, code: Code, *, is_strict: bool = True) -> Counts:
     """One run. Raises what broke."""
     return World(seed, code, is_strict=is_strict).run()
+
+
+def notices(seed: int, code: Code, is_strict: bool) -> str:  # noqa: FBT001 - as `Mutation` has it
+    """What a run with that seed finds wrong; empty where it finds nothing."""
+    try:
+        run(seed, code, is_strict=is_strict)
+    except Exception as exc:  # noqa: BLE001 - a changed worker may break in any way
+        return f"{type(exc).__name__}: {exc}"
+    return ""
