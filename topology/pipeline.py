@@ -208,7 +208,7 @@ class Pipeline:
 
     async def _assess(self, case: Case) -> RequestLabels:
         started_s = self._clock.monotonic_s()
-        outcome = Outcome.OK
+        outcome, version = Outcome.OK, ""
         with case.trace.guard_input() as span:
             try:
                 with TimeLimit(self._bounds.assess_timeout_s):
@@ -224,15 +224,15 @@ class Pipeline:
                 raise CheckFailed(outcome, StageName.ASSESS.value, type(exc).__name__) from exc
             else:
                 span.labels(labels)
+                version = labels.labeler.version
                 return labels
             finally:
                 if outcome is not Outcome.OK:
                     span.failed(outcome.value)
-                self._note_assessment(case, self._clock.monotonic_s() - started_s, outcome)
+                self._note_assessment(case, self._clock.monotonic_s() - started_s, outcome, version)
 
-    def _note_assessment(self, case: Case, latency_s: float, outcome: Outcome) -> None:
+    def _note_assessment(self, case: Case, latency_s: float, outcome: Outcome, version: str) -> None:
         note_stage(self._metrics, StageName.ASSESS, latency_s, outcome)
-        version = case.labels.labeler.version if case.labels is not None else ""
         run = GuardRun(
             guard=StageName.ASSESS.value, version=version, outcome=outcome, latency_ms=round(latency_s * 1000, 3)
         )

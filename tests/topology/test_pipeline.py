@@ -99,6 +99,11 @@ def test_a_redaction_that_does_not_help_is_not_tried_twice() -> None:
     assert ended.text != "A plain answer."
 
 
+def test_the_audit_names_who_labelled_the_request_and_in_which_version() -> None:
+    (run,) = Bench().answer().audit.guards
+    assert (run.guard, run.version, run.outcome) == ("assess", "1", Outcome.OK)
+
+
 def test_a_candidate_is_judged_instead_of_generating() -> None:
     bench = Bench()
     ended = bench.answer(candidate=candidate("Made upstream."))
