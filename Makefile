@@ -29,7 +29,7 @@ certificates=$${SSL_CERT_FILE:-$${PIP_CERT:-$$(pip_setting cert)}}; \
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint format bench kafka schema lock clean
+.PHONY: help setup demo test test-long lint format chaos simulation bench kafka schema lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -68,7 +68,14 @@ lint: setup ## style, formatting and types
 format: setup ## put the code into the project's form
 	@$(VENV)/bin/ruff check --fix . ; $(VENV)/bin/ruff format .
 
-bench: setup ## measure against bare clients; writes docs/bench.md
+chaos: setup ## workers, stages, models and brokers killed under load, counted by two readers (40 minutes)
+	@$(PYTHON_BIN) -m tests.chaos $(CHAOS)
+	@$(PYTHON_BIN) -m tests.chaos.ray_form $(CHAOS_RAY)
+
+simulation: setup ## ten thousand seeds of the commit protocol with faults at every step (10 minutes)
+	@$(PYTHON_BIN) -m tests.simulation $(or $(SIMULATION),--seeds 10000 --processes 2)
+
+bench: setup ## measure against bare clients, and what the engine promises; writes docs/bench.md (25 minutes)
 	@$(PYTHON_BIN) -m bench
 
 kafka: setup ## the development broker in the foreground, until Ctrl-C
