@@ -1,9 +1,9 @@
 """A broker in virtual time: input and output logs, and the transaction coordinator. The group is in `group.py`.
 
-As Apache Kafka's, down to what matters to exactly-once: producer epochs and fencing, transactions that end in two steps
-(decided, then visible), the last stable offset, offset fetches that wait for open transactions. As there, the offsets of
-a transaction are checked against generation and member and not against who owns the partition, and an empty identity is
-taken for an old client's and not checked at all (K5).
+As Apache Kafka's, down to what matters to exactly-once: producer epochs and fencing, transactions that end in two
+steps (decided, then visible), the last stable offset, offset fetches that wait for open transactions. As there, the
+offsets of a transaction are checked against generation and member and not against who owns the partition, and an empty
+identity is taken for an old client's and not checked at all (K5).
 """
 
 import random
@@ -119,7 +119,7 @@ class Broker:
     # Transactions
 
     def init(self, transactional_id: str) -> tuple[int, int]:
-        """A new epoch, which fences the one before. Raises ConcurrentTransactionsError until its transaction is over."""
+        """A new epoch; the one before is fenced. Raises ConcurrentTransactionsError until its transaction is over."""
         writer = self._writers.get(transactional_id)
         if writer is None:
             writer = self._writers[transactional_id] = Writer(len(self._writers) + 1)

@@ -1,9 +1,9 @@
 """A KafkaConsumer in virtual time, in as far as the worker uses it, with the library's defects.
 
-K5: a member that was thrown out has the identity (-1, ''). K6: with a limit on what a poll returns, a pause in the middle
-of a fetch is for good. K7: partitions that come back keep their old position, and a join that is refused tells nobody of
-lost partitions. K10: a cooperative member claims what it owned before it was thrown out. K12: a fenced member only stops
-its heartbeat.
+K5: a member that was thrown out has the identity (-1, ''). K6: with a limit on what a poll returns, a pause in the
+middle of a fetch is for good. K7: partitions that come back keep their old position, and a join that is refused tells
+nobody of lost partitions. K10: a cooperative member claims what it owned before it was thrown out. K12: a fenced member
+only stops its heartbeat.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,11 @@ class Coordination:
     """What the worker looks at inside of the library: whether heartbeats go on."""
 
     def __init__(self) -> None:
-        self._heartbeat_enabled = False
+        self.heartbeat = False
+
+    @property
+    def _heartbeat_enabled(self) -> bool:
+        return self.heartbeat
 
 
 class Join:
@@ -161,7 +165,7 @@ class Consumer:
 
     def close(self, *, autocommit: bool, timeout_ms: int) -> None:
         self.is_closed = True
-        self._coordinator._heartbeat_enabled = False
+        self._coordinator.heartbeat = False
 
     # Faults
 
@@ -213,7 +217,7 @@ class Consumer:
             self._revoking = True
             self._listen("on_partitions_revoked", owned)
         self._is_rejoining = True
-        self._coordinator._heartbeat_enabled = False
+        self._coordinator.heartbeat = False
 
     def _send_join(self) -> None:
         join = self._join = Join()
@@ -255,7 +259,7 @@ class Consumer:
         self._world.point("joined", self._process)
         self._is_rejoining = self._is_rejoin_needed = False
         self._state = MemberState.STABLE
-        self._coordinator._heartbeat_enabled = True
+        self._coordinator.heartbeat = True
         owned = self.assignment()
         self._assign(answer.partitions)
         self._claims = answer.partitions
@@ -300,9 +304,9 @@ class Consumer:
     def _beat(self) -> None:
         if self.is_closed:
             return
-        if self._coordinator._heartbeat_enabled and not self._is_listening:
+        if self._coordinator.heartbeat and not self._is_listening:
             if self._state is not MemberState.STABLE:
-                self._coordinator._heartbeat_enabled = False
+                self._coordinator.heartbeat = False
             elif self._is_forgetting:
                 self.forget()
             elif self._scheduler.now_s - self._polled_s > self._options["max_poll_interval_ms"] / 1000:
@@ -322,7 +326,7 @@ class Consumer:
         except errors.IllegalGenerationError:
             self._reset(self._member_id)
         except errors.FencedInstanceIdError:
-            self._coordinator._heartbeat_enabled = False
+            self._coordinator.heartbeat = False
         except errors.UnknownMemberIdError:
             self._reset("")
 

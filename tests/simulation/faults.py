@@ -20,7 +20,8 @@ class Fault(StrEnum):
     """Another process starts with the same slot."""
     REBALANCE = "rebalance"
     MISSED_GENERATION = "missed_generation"
-    """A generation passes in which a member that was not there owns nothing; with the next it gets back what it had."""
+    """A generation passes in which a member that was not there owns nothing; with the next it gets back what it had,
+    and often another rebalance before it knows where to read."""
     REJOIN = "rejoin"
     """The client joins again although nothing changed."""
     LEAVE = "leave"
@@ -72,8 +73,8 @@ POINTS = (
     "ended",
     "finish",
 )
-"""Where another may go on, and something may go wrong: before and after each effect on the broker, when a round is taken
-and before its end is noted, when something finishes."""
+"""Where another may go on, and something may go wrong: before and after each effect on the broker, when a round is
+taken and before its end is noted, when something finishes."""
 
 OF_CALLS = {
     Fault.LOST_ACK: ("join", "committed", "init", "flush", "offsets"),

@@ -13,14 +13,13 @@ from kafka import errors
 
 from tests.simulation.scheduling import Scheduler
 
-
 PASSED_OVER_S = 0.08
 
 SHUFFLED_SHARE = 0.3
 """Of assignments: stickiness is best effort, so everything can move, and come back with the next."""
 
 SAME_SHARE = 0.8
-"""Of joins of a known member of a stable group: one that is not the leader, and asks for the same, gets the same again."""
+"""Of joins of a known member of a stable group: one that is not the leader and asks for the same gets it again."""
 
 
 class Phase(Enum):
@@ -73,6 +72,8 @@ class Group:
         self._phase = Phase.STABLE
         self._began_s = 0.0
         self._numbers = count(1)
+        self.on_given_back: Callable[[], None] = lambda: None
+        """Called when a member that missed a generation gets back what it had."""
         self._passed_over = ""
         self._given_back: dict[str, frozenset[int]] = {}
 
@@ -224,7 +225,9 @@ class Group:
             absent.partitions = frozenset()
             members.remove(absent)
         for member in members:
-            member.partitions |= back.get(member.instance_id, frozenset())
+            if member.instance_id in back and member.answer is not None:
+                member.partitions |= back[member.instance_id]
+                self.on_given_back()
         members.sort(key=lambda member: member.instance_id not in back)
         least, more = divmod(len(self._partitions), len(members))
         left = set(self._partitions)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 FREEZE_S = (0.1, 1.6)
 MISSING_S = (0.2, 0.5)
 """Shorter than a session."""
+UNDISTURBED_SHARE = 0.3
+DISTURBED_S = (0.0, 0.05)
 DOWN_S = (0.05, 0.7)
 AWAY_S = (0.2, 1.0)
 DRAIN_S = (0.0, 0.6)
@@ -26,6 +28,7 @@ class Misfortune:
         self._planned = planned
         self._repairs: list[tuple[int, tuple[int, str], tuple[int, str]]] = []
         self.count = 0
+        world.broker.group.on_given_back = self._disturb
 
     def strike(self, point: str, process: Process) -> Fault | None:
         """The fault that waits for this point, brought about; those of calls are left to the call."""
@@ -101,6 +104,15 @@ class Misfortune:
                 self._spoil()
             case _:
                 pass
+
+    def _disturb(self) -> None:
+        """Often the next rebalance comes before positions are found."""
+        world, now_s = self._world, self._world.scheduler.now_s
+        if world.is_calm or world.rng.random() < UNDISTURBED_SHARE:
+            return
+        for _ in range(world.rng.randint(1, 4)):
+            self._planned.insert(0, Planned(now_s, Fault.LOST_ACK, "committed"))
+        world.scheduler.call_at(now_s + world.rng.uniform(*DISTURBED_S), world.broker.group.rebalance)
 
     def _drain(self, process: Process) -> None:
         loop = self._world.loops.get(process)

@@ -58,7 +58,7 @@ class Modules:
         module = ModuleType(name)
         module.__dict__["__builtins__"] = {**vars(builtins), "__import__": self._import}
         code = _code(name) if not changes else compile(_changed(name, changes), name, "exec")
-        exec(code, module.__dict__)  # noqa: S102 - our own source
+        exec(code, module.__dict__)
         return module
 
     def _import(

@@ -118,7 +118,8 @@ RULES = (
             Change(
                 SINK,
                 "                self._finish()",
-                "                try:\n                    self._finish()\n                except KafkaError:\n                    return False",
+                "                try:\n                    self._finish()\n"
+                "                except KafkaError:\n                    return False",
             ),
         ),
     ),
@@ -355,7 +356,8 @@ TRACKERS = (
         (
             Change(
                 ROUNDS,
-                "for entry in reversed(kept):\n            entry.stage = Stage.READY\n            self._ready.appendleft(entry)",
+                "for entry in reversed(kept):\n            entry.stage = Stage.READY\n"
+                "            self._ready.appendleft(entry)",
                 "for entry in kept:\n            entry.stage = Stage.READY\n            self._ready.append(entry)",
             ),
         ),
@@ -367,7 +369,8 @@ TRACKERS = (
             Change(
                 TRACKER,
                 "            self._stopped.add(partition)\n            raise",
-                '            from msgspec.structs import replace\n\n            window = PartitionWindow(replace(position, metadata=""), token, self._map_limits)',
+                "            from msgspec.structs import replace\n\n"
+                '            window = PartitionWindow(replace(position, metadata=""), token, self._map_limits)',
             ),
         ),
     ),

@@ -44,7 +44,7 @@ class Producer:
         self._delivery_s: float = options["delivery_timeout_ms"] / 1000
         self._identity = SimpleNamespace(producer_id=-1, epoch=-1)
         self._transaction_manager = SimpleNamespace(producer_id_and_epoch=self._identity, _last_error=None)
-        self._sender = SimpleNamespace(force_close=lambda: None, join=lambda _: None)
+        self._sender = SimpleNamespace(force_close=_nothing, join=_nothing)
         self._waiting: list[Future] = []
         self._offsets: dict[int, tuple[int, str]] = {}
         self._is_broken = False
@@ -207,3 +207,7 @@ class Producer:
     def _wait_for_broker(self) -> None:
         while self._broker.is_down or self._broker.is_ending(self._id):
             self._scheduler.sleep(BACKOFF_S)
+
+
+def _nothing(*_: object) -> None:
+    """A thread that is not there has nothing to end."""

@@ -1,7 +1,7 @@
 """Virtual time and greenlets in place of threads: one runs at a time, and the seed says which.
 
-Every wait is a place where another one may go on. Greenlets belong to a process, which can be killed or frozen at any of
-them; what a killed one still does while it unwinds is seen by nobody.
+Every wait is a place where another one may go on. Greenlets belong to a process, which can be killed or frozen at any
+of them; what a killed one still does while it unwinds is seen by nobody.
 """
 
 import heapq
@@ -38,11 +38,11 @@ class Process:
 class Task:
     """A thread: what runs until it waits."""
 
-    __slots__ = ("greenlet", "is_done", "name", "process", "ticket", "waiters")
+    __slots__ = ("body", "is_done", "name", "process", "ticket", "waiters")
 
-    def __init__(self, process: Process, run: greenlet, name: str) -> None:
+    def __init__(self, process: Process, body: Any, name: str) -> None:
         self.process = process
-        self.greenlet = run
+        self.body = body
         self.name = name
         self.ticket = 0
         self.is_done = False
@@ -164,7 +164,7 @@ class Scheduler:
             self.failure = Violation("I10: threads that never wait")
             return
         self._current = task
-        task.greenlet.switch()
+        task.body.switch()
         self._current = None
         if self._doomed:
             self._bury()
@@ -175,8 +175,8 @@ class Scheduler:
             process = self._doomed.pop()
             for task in process.tasks:
                 self._current = task
-                if not task.greenlet.dead:
-                    task.greenlet.throw(GreenletExit)
+                if not task.body.dead:
+                    task.body.throw(GreenletExit)
             self._current = None
             for action in process.on_death:
                 action()

@@ -1,8 +1,9 @@
 """What the workers' modules find under the names `threading` and `time`: virtual time, and greenlets for threads."""
 
 from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace, TracebackType
-from typing import Any
+from typing import Any, Self
 
 from tests.simulation.scheduling import JITTER_S, Scheduler, Task
 
@@ -17,22 +18,23 @@ class Machine:
         self.live_metadata: Callable[[], Any] | None = None
         """The group metadata of the calling process's consumer now; for mutations that look it up too late."""
         self.threading = SimpleNamespace(
-            Lock=lambda: Lock(self),
-            Event=lambda: Event(self),
-            Condition=lambda: Condition(self),
-            Thread=lambda **options: Thread(self, **options),
-            Timer=lambda seconds, action: Timer(self, seconds, action),
+            Lock=partial(Lock, self),
+            Event=partial(Event, self),
+            Condition=partial(Condition, self),
+            Thread=partial(Thread, self),
+            Timer=partial(Timer, self),
             machine=self,
         )
-        self.time = SimpleNamespace(
-            monotonic=self.now_s, time=self.now_s, sleep=lambda seconds: self.now.sleep(seconds)
-        )
+        self.time = SimpleNamespace(monotonic=self.now_s, time=self.now_s, sleep=self._sleep)
 
     @property
     def now(self) -> Scheduler:
         """The scheduler of the run under way."""
         assert self.scheduler is not None
         return self.scheduler
+
+    def _sleep(self, seconds: float) -> None:
+        self.now.sleep(seconds)
 
     def now_s(self) -> float:
         """Virtual seconds."""
@@ -108,7 +110,7 @@ class Event(_Waited):
 
 
 class Condition(_Waited):
-    def __enter__(self) -> "Condition":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -27,10 +27,12 @@ def answer(record: Record) -> Result:
 
 def processing_module(find_world: Callable[[], "World"]) -> ModuleType:
     """What the loop imports as `workers.processing`."""
+
+    def make(*given: Any, **named: Any) -> Work:
+        return Work(find_world(), given, named)
+
     module = ModuleType("workers.processing")
-    module.__dict__.update(
-        Process=object, Close=object, Processing=lambda *given, **named: Work(find_world(), given, named)
-    )
+    module.__dict__.update(Process=object, Close=object, Processing=make)
     return module
 
 

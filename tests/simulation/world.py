@@ -116,7 +116,7 @@ class Code:
 
 
 class World:
-    """`is_strict`: producers must not be used again once they saw an error (I13), and sources keep to their contract."""
+    """`is_strict`: no producer is used again once it saw an error (I13), and sources keep to their contract."""
 
     def __init__(self, seed: int, code: Code, *, is_strict: bool = True) -> None:
         self.rng = rng = random.Random(seed)
@@ -126,7 +126,7 @@ class World:
         self.scheduler = Scheduler(rng)
         code.world = self
         code.modules.machine.scheduler = self.scheduler
-        code.modules.machine.live_metadata = lambda: self.consumers[self.scheduler.current.process].group_metadata()
+        code.modules.machine.live_metadata = self._live_metadata
         partition_count = rng.randint(4, 6)
         self._limits = LimitSettings(
             in_flight_max=rng.choice((2, 6, 32)),
@@ -206,6 +206,13 @@ class World:
 
     # Workers
 
+    def _live_metadata(self) -> object:
+        return self.consumers[self.scheduler.current.process].group_metadata()
+
+    def _exit(self, process: Process, code: int) -> None:
+        assert code
+        self.scheduler.kill(process)
+
     def start(self, slot: int, after_s: float) -> None:
         """Have a process hold the slot from then on."""
         process = Process(f"slot {slot}")
@@ -231,7 +238,7 @@ class World:
             sink = modules["workers.sink"].TransactionalSink(
                 KAFKA,
                 slot,
-                exit_process=lambda _: self.scheduler.kill(process),
+                exit_process=partial(self._exit, process),
                 metrics=silent,
                 make_producer=partial(Producer, self, process),
             )
@@ -335,7 +342,7 @@ def run(seed: int, code: Code, *, is_strict: bool = True) -> Counts:
     return World(seed, code, is_strict=is_strict).run()
 
 
-def notices(seed: int, code: Code, is_strict: bool) -> str:  # noqa: FBT001 - as `Mutation` has it
+def notices(seed: int, code: Code, is_strict: bool) -> str:
     """What a run with that seed finds wrong; empty where it finds nothing."""
     try:
         run(seed, code, is_strict=is_strict)
