@@ -43,6 +43,8 @@ class Fault(StrEnum):
     """The broker did it, the answer does not come."""
     EXPIRY = "expiry"
     """Records are given up (K1)."""
+    LATE_ROUND = "late_round"
+    """A round is over, and before that is noted its partitions move away and come back."""
     EPOCH_BUMP = "epoch_bump"
     """The producer is renewed while it commits (K3)."""
     COMMIT_ANSWER_LOST = "commit_answer_lost"
@@ -79,6 +81,7 @@ taken and before its end is noted, when something finishes."""
 OF_CALLS = {
     Fault.LOST_ACK: ("join", "committed", "init", "flush", "offsets"),
     Fault.EXPIRY: ("flush",),
+    Fault.LATE_ROUND: ("commit_answer", "ended"),
     Fault.EPOCH_BUMP: ("commit",),
     Fault.COMMIT_ANSWER_LOST: ("commit",),
     Fault.COMMIT_HANGS: ("commit",),

@@ -75,6 +75,7 @@ class Group:
         self.on_given_back: Callable[[], None] = lambda: None
         """Called when a member that missed a generation gets back what it had."""
         self._passed_over = ""
+        self._is_exile = False
         self._given_back: dict[str, frozenset[int]] = {}
 
     def owner_of(self, partition: int) -> str | None:
@@ -146,8 +147,9 @@ class Group:
         """Have everybody join again, as a change of the topic does."""
         self._begin()
 
-    def pass_over(self, instance_id: str) -> None:
-        """Rebalance soon, without waiting for that member."""
+    def pass_over(self, instance_id: str, *, is_exile: bool = False) -> None:
+        """Rebalance soon, without waiting for that member; an exile gets nothing even if it comes."""
+        self._is_exile = is_exile
         self._begin()
         self._began_s = min(self._began_s, self._scheduler.now_s - self._rebalance_s + PASSED_OVER_S)
         self._passed_over = instance_id
@@ -220,7 +222,7 @@ class Group:
         back, self._given_back = self._given_back, {}
         absent = self._members.get(self._passed_over)
         self._passed_over = ""
-        if absent is not None and absent.answer is None and len(members) > 1:
+        if absent is not None and (self._is_exile or absent.answer is None) and len(members) > 1:
             self._given_back = {absent.instance_id: absent.partitions}
             absent.partitions = frozenset()
             members.remove(absent)

@@ -25,11 +25,12 @@ def check_process(world: "World", process: Process, tracker: Any) -> None:
     taken = tracker._rounds._round
     if taken is not None and any(token.member_id != taken.ownership.member_id for token in taken.tokens):
         fail("I5: a round holds windows of another membership")
+    for window in stats.partitions:
+        _check_growth(world, process, window, tracker._windows["in", window.partition])
     ownership = tracker.ownership
     if ownership is None or ownership.generation != world.broker.group.generation:
         return
     for window in stats.partitions:
-        _check_growth(world, process, window, tracker._windows["in", window.partition])
         if world.broker.group.owner_of(window.partition) == ownership.member_id:
             held = tracker._windows["in", window.partition]
             committed = world.broker.committed[window.partition] or (0, "")

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 FREEZE_S = (0.1, 1.6)
 MISSING_S = (0.2, 0.5)
 """Shorter than a session."""
+EXILE_S = (0.4, 0.9)
 UNDISTURBED_SHARE = 0.3
 DISTURBED_S = (0.0, 0.05)
 DOWN_S = (0.05, 0.7)
@@ -64,7 +65,7 @@ class Misfortune:
     def _bring_about(self, fault: Fault, process: Process) -> None:  # noqa: C901, PLR0912 - one case for each fault
         world, scheduler, rng = self._world, self._world.scheduler, self._world.rng
         group, now_s = world.broker.group, self._world.scheduler.now_s
-        slot = next(slot for slot, holders in world.holders.items() if process in holders)
+        slot = self._slot_of(process)
         match fault:
             case Fault.CRASH:
                 scheduler.kill(process)
@@ -104,6 +105,17 @@ class Misfortune:
                 self._spoil()
             case _:
                 pass
+
+    def exile(self, process: Process) -> float:
+        """Have everything of a process move to others, and back; returns how many seconds that takes."""
+        world, group = self._world, self._world.broker.group
+        group.pass_over(f"g.c.{self._slot_of(process)}", is_exile=True)
+        back_after_s = world.rng.uniform(*EXILE_S)
+        world.scheduler.call_at(world.scheduler.now_s + back_after_s, group.rebalance)
+        return back_after_s + world.rng.uniform(*EXILE_S)
+
+    def _slot_of(self, process: Process) -> int:
+        return next(slot for slot, holders in self._world.holders.items() if process in holders)
 
     def _disturb(self) -> None:
         """Often the next rebalance comes before positions are found."""

@@ -177,7 +177,9 @@ class World:
     def point(self, name: str, process: Process) -> str | None:
         """Let others go on, and perhaps something go wrong; returns a fault that the call itself has to show."""
         action = self.pass_by(name, process)
-        if action == Fault.SLOW:
+        if action == Fault.LATE_ROUND:
+            self.scheduler.sleep(self.misfortune.exile(process))
+        elif action == Fault.SLOW:
             is_long = self.rng.random() < LONG_SLOW_SHARE
             self.scheduler.sleep(self.rng.random() * (LONG_SLOW_S if is_long else SLOW_S))
         else:
