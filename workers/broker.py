@@ -238,8 +238,8 @@ _ONE_NODE = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "share.coordinator.state.topic.num.partitions": "1",
-    # Default 9 s: how long a controller refuses a broker that comes back from a kill. Much shorter, and a busy machine's
-    # only broker is taken for dead, with all its leaders.
+    # Default 9 s: how long a controller refuses a broker that comes back from a kill. Much shorter, and on a busy
+    # machine the only broker is taken for dead, with all its leaders.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "300",
     "group.initial.rebalance.delay.ms": "0",
