@@ -41,16 +41,21 @@ def check_process(world: "World", process: Process, tracker: Any) -> None:
 
 
 def _check_growth(world: "World", process: Process, window: Any, held: Any) -> None:
-    """A window may begin above its bound, where that was lowered, and not grow there; in limbo it takes nothing in."""
+    """A window may begin above its bound, where that was lowered, and not grow there; in limbo it takes nothing in.
+
+    Its position never goes back.
+    """
     key, is_limbo = (process, window.partition), held.hold.value == "limbo"
-    token, count, unread_from, was_limbo = world.seen.get(key, (None, 0, 0, False))
+    token, count, unread_from, offset, was_limbo = world.seen.get(key, (None, 0, 0, 0, False))
     if token is not held.token:
         count = window.incomplete_count
     elif window.incomplete_count > max(count, world.limits[process].window_events_max):
         world.scheduler.fail(f"I9: {window.incomplete_count} records are in a window")
     elif is_limbo and was_limbo and window.unread_from > unread_from:
         world.scheduler.fail(f"I9: {window.partition} takes records in while it is in limbo")
-    world.seen[key] = held.token, window.incomplete_count, window.unread_from, is_limbo
+    elif window.committed_offset < offset:
+        world.scheduler.fail(f"I7: the position of {window.partition} went back in a window")
+    world.seen[key] = held.token, window.incomplete_count, window.unread_from, window.committed_offset, is_limbo
 
 
 def _check_position(world: "World", partition: int) -> None:

@@ -1,33 +1,22 @@
 """Rules and guards of the worker, each taken out of its source on its own: the simulation has to notice every one.
 
-A rule that stands on several guards loses all of them at once. `seed` is one that notices; a search finds another when
-the source or the simulation changes (`python -m tests.simulation --mutations`).
+A rule that stands on several guards loses all of them at once. Here those of the clients' side and of the threads;
+`guards.py` has the tracker's.
 """
 
-from typing import NamedTuple
-
+from tests.simulation.guards import TRACKERS, WINDOWS
 from tests.simulation.modules import Change
-
-COMMITTER, LOOP, POLLING = "workers.committer", "workers.loop", "workers.polling"
-SINK, SOURCE, CLIENT, WATCHDOG = "workers.sink", "workers.source", "workers.kafka_client", "workers.watchdog"
-ERRORS = "workers.kafka_errors"
-TRACKER, ROUNDS, WINDOW, MAP = (
-    "topology.tracker",
-    "topology.rounds",
-    "topology.partition_window",
-    "topology.offset_map",
+from tests.simulation.mutation import (
+    CLIENT,
+    COMMITTER,
+    ERRORS,
+    POLLING,
+    SINK,
+    SOURCE,
+    TRACKER,
+    WATCHDOG,
+    Mutation,
 )
-
-
-class Mutation(NamedTuple):
-    """`is_strict` False: what comes of it has to show, not that a producer is used again, or what a source delivers."""
-
-    name: str
-    what: str
-    changes: tuple[Change, ...]
-    seed: int = 0
-    is_strict: bool = True
-
 
 _LATE_IDENTITY = Change(
     SINK,
@@ -44,12 +33,6 @@ _NO_JOINED_GUARD = (
     Change(SINK, "if not is_joined(ownership):", "if False:"),
     Change(TRACKER, " or ownership.generation < 0 or not ownership.member_id:", ":"),
     Change(SOURCE, "if held.generation_id < 0 or not held.member_id:", "if False:"),
-)
-
-_ADDED_IN_LIMBO = Change(
-    TRACKER,
-    "if window is not None and window.hold is Hold.OWNED:\n                accepted",
-    "if window is not None:\n                accepted",
 )
 
 RULES = (
@@ -268,217 +251,42 @@ SOURCES = (
     ),
 )
 
-TRACKERS = (
-    Mutation(
-        "token not compared",
-        "a dead result is taken",
-        (Change(TRACKER, "if window is None or window.token != item.token:", "if window is None:"),),
-    ),
-    Mutation(
-        "limbo ends whatever was committed",
-        "what another member did meanwhile is done again",
-        (Change(TRACKER, "if window is not None and window.position == position:", "if window is not None:"),),
-    ),
-    Mutation(
-        "limbo compares the base alone",
-        "what another member did above the base is done again",
-        (Change(TRACKER, "window.position == position:", "window.position.offset == position.offset:"),),
-    ),
-    Mutation(
-        "windows of lost partitions are kept",
-        "what is somebody else's goes on",
-        (Change(TRACKER, "if is_same_member and partition in self._assigned:", "if is_same_member:"),),
-    ),
-    Mutation(
-        "results of dropped windows are kept",
-        "they are committed with the next round",
-        (Change(TRACKER, "self._rounds.drop(window)", "pass"),),
-    ),
-    Mutation(
-        "an assignment is owned at once",
-        "results are taken before the position was looked up",
-        (Change(TRACKER, "self._windows[partition].hold = Hold.LIMBO", "self._windows[partition].hold = Hold.OWNED"),),
-    ),
-    Mutation(
-        "limbo is suspended",
-        "results are taken before the position was looked up",
-        (
-            Change(
-                TRACKER,
-                "if window is not None and window.hold is Hold.OWNED:\n                window.hold = Hold.SUSPENDED",
-                "if window is not None:\n                window.hold = Hold.SUSPENDED",
-            ),
-        ),
-    ),
-    Mutation(
-        "a position ends a suspension",
-        "work starts while partitions are given up",
-        (Change(TRACKER, "Hold.SUSPENDED if partition in self._suspended else Hold.OWNED", "Hold.OWNED"),),
-    ),
-    Mutation(
-        "results in limbo are taken",
-        "they are committed under a membership that may not own them",
-        (
-            Change(ROUNDS, "            if entry.window.hold is Hold.LIMBO:", "            if False:"),
-            Change(ROUNDS, "        if window.hold is Hold.LIMBO:\n            return False\n", ""),
-        ),
-    ),
-    Mutation(
-        "the backlog of limbo starts",
-        "work starts while partitions are given up",
-        (Change(WINDOW, "if self.hold is not Hold.OWNED or not self._startable:", "if not self._startable:"),),
-    ),
-    Mutation(
-        "records are taken in limbo",
-        "a window gets records from where it may not stand",
-        (_ADDED_IN_LIMBO, Change(SOURCE, "if partition not in self._unplaced:", "if True:")),
-        is_strict=False,
-    ),
-    Mutation(
-        "a round ends in another window",
-        "a new window takes the position of an old round",
-        (Change(ROUNDS, "if window is not None and window.token == token:", "if window is not None:"),),
-    ),
-    Mutation(
-        "failed results of dropped windows come back",
-        "they are committed again",
-        (
-            Change(
-                ROUNDS,
-                "for entry in self._taken if self._windows.get(entry.window.id) is entry.window]",
-                "for entry in self._taken]",
-            ),
-        ),
-    ),
-    Mutation(
-        "failed results come last",
-        "a key's answers change places",
-        (
-            Change(
-                ROUNDS,
-                "for entry in reversed(kept):\n            entry.stage = Stage.READY\n"
-                "            self._ready.appendleft(entry)",
-                "for entry in kept:\n            entry.stage = Stage.READY\n            self._ready.append(entry)",
-            ),
-        ),
-    ),
-    Mutation(
-        "an unreadable map is an empty one",
-        "what it said was done is done again",
-        (
-            Change(
-                TRACKER,
-                "            self._stopped.add(partition)\n            raise",
-                "            from msgspec.structs import replace\n\n"
-                '            window = PartitionWindow(replace(position, metadata=""), token, self._map_limits)',
-            ),
-        ),
-    ),
-)
-
-WINDOWS = (
-    Mutation(
-        "what was read is read again",
-        "a record is held twice",
-        (
-            Change(WINDOW, "if record.offset < self.read_next:\n            return False\n        ", ""),
-            Change(WINDOW, "self.is_full = not self._listed and (", "self.is_full = False and ("),
-        ),
-    ),
-    Mutation(
-        "what is done is read again",
-        "a record below the map's end is held although it is done",
-        (
-            Change(
-                WINDOW, "if record.offset < self.next:\n            return self._deliver_listed(record)\n        ", ""
-            ),
-        ),
-    ),
-    Mutation(
-        "what vanished is waited for",
-        "a compacted record that the map lists holds the partition up",
-        (Change(WINDOW, "        self._forget_vanished(record.offset)\n", ""),),
-    ),
-    Mutation(
-        "the window has no bound",
-        "more is incomplete than the map can say",
-        (
-            Change(
-                WINDOW,
-                "while self._backlog and len(self._entries) < self.limits.incomplete_max:",
-                "while self._backlog:",
-            ),
-        ),
-    ),
-    Mutation(
-        "the map's budget is not looked at",
-        "the window's bound does not fit the map",
-        (Change(TRACKER, "min(self.incomplete_max, incomplete_max(self.map_chars_max))", "self.incomplete_max"),),
-    ),
-    Mutation(
-        "reading pauses while records are to come again",
-        "a full window waits for what it does not read",
-        (Change(WINDOW, "self.is_full = not self._listed and (", "self.is_full = ("),),
-    ),
-    Mutation(
-        "keys do not wait",
-        "two of a key run at once",
-        (Change(WINDOW, "return record.offset if record.key is None else record.key", "return record.offset"),),
-    ),
-    Mutation(
-        "a key's next is forgotten",
-        "it never starts",
-        (Change(WINDOW, "heapq.heappush(self._startable, (line[0].offset, line))", "pass"),),
-    ),
-    Mutation(
-        "the base passes what runs",
-        "what has not finished counts as done",
-        (Change(WINDOW, "if entry.stage is not Stage.TAKEN]", "if entry.stage not in {Stage.TAKEN, Stage.RUNNING}]"),),
-    ),
-    Mutation(
-        "the base passes what is ready",
-        "what is not in the round counts as done",
-        (Change(WINDOW, "if entry.stage is not Stage.TAKEN]", "if entry.stage not in {Stage.TAKEN, Stage.READY}]"),),
-    ),
-    Mutation(
-        "the base passes what has not come again",
-        "what the map lists counts as done",
-        (Change(WINDOW, "if entry.stage is not Stage.TAKEN]", "if entry.stage not in {Stage.TAKEN, Stage.LISTED}]"),),
-    ),
-    Mutation(
-        "the map is not written",
-        "what is done above the base is done again",
-        (
-            Change(
-                WINDOW,
-                "metadata = encode(base, self.next, left, budget_chars=self.limits.budget_chars)",
-                'metadata = ""',
-            ),
-        ),
-    ),
-    Mutation(
-        "the map is not taken over",
-        "what it lists counts as done",
-        (
-            Change(WINDOW, "        self._listed.extend(done.incomplete)\n", ""),
-            Change(WINDOW, "for offset in done.incomplete})", "for offset in ()})"),
-        ),
-    ),
-    Mutation(
-        "a round takes what finished meanwhile with it",
-        "results are forgotten",
-        (Change(WINDOW, "if entry.stage is Stage.TAKEN]:", "if entry.stage in {Stage.TAKEN, Stage.READY}]:"),),
-    ),
-    Mutation(
-        "the checksum is not compared",
-        "a broken map is believed",
-        (Change(MAP, "if _checksum(base, raw[:-_CHECKSUM_BYTES]) != raw[-_CHECKSUM_BYTES:]:", "if False:"),),
-    ),
-    Mutation(
-        "another version is an empty map",
-        "what it said was done is done again",
-        (Change(MAP, "    if not text:\n", "    if text[:3] not in {_PLAIN, _DEFLATED}:\n"),),
-    ),
-)
-
 MUTATIONS = RULES + SOURCES + TRACKERS + WINDOWS
+
+KNOWN = {
+    "K1 futures not checked": 4,
+    "K1 no flush": 4,
+    "K2 producer used again": 1,
+    "I14 unknown outcome taken for a failure": 1,
+    "I14 unknown outcome taken for success": 7,
+    "K5 identity of nobody": 1,
+    "K7 identity looked up late": 1,
+    "K7 member id not compared": 1,
+    "K10 cooperative assignor": 46,
+    "K12 silent member kept": 8,
+    "undecided offsets not waited for": 7,
+    "half a membership counts": 46,
+    "an assignment of the same generation goes unnoticed": 7,
+    "failed rounds count as done": 4,
+    "token not compared": 3,
+    "limbo ends whatever was committed": 1,
+    "limbo compares the base alone": 28,
+    "an assignment is owned at once": 1,
+    "limbo is suspended": 4,
+    "a position ends a suspension": 20,
+    "results in limbo are taken": 4,
+    "records are taken in limbo": 18,
+    "failed results of dropped windows come back": 1,
+    "failed results come last": 6,
+    "an unreadable map is an empty one": 3,
+    "what was read is read again": 3,
+    "what vanished is waited for": 12,
+    "the window has no bound": 1,
+    "the map's budget is not looked at": 6,
+    "reading pauses while records are to come again": 1,
+    "the base passes what has not come again": 1,
+    "the checksum is not compared": 131,
+    "another version is an empty map": 25,
+    "a round ends in another window": 2,
+}
+"""Seeds that notice, where it is not 0; `python -m tests.simulation --mutations` finds others when things change."""

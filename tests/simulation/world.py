@@ -139,7 +139,7 @@ class World:
         )
         self.limits: dict[Process, LimitSettings] = {}
         """A restart may come with others."""
-        self.seen: dict[tuple[Process, int], tuple[object, int, int, bool]] = {}
+        self.seen: dict[tuple[Process, int], tuple[object, int, int, int, bool]] = {}
         """What `inspection` last saw of each window."""
         self.census = Census(partition_count, self._limits.offset_map_chars_max, self.scheduler.fail)
         group = Group(self.scheduler, rng, partition_count, 0.6, rng.choice((0.3, 1.0)))

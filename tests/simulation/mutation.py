@@ -1,0 +1,20 @@
+"""What a mutation is, and the modules that are changed."""
+
+from typing import NamedTuple
+
+from tests.simulation.modules import Change
+
+COMMITTER, POLLING = "workers.committer", "workers.polling"
+SINK, SOURCE, CLIENT, WATCHDOG = "workers.sink", "workers.source", "workers.kafka_client", "workers.watchdog"
+ERRORS = "workers.kafka_errors"
+TRACKER, ROUNDS = "topology.tracker", "topology.rounds"
+WINDOW, MAP = "topology.partition_window", "topology.offset_map"
+
+
+class Mutation(NamedTuple):
+    """`is_strict` False: what comes of it has to show, not that a producer is used again, or what a source delivers."""
+
+    name: str
+    what: str
+    changes: tuple[Change, ...]
+    is_strict: bool = True
