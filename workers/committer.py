@@ -115,19 +115,20 @@ class Committer:
         asked = self._asked_count
         if asked == self._answered_count:
             return self._is_due() and self._commit()
-        is_done = False
-        while self._commit():  # bounded by the tracker, which takes in nothing of what is being given up
-            is_done = True
+        is_done = self.rest()
         with self._turned:
             self._answered_count = asked
             self._turned.notify_all()
         return is_done
 
-    def rest(self) -> None:
-        """Commit everything that has finished; ends at the first failure."""
+    def rest(self) -> bool:
+        """Commit everything that has finished; ends at the first failure. False where nothing became visible."""
+        is_done = False
         for _ in range(REST_ROUNDS_MAX):
             if not self._commit():
-                return
+                break
+            is_done = True
+        return is_done
 
     def _serve(self) -> None:
         try:

@@ -1,4 +1,4 @@
-"""The Python interpreter, set for a worker: many objects per event and no cycles, and two threads that take turns.
+"""The Python interpreter, set for a worker: many objects per event and no cycles, and three threads that take turns.
 
 With the defaults a busy worker spends 11 % of its CPU time looking for cycles among the events it holds, and finds
 none. And a thread that wants the interpreter waits up to 5 ms for it: the one that reads streamed answers, behind a

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.net.compat import KafkaNetClient
 
 from workers.kafka_errors import DETAIL_CHARACTERS_MAX, Fault, KafkaRefused, KafkaUnavailable, fault_of, refused
@@ -44,6 +44,7 @@ REQUEST_BYTES_MAX = 8 * 1024 * 1024
 """Longest record the sink writes: an audit record holds the redacted request and three redacted drafts."""
 
 CONNECT_BACKOFF_S = 0.5
+DISCARD_TIMEOUT_S = 1.0
 
 FINAL_REASONS = ("SaslAuthenticationFailedError", "CERTIFICATE_VERIFY_FAILED")
 """In the library's log: no use trying again."""
@@ -261,3 +262,14 @@ def _token_provider(token: Secret) -> object:
             return token.reveal()
 
     return GivenToken()
+
+
+def discard(producer: Any) -> None:
+    """Stop a producer without finishing its transaction, within twice DISCARD_TIMEOUT_S."""
+    try:
+        producer.close(timeout=DISCARD_TIMEOUT_S)
+    except KafkaTimeoutError:
+        # close() flushes first, and where that takes too long it leaves the sending thread running.
+        sender = producer._sender  # noqa: SLF001 - not to be had otherwise
+        sender.force_close()
+        sender.join(DISCARD_TIMEOUT_S)

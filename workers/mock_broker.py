@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from workers.broker_jars import BrokerError
 from workers.settings import TopicSettings
+from workers.topics import topic_table
 
 NOTICE = "librdkafka's mock cluster: in memory, without real transactions; nothing here shows exactly-once delivery"
 
@@ -43,8 +44,8 @@ class MockBroker:
             raise BrokerError(f"librdkafka did not start: {error.value.decode()}")
         self._cluster = self._library.rd_kafka_mock_cluster_new(self._handle, 1)
         self._library.rd_kafka_mock_group_initial_rebalance_delay_ms(self._cluster, 0)
-        for name in _names(topics or TopicSettings()):
-            self.create_topic(name, partitions)
+        for spec in topic_table(topics or TopicSettings()):
+            self.create_topic(spec.name, partitions)
 
     @property
     def bootstrap(self) -> str:
@@ -81,19 +82,6 @@ class MockBroker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _names(topics: TopicSettings) -> tuple[str, ...]:
-    return (
-        topics.events,
-        topics.audited,
-        topics.audit,
-        topics.review,
-        topics.state,
-        topics.canary,
-        topics.policy,
-        topics.dead_letters,
-    )
 
 
 def _load() -> Any:

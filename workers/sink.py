@@ -21,7 +21,7 @@ from kafka.structs import (
 from topology.instruments import Instruments
 from topology.metrics import CommitReason, Metric
 from topology.ports import OutRecord, Ownership, PartitionOffset
-from workers.kafka_client import connect, producer_options, slot_name
+from workers.kafka_client import connect, discard, producer_options, slot_name
 from workers.kafka_errors import Fault, KafkaUnavailable, SlotFenced, fault_of, refused
 from workers.partitioner import KeyPartitioner
 from workers.settings import KafkaSettings
@@ -34,8 +34,6 @@ FAILURES_MAX = 10
 
 FLUSH_MARGIN_S = 1.0
 """On top of `delivery_timeout_ms`, after which the library itself fails every record."""
-
-CLOSE_TIMEOUT_S = 1.0
 
 NO_LEADER_EPOCH = -1
 
@@ -91,7 +89,7 @@ class TransactionalSink:
 
     def close(self) -> None:
         """As `Sink.close`; takes at most a few seconds."""
-        _discard(self._producer)
+        discard(self._producer)
 
     def _prepare(
         self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership
@@ -144,7 +142,7 @@ class TransactionalSink:
             raise KafkaUnavailable(f"{self._failure_count} transactions in a row", type(cause).__name__) from error
         # A producer keeps the offsets of its aborted transaction and sends them with the next one (K2). Its transaction
         # is aborted by the new producer's start, which unlike an abort has a bound (K4).
-        _discard(self._producer)
+        discard(self._producer)
         self._producer = self._build()
         self._identity = _identity(self._producer)
 
@@ -165,7 +163,7 @@ class TransactionalSink:
         try:
             producer.init_transactions()
         except KafkaError:
-            _discard(producer)
+            discard(producer)
             raise
         return producer
 
@@ -196,14 +194,3 @@ def _membership(ownership: Ownership) -> Any:
 def _identity(producer: Any) -> tuple[int, int]:
     held = producer._transaction_manager.producer_id_and_epoch  # noqa: SLF001 - not to be had otherwise
     return held.producer_id, held.epoch
-
-
-def _discard(producer: Any) -> None:
-    """Stop a producer without finishing its transaction."""
-    try:
-        producer.close(timeout=CLOSE_TIMEOUT_S)
-    except KafkaTimeoutError:
-        # close() flushes first, and where that takes too long it leaves the sending thread running.
-        sender = producer._sender  # noqa: SLF001 - not to be had otherwise
-        sender.force_close()
-        sender.join(CLOSE_TIMEOUT_S)

@@ -62,7 +62,7 @@ RULES = (
         (
             Change(
                 SINK,
-                "_discard(self._producer)\n        self._producer = self._build()",
+                "discard(self._producer)\n        self._producer = self._build()",
                 "self._producer.abort_transaction()",
             ),
         ),
@@ -74,7 +74,7 @@ RULES = (
         (
             Change(
                 SINK,
-                "_discard(self._producer)\n        self._producer = self._build()",
+                "discard(self._producer)\n        self._producer = self._build()",
                 "self._producer.abort_transaction()",
             ),
         ),

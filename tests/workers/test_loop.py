@@ -221,6 +221,7 @@ def test_reading_pauses_at_the_bound_on_bytes() -> None:
         wait_until(lambda: run.loop.health().paused, WAIT_S)
         desk.release(*places(0, 4))
         wait_until(lambda: not run.loop.health().paused, WAIT_S)
+    assert sorted(world.answered()) == places(0, 4)
 
 
 def test_a_drain_finishes_what_is_held_and_reads_nothing_more() -> None:

@@ -217,3 +217,4 @@ def test_a_full_window_pauses_its_partition_and_resumes() -> None:
         world.work.stuck.clear()
         wait_for(lambda: len(world.output()) == 240)
         wait_for(lambda: not loop.health().paused)
+    assert len(set(world.output())) == 240

@@ -106,6 +106,7 @@ def test_what_rested_goes_on_although_nothing_else_happens(tmp_path: Path, other
     world.send(0, others + 1)
     with running(slot.loop(world, process, places=1)):
         world.wait_answered(others + 1)
+    assert sorted(world.answered()) == [(0, offset) for offset in range(others + 1)]
 
 
 def test_after_three_crashes_a_record_is_answered_without_running_and_its_key_goes_on(tmp_path: Path) -> None:

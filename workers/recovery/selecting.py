@@ -9,6 +9,7 @@ from workers.recovery import moments
 from workers.recovery.redrive import Selection, Terms
 from workers.recovery.wrong_use import WrongUse
 from workers.settings import Settings
+from workers.topics import topic_table
 
 
 def now_ms() -> int:
@@ -52,18 +53,7 @@ def positions(texts: Iterable[str]) -> frozenset[tuple[int, int]]:
 
 def kept_topics(settings: Settings) -> frozenset[str]:
     """The topics of the table but the input: nobody but workers, or whom the table names, writes those."""
-    topics = settings.topics
-    return frozenset(
-        {
-            topics.audited,
-            topics.audit,
-            topics.review,
-            topics.state,
-            topics.canary,
-            topics.policy,
-            topics.dead_letters,
-        }
-    ) - {topics.events}
+    return frozenset(spec.name for spec in topic_table(settings.topics)) - {settings.topics.events}
 
 
 def _time(option: str, text: str | None, now: int) -> int | None:

@@ -21,14 +21,13 @@ from kafka.structs import (
 
 from topology.errors import SluicegateError
 from topology.ports import PartitionOffset
-from workers.kafka_client import connect, producer_options
+from workers.kafka_client import connect, discard, producer_options
 from workers.kafka_errors import Fault, KafkaUnavailable, SlotFenced, fault_of, refused
 from workers.recovery.copies import Copy
 from workers.settings import KafkaSettings
 from workers.watchdog import Watchdog
 
 FLUSH_MARGIN_S = 1.0
-CLOSE_TIMEOUT_S = 1.0
 NO_LEADER_EPOCH = -1
 NO_GENERATION = -1
 
@@ -69,13 +68,7 @@ class CopyWriter:
 
     def close(self) -> None:
         """Stop; a transaction that was begun and not committed is dropped."""
-        try:
-            self._producer.close(timeout=CLOSE_TIMEOUT_S)
-        except KafkaTimeoutError:
-            # close() flushes first, and where that takes too long it leaves the sending thread running.
-            sender = self._producer._sender  # noqa: SLF001 - not to be had otherwise
-            sender.force_close()
-            sender.join(CLOSE_TIMEOUT_S)
+        discard(self._producer)
 
     def __enter__(self) -> Self:
         return self
@@ -132,7 +125,7 @@ class CopyWriter:
         try:
             producer.init_transactions()
         except KafkaError:
-            producer.close(timeout=CLOSE_TIMEOUT_S)
+            discard(producer)
             raise
         return producer
 
