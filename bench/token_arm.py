@@ -130,7 +130,7 @@ async def compiled_bodies(task: Task) -> list[bytes]:
     prompts = _Prompts()
     labeler = EmbeddedLabeler(LinearModel.load(), policies.bundle.categories)
     checks = [StubCheck(name) for name in CHECKS]
-    pipeline = build_pipeline(settings, policies, labeler, prompts, checks, Tracing.none(), Instruments.none())
+    pipeline = build_pipeline(settings, lambda: policies, labeler, prompts, checks, Tracing.none(), Instruments.none())
     defaults = GenerationDefaults(model=task.model, max_tokens=task.output_tokens)
     bodies: list[bytes] = []
     for index in range(task.events):

@@ -164,8 +164,9 @@ def stub_pipeline(tracing: Tracing, metrics: Instruments) -> Pipeline:
         metrics=metrics,
         jitter=lambda: 0.5,
     )
+    policies = Policies(packaged_bundle())
     return Pipeline(
-        policies=Policies(packaged_bundle()),
+        policies=lambda: policies,
         labeler=StubLabeler(),
         drafting=drafting,
         grants=FakeGrantVerifier(),

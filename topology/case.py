@@ -11,6 +11,7 @@ from topology.audit import Answer, Processed
 from topology.bundle import PolicyBundle
 from topology.errors import DeadLetter
 from topology.events import Action, Attempt, ConversationEvent, GrantUse, LoggedText, Position
+from topology.in_force import Policies
 from topology.labels import GuardRun, Plan, RequestLabels, SideEffect
 from topology.metrics import ActionReason
 from topology.overlays import TenantOverlay
@@ -22,13 +23,14 @@ from topology.tracing import EventTrace
 class Case:
     """What is known of one event. `labels` and `plan` are None until the request was assessed and planned.
 
-    `rest` waits between tries. `revisions_max` is the budget that its drafts are judged under.
+    `policies` were in force when it was opened. `rest` waits between tries. `revisions_max` is the budget that its
+    drafts are judged under.
     """
 
     record: Record
     event: ConversationEvent
     trace: EventTrace
-    bundle: PolicyBundle
+    policies: Policies
     overlay: TenantOverlay
     deadline_s: float
     rest: Rest
@@ -39,6 +41,11 @@ class Case:
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     guards: list[GuardRun] = field(default_factory=list[GuardRun])
     revisions_max: int = 0
+
+    @property
+    def bundle(self) -> PolicyBundle:
+        """The bundle that decides."""
+        return self.policies.bundle
 
     @property
     def granted(self) -> frozenset[str]:

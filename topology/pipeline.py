@@ -9,10 +9,9 @@ record, with them a review item or a dead letter where there is cause, or the de
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from topology import audit
-from topology.bundle import PolicyBundle
 from topology.case import Case, Decision, processed
 from topology.ceilings import settled_age
 from topology.checking import note_stage
@@ -22,11 +21,12 @@ from topology.drafting import Drafting
 from topology.errors import CheckFailed, DeadLetter, DeadLetterReason
 from topology.events import Action, AuditedResponse, AuditRecord, ConversationEvent, ReviewItem
 from topology.headers import Wire, response_headers
+from topology.in_force import Policies
 from topology.instruments import Instruments
 from topology.labels import GuardRun, LabelerIdentity, Outcome, Plan, RequestLabels
 from topology.metrics import ActionReason, Metric
 from topology.names import SchemaName, StageName, Topic
-from topology.overlays import STRICTEST, TenantOverlay, grant_uses
+from topology.overlays import grant_uses
 from topology.plan import plan as make_plan
 from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Labeler, OutRecord, Record, Rest, Result
 from topology.time_limit import TimeLimit
@@ -46,18 +46,6 @@ HELP_GIVEN = {
 
 NOTHING_LABELLED = RequestLabels(labeler=LabelerIdentity(model="none", version=""))
 """What stands in where an event failed before its assessment: its request is still logged."""
-
-
-@dataclass(frozen=True, slots=True)
-class Policies:
-    """The policy in force: the platform's bundle, and overlays by tenant id."""
-
-    bundle: PolicyBundle
-    overlays: Mapping[str, TenantOverlay] = field(default_factory=dict[str, TenantOverlay])
-
-    def overlay_of(self, tenant_id: str) -> TenantOverlay:
-        """The tenant's overlay; the strictest defaults for a tenant without one."""
-        return self.overlays.get(tenant_id, STRICTEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +69,15 @@ class Bounds:
 
 
 class Pipeline:
-    """Processes records; holds no state between them. `digest` is the keyed digest of a response's text."""
+    """Processes records; holds no state between them. `digest` is the keyed digest of a response's text.
+
+    `policies` is asked once for every event: what it answers holds for all of that event, whatever follows it.
+    """
 
     def __init__(
         self,
         *,
-        policies: Policies,
+        policies: Callable[[], Policies],
         labeler: Labeler,
         drafting: Drafting,
         grants: GrantVerifier,
@@ -156,13 +147,14 @@ class Pipeline:
     def _quarantined(self, record: Record, trace: EventTrace) -> Case:
         """Raises DeadLetter where it is no event."""
         event = decode_event(record, self._bounds.records)
-        trace.of_event(event, self._policies.bundle.ref)
+        policies = self._policies()
+        trace.of_event(event, policies.bundle.ref)
         return Case(
             record=record,
             event=event,
             trace=trace,
-            bundle=self._policies.bundle,
-            overlay=self._policies.overlay_of(event.tenant_id),
+            policies=policies,
+            overlay=policies.overlay_of(event.tenant_id),
             deadline_s=self._clock.monotonic_s(),
             rest=asyncio.sleep,
         )
@@ -172,16 +164,17 @@ class Pipeline:
         deadline_ms = event.deadline_ms
         if deadline_ms is None:
             deadline_ms = now_ms + int(self._bounds.deadline_default_s * 1000)
-        overlay = self._policies.overlay_of(event.tenant_id)
+        policies = self._policies()
+        overlay = policies.overlay_of(event.tenant_id)
         grants = (*grant_uses(overlay, now_ms), *self._grants.verify(event, now_ms))
         for use in grants:
             self._metrics.count(Metric.GRANTS, status=use.status)
-        trace.of_event(event, self._policies.bundle.ref)
+        trace.of_event(event, policies.bundle.ref)
         return Case(
             record=record,
             event=event,
             trace=trace,
-            bundle=self._policies.bundle,
+            policies=policies,
             overlay=overlay,
             deadline_s=self._clock.monotonic_s() + max(0.0, (deadline_ms - now_ms) / 1000),
             rest=rest,

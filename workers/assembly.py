@@ -18,6 +18,7 @@ from msgspec import structs
 
 from serving.clock import SystemClock
 from serving.grants import Ed25519GrantVerifier, public_keys, signature_verifier
+from serving.per_policy import PerPolicy
 from serving.prompts import compile_prompt
 from topology.bundle import AgeDefault, PolicyBundle
 from topology.case import Case
@@ -26,12 +27,13 @@ from topology.drafting import Budget, CompilePrompt, Drafting
 from topology.errors import PolicyError
 from topology.events import Message
 from topology.headers import Wire
+from topology.in_force import Policies
 from topology.instruments import Instruments
 from topology.labels import Plan
 from topology.metrics import Metric
 from topology.names import StageName
 from topology.overlays import TenantOverlay, load_overlay
-from topology.pipeline import Bounds, Pipeline, Policies, Routes
+from topology.pipeline import Bounds, Pipeline, Routes
 from topology.policy import load_bundle, packaged_bundle
 from topology.ports import Check, Generator, Labeler, Stage
 from topology.tracing import Tracing
@@ -114,7 +116,7 @@ def _build_loop(
     models = ModelSet(settings, SystemClock(), metrics, policies.bundle)
     checks = build_checks(settings, stage_actors, models.checks, metrics)
     tracing = telemetry.tracing(settings)
-    pipeline = build_pipeline(settings, policies, models.labeler, models.generator, checks, tracing, metrics)
+    pipeline = build_pipeline(settings, lambda: policies, models.labeler, models.generator, checks, tracing, metrics)
 
     async def close() -> None:
         for check in checks:
@@ -170,7 +172,7 @@ def build_quarantine(settings: Settings, journal: CrashJournal, pipeline: Pipeli
 
 def build_pipeline(
     settings: Settings,
-    policies: Policies,
+    policies: Callable[[], Policies],
     labeler: Labeler,
     generator: Generator,
     checks: Sequence[Check],
@@ -182,7 +184,7 @@ def build_pipeline(
     return Pipeline(
         policies=policies,
         labeler=labeler,
-        drafting=_build_drafting(settings, policies.bundle, generator, checks, metrics),
+        drafting=_build_drafting(settings, generator, checks, metrics),
         grants=Ed25519GrantVerifier(public_keys(settings.grants.keys)),
         digest=text_digest(settings),
         routes=Routes(
@@ -208,12 +210,12 @@ def build_pipeline(
 
 
 def _build_drafting(
-    settings: Settings, bundle: PolicyBundle, generator: Generator, checks: Sequence[Check], metrics: Instruments
+    settings: Settings, generator: Generator, checks: Sequence[Check], metrics: Instruments
 ) -> Drafting:
     return Drafting(
         generator=generator,
         checks=checks,
-        compile_prompt=prompt_compiler(bundle),
+        compile_prompt=prompt_compiler(),
         budget=Budget(
             revisions_max=settings.policy.revisions_max,
             candidate_regenerate=settings.policy.candidate_blocked == "regenerate",
@@ -306,15 +308,21 @@ def _load_overlays(settings: Settings, bundle: PolicyBundle) -> dict[str, Tenant
     return overlays
 
 
-def prompt_compiler(bundle: PolicyBundle) -> CompilePrompt:
-    """The generator's prompt for a case, with the bundle's words for the names on the plan card."""
-    words = {name: phrases["en"] for name, phrases in bundle.offers.items() if "en" in phrases} | dict(bundle.withholds)
+def prompt_compiler() -> CompilePrompt:
+    """The generator's prompt for a case, with its own bundle's words for the names on the plan card."""
+    words_of = PerPolicy(_card_words)
 
     def compile_for(case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:
+        words = words_of.of(case.bundle)
         tenant = "\n".join(text for text in (case.overlay.persona, case.overlay.scope) if text)
         return compile_prompt(case.bundle.ref, plan, case.event, tenant, words=words, feedback=feedback)
 
     return compile_for
+
+
+def _card_words(bundle: PolicyBundle) -> dict[str, str]:
+    words = {name: phrases["en"] for name, phrases in bundle.offers.items() if "en" in phrases}
+    return words | dict(bundle.withholds)
 
 
 def text_digest(settings: Settings) -> Callable[[str], str]:

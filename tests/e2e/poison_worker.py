@@ -72,7 +72,7 @@ def main(bootstrap: str, group: str, directory: Path) -> None:
     checks = (FakeCheck("classification"), FakeCheck("bias"), FakeCheck("logging", logged))
     policies, tracing = Policies(packaged_bundle()), Tracing.none()
     generator, labeler = Generator(directory), FakeLabeler(label)
-    pipeline = build_pipeline(settings, policies, labeler, generator, checks, tracing, metrics)
+    pipeline = build_pipeline(settings, lambda: policies, labeler, generator, checks, tracing, metrics)
     journal = open_journal(settings, 0, metrics)
     loop = Loop(
         KafkaSource(settings.kafka, settings.topics.events, 0),

@@ -48,10 +48,10 @@ def running_loop(
     checks: Sequence[Check] | None = None,
 ) -> Generator[Loop]:
     """A loop that runs while the block does; afterwards it is drained, and must have ended without an error."""
-    metrics = Instruments.none()
+    metrics, policies = Instruments.none(), Policies(packaged_bundle())
     pipeline = build_pipeline(
         settings,
-        Policies(packaged_bundle()),
+        lambda: policies,
         labeler or FakeLabeler(),
         generator or FakeGenerator(lambda _: "A plain answer."),
         checks or (FakeCheck("classification"), FakeCheck("bias"), FakeCheck("logging", logged)),

@@ -111,7 +111,7 @@ class Bench:
             jitter=lambda: 0.5,
         )
         self.pipeline = Pipeline(
-            policies=Policies(BUNDLE),
+            policies=lambda: Policies(BUNDLE),
             labeler=labeler or FakeLabeler(lambda _: found),
             drafting=drafting,
             grants=FakeGrantVerifier(),

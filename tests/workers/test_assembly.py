@@ -143,7 +143,7 @@ def processed(settings: Settings) -> Sequence[OutRecord]:
     checks = (FakeCheck("classification"), FakeCheck("bias"), FakeCheck("logging", logged))
     answers = FakeGenerator(lambda _: "A plain answer.")
     policies, metrics = Policies(packaged_bundle()), Instruments.none()
-    pipeline = build_pipeline(settings, policies, FakeLabeler(), answers, checks, Tracing.none(), metrics)
+    pipeline = build_pipeline(settings, lambda: policies, FakeLabeler(), answers, checks, Tracing.none(), metrics)
     record = Record(
         topic=settings.topics.events,
         partition=0,

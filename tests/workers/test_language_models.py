@@ -215,11 +215,13 @@ def trace_of_one_event(labeler: str) -> tuple[Sequence[ReadableSpan], dict[str, 
             processors = [SimpleSpanProcessor(exporter)]
             telemetry = start_telemetry(settings.telemetry, "ingress", 0, span_processors=processors)
 
+            policies = Policies(packaged_bundle())
+
             async def use(models: ModelSet) -> None:
                 checks = (FakeCheck("classification"), FakeCheck("bias"), FakeCheck("logging", logged), *models.checks)
                 pipeline = build_pipeline(
                     settings,
-                    Policies(packaged_bundle()),
+                    lambda: policies,
                     models.labeler,
                     models.generator,
                     checks,
