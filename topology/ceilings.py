@@ -61,7 +61,7 @@ def subject_of(
 
 def floored(intent: Intent, signals: Collection[Signal]) -> Intent:
     """The intent to reckon with: a wrapped request is at least `dual_use`, never malicious for that alone."""
-    is_wrapped = not WRAPPERS.isdisjoint(signals)
+    is_wrapped = bool(signals) and not WRAPPERS.isdisjoint(signals)
     return Intent.DUAL_USE if is_wrapped and intent is Intent.BENIGN else intent
 
 
@@ -83,8 +83,8 @@ def ceiling(
     """
     category = bundle.categories[finding.category]
     intent = floored(finding.intent, signals)
-    base_level, base_rule = _base(bundle, category, finding.harm, intent)
-    level, rules = base_level, [base_rule]
+    level, base_rule = _base(bundle, category, finding.harm, intent)
+    rules = [base_rule]
     if intent is not Intent.MALICIOUS:
         for rule, lifted in (
             ("C2", _excused(category, finding)),
@@ -103,7 +103,7 @@ def ceiling(
         if lowered is not None and lowered < level:
             level = lowered
             rules.append(rule)
-    return level, tuple(f"{rule}:{finding.category}" for rule in rules)
+    return level, tuple([f"{rule}:{finding.category}" for rule in rules])
 
 
 def _base(bundle: PolicyBundle, category: Category, harm: Level, intent: Intent) -> tuple[Level, str]:
@@ -127,8 +127,10 @@ def _in_context(category: Category, finding: RequestFinding, level: Level, signa
 
 
 def _granted(category: Category, subject: Subject, intent: Intent) -> Level:
+    if not subject.grants or not category.grants:
+        return 0
     column = INTENTS.index(intent)
-    return max((row[column] for name, row in category.grants.items() if name in subject.grants), default=0)
+    return max([row[column] for name, row in category.grants.items() if name in subject.grants], default=0)
 
 
 def _transformed(category: Category, finding: RequestFinding) -> Level:

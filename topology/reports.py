@@ -13,10 +13,13 @@ def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> O
     A check that says None does not look for that fault.
     """
     # Lists where a generator would read as well: an event passes here once a draft, and most reports are clean.
-    findings = [finding for report in reports for finding in report.findings]
+    findings: dict[CategoryId, list[OutputFinding]] = {}
+    for report in reports:
+        for finding in report.findings:
+            findings.setdefault(finding.category, []).append(finding)
     leaking = [report for report in reports if report.obeyed_injection or report.privileged_leak]
     return OutputLabels(
-        findings=tuple([_merged(findings, name) for name in sorted({finding.category for finding in findings})]),
+        findings=tuple([_merged(findings[name]) for name in sorted(findings)]),
         is_bare_refusal=True in [report.bare_refusal for report in reports],
         offers_present=_names([report.offers_present for report in reports]),
         obligations_present=_names([report.obligations_present for report in reports]),
@@ -30,18 +33,19 @@ def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> O
     )
 
 
-def _merged(findings: Iterable[OutputFinding], category: CategoryId) -> OutputFinding:
+def _merged(same: Sequence[OutputFinding]) -> OutputFinding:
     """One category's findings as one: worst harm, lowest and highest detail.
 
     Only the findings with the highest detail decide whether it is uncertain and whether it can be cut out: a lower
     one that is uncertain by one level is covered, and a redacted text is judged again anyway.
     """
-    same = [finding for finding in findings if finding.category == category]
+    if len(same) == 1 and not same[0].separable and not same[0].spans:
+        return same[0]
     highest = max(finding.detail_hi for finding in same)
     top = [finding for finding in same if finding.detail_hi == highest]
     is_low = any(finding.confidence is Confidence.LOW for finding in top)
     return OutputFinding(
-        category=category,
+        category=same[0].category,
         harm=max(finding.harm for finding in same),
         detail_lo=min(finding.detail_lo for finding in same),
         detail_hi=highest,
@@ -58,5 +62,4 @@ def _names(groups: Iterable[Sequence[str]]) -> tuple[str, ...]:
 
 def ordered_spans(spans: Iterable[Span]) -> tuple[Span, ...]:
     """Spans in order of start, end and label, each once."""
-    ordered = sorted({(span.start, span.end, span.label) for span in spans})
-    return tuple(Span(start=start, end=end, label=label) for start, end, label in ordered)
+    return tuple(sorted(set(spans), key=lambda span: (span.start, span.end, span.label)))
