@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module, metadata
 from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 from topology.errors import DeadLetterReason, PolicyError, SettingsError, SluicegateError
+from workers.policy_parser import Subparsers, add_policy
 from workers.ray_session import prepare_ray
 from workers.settings import InvalidSettings, Settings, load_settings
 
@@ -24,14 +25,6 @@ RATE_MIN = 0.01
 RATE_MAX = 1e6
 
 Command = Callable[[argparse.Namespace, Settings], int]
-
-
-class Subparsers(Protocol):
-    """What `add_subparsers` returns; argparse gives its type no public name."""
-
-    def add_parser(self, name: str, *, parents: list[argparse.ArgumentParser], help: str) -> argparse.ArgumentParser:  # noqa: A002
-        """Add a command."""
-        ...
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,6 +95,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_dlq(commands, common)
     _add_replay(commands, common)
     _add_topics(commands, common)
+    add_policy(commands, common)
     _add_check(commands, common)
     _add_schema(commands, common)
     commands.add_parser("settings", parents=[common], help="print every setting in force, secrets masked")
