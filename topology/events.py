@@ -12,7 +12,9 @@ from msgspec import Meta, Struct
 
 from topology.labels import (
     AgeBand,
+    CategoryId,
     GuardRun,
+    Level,
     Mode,
     OutputLabels,
     Plan,
@@ -20,12 +22,15 @@ from topology.labels import (
     SideEffect,
     Span,
     Verdict,
+    VerdictKind,
 )
 
 ID_CHARACTERS_MAX = 128
 MESSAGES_MAX = 256
 PARTS_MAX = 64
 GRANTS_MAX = 16
+SHADOWS_MAX = 8
+"""Candidate policies judged beside the live one: each costs every event a plan and a verdict per draft."""
 CHARACTERS_MAX = 400_000
 """Characters of text and code in one event, candidate included: four times a 32k-token context."""
 
@@ -227,12 +232,38 @@ class Position(Struct, frozen=True, kw_only=True):
     timestamp_ms: int
 
 
+class Shift(StrEnum):
+    """Which way a decision moves from one policy to another; `other` where some of it moves either way, or neither."""
+
+    LOOSER = "looser"
+    STRICTER = "stricter"
+    OTHER = "other"
+
+
+class ShadowDifference(Struct, frozen=True, kw_only=True):
+    """What a candidate policy would have decided otherwise; what was decided stands in the same audit record.
+
+    `mode` is None where it could not plan. `ceilings` holds those that differ. `attempt` counts drafts from 1 and names
+    the first that it judges otherwise, `verdict` says how; 0 and None where it judges all alike. `action` is None where
+    it would have asked for a draft that nobody made.
+    """
+
+    policy_ref: str
+    shift: Shift
+    mode: Mode | None
+    ceilings: dict[CategoryId, Level] = {}
+    attempt: int = 0
+    verdict: VerdictKind | None = None
+    action: Action | None = None
+
+
 class AuditRecord(Struct, frozen=True, kw_only=True):
     """All it takes to recompute plan and verdict bit for bit, on `sluicegate.audit`; no user text but redacted.
 
     `state_before` and `state_after` are empty until conversation state is kept.
     `labels` and `plan` are None where the request could not be assessed. `age_band` and `age_verified` are what the
-    event claimed; `revisions_max` is how many more drafts were allowed, which the verdict depends on.
+    event claimed; `revisions_max` is how many more drafts were allowed, which the verdict depends on. `shadows` has an
+    entry for each of the `shadow_count` candidate policies that would have decided otherwise.
     """
 
     audit_id: str
@@ -259,6 +290,8 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     age_band: AgeBand = AgeBand.UNKNOWN
     age_verified: bool = False
     revisions_max: int = 0
+    shadows: tuple[ShadowDifference, ...] = ()
+    shadow_count: int = 0
 
 
 class ReviewItem(Struct, frozen=True, kw_only=True):

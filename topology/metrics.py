@@ -45,6 +45,7 @@ class Metric(StrEnum):
     REGENERATIONS = "sluicegate_regenerations_total"
     SAFE_COMPLETION = "sluicegate_safe_completion_total"
     POLICY_INFO = "sluicegate_policy_info"
+    SHADOW_DECISIONS = "sluicegate_shadow_decisions_total"
     GRANTS = "sluicegate_grants_total"
     LLM_REQUEST_DURATION = "sluicegate_llm_request_duration_seconds"
     LLM_ERRORS = "sluicegate_llm_errors_total"
@@ -74,6 +75,16 @@ class ActionReason(StrEnum):
     ESCALATED = "escalated"
     DEADLINE = "deadline"
     PROCESSING_FAILED = "processing_failed"
+
+
+class ShadowOutcome(StrEnum):
+    """How a candidate policy's decision compares with the one that was acted on; `failed`: it broke."""
+
+    SAME = "same"
+    LOOSER = "looser"
+    STRICTER = "stricter"
+    OTHER = "other"
+    FAILED = "failed"
 
 
 class CommitReason(StrEnum):
@@ -191,6 +202,13 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         zeros=True,
     ),
     _gauge(Metric.POLICY_INFO, "", "1 for the policy in force.", Label("version"), Label("hash")),
+    _counter(
+        Metric.SHADOW_DECISIONS,
+        "event",
+        "What candidate policies would have decided, beside what was.",
+        Label("policy_version"),
+        _enumerated("outcome", ShadowOutcome),
+    ),
     _counter(
         Metric.GRANTS,
         "grant",

@@ -29,6 +29,7 @@ from topology.names import SchemaName, StageName, Topic
 from topology.overlays import grant_uses
 from topology.plan import plan as make_plan
 from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Labeler, OutRecord, Record, Rest, Result
+from topology.shadow import shadowed
 from topology.time_limit import TimeLimit
 from topology.tracing import EventTrace, Tracing
 from topology.withholding import NOTHING_PLANNED, poison, withheld
@@ -263,6 +264,9 @@ class Pipeline:
 
     def _publish(self, case: Case, decision: Decision) -> Result:
         response, record, item = audit.assemble(processed(case, decision), self._digest)
+        record, shadows = shadowed(record, case.policies.shadows, case.overlay)
+        for version, outcome in shadows:
+            self._metrics.count(Metric.SHADOW_DECISIONS, policy_version=version, outcome=outcome.value)
         routes = self._routes
         with case.trace.send(routes.audited) as span:
             out = [

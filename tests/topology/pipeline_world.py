@@ -85,6 +85,7 @@ class Bench:
         classification: Callable[[CheckInput], CheckReport] | None = None,
         candidate_regenerate: bool = False,
         revisions_max: int = 2,
+        policies: Policies | None = None,
         attempts_max: int = 10**6,
         digest: Callable[[str], str] = lambda text: f"digest of {len(text)}",
     ) -> None:
@@ -111,7 +112,7 @@ class Bench:
             jitter=lambda: 0.5,
         )
         self.pipeline = Pipeline(
-            policies=lambda: Policies(BUNDLE),
+            policies=lambda: policies or Policies(BUNDLE),
             labeler=labeler or FakeLabeler(lambda _: found),
             drafting=drafting,
             grants=FakeGrantVerifier(),
