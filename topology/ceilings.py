@@ -22,6 +22,7 @@ WRAPPERS = frozenset({Signal.JAILBREAK_ROLEPLAY, Signal.JAILBREAK_OTHER, Signal.
 """Signals of a user who wraps the request; injected text is not the user's, so it says nothing of intent."""
 
 _FROM_OLDEST = tuple(AgeBand)
+_YOUNG = (AgeBand.TEEN, AgeBand.UNDER13)  # a tuple: hashing an Enum is a call into Python
 
 
 class Subject(Struct, frozen=True, kw_only=True):
@@ -41,6 +42,8 @@ def settled_age(labels: RequestLabels, user: UserContext) -> RequestLabels:
     verified = [band for band, is_verified in said if is_verified and band is not AgeBand.UNKNOWN]
     bands = verified or [AgeBand.UNKNOWN if band is AgeBand.ADULT else band for band, _ in said]
     youngest = max(bands, key=_FROM_OLDEST.index)
+    if youngest is labels.age_band and bool(verified) is labels.age_verified:
+        return labels
     return structs.replace(labels, age_band=youngest, age_verified=bool(verified))
 
 
@@ -49,7 +52,7 @@ def subject_of(
 ) -> Subject:
     """Who asks. Grants serve verified adults only; unknown age follows the tenant's or the bundle's default."""
     settled = settled_age(labels, user)
-    is_teen = settled.age_band in {AgeBand.TEEN, AgeBand.UNDER13}
+    is_teen = settled.age_band in _YOUNG
     age_default = bundle.age_default if overlay.age_default is None else overlay.age_default
     is_unknown = settled.age_band is AgeBand.UNKNOWN
     return Subject(

@@ -105,14 +105,14 @@ def judge(
     measured = [_measured(bench, finding) for finding in known]
     matches = [
         *_guards(bench, out, required, is_known=len(known) == len(out.findings)),
-        *(match for each in measured for match in _finding(bench, each)),
+        *[match for each in measured for match in _finding(bench, each)],
         *_draft(bench, out),
     ]
     matches.sort(key=lambda match: (-STRICTNESS[match.row.verdict], match.row.id))
     verdict = matches[0].row.verdict if matches else VerdictKind.PUBLISH
     return Verdict(
         verdict=verdict,
-        rule_ids=tuple(dict.fromkeys(match.row.id for match in matches)) or (CLEAN_RULE,),
+        rule_ids=tuple(dict.fromkeys([match.row.id for match in matches])) or (CLEAN_RULE,),
         policy_ref=bundle.ref,
         overlay_ref=overlay.ref,
         flags=tuple(sorted({flag for match in matches for flag in (*match.flags, match.row.flag) if flag})),
@@ -152,7 +152,8 @@ def _joined(spans: Iterable[Span], length: int) -> list[tuple[int, int]]:
 def _guards(bench: _Bench, out: OutputLabels, required: frozenset[str], *, is_known: bool) -> list[Match]:
     """A guard that failed, is missing, or speaks of a category that the policy does not know, could not tell."""
     done = {run.guard for run in out.guards if run.outcome is Outcome.OK}
-    is_whole = all(run.outcome is Outcome.OK for run in out.guards) and bool(out.guards) and required <= done
+    failed = [run for run in out.guards if run.outcome is not Outcome.OK]
+    is_whole = bool(out.guards) and not failed and required <= done
     return [] if is_whole and is_known else _matches(bench, Aspect.GUARD)
 
 
@@ -240,12 +241,12 @@ def _ceiling(bench: _Bench, finding: OutputFinding) -> Level:
     """
     own = [asked for asked in bench.labels_in.findings if asked.category == finding.category]
     alike = own or [RequestFinding(category=finding.category, harm=finding.harm, intent=_strictest(bench.labels_in))]
-    levels = (_at_harm(bench, asked, finding.harm) for asked in alike)
+    levels = [_at_harm(bench, asked, finding.harm) for asked in alike]
     return min(*levels, bench.plan.ceilings.get(finding.category, 4))
 
 
 def _at_harm(bench: _Bench, asked: RequestFinding, harm: Level) -> Level:
-    worse = structs.replace(asked, harm=max(asked.harm, harm))
+    worse = asked if harm <= asked.harm else structs.replace(asked, harm=harm)
     return ceiling(bench.bundle, worse, bench.overlay, bench.subject, bench.labels_in.signals)[0]
 
 
@@ -261,12 +262,12 @@ def _redactions(matches: Iterable[Match]) -> tuple[Span, ...]:
 
 def _side_effects(matches: Iterable[Match]) -> tuple[SideEffect, ...]:
     wanted = {effect for match in matches for effect in match.row.side_effects}
-    return tuple(effect for effect in SIDE_EFFECTS if effect in wanted)
+    return tuple(sorted(wanted, key=SIDE_EFFECTS.index))
 
 
 def _severity(measured: Sequence[Measured]) -> Severity:
     """How bad publishing would have been: H's grade, one below where the ceiling was missed by one."""
-    return max((_grade(each.harm, each.over) for each in measured), key=SEVERITIES.index, default=Severity.NONE)
+    return max([_grade(each.harm, each.over) for each in measured], key=SEVERITIES.index, default=Severity.NONE)
 
 
 def _grade(harm: Level, over: int) -> Severity:

@@ -5,7 +5,7 @@ Each finding is planned on its own; the last mode in the enumeration's order win
 
 from collections.abc import Collection, Iterable
 
-from msgspec import Struct, structs, to_builtins
+from msgspec import Struct, structs
 
 from topology.bundle import AddOn, Category, ContentClass, ModeRule, PolicyBundle
 from topology.ceilings import Subject, ceiling, floored, harm_of, subject_of
@@ -35,8 +35,9 @@ DETAIL_WITH_INCLUDES: Level = 2
 HARMLESS = RequestFinding(category=NONE, harm=0, intent=Intent.BENIGN)
 """What a request without findings is planned as."""
 
-_CRISIS = frozenset({Vulnerability.ACUTE_SELF_HARM, Vulnerability.HARM_TO_OTHERS})
-_FLOORING = frozenset({Vulnerability.RADICALIZATION_RISK, Vulnerability.DELUSION_MANIA})
+# Tuples: hashing an Enum is a call into Python.
+_CRISIS = (Vulnerability.ACUTE_SELF_HARM, Vulnerability.HARM_TO_OTHERS)
+_FLOORING = (Vulnerability.RADICALIZATION_RISK, Vulnerability.DELUSION_MANIA)
 _SIGNAL = (SideEffect.ACCOUNT_SIGNAL, SideEffect.HUMAN_REVIEW)
 
 
@@ -50,11 +51,6 @@ class Planned(Struct, frozen=True, kw_only=True):
     mode: Mode
     mode_rule: str
 
-    @property
-    def is_limited(self) -> bool:
-        """Whether this finding keeps the answer from being what was asked."""
-        return self.mode is not Mode.DIRECT_ANSWER
-
 
 def plan(
     bundle: PolicyBundle, labels: RequestLabels, *, overlay: TenantOverlay, user: UserContext, grants: Collection[str]
@@ -66,7 +62,7 @@ def plan(
     require_known(bundle, labels)
     subject = subject_of(bundle, labels, overlay=overlay, user=user, grants=grants)
     planned = [_planned(bundle, finding, labels, overlay, subject) for finding in labels.findings or (HARMLESS,)]
-    mode = max((each.mode for each in planned), key=MODES.index)
+    mode = max([each.mode for each in planned], key=MODES.index)
     rules = _rules(bundle, planned, mode, labels, subject)
     return sealed(
         Plan(
@@ -75,9 +71,9 @@ def plan(
             withhold=_withhold(bundle, planned, rules),
             must_include=_must_include(planned, rules, overlay),
             must_offer=_must_offer(planned, rules, mode),
-            style_profile="+".join(_unique(rule.style for rule in rules)),
-            rule_ids=_unique(rule for each in planned for rule in (*each.ceiling_rules, each.mode_rule)),
-            reasons=_unique(_reason(each) for each in planned),
+            style_profile="+".join(_unique([rule.style for rule in rules])),
+            rule_ids=_unique([rule for each in planned for rule in (*each.ceiling_rules, each.mode_rule)]),
+            reasons=_unique([_reason(each) for each in planned]),
             side_effects=_side_effects(planned, labels.vulnerability),
         )
     )
@@ -91,12 +87,12 @@ def tighten(made: Plan) -> Plan:
 
 def sealed(made: Plan) -> Plan:
     """The plan with its hash: the SHA-256 of its other fields' canonical JSON."""
-    return structs.replace(made, plan_hash=digest(without(to_builtins(made), "plan_hash")))
+    return structs.replace(made, plan_hash=digest(without(structs.asdict(made), "plan_hash")))
 
 
 def require_known(bundle: PolicyBundle, labels: RequestLabels) -> None:
     """Raise CheckFailed where the labeller speaks of a category that is not the policy's: it could not tell."""
-    unknown = sum(1 for finding in labels.findings if finding.category not in bundle.categories)
+    unknown = len([finding for finding in labels.findings if finding.category not in bundle.categories])
     if unknown:
         raise CheckFailed(Outcome.UNPARSABLE, labels.labeler.model, f"{unknown} findings of unknown category")
 
@@ -106,8 +102,9 @@ def _planned(
 ) -> Planned:
     category = bundle.categories[finding.category]
     level, ceiling_rules = ceiling(bundle, finding, overlay, subject, labels.signals)
-    intent = floored(finding.intent, labels.signals)
-    reckoned = structs.replace(finding, intent=intent, harm=harm_of(category, finding.harm))
+    intent, harm = floored(finding.intent, labels.signals), harm_of(category, finding.harm)
+    is_reckoned = intent is finding.intent and harm == finding.harm
+    reckoned = finding if is_reckoned else structs.replace(finding, intent=intent, harm=harm)
     mode, mode_rule = _mode(category, reckoned, level, labels.vulnerability)
     return Planned(
         finding=reckoned,
@@ -121,34 +118,43 @@ def _planned(
 
 def _mode(category: Category, finding: RequestFinding, level: Level, vulnerability: Vulnerability) -> tuple[Mode, str]:
     """The mode for one finding and the rule that set it: the first condition that holds."""
+    for_safety = _safety_mode(category, vulnerability)
+    if for_safety is not None:
+        return for_safety
     is_malicious = finding.intent is Intent.MALICIOUS
     is_asked = finding.asked_detail >= 1
-    is_barred = level == 0 and is_asked
-    is_worst = is_malicious and (category.content_class is ContentClass.PROHIBITED or finding.harm == 4)
-    conditions = (
-        (category.force_mode is not None, category.force_mode or Mode.CRISIS_SUPPORT, "M1f"),
-        (vulnerability in _CRISIS, Mode.CRISIS_SUPPORT, "M1"),
-        (vulnerability is Vulnerability.IMMINENT_DANGER, Mode.EMERGENCY_GUIDANCE, "M2"),
-        (is_barred and is_worst, Mode.HARD_REFUSE, "M3"),
-        (is_barred, Mode.REFUSE_REDIRECT, "M4"),
-        (finding.asked_detail > level, Mode.SAFE_COMPLETION, "M5"),
-        (vulnerability in _FLOORING or category.floor_mode is not None, Mode.SAFE_COMPLETION, "M6"),
-        (is_malicious and is_asked, Mode.SAFE_COMPLETION, "M6m"),
-    )
-    return next(((mode, rule) for holds, mode, rule in conditions if holds), (Mode.DIRECT_ANSWER, "M7"))
+    if level == 0 and is_asked:
+        is_worst = category.content_class is ContentClass.PROHIBITED or finding.harm == 4
+        return (Mode.HARD_REFUSE, "M3") if is_malicious and is_worst else (Mode.REFUSE_REDIRECT, "M4")
+    if finding.asked_detail > level:
+        return Mode.SAFE_COMPLETION, "M5"
+    if vulnerability in _FLOORING or category.floor_mode is not None:
+        return Mode.SAFE_COMPLETION, "M6"
+    return (Mode.SAFE_COMPLETION, "M6m") if is_malicious and is_asked else (Mode.DIRECT_ANSWER, "M7")
+
+
+def _safety_mode(category: Category, vulnerability: Vulnerability) -> tuple[Mode, str] | None:
+    """The mode that a person at risk gets, whatever is asked; None where nobody is."""
+    if category.force_mode is not None:
+        return category.force_mode, "M1f"
+    if vulnerability in _CRISIS:
+        return Mode.CRISIS_SUPPORT, "M1"
+    return (Mode.EMERGENCY_GUIDANCE, "M2") if vulnerability is Vulnerability.IMMINENT_DANGER else None
 
 
 def _rules(
     bundle: PolicyBundle, planned: list[Planned], mode: Mode, labels: RequestLabels, subject: Subject
 ) -> list[ModeRule]:
     """The mode's rule and those of the add-ons that apply."""
+    rules = [bundle.modes[mode]]
+    if subject.is_teen and mode is not Mode.DIRECT_ANSWER:
+        rules.append(bundle.add_ons[AddOn.TEEN])
+    if Context.TRANSFORMATION in [each.finding.context for each in planned]:
+        rules.append(bundle.add_ons[AddOn.TRANSFORMATION])
     is_delusion = labels.vulnerability is Vulnerability.DELUSION_MANIA
-    add_ons = {
-        AddOn.TEEN: subject.is_teen and mode is not Mode.DIRECT_ANSWER,
-        AddOn.TRANSFORMATION: any(each.finding.context is Context.TRANSFORMATION for each in planned),
-        AddOn.DELUSION: is_delusion or any(each.finding.category == "delusion_mania" for each in planned),
-    }
-    return [bundle.modes[mode], *(bundle.add_ons[add_on] for add_on, applies in add_ons.items() if applies)]
+    if is_delusion or "delusion_mania" in [each.finding.category for each in planned]:
+        rules.append(bundle.add_ons[AddOn.DELUSION])
+    return rules
 
 
 def _lowest(planned: list[Planned]) -> dict[CategoryId, Level]:
@@ -161,13 +167,13 @@ def _lowest(planned: list[Planned]) -> dict[CategoryId, Level]:
 
 
 def _withhold(bundle: PolicyBundle, planned: list[Planned], rules: list[ModeRule]) -> tuple[str, ...]:
-    above = (
+    above = [
         bundle.withhold_above[each.category.family][each.ceiling]
         for each in planned
         if each.ceiling < 4 and each.finding.category != NONE
-    )
-    of_categories = (name for each in planned for name in each.category.withhold)
-    return _unique((*above, *of_categories, *(name for rule in rules for name in rule.withhold)))
+    ]
+    of_categories = [name for each in planned for name in each.category.withhold]
+    return _unique([*above, *of_categories, *[name for rule in rules for name in rule.withhold]])
 
 
 def _must_include(planned: list[Planned], rules: list[ModeRule], overlay: TenantOverlay) -> tuple[str, ...]:
@@ -182,32 +188,36 @@ def _must_include(planned: list[Planned], rules: list[ModeRule], overlay: Tenant
         if min(each.ceiling, each.finding.asked_detail) >= DETAIL_WITH_INCLUDES
         for name in each.category.include
     ]
+    of_law = ["legal_notice"] if overlay.legal_notices and _is_capped_by_law(planned, overlay) else []
+    return _unique([*of_rules, *of_categories, *of_law])
+
+
+def _is_capped_by_law(planned: list[Planned], overlay: TenantOverlay) -> bool:
     capped = {each.finding.category for each in planned if f"C7:{each.finding.category}" in each.ceiling_rules}
-    has_legal = any(notice.category in capped for notice in overlay.legal_notices)
-    return _unique((*of_rules, *of_categories, *(("legal_notice",) if has_legal else ())))
+    return any(notice.category in capped for notice in overlay.legal_notices)
 
 
 def _must_offer(planned: list[Planned], rules: list[ModeRule], mode: Mode) -> tuple[str, ...]:
     """What may be offered instead: by what is limited, else by anything found. A hard refusal offers nothing."""
-    if mode in {Mode.HARD_REFUSE, Mode.DIRECT_ANSWER}:
+    if mode is Mode.HARD_REFUSE or mode is Mode.DIRECT_ANSWER:
         return ()
-    limited = [each for each in planned if each.is_limited] or planned
-    of_categories = (name for each in limited for name in each.category.offer)
-    return _unique((*(name for rule in rules for name in rule.offer), *of_categories))
+    limited = [each for each in planned if each.mode is not Mode.DIRECT_ANSWER] or planned
+    of_categories = [name for each in limited for name in each.category.offer]
+    return _unique([*[name for rule in rules for name in rule.offer], *of_categories])
 
 
 def _side_effects(planned: list[Planned], vulnerability: Vulnerability) -> tuple[SideEffect, ...]:
     """Account signal and human review, whatever the mode, for the worst requests."""
-
-    def is_worst(each: Planned) -> bool:
-        is_malicious = each.finding.intent is Intent.MALICIOUS
-        is_excused = each.finding.context in each.category.education and not is_malicious
-        is_prohibited = each.category.content_class is ContentClass.PROHIBITED
-        return (is_prohibited and not is_excused) or (each.finding.harm == 4 and is_malicious)
-
-    if vulnerability is Vulnerability.HARM_TO_OTHERS or any(is_worst(each) for each in planned):
+    if vulnerability is Vulnerability.HARM_TO_OTHERS or True in [_is_worst(each) for each in planned]:
         return _SIGNAL
     return ()
+
+
+def _is_worst(each: Planned) -> bool:
+    is_malicious = each.finding.intent is Intent.MALICIOUS
+    is_excused = each.finding.context in each.category.education and not is_malicious
+    is_prohibited = each.category.content_class is ContentClass.PROHIBITED
+    return (is_prohibited and not is_excused) or (each.finding.harm == 4 and is_malicious)
 
 
 def _reason(each: Planned) -> str:

@@ -40,13 +40,13 @@ def row_fits(row: VerdictRow, fault: Fault) -> bool:
     """Whether all of a row's conditions hold."""
     return (
         row.aspect is fault.aspect
-        and row.content_class in {None, fault.content_class}
-        and row.family in {None, fault.family}
-        and row.harm_min <= fault.harm <= row.harm_max
         and (row.over_min is None or fault.over >= row.over_min)
         and (row.straddle_min is None or fault.straddle >= row.straddle_min)
-        and row.separable in {None, fault.separable}
-        and row.budget in {None, "more" if fault.has_budget else "spent"}
+        and row.harm_min <= fault.harm <= row.harm_max
+        and (row.content_class is None or row.content_class is fault.content_class)
+        and (row.family is None or row.family is fault.family)
+        and (row.separable is None or row.separable is fault.separable)
+        and (row.budget is None or row.budget == ("more" if fault.has_budget else "spent"))
         and (not row.modes or fault.mode in row.modes)
     )
 
