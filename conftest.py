@@ -1,4 +1,4 @@
-"""Says at the end of a test run which parts of it took longest."""
+"""Says at the end of a test run what its tests counted, and which parts of it took longest."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -20,9 +20,24 @@ def _seconds_by_part(reports: Iterable[object]) -> dict[str, tuple[float, int]]:
     return {part: (total, len(tests[part])) for part, total in seconds.items()}
 
 
+def _counts(reports: Iterable[object]) -> list[str]:
+    """What tests noted with `record_property`, one a line."""
+    return [
+        f"{value:>12,}  {name}"
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+        for name, value in report.user_properties
+        if isinstance(value, int)
+    ]
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the slowest parts, then pytest's own last line."""
+    """Print what was counted and the slowest parts, then pytest's own last line."""
     reports = [report for stats in terminalreporter.stats.values() for report in stats]
+    counts = _counts(reports)
+    if counts:
+        terminalreporter.section("counted")
+        terminalreporter.write_line("\n".join(counts))
     parts = sorted(_seconds_by_part(reports).items(), key=lambda item: item[1][0], reverse=True)
     terminalreporter.section(f"{PARTS_SHOWN} slowest parts of {len(parts)}")
     for part, (seconds, tests) in parts[:PARTS_SHOWN]:

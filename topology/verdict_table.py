@@ -56,5 +56,5 @@ def first_row(rows: Sequence[VerdictRow], fault: Fault) -> VerdictRow | None:
     for row in rows:
         if row_fits(row, fault):
             return row
-    is_fault = fault.aspect not in {Aspect.FINDING, Aspect.REFUSAL} or fault.over >= 1
+    is_fault = fault.over >= 1 if fault.aspect is Aspect.FINDING else fault.aspect is not Aspect.REFUSAL
     return UNMATCHED if is_fault else None
