@@ -174,7 +174,7 @@ def is_supportive(folded: str) -> bool:
 def obligations_present(folded: str, line: HelpLine | None) -> tuple[str, ...]:
     """Ids of the policy's obligations that the text meets. `line` is the region's, None where it is not listed."""
     found = [name for name, pattern in _OBLIGATIONS.items() if pattern.search(folded)]
-    if _holds_number(folded, line.number) if line else _CRISIS_LINE.search(folded):
+    if _holds_number(folded, line.number) if line and line.number else _CRISIS_LINE.search(folded):
         found.append("crisis_line")
     if _EMERGENCY.search(folded) or (line and _holds_number(folded, line.emergency)):
         found.append("emergency_number")
@@ -182,8 +182,9 @@ def obligations_present(folded: str, line: HelpLine | None) -> tuple[str, ...]:
 
 
 def _holds_number(folded: str, number: str) -> bool:
-    digits = re.escape(number.lower())
-    return re.search(rf"(?<!\d){digits}(?!\d)", folded) is not None
+    """Whether a number stands in the text, however its digits are spaced; a slash in `number` parts alternatives."""
+    spelt = (r"[ .\-]?".join(re.escape(digit) for digit in one if digit.isalnum()) for one in number.split("/"))
+    return any(re.search(rf"(?<!\d){digits}(?!\d)", folded) is not None for digits in spelt)
 
 
 def offers_present(folded: str, wanted: tuple[str, ...], bundle: PolicyBundle, locale: str) -> tuple[str, ...]:

@@ -40,5 +40,5 @@ def _phrases(bundle: PolicyBundle) -> set[str]:
 def _filled(phrase: str, bundle: PolicyBundle) -> list[str]:
     if "{" not in phrase:
         return [phrase]
-    lines = bundle.help_lines.values()
+    lines = [line for line in bundle.help_lines.values() if line.number or "{number}" not in phrase]
     return [phrase.format(line=line.name, number=line.number, emergency=line.emergency) for line in lines]

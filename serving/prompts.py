@@ -85,8 +85,8 @@ def card_words(bundle: PolicyBundle, user: UserContext) -> dict[str, str]:
 
 
 def _line_words(words: Mapping[str, str], line: HelpLine) -> dict[str, str]:
-    numbers = {"crisis_line": f"{line.name}, {line.number}", "emergency_number": line.emergency}
-    return {name: f"{words[name]}: {number}" for name, number in numbers.items() if name in words}
+    numbers = {"crisis_line": line.number and f"{line.name}, {line.number}", "emergency_number": line.emergency}
+    return {name: f"{words[name]}: {number}" for name, number in numbers.items() if name in words and number}
 
 
 def _region(user: UserContext) -> str:

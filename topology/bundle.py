@@ -139,17 +139,72 @@ class AddOn(StrEnum):
 
 
 class Obligation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an answer must contain; `words` tells the generator."""
+    """What an answer must contain; `words` tells the generator. `anchor` empty: a rule of the platform's own."""
 
     authority: Authority
     words: Words
+    anchor: str = ""
 
 
 class SoftRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A fault that costs a revision but never holds an answer back; `words` is the feedback."""
+    """A fault that costs a revision but never holds an answer back; `words` is the feedback. `anchor` as above."""
 
     authority: Authority
     words: Words
+    anchor: str = ""
+
+
+class ConductRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How an answer behaves, whatever it is about; `words` tells the generator and the guard.
+
+    `checked_by` names the aspect of the verdict table (`unfair`) or the soft rules that its faults are.
+    """
+
+    anchor: Words
+    authority: Authority
+    words: Words
+    checked_by: tuple[Identifier, ...]
+
+
+class GuardExample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A case near the line: a request and a draft that answers it, and how a guard should label the two.
+
+    `category` is `none` where neither has anything to label. `faults` are those of a group on manner.
+    """
+
+    request: Words
+    draft: Words
+    category: CategoryId
+    harm: Level = 0
+    intent: Intent = Intent.DUAL_USE
+    asked: Level = 0
+    detail: Level = 0
+    faults: tuple[Identifier, ...] = ()
+    rule: str = ""
+
+
+class GuardGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a guard LLM is told about categories that are alike: one prompt a group.
+
+    A group without categories is on manner: its faults are `unfair` and soft rules. Criteria are cited as
+    `<code>.a`, `<code>.b` for what breaks the line and `<code>.s1`, `<code>.s2` for what keeps to it.
+    """
+
+    code: Annotated[str, Meta(pattern="^[A-Z]{2}$")]
+    title: Words
+    categories: tuple[CategoryId, ...]
+    definitions: tuple[Words, ...]
+    violates: Annotated[tuple[Words, ...], Meta(min_length=1, max_length=9)]
+    safe: Annotated[tuple[Words, ...], Meta(min_length=1, max_length=9)]
+    precedence: Annotated[tuple[Words, ...], Meta(min_length=1)]
+    examples: Annotated[tuple[GuardExample, ...], Meta(max_length=6)]
+    faults: tuple[Identifier, ...] = ()
+
+    @property
+    def criteria(self) -> dict[str, str]:
+        """Each criterion's words by the id under which it is cited."""
+        broken = {f"{self.code}.{letter}": words for letter, words in zip("abcdefghi", self.violates, strict=False)}
+        return broken | {f"{self.code}.s{place}": words for place, words in enumerate(self.safe, 1)}
 
 
 class Aspect(StrEnum):
@@ -188,18 +243,32 @@ class VerdictRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     feedback: str = ""
 
 
-class HelpLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A region's crisis line and emergency number, with where and as of when that is known."""
+class Evidence(StrEnum):
+    """How well a help line is known: read at its source, seen in public listings, or only remembered."""
 
-    name: Words
-    number: Words
+    READ = "read"
+    LISTED = "listed"
+    RECALLED = "recalled"
+
+
+class HelpLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A region's crisis line and emergency number, with where and as of when (a date) that is known.
+
+    `name` and `number` are empty where no line is known that answers at any hour; the words are then general.
+    """
+
     emergency: Words
     source: Words
-    as_of: Words
+    as_of: Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    evidence: Evidence = Evidence.RECALLED
+    name: str = ""
+    number: str = ""
 
 
 class PolicyBundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole policy. `withhold_above[family][c]` is what starts right above ceiling D`c`.
+
+    `crosswalk` names each category's labels in other taxonomies; empty where a taxonomy has none.
 
     `content_hash` is the SHA-256 of the document's canonical JSON without that field; the loader fills it in.
     """
@@ -220,6 +289,9 @@ class PolicyBundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     rules: tuple[VerdictRow, ...]
     templates: dict[str, dict[Identifier, Words]]
     help_lines: dict[str, HelpLine]
+    conduct: dict[Identifier, ConductRule] = {}
+    guard_groups: dict[Identifier, GuardGroup] = {}
+    crosswalk: dict[CategoryId, dict[Identifier, tuple[str, ...]]] = {}
     content_hash: Sha256 = ""
 
     @property

@@ -72,6 +72,7 @@ def bundle_faults(bundle: PolicyBundle) -> list[str]:
     for name, category in bundle.categories.items():
         reasons.extend(f"categories.{name}.{reason}" for reason in _category(category))
     reasons.extend([*_references(bundle), *_modes(bundle), *_templates(bundle), *_rows(bundle)])
+    reasons.extend([*_conduct(bundle), *_guard_groups(bundle)])
     return reasons
 
 
@@ -197,9 +198,11 @@ def _templates(bundle: PolicyBundle) -> Iterator[str]:
             for key, text in words.items()
             if _placeholders(text) != PLACEHOLDERS.get(key, set())
         )
-    for region in bundle.help_lines:
+    for region, line in bundle.help_lines.items():
         if len(region) != 2 or not region.isupper():
             yield f"help_lines.{region}: not a region of two capital letters"
+        if bool(line.name) is not bool(line.number):
+            yield f"help_lines.{region}: a line has both a name and a number, or neither"
 
 
 def _placeholders(text: str) -> set[str]:
@@ -208,6 +211,33 @@ def _placeholders(text: str) -> set[str]:
         return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
     except ValueError:
         return {"?"}
+
+
+def _conduct(bundle: PolicyBundle) -> Iterator[str]:
+    known = {Aspect.UNFAIR.value, *bundle.soft_rules}
+    for name, rule in bundle.conduct.items():
+        yield from (f"conduct.{name}.checked_by: unknown {fault}" for fault in rule.checked_by if fault not in known)
+    yield from (f"crosswalk.{name}: unknown category" for name in bundle.crosswalk if name not in bundle.categories)
+
+
+def _guard_groups(bundle: PolicyBundle) -> Iterator[str]:
+    """A category asked about twice would have two answers; a name that nobody knows would fail every answer."""
+    named = [name for group in bundle.guard_groups.values() for name in group.categories]
+    yield from (f"guard_groups: {name} is in two groups" for name in sorted({n for n in named if named.count(n) > 1}))
+    known = {Aspect.UNFAIR.value, *bundle.soft_rules}
+    for key, group in bundle.guard_groups.items():
+        path = f"guard_groups.{key}"
+        yield from (f"{path}: unknown category {name}" for name in group.categories if name not in bundle.categories)
+        yield from (f"{path}.faults: unknown {fault}" for fault in group.faults if fault not in known)
+        if bool(group.categories) is bool(group.faults):
+            yield f"{path}: has either categories or faults"
+        for place, example in enumerate(group.examples):
+            if example.category != NONE and example.category not in group.categories:
+                yield f"{path}.examples[{place}]: {example.category} is not of this group"
+            if example.rule not in group.criteria:
+                yield f"{path}.examples[{place}]: no criterion {example.rule}"
+            if not set(example.faults) <= set(group.faults):
+                yield f"{path}.examples[{place}]: names a fault that is not of this group"
 
 
 def _rows(bundle: PolicyBundle) -> Iterator[str]:

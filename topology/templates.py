@@ -88,12 +88,9 @@ def _obligation(words: dict[str, str], name: str, line: HelpLine | None, plan: P
     if name == "legal_notice":
         notices = [notice.text for notice in overlay.legal_notices if notice.category in plan.ceilings]
         return PARAGRAPH.join(notices) or words[name]
-    generic = words.get(f"{name}_generic", words.get(name, ""))
-    if line is None:
-        return generic
-    return (
-        words[name].format(line=line.name, number=line.number, emergency=line.emergency) if name in words else generic
-    )
+    if line is None or (name == "crisis_line" and not line.number):
+        return words.get(f"{name}_generic", words.get(name, ""))
+    return words.get(name, "").format(line=line.name, number=line.number, emergency=line.emergency)
 
 
 def _language(bundle: PolicyBundle, locale: str) -> str:

@@ -11,7 +11,7 @@ from topology.documents import DOCUMENT_BYTES_MAX, digest
 from topology.errors import PolicyError
 from topology.policy import load_bundle, packaged_bundle
 
-REF = "safe-completion-core@0.1.0#"
+REF = "safe-completion-core@0.2.0#"
 
 
 def at(changed: Document, path: str) -> Document:
@@ -118,9 +118,28 @@ def test_a_stated_hash_is_checked() -> None:
         (drop("templates/en"), r"templates\.en: missing"),
         (drop("obligations/legal_notice"), r"obligations"),
         (
-            put("help_lines/usa", {"name": "n", "number": "1", "emergency": "1", "source": "s", "as_of": "d"}),
+            put("help_lines/usa", {"name": "n", "number": "1", "emergency": "1", "source": "s", "as_of": "2026-01-01"}),
             r"help_lines\.usa",
         ),
+        (put("help_lines/US/number", ""), r"help_lines\.US: a line has both"),
+        (put("help_lines/US/as_of", "lately"), r"help_lines\.US: .*as_of"),
+        (put("help_lines/US/evidence", "hearsay"), r"help_lines\.US: .*evidence"),
+        (put("conduct/fairness/checked_by", ["nothing_known"]), r"conduct\.fairness\.checked_by: unknown"),
+        (drop("conduct/fairness/anchor"), r"conduct\.fairness: .*anchor"),
+        (put("crosswalk/witchcraft", {"moderation": []}), r"crosswalk\.witchcraft: unknown category"),
+        (put("guard_groups/cyber/categories", ["witchcraft"]), r"guard_groups\.cyber: unknown category witchcraft"),
+        (put("guard_groups/cyber/categories", ["hate"]), r"guard_groups: hate is in two groups"),
+        (put("guard_groups/manner/faults", ["nothing_known"]), r"guard_groups\.manner\.faults: unknown"),
+        (put("guard_groups/manner/faults", []), r"guard_groups\.manner: has either categories or faults"),
+        (put("guard_groups/cyber/code", "cyber"), r"guard_groups\.cyber: .*code"),
+        (put("guard_groups/cyber/safe", ["one"]), r"guard_groups\.cyber\.examples\[1\]: no criterion CY\.s2"),
+        (put("templates/de/limit", 7), r"templates\.de: .*got `int`"),
+        (put("offers/nearby_help/de", ""), r"offers\.nearby_help: .*length"),
+        (put("obligations/referral/authority", "boss"), r"obligations\.referral: .*authority"),
+        (put("modes/hard_refuse/styl", "x"), r"modes\.hard_refuse: .*unknown field `styl`"),
+        (put("withholds/diagnosis", []), r"withholds\.diagnosis: "),
+        (put("soft_rules", []), r"soft_rules: not a mapping"),
+        (rule("V07", harm_max=9), r"rules\.V07: .*harm_max"),
         (drop("help_lines/US/source"), r"source"),
         (rule("V02"), r"rules\.V06a: prohibited content"),
         (rule("V03", verdict="escalate"), r"rules\.V03: .*H4"),
