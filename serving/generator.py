@@ -6,8 +6,11 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Struct
 
 from serving.client import ChatClient
-from serving.completion import ChatBody, ChatTurn
+from serving.completion import ChatBody, ChatTurn, Completion
+from topology.errors import CheckFailed, RetryLater
 from topology.events import GenerationParameters, Message, Usage, parts_text
+from topology.labels import Outcome
+from topology.metrics import LlmRole
 from topology.ports import Draft, GenerationRequest
 
 
@@ -34,13 +37,15 @@ class OpenAiGenerator:
     async def generate(self, request: GenerationRequest) -> Draft:
         """The model's answer. Cancelling closes the request.
 
-        Raises RetryLater while the endpoint cannot answer, and CheckFailed where it would never answer this request:
-        refused (too long for the model, a parameter out of range) or unparsable (longer than the bound).
+        Raises RetryLater while the endpoint cannot answer or answers without a text, and CheckFailed where it would
+        never answer this request: refused (too long for the model, a parameter out of range, the endpoint's own filter)
+        or unparsable (longer than the bound).
         """
         body = generation_body(request.messages, request.parameters, self._defaults)
         completion = await self._client.complete(
             body, request_id=request.request_id, deadline_s=request.deadline_s, headers=request.headers
         )
+        _require_answer(completion)
         return Draft(
             text=completion.text,
             source="generator",
@@ -53,6 +58,15 @@ class OpenAiGenerator:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+def _require_answer(completion: Completion) -> None:
+    """Raises where there is nothing that could be judged as the model's answer to the request."""
+    backend = LlmRole.GENERATOR.value
+    if completion.finish_reason == "content_filter":
+        raise CheckFailed(Outcome.REFUSED, backend, "the endpoint's own filter ended the answer")
+    if not completion.text.strip():
+        raise RetryLater(Outcome.UNPARSABLE, backend, "the answer has no text")
 
 
 def generation_body(messages: Sequence[Message], asked: GenerationParameters, defaults: GenerationDefaults) -> ChatBody:

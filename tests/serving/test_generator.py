@@ -118,6 +118,26 @@ class TestRealVllm(GeneratorContract):
         assert "evt-1.generator.1" in first.response_id
 
 
+async def _error_of(play: Play) -> RetryLater | CheckFailed:
+    async with playing(play) as case:
+        with pytest.raises((RetryLater, CheckFailed)) as caught:
+            await case.ask()
+    return caught.value
+
+
+def test_an_answer_without_a_text_is_none_and_is_asked_for_again_later() -> None:
+    error = asyncio.run(_error_of(wire.answer("", " \n")))
+    assert isinstance(error, RetryLater)
+    assert error.outcome is Outcome.UNPARSABLE
+
+
+def test_an_answer_that_the_endpoints_own_filter_ended_is_refused_for_good() -> None:
+    error = asyncio.run(_error_of(wire.answer("Half of", finish_reason="content_filter")))
+    assert isinstance(error, CheckFailed)
+    assert error.outcome is Outcome.REFUSED
+    assert "Half" not in str(error)
+
+
 def test_an_event_cannot_ask_for_more_tokens_than_allowed_and_unset_fields_are_not_sent() -> None:
     request = generation_request(0.0)
     body = generation_body(request.messages, GenerationParameters(max_tokens=9999), DEFAULTS)
