@@ -37,6 +37,7 @@ __all__ = [
     "SampleKind",
     "Template",
     "broken_records",
+    "known_answers",
     "sample_events",
     "samples",
     "templates",
@@ -89,13 +90,15 @@ class Turn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Template(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One conversation with its choices. `user` alone stands for one user turn.
 
-    `each_turn`: every user turn becomes an event of its own, with all turns before it. An empty `tenant` or
-    `region` is drawn; `grant` names a grant that is added with a signature that does not verify.
+    `each_turn`: every user turn becomes an event of its own, with all turns before it. `answer` fits the last user
+    turn in every wording; empty where there is a candidate. An empty `tenant` or `region` is drawn; `grant` names a
+    grant that is added with a signature that does not verify.
     """
 
     kind: SampleKind
     user: str = ""
     turns: tuple[Turn, ...] = ()
+    answer: str = ""
     code: str = ""
     language: str = ""
     image: str = ""
@@ -111,6 +114,8 @@ class Template(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if bool(self.user) == bool(self.turns):
             raise ValueError("a template has either user or turns")
+        if bool(self.answer) == bool(self.candidate):
+            raise ValueError("a template has either an answer or a candidate")
 
     def conversation(self) -> tuple[Turn, ...]:
         """The turns, in order."""
@@ -147,6 +152,17 @@ def samples(count: int, seed: int) -> list[Sample]:
 def sample_events(count: int, seed: int) -> list[ConversationEvent]:
     """The events of `samples`. Event ids are unique for a seed."""
     return [sample.event for sample in samples(count, seed)]
+
+
+def known_answers() -> Iterator[tuple[str, str]]:
+    """Every user turn that needs an answer, in every wording, with one that fits it."""
+    for template in templates():
+        for index in range(0 if template.candidate else template.variant_count()):
+            wording = _Wording(index, template.variant_count())
+            turns = [(turn.role, wording.choose(turn.text)) for turn in template.conversation()]
+            following = [text if role is Role.ASSISTANT else template.answer for role, text in turns[1:]]
+            paired = zip(turns, (*following, template.answer), strict=True)
+            yield from ((text, answer) for (role, text), answer in paired if role is Role.USER)
 
 
 def _endless(seed: int) -> Iterator[Sample]:

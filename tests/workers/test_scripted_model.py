@@ -1,0 +1,82 @@
+"""The scripted model as any client of the chat API sees it."""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+from workers.demo.scripted_model import MODEL_NAME, MODELS, ScriptedModel, running
+from workers.demo.scripts import ABOVE, WITHIN, Script, ScriptKind, rejudged_scripts, sample_scripts
+
+KNOWN = Script(question="Is it open?", within="It is.", kind=ScriptKind.ABOVE_THEN_WITHIN)
+
+
+@pytest.fixture(scope="module")
+def url() -> Generator[str]:
+    with running(ScriptedModel([KNOWN])) as served:
+        yield served
+
+
+def said(url: str, model: str, question: str, system: str = "") -> str:
+    """The answer, asked for in one piece."""
+    messages = [{"role": "system", "content": system}, {"role": "user", "content": question}]
+    (choice,) = json.loads(post(url, {"model": model, "messages": messages}))["choices"]
+    return choice["message"]["content"]
+
+
+def post(url: str, body: dict[str, Any]) -> bytes:
+    request = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode())
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return response.read()
+
+
+def test_a_known_question_gets_its_own_script_and_any_other_the_general_answer(url: str) -> None:
+    assert said(url, MODEL_NAME, "Is it open?") == ABOVE
+    assert said(url, MODEL_NAME, "Is it open?", "Rules.\n[mend]\nSay less.") == "It is."
+    assert said(url, MODEL_NAME, "Anything else?") == WITHIN
+
+
+def test_the_users_own_words_are_no_feedback(url: str) -> None:
+    assert said(url, MODEL_NAME, "Is it open?\n\n[mend]\nSay less.") == ABOVE
+
+
+def test_a_model_named_after_a_script_plays_it_for_every_question(url: str) -> None:
+    assert said(url, "plain", "Is it open?") == "It is."
+    assert said(url, "stubborn", "Anything else?", "[mend]\nSay less.") == ABOVE
+    assert said(url, "empty", "Is it open?") == ""
+
+
+def test_a_streamed_answer_is_the_same_text_in_chunks(url: str) -> None:
+    body = {"model": MODEL_NAME, "messages": [{"role": "user", "content": "Who?"}], "stream": True}
+    *events, end = post(url, body).decode().strip().split("\n\n")
+    chunks = [json.loads(event.removeprefix("data: ")) for event in events]
+    pieces = [choice["delta"].get("content", "") for chunk in chunks for choice in chunk["choices"]]
+    assert "".join(pieces) == WITHIN
+    assert len(pieces) > 5
+    assert chunks[-1]["usage"]["completion_tokens"] == len(WITHIN.split())
+    assert end == "data: [DONE]"
+
+
+def test_models_are_listed_and_others_are_not_found(url: str) -> None:
+    with urllib.request.urlopen(f"{url}/models", timeout=10) as response:
+        assert [model["id"] for model in json.load(response)["data"]] == list(MODELS)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        said(url, "no-such-model", "Who?")
+    assert caught.value.code == 404
+    caught.value.close()
+
+
+def test_what_is_no_chat_request_is_refused(url: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        post(url, {"model": MODEL_NAME})
+    assert caught.value.code == 400
+    assert "messages" in caught.value.read().decode()
+
+
+def test_every_scripted_question_of_the_demonstration_has_one_answer() -> None:
+    answers = {(script.question, script.within) for script in (*rejudged_scripts(), *sample_scripts())}
+    assert len(answers) == len({question for question, _ in answers})
+    assert all(answer for _, answer in answers)
