@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -59,7 +59,7 @@ def where(names: Iterator[bool]) -> Held:
     return np.fromiter(names, np.bool_, len(KINDS))
 
 
-def along(axis: int, values: Sequence[object] | Held | Levels, axis_count: int) -> NDArray[np.generic]:
+def along(axis: int, values: Sequence[object] | Held | Levels, axis_count: int) -> NDArray[Any]:
     """Values laid along one axis of an array of `axis_count`."""
     return np.reshape(np.asarray(values), [-1 if each == axis else 1 for each in range(axis_count)])
 

@@ -67,6 +67,10 @@ def found(
     return OutputFinding(category=category, harm=harm, detail_lo=low, detail_hi=high, confidence=confidence)
 
 
+def test_all_fourteen_examples_are_there() -> None:
+    assert {case.id.rstrip("ab") for case in output_cases()} == {f"P{number}" for number in range(1, 15)}
+
+
 @pytest.mark.parametrize("case", output_cases(), ids=lambda case: case.id)
 def test_a_worked_example_gets_its_verdict(case: OutputCase) -> None:
     request = REQUESTS[case.case]

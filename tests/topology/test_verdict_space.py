@@ -254,12 +254,16 @@ def combined() -> Iterator[tuple[OutputLabels, int, Mode]]:
 def test_faults_together_get_the_strictest_verdict_of_each_alone(record_property: Record) -> None:
     request = labels()
     made = plan(bundle(), request, overlay=OPEN, user=ADULT, grants=())
-    alone = cache(lambda out, attempts, mode: judged(request, owing(mode), out, attempts).verdict)
-    owing = cache(lambda mode: msgspec.structs.replace(made, mode=mode, must_include=("crisis_line",)))
+    owing = {mode: msgspec.structs.replace(made, mode=mode, must_include=("crisis_line",)) for mode in Mode}
+
+    @cache
+    def alone(out: OutputLabels, attempts: int, mode: Mode) -> VerdictKind:
+        return judged(request, owing[mode], out, attempts).verdict
+
     clean = OutputLabels(guards=GUARDS, obligations_present=("crisis_line",))
     count = 0
     for out, attempts, mode in combined():
-        verdict = judged(request, owing(mode), out, attempts)
+        verdict = judged(request, owing[mode], out, attempts)
         parts = (
             msgspec.structs.replace(clean, findings=out.findings),
             msgspec.structs.replace(clean, guards=out.guards),
