@@ -21,6 +21,7 @@ import topology.pipeline
 from serving.clock import SystemClock
 from serving.fakes import FakeGrantVerifier
 from serving.redaction import KeyedDigest
+from topology.bundle import PolicyBundle
 from topology.case import Case
 from topology.codec import RecordLimits, encode
 from topology.drafting import Budget, Drafting
@@ -96,8 +97,8 @@ def token_event(index: int, output_tokens: int) -> ConversationEvent:
 class StubLabeler:
     """Finds nothing, at once."""
 
-    async def label(self, event: ConversationEvent) -> RequestLabels:
-        del event
+    async def label(self, event: ConversationEvent, policy: PolicyBundle) -> RequestLabels:
+        del event, policy
         return LABELS
 
 

@@ -59,7 +59,7 @@ class ClassificationStage:
     @property
     def version(self) -> str:
         """The weights' digest, the rules' version."""
-        return f"{self._model.version}+rules-{RULES_VERSION}"
+        return classification_version(self._model)
 
     def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
         """One report per draft, in order. Raises WindowError where a draft is too long to be looked at whole."""
@@ -162,6 +162,11 @@ class ClassificationStage:
         best = max(heads, key=lambda name: scores[name])
         order = tuple(Band)
         return scores[best], max((self._model.band(name, scores[name]) for name in heads), key=order.index)
+
+
+def classification_version(model: LinearModel) -> str:
+    """The weights' digest, the rules' version. The policy has its own reference in the audit record."""
+    return f"{model.version}+rules-{RULES_VERSION}"
 
 
 def has_obeyed(given: CheckInput, folded: str) -> bool:

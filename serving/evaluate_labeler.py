@@ -104,7 +104,7 @@ def _judged(
     overlay = TenantOverlay(tenant_id="evaluation", version="1")
     made = plan(bundle, labels, overlay=overlay, user=_ADULT, grants=())
     draft = Draft(text=row.response, source="generator")
-    report = stage.run([CheckInput(event=event, labels=labels, plan=made, draft=draft, attempt=1)])[0]
+    report = stage.run([CheckInput(event=event, labels=labels, plan=made, draft=draft, attempt=1, policy=bundle)])[0]
     out = merge_reports([report], [])
     verdict = judge(bundle, made, labels, out, overlay=overlay, user=_ADULT, grants=(), attempts=1, revisions_max=2)
     return verdict.severity_grade, report.findings

@@ -7,6 +7,7 @@ import asyncio
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from topology.bundle import PolicyBundle
 from topology.events import ConversationEvent, GrantUse, Role, Usage, parts_text, request_text
 from topology.labels import LabelerIdentity, RequestLabels
 from topology.ports import CheckInput, CheckReport, Clock, Draft, GenerationRequest
@@ -146,8 +147,9 @@ class FakeLabeler:
         self._behaviour = _Behaviour(faults, delay_s, clock)
         self.calls: list[ConversationEvent] = []
 
-    async def label(self, event: ConversationEvent) -> RequestLabels:
-        """The labels that `labels` gives."""
+    async def label(self, event: ConversationEvent, policy: PolicyBundle) -> RequestLabels:
+        """The labels that `labels` gives, under any policy."""
+        del policy
         self.calls.append(event)
         await self._behaviour.run()
         return self._labels(event)

@@ -107,7 +107,12 @@ class Drafting:
     async def _check(self, case: Case, plan: Plan, current: Try) -> tuple[OutputLabels, Verdict]:
         assert case.labels is not None
         given = CheckInput(
-            event=case.event, labels=case.labels, plan=plan, draft=current.draft, attempt=len(case.attempts) + 1
+            event=case.event,
+            labels=case.labels,
+            plan=plan,
+            draft=current.draft,
+            attempt=len(case.attempts) + 1,
+            policy=case.bundle,
         )
         with case.trace.guard_output() as span:
             checked = await self._run(self._checks, case, given)

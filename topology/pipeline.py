@@ -206,7 +206,7 @@ class Pipeline:
         with case.trace.guard_input() as span:
             try:
                 with TimeLimit(self._bounds.assess_timeout_s):
-                    labels = await self._labeler.label(case.event)
+                    labels = await self._labeler.label(case.event, case.bundle)
             except TimeoutError as exc:
                 outcome = Outcome.TIMEOUT
                 raise CheckFailed(outcome, StageName.ASSESS.value, "no labels in time") from exc
@@ -252,6 +252,7 @@ class Pipeline:
             plan=case.plan or NOTHING_PLANNED,
             draft=Draft(text="", source="none"),
             attempt=0,
+            policy=case.bundle,
         )
         await self._drafting.log_request(case, given)
 

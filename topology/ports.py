@@ -5,6 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from topology.bundle import PolicyBundle
 from topology.events import (
     ConversationEvent,
     GenerationParameters,
@@ -82,13 +83,17 @@ class GenerationRequest(Struct, frozen=True, kw_only=True):
 
 
 class CheckInput(Struct, frozen=True, kw_only=True):
-    """What a check sees: the event, what was planned, and the draft. Crosses a process in stage pools."""
+    """What a check sees: the event, the policy it is judged under, what was planned, and the draft.
+
+    In stage pools it crosses a process, its policy by reference.
+    """
 
     event: ConversationEvent
     labels: RequestLabels
     plan: Plan
     draft: Draft
     attempt: int
+    policy: PolicyBundle
 
 
 class CheckReport(Struct, frozen=True, kw_only=True):
@@ -134,8 +139,8 @@ class Clock(Protocol):
 class Labeler(Protocol):
     """Labels a request."""
 
-    async def label(self, event: ConversationEvent) -> RequestLabels:
-        """What the request is. Raises CheckFailed where it cannot tell."""
+    async def label(self, event: ConversationEvent, policy: PolicyBundle) -> RequestLabels:
+        """What the request is, in the categories of `policy`. Raises CheckFailed where it cannot tell."""
         ...
 
 

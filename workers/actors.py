@@ -6,20 +6,15 @@ is restarted by Ray, but its work is not: the supervisor issues `run` again.
 
 import os
 import time
-from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import ray
 from msgspec import Struct
 
-from topology.ports import CheckInput, CheckReport
 from workers.assembly import Worker, build_stage, build_worker
 from workers.loop import LoopHealth
 from workers.settings import Settings
-
-_input_decoder = msgspec.msgpack.Decoder(list[CheckInput])
-_encoder = msgspec.msgpack.Encoder()
+from workers.stage_calls import StageDesk
 
 
 class StageHealth(Struct, frozen=True, kw_only=True):
@@ -79,26 +74,23 @@ class StageHost:
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._stage = build_stage(settings, name)
+        self._desk = StageDesk()
         self._busy_since_s: float | None = None
-        self._batch_count = 0
 
-    def run(self, batch: bytes) -> bytes:
-        """Reports for a MessagePack list of inputs, as a MessagePack list."""
+    def run(self, batch: bytes, policies: bytes = b"") -> bytes:
+        """As `StageDesk.answer`."""
         self._busy_since_s = time.monotonic()
         try:
-            inputs: Sequence[CheckInput] = _input_decoder.decode(batch)
-            reports: list[CheckReport] = list(self._stage.run(inputs))
-            return _encoder.encode(reports)
+            return self._desk.answer(self._stage, batch, policies)
         finally:
             self._busy_since_s = None
-            self._batch_count += 1
 
     @ray.method(concurrency_group="control")
     def health(self) -> StageHealth:
         """A snapshot, answered also while a batch runs."""
         since_s = self._busy_since_s
         busy_s = 0.0 if since_s is None else time.monotonic() - since_s
-        return StageHealth(pid=os.getpid(), busy_s=busy_s, batch_count=self._batch_count)
+        return StageHealth(pid=os.getpid(), busy_s=busy_s, batch_count=self._desk.batch_count)
 
 
 _remote: Any = ray.remote  # its overloads do not know concurrency groups

@@ -18,7 +18,7 @@ from msgspec import structs
 
 from serving.clock import SystemClock
 from serving.grants import Ed25519GrantVerifier, public_keys, signature_verifier
-from serving.per_policy import PerPolicy
+from serving.per_policy import PerPolicy, PolicyStage
 from serving.prompts import compile_prompt
 from topology.bundle import AgeDefault, PolicyBundle
 from topology.case import Case
@@ -113,7 +113,7 @@ def _build_loop(
     metrics = telemetry.instruments
     policies = load_policies(settings)
     metrics.gauge_set(Metric.POLICY_INFO, 1, version=policies.bundle.version, hash=policies.bundle.content_hash[:12])
-    models = ModelSet(settings, SystemClock(), metrics, policies.bundle)
+    models = ModelSet(settings, SystemClock(), metrics)
     checks = build_checks(settings, stage_actors, models.checks, metrics)
     tracing = telemetry.tracing(settings)
     pipeline = build_pipeline(settings, lambda: policies, models.labeler, models.generator, checks, tracing, metrics)
@@ -249,14 +249,15 @@ def build_checks(
 def build_stage(settings: Settings, name: str) -> Stage:
     """The stage `name`, ready to run. Loads its model: takes up to a few seconds."""
     from serving.bias import BiasStage
-    from serving.classification import ClassificationStage
+    from serving.classification import ClassificationStage, classification_version
     from serving.linear import LinearModel
     from serving.redaction import LoggingStage, Redactor
 
     match name:
         case StageName.CLASSIFICATION:
-            bundle = load_policies(settings).bundle
-            return ClassificationStage(LinearModel.load(), bundle)
+            model = LinearModel.load()
+            version = classification_version(model)
+            return PolicyStage(name, version, lambda policy: ClassificationStage(model, policy))
         case StageName.BIAS:
             return BiasStage(LinearModel.load())
         case StageName.LOGGING:

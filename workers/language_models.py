@@ -11,11 +11,13 @@ from serving.generator import GenerationDefaults, OpenAiGenerator
 from serving.guard_llm import GuardBounds, LlmCheck, LlmLabeler
 from serving.labeler import EmbeddedLabeler
 from serving.linear import LinearModel
+from serving.per_policy import PolicyCheck, PolicyLabeler
 from topology.bundle import PolicyBundle
 from topology.events import ConversationEvent
 from topology.instruments import Instruments
 from topology.labels import Outcome, RequestLabels
 from topology.metrics import LlmRole, Metric
+from topology.names import StageName
 from topology.ports import Check, CheckInput, CheckReport, Clock, Labeler
 from topology.span_handles import CURRENT_SPAN
 from topology.trace_context import carrier
@@ -28,13 +30,13 @@ BREAKER_LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerStat
 class ModelSet:
     """`generator`, `labeler` and `checks` as settings ask for them. `aclose` on the event loop that used them."""
 
-    def __init__(self, settings: Settings, clock: Clock, metrics: Instruments, bundle: PolicyBundle) -> None:
+    def __init__(self, settings: Settings, clock: Clock, metrics: Instruments) -> None:
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
         self._clients: list[ChatClient] = []
         self.generator = self._build_generator()
-        self.labeler, self.checks = self._build_guards(bundle)
+        self.labeler, self.checks = self._build_guards()
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -65,9 +67,10 @@ class ModelSet:
         )
         return OpenAiGenerator(client, defaults)
 
-    def _build_guards(self, bundle: PolicyBundle) -> tuple[Labeler, tuple[Check, ...]]:
+    def _build_guards(self) -> tuple[Labeler, tuple[Check, ...]]:
         guard = self._settings.guard
-        embedded = EmbeddedLabeler(LinearModel.load(), bundle.categories)
+        model = LinearModel.load()
+        embedded = PolicyLabeler(lambda policy: EmbeddedLabeler(model, policy.categories))
         if not guard.judge_base_url:
             return embedded, ()
         endpoint = Endpoint(
@@ -78,12 +81,18 @@ class ModelSet:
         )
         client = self._client(endpoint, guard.judge_api_key.reveal(), guard.judge_model, LlmRole.JUDGE)
         bounds = GuardBounds(model=guard.judge_model, timeout_s=guard.judge_timeout_s)
-        names = tuple(bundle.categories)
-        check = TracedCheck(LlmCheck(client, bounds, categories=names, clock=self._clock, trace=_span_headers))
+        clock, trace = self._clock, _span_headers
+
+        def check_of(policy: PolicyBundle) -> LlmCheck:
+            return LlmCheck(client, bounds, categories=tuple(policy.categories), clock=clock, trace=trace)
+
+        def labeler_of(policy: PolicyBundle) -> LlmLabeler:
+            return LlmLabeler(client, bounds, categories=tuple(policy.categories), clock=clock, trace=trace)
+
+        check = TracedCheck(PolicyCheck(StageName.GUARD_LLM.value, bounds.model, check_of))
         if guard.labeler == "embedded":
             return embedded, (check,)
-        labeler = LlmLabeler(client, bounds, categories=names, clock=self._clock, trace=_span_headers)
-        return TracedLabeler(labeler), (check,)
+        return TracedLabeler(PolicyLabeler(labeler_of)), (check,)
 
     def _client(self, endpoint: Endpoint, api_key: str, model: str, role: LlmRole) -> ChatClient:
         def observe(call: Call) -> None:
@@ -107,22 +116,22 @@ class ModelSet:
 class TracedLabeler:
     """A labeller whose model call gets a span of its own."""
 
-    def __init__(self, labeler: LlmLabeler) -> None:
+    def __init__(self, labeler: Labeler) -> None:
         self._labeler = labeler
 
-    async def label(self, event: ConversationEvent) -> RequestLabels:
+    async def label(self, event: ConversationEvent, policy: PolicyBundle) -> RequestLabels:
         """As the labeller's."""
         trace = CURRENT_TRACE.get()
         if trace is None:
-            return await self._labeler.label(event)
+            return await self._labeler.label(event, policy)
         with trace.chat(LlmRole.LABELER.value, 1):
-            return await self._labeler.label(event)
+            return await self._labeler.label(event, policy)
 
 
 class TracedCheck:
     """A check whose model call gets a span of its own."""
 
-    def __init__(self, check: LlmCheck) -> None:
+    def __init__(self, check: Check) -> None:
         self._check = check
         self.name = check.name
         self.version = check.version

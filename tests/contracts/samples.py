@@ -2,8 +2,10 @@
 
 from topology.events import ConversationEvent, GenerationParameters, Message, Role, TextPart
 from topology.labels import LabelerIdentity, Mode, Plan, RequestLabels
+from topology.policy import packaged_bundle
 from topology.ports import CheckInput, Draft, GenerationRequest
 
+POLICY = packaged_bundle()
 PARAMETERS = GenerationParameters(max_tokens=16, temperature=0.0, seed=7)
 
 
@@ -36,4 +38,5 @@ def check_input(draft: str = "Water lifts the boat.", request: str = "How does a
         plan=Plan(mode=Mode.DIRECT_ANSWER, ceilings={}),
         draft=Draft(text=draft, source="generator"),
         attempt=1,
+        policy=POLICY,
     )

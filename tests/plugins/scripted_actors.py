@@ -53,7 +53,8 @@ class SlowStartHost(StageHost):
 class GarbageHost(StageHost):
     """A replica whose answers are no reports."""
 
-    def run(self, batch: bytes) -> bytes:
+    def run(self, batch: bytes, policies: bytes = b"") -> bytes:
+        del policies
         return batch[:1]
 
 

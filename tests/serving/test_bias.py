@@ -7,6 +7,7 @@ from serving.bias import BiasStage
 from serving.features import BUCKETS, fold
 from serving.groups import groups_in
 from serving.linear import Head, LinearModel
+from tests.contracts.samples import POLICY
 from topology.events import ConversationEvent, Message, Role, TextPart
 from topology.labels import LabelerIdentity, Mode, Plan, RequestLabels
 from topology.ports import CheckInput, CheckReport, Draft
@@ -29,7 +30,9 @@ def report(text: str, offset: float) -> CheckReport:
     labels = RequestLabels(labeler=LabelerIdentity(model="m", version="v"))
     plan = Plan(mode=Mode.DIRECT_ANSWER, ceilings={})
     draft = Draft(text=text, source="generator")
-    return stage(offset).run([CheckInput(event=event, labels=labels, plan=plan, draft=draft, attempt=1)])[0]
+    return stage(offset).run(
+        [CheckInput(event=event, labels=labels, plan=plan, draft=draft, attempt=1, policy=POLICY)]
+    )[0]
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,9 @@ def given(draft: str, *turns: tuple[Role, str], offer: tuple[str, ...] = (), reg
     )
     plan = Plan(mode=Mode.SAFE_COMPLETION, ceilings={}, must_offer=offer)
     labels = LABELER.label_now(event)
-    return CheckInput(event=event, labels=labels, plan=plan, draft=Draft(text=draft, source="generator"), attempt=1)
+    return CheckInput(
+        event=event, labels=labels, plan=plan, draft=Draft(text=draft, source="generator"), attempt=1, policy=BUNDLE
+    )
 
 
 def report(draft: str, ask: str = HARMFUL) -> CheckReport:
@@ -76,7 +78,7 @@ def _own_words() -> list[str]:
             if "{offers}" in phrase:
                 texts += [phrase.format(offers=offer.get(locale, offer["en"])) for offer in BUNDLE.offers.values()]
             else:
-                lines = BUNDLE.help_lines.values()
+                lines = [line for line in BUNDLE.help_lines.values() if line.number]
                 texts += [phrase.format(line=x.name, number=x.number, emergency=x.emergency) for x in lines]
         texts.append(" ".join(words[name] for name in ("limit", "offer_generic", "referral", "teen_support")))
         texts.append(" ".join(words[name] for name in ("crisis_opening", "crisis_line_generic", "crisis_closing")))

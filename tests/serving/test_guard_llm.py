@@ -16,25 +16,30 @@ from serving.fakes import FakeCheck, FakeLabeler, FakeStage
 from serving.guard_answers import (
     CHARACTERS_SHOWN_MAX,
     DraftAnswer,
+    Names,
     RequestAnswer,
     answer_schema,
     draft_data,
     request_data,
 )
 from serving.guard_llm import GuardBounds, LlmCheck, LlmLabeler
+from serving.per_policy import PolicyLabeler
 from serving.server import VllmServer
 from tests.contracts.guards import CheckContract, LabelerContract, StageContract
 from tests.contracts.samples import check_input, event, message
 from tests.plugins import fake_endpoint as wire
 from tests.plugins.fake_endpoint import FakeEndpoint, Play
 from tests.plugins.vllm_server import TINY_MODEL
+from topology.bundle import PolicyBundle
 from topology.errors import CheckFailed
 from topology.events import Role
-from topology.labels import NONE, CategoryId, Confidence, Intent, Outcome, Signal, Vulnerability
+from topology.labels import NONE, Confidence, Intent, Outcome, Signal, Vulnerability
+from topology.policy import packaged_bundle
 from topology.ports import Check, CheckReport, Labeler, Stage
 
-CATEGORIES = (CategoryId("cyber.offense"), CategoryId("hate"), NONE)
+NAMES = Names(categories=("cyber.offense", "hate", NONE))
 BOUNDS = GuardBounds(model="judge", timeout_s=5.0)
+GROUPED = msgspec.structs.replace(BOUNDS, prompts="groups", groups_max=2)
 REAL_BOUNDS = GuardBounds(model=TINY_MODEL, timeout_s=60.0)
 T = TypeVar("T")
 
@@ -77,7 +82,7 @@ def client_at(base_url: str) -> ChatClient:
 
 @asynccontextmanager
 async def labeler_at(base_url: str, bounds: GuardBounds = BOUNDS) -> AsyncGenerator[LlmLabeler]:
-    labeler = LlmLabeler(client_at(base_url), bounds, categories=CATEGORIES, clock=SystemClock())
+    labeler = LlmLabeler(client_at(base_url), bounds, bundle=packaged_bundle(), clock=SystemClock())
     try:
         yield labeler
     finally:
@@ -86,7 +91,7 @@ async def labeler_at(base_url: str, bounds: GuardBounds = BOUNDS) -> AsyncGenera
 
 @asynccontextmanager
 async def check_at(base_url: str, bounds: GuardBounds = BOUNDS) -> AsyncGenerator[LlmCheck]:
-    check = LlmCheck(client_at(base_url), bounds, categories=CATEGORIES, clock=SystemClock())
+    check = LlmCheck(client_at(base_url), bounds, bundle=packaged_bundle(), clock=SystemClock())
     try:
         yield check
     finally:
@@ -94,8 +99,14 @@ async def check_at(base_url: str, bounds: GuardBounds = BOUNDS) -> AsyncGenerato
 
 
 @asynccontextmanager
+async def port_at(base_url: str, bounds: GuardBounds = BOUNDS) -> AsyncGenerator[Labeler]:
+    async with labeler_at(base_url, bounds) as labeler:
+        yield PolicyLabeler(lambda _: labeler)
+
+
+@asynccontextmanager
 async def playing_labeler(play: Play) -> AsyncGenerator[Labeler]:
-    async with FakeEndpoint(then=play) as endpoint, labeler_at(endpoint.base_url) as labeler:
+    async with FakeEndpoint(then=play) as endpoint, port_at(endpoint.base_url) as labeler:
         yield labeler
 
 
@@ -261,7 +272,7 @@ def test_an_endpoint_that_is_not_there_is_unreachable() -> None:
 
 
 def test_the_schemas_accept_what_we_decode_and_only_the_policys_categories() -> None:
-    schemas = (answer_schema(RequestAnswer, CATEGORIES), answer_schema(DraftAnswer, CATEGORIES))
+    schemas = (answer_schema(RequestAnswer, NAMES), answer_schema(DraftAnswer, NAMES))
     for schema, value in zip(schemas, (LABELS, JUDGEMENT), strict=True):
         jsonschema.validate(value, schema)
         stranger = _with(value, findings=[_with(value["findings"][0], category="made.up")])
@@ -269,11 +280,17 @@ def test_the_schemas_accept_what_we_decode_and_only_the_policys_categories() -> 
             jsonschema.validate(stranger, schema)
 
 
-def test_another_set_of_categories_is_another_prompt() -> None:
-    def version(categories: tuple[CategoryId, ...]) -> str:
-        return LlmCheck(client_at("http://127.0.0.1:9/v1"), BOUNDS, categories=categories, clock=SystemClock()).version
+def test_another_policy_is_another_prompt_as_far_as_the_prompt_holds_it() -> None:
+    def version(bundle: PolicyBundle, bounds: GuardBounds = BOUNDS) -> str:
+        return LlmCheck(client_at("http://127.0.0.1:9/v1"), bounds, bundle=bundle, clock=SystemClock()).version
 
-    assert version(CATEGORIES) == version(CATEGORIES[::-1]) != version(CATEGORIES[:1])
+    policy = packaged_bundle()
+    fewer = msgspec.structs.replace(policy, categories={NONE: policy.categories[NONE]})
+    cyber = policy.guard_groups["cyber"]
+    reworded = policy.guard_groups | {"cyber": msgspec.structs.replace(cyber, safe=("patching", *cyber.safe[1:]))}
+    other = msgspec.structs.replace(policy, guard_groups=reworded)
+    assert version(policy) == version(other) != version(fewer)
+    assert len({version(policy), version(policy, GROUPED), version(other, GROUPED)}) == 3
 
 
 def test_the_last_message_and_the_draft_are_never_cut_and_old_background_is() -> None:
@@ -295,10 +312,10 @@ class TestLabelerOnVllm(LabelerContract):
         self.server = vllm_server
 
     def working(self) -> AbstractAsyncContextManager[Labeler]:
-        return labeler_at(self.server.base_url, REAL_BOUNDS)
+        return port_at(self.server.base_url, REAL_BOUNDS)
 
     def broken(self) -> AbstractAsyncContextManager[Labeler]:
-        return labeler_at(self.server.base_url, msgspec.structs.replace(REAL_BOUNDS, tokens_max=2))
+        return port_at(self.server.base_url, msgspec.structs.replace(REAL_BOUNDS, tokens_max=2))
 
 
 @pytest.mark.vllm

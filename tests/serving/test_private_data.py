@@ -99,7 +99,9 @@ def test_a_draft_with_personal_data_is_redacted_and_then_passes(ask: str, draft:
     made = plan(BUNDLE, labels, overlay=overlay, user=ADULT, grants=())
 
     def verdict(text: str) -> tuple[VerdictKind, tuple[str, ...], str]:
-        given = CheckInput(event=asked, labels=labels, plan=made, draft=Draft(text=text, source="generator"), attempt=1)
+        given = CheckInput(
+            event=asked, labels=labels, plan=made, draft=Draft(text=text, source="generator"), attempt=1, policy=BUNDLE
+        )
         found = judge(
             BUNDLE,
             made,
@@ -125,7 +127,7 @@ def test_an_office_s_number_is_published() -> None:
     overlay = TenantOverlay(tenant_id="t", version="1")
     made = plan(BUNDLE, labels, overlay=overlay, user=ADULT, grants=())
     draft = Draft(text="You can call the mayor's office at +1 212 788 3000.", source="generator")
-    report = stage.run([CheckInput(event=asked, labels=labels, plan=made, draft=draft, attempt=1)])[0]
+    report = stage.run([CheckInput(event=asked, labels=labels, plan=made, draft=draft, attempt=1, policy=BUNDLE)])[0]
     assert [(f.category, f.harm, f.detail_hi) for f in report.findings] == [("privacy.public_role", 1, 3)]
     found = judge(
         BUNDLE, made, labels, _labels(report), overlay=overlay, user=ADULT, grants=(), attempts=1, revisions_max=2

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.redaction import CUT, OVERLAP_CHARACTERS, WINDOW_CHARACTERS, KeyedDigest, LoggingStage, Redactor
+from tests.contracts.samples import POLICY
 from topology.events import ConversationEvent, Message, Role, TextPart
 from topology.labels import LabelerIdentity, Mode, Plan, RequestLabels
 from topology.ports import CheckInput, Draft
@@ -190,6 +191,7 @@ def _given(request: str, draft: str) -> CheckInput:
         plan=Plan(mode=Mode.DIRECT_ANSWER, ceilings={}),
         draft=Draft(text=draft, source="generator"),
         attempt=1,
+        policy=POLICY,
     )
 
 

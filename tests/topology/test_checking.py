@@ -55,7 +55,7 @@ class Desk:
         labels, source = labelled("regulated_advice.medical", 1), event()
         plan = make_plan(BUNDLE, labels, overlay=STRICTEST, user=source.user, grants=frozenset())
         self.given = CheckInput(
-            event=source, labels=labels, plan=plan, draft=Draft(text="A.", source="generator"), attempt=1
+            event=source, labels=labels, plan=plan, draft=Draft(text="A.", source="generator"), attempt=1, policy=BUNDLE
         )
 
     async def ask(self, checks: Sequence[Check], timeout_s: float = LONG_S) -> Checked:

@@ -55,13 +55,13 @@ class Handle:
     def __init__(self, name: str) -> None:
         self._host = StageHost(Settings(), name)
         self.run = self
-        self.batch_count = 0
+        self.call_count = 0
 
-    def remote(self, batch: bytes) -> Awaitable[bytes]:
-        self.batch_count += 1
+    def remote(self, batch: bytes, policies: bytes = b"") -> Awaitable[bytes]:
+        self.call_count += 1
 
         async def answer() -> bytes:
-            return self._host.run(batch)
+            return self._host.run(batch, policies)
 
         return answer()
 
@@ -90,7 +90,7 @@ def test_each_stage_runs_where_its_placement_says_and_says_the_same_there() -> N
     inline = reports(structs.replace(settings, stages=StagesSettings()), {})
     assert reports(settings, {"bias": [handle]}) == inline
     assert [report.check for report in inline] == ["classification", "bias", "logging"]
-    assert handle.batch_count == 1
+    assert handle.call_count == 2, "the second time with the policy, which it did not know"
 
 
 def test_a_further_check_takes_part_after_the_stages() -> None:

@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 
 import pytest
 
+from tests.contracts.samples import POLICY
 from topology.errors import CheckFailed
 from topology.events import ConversationEvent, Message, Role, TextPart
 from topology.instruments import Instruments
@@ -42,6 +43,7 @@ def given(text: str = "draft") -> CheckInput:
         plan=Plan(mode=Mode.DIRECT_ANSWER, ceilings={}),
         draft=Draft(text=text, source="generator"),
         attempt=1,
+        policy=POLICY,
     )
 
 

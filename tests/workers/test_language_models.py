@@ -16,8 +16,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from serving.clock import SystemClock
 from serving.fakes import FakeCheck
-from serving.labeler import EmbeddedLabeler
-from tests.contracts.samples import check_input, event, generation_request
+from serving.labeler import NAME as EMBEDDED
+from tests.contracts.samples import POLICY, check_input, event, generation_request
 from tests.plugins import fake_endpoint as wire
 from tests.plugins.fake_endpoint import FakeEndpoint, Play
 from tests.plugins.running_worker import logged
@@ -64,7 +64,7 @@ def settings_of(generator: str, guard: str = "", *, labeler: Any = "embedded", *
 
 
 async def using(settings: Settings, use: Use[T], metrics: Instruments | None = None) -> T:
-    models = ModelSet(settings, SystemClock(), metrics or Instruments.none(), packaged_bundle())
+    models = ModelSet(settings, SystemClock(), metrics or Instruments.none())
     try:
         return await use(models)
     finally:
@@ -77,9 +77,8 @@ def deadline_s() -> float:
 
 def test_without_a_guard_llm_the_packaged_labeller_labels_and_nothing_more_checks() -> None:
     async def use(models: ModelSet) -> None:
-        assert isinstance(models.labeler, EmbeddedLabeler)
         assert models.checks == ()
-        assert (await models.labeler.label(event())).labeler.model
+        assert (await models.labeler.label(event(), POLICY)).labeler.model == EMBEDDED
 
     asyncio.run(using(settings_of("http://127.0.0.1:1/v1"), use))
 
@@ -93,8 +92,9 @@ def test_a_guard_llm_checks_drafts_and_labels_where_settings_say_so(labeler: str
             async def use(models: ModelSet) -> None:
                 (check,) = models.checks
                 report = await check.check(check_input())
-                assert (report.check, report.version) == (StageName.GUARD_LLM.value, check.version)
-                labels = await models.labeler.label(event())
+                assert report.check == StageName.GUARD_LLM.value
+                assert report.version.startswith(f"{check.version}/")
+                labels = await models.labeler.label(event(), POLICY)
                 assert (labels.labeler.model == "judge-model") == (labeler == "llm")
 
             await using(settings, use)

@@ -194,15 +194,10 @@ def test_an_actor_that_is_not_ready_in_time_is_given_up(local_ray: None) -> None
         watched.step_until(lambda: False, 20)
 
 
-def test_a_broken_policy_is_given_up_with_its_reason_by_stage_and_by_worker(local_ray: None, tmp_path: Path) -> None:
+def test_a_broken_policy_is_given_up_with_its_reason(local_ray: None, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle.yaml"
     bundle.write_text("version: '1'\n")
     policy = PolicySettings(bundle=str(bundle))
-    settings = settings_of(stages=StagesSettings(classification=ACTOR), policy=policy)
-    with watching(settings) as watched:
-        with pytest.raises(SupervisorError, match="PolicyError") as by_stage:
-            watched.step_until(lambda: False, START_S)
-        assert by_stage.value.args[0] == "stage-classification-0"
     with watching(settings_of(RaySettings(restarts_max=0), policy=policy), ingress_class=IngressActor) as watched:
         with pytest.raises(SupervisorError, match="PolicyError") as by_worker:
             watched.step_until(lambda: False, START_S)
