@@ -1,0 +1,260 @@
+{{/* Every pod of this chart, whatever makes it. Takes a dict:
+     root; component; block (placement and extra*: `worker`, `ray.head`, a group, a model's `server`);
+     container: {name, image, pullPolicy, command, args, env, ports, probes, lifecycle, resources};
+     mounts: [settings, work, ray, cache] with shm and graceSeconds; isGpu; automount; serviceAccount; restartPolicy;
+     annotations. */}}
+{{- define "sluicegate.podTemplate" -}}
+{{- $root := .root -}}{{- $block := .block -}}{{- $c := .container -}}
+metadata:
+  labels:
+    {{- include "sluicegate.podLabels" (list $root .component) | nindent 4 }}
+    {{- with $block.podLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- $annotations := merge (dict) (default dict .annotations) (default dict $block.podAnnotations) $root.Values.commonAnnotations }}
+  {{- with $annotations }}
+  annotations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+spec:
+  serviceAccountName: {{ default (include "sluicegate.serviceAccountName" $root) .serviceAccount }}
+  automountServiceAccountToken: {{ default false .automount }}
+  enableServiceLinks: false
+  {{- with concat $root.Values.global.imagePullSecrets $root.Values.imagePullSecrets }}
+  imagePullSecrets:
+    {{- range . }}
+    - name: {{ . | quote }}
+    {{- end }}
+  {{- end }}
+  {{- with $root.Values.security.podSecurityContext }}
+  securityContext:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .restartPolicy }}
+  restartPolicy: {{ . }}
+  {{- end }}
+  terminationGracePeriodSeconds: {{ .graceSeconds | int }}
+  {{- with include "sluicegate.placement" . | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
+  {{- with $block.extraInitContainers }}
+  initContainers:
+    {{- tpl (toYaml .) $root | nindent 4 }}
+  {{- end }}
+  containers:
+    - name: {{ $c.name }}
+      image: {{ $c.image | quote }}
+      imagePullPolicy: {{ $c.pullPolicy }}
+      {{- with $c.command }}
+      command: {{ toJson . }}
+      {{- end }}
+      {{- with $c.args }}
+      args: {{ toJson . }}
+      {{- end }}
+      env:
+        {{- include "sluicegate.env" . | nindent 8 }}
+      {{- with $block.extraEnvFrom }}
+      envFrom:
+        {{- tpl (toYaml .) $root | nindent 8 }}
+      {{- end }}
+      {{- with $c.ports }}
+      ports:
+        {{- range $name, $port := . }}
+        - {name: {{ $name }}, containerPort: {{ $port }}, protocol: TCP}
+        {{- end }}
+      {{- end }}
+      {{- range $kind, $probe := $c.probes }}
+      {{ $kind }}:
+        {{- toYaml $probe | nindent 8 }}
+      {{- end }}
+      {{- with $c.lifecycle }}
+      lifecycle:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      resources:
+        {{- $c.resources | nindent 8 }}
+      securityContext:
+        {{- include "sluicegate.containerSecurity" (list $root .isGpu) | nindent 8 }}
+      volumeMounts:
+        {{- include "sluicegate.volumeMounts" . | nindent 8 }}
+    {{- with $block.extraContainers }}
+    {{- tpl (toYaml .) $root | nindent 4 }}
+    {{- end }}
+  volumes:
+    {{- include "sluicegate.volumes" . | nindent 4 }}
+{{- end -}}
+
+{{/* GPU hooks of some container runtimes write into the root file system; nothing else may. */}}
+{{- define "sluicegate.containerSecurity" -}}
+{{- $security := deepCopy (index . 0).Values.security.containerSecurityContext -}}
+{{- if index . 1 -}}{{- $_ := set $security "readOnlyRootFilesystem" false -}}{{- end -}}
+{{- toYaml $security -}}
+{{- end -}}
+
+{{- define "sluicegate.placement" -}}
+{{- $block := .block -}}
+{{- range $field := list "nodeSelector" "tolerations" "affinity" "resourceClaims" }}
+{{- with index $block $field }}
+{{ $field }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+{{- range $field := list "priorityClassName" "runtimeClassName" "schedulerName" }}
+{{- with index $block $field }}
+{{ $field }}: {{ . | quote }}
+{{- end }}
+{{- end }}
+{{- if $block.topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- toYaml $block.topologySpreadConstraints | nindent 2 }}
+{{- else if .isSpread }}
+topologySpreadConstraints:
+  {{- $selector := include "sluicegate.selectorLabels" (list .root .component) }}
+  {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- $selector | nindent 8 }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "sluicegate.env" -}}
+{{- $root := .root -}}
+- {name: POD_NAME, valueFrom: {fieldRef: {fieldPath: metadata.name}}}
+- {name: POD_NAMESPACE, valueFrom: {fieldRef: {fieldPath: metadata.namespace}}}
+- {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
+- name: OTEL_RESOURCE_ATTRIBUTES
+  value: k8s.pod.name=$(POD_NAME),k8s.namespace.name=$(POD_NAMESPACE),k8s.node.name=$(NODE_NAME)
+- {name: HOME, value: /home/sluicegate}
+{{- range $name, $value := .container.env }}
+- {name: {{ $name }}, value: {{ $value | toString | quote }}}
+{{- end }}
+{{- range .container.envFields }}
+- {{ toJson . }}
+{{- end }}
+{{- with .block.extraEnv }}
+{{ tpl (toYaml .) $root }}
+{{- end }}
+{{- end -}}
+
+{{- define "sluicegate.volumeMounts" -}}
+{{- $root := .root -}}
+- {name: tmp, mountPath: /tmp}
+- {name: home, mountPath: /home/sluicegate}
+{{- if has "settings" .mounts }}
+- {name: settings, mountPath: /etc/sluicegate/settings, readOnly: true}
+{{- if include "sluicegate.secretFiles" $root | fromJsonArray }}
+- {name: secrets, mountPath: /etc/sluicegate/secrets, readOnly: true}
+{{- end }}
+{{- with $root.Values.policy }}
+{{- if or .existingConfigMap .inline }}
+- {name: policy, mountPath: /etc/sluicegate/policy, readOnly: true}
+{{- end }}
+{{- if or .overlays.existingConfigMap .overlays.inline }}
+- {name: overlays, mountPath: /etc/sluicegate/overlays, readOnly: true}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if has "journal" .mounts }}
+- {name: journal, mountPath: /var/lib/sluicegate}
+{{- end }}
+{{- if has "ray" .mounts }}
+- {name: ray, mountPath: /tmp/ray}
+{{- end }}
+{{- if .shm }}
+- {name: shm, mountPath: /dev/shm}
+{{- end }}
+{{- if has "cache" .mounts }}
+- {name: cache, mountPath: /cache}
+{{- end }}
+{{- if .signingKey }}
+- {name: signing-key, mountPath: /etc/sluicegate/canary, readOnly: true}
+{{- end }}
+{{- if .hubToken }}
+- {name: hub-token, mountPath: /etc/sluicegate/hub, readOnly: true}
+{{- end }}
+{{- with .block.extraVolumeMounts }}
+{{ tpl (toYaml .) $root }}
+{{- end }}
+{{- end -}}
+
+{{/* ConfigMaps and Secrets are mounted whole, never by subPath: what changes arrives in the pod without a restart. */}}
+{{- define "sluicegate.volumes" -}}
+{{- $root := .root -}}{{- $full := include "sluicegate.fullname" $root -}}
+- {name: tmp, emptyDir: {sizeLimit: 1Gi}}
+- {name: home, emptyDir: {sizeLimit: 256Mi}}
+{{- if has "settings" .mounts }}
+- {name: settings, configMap: {name: {{ $full }}-settings}}
+{{- with include "sluicegate.secretFiles" $root | fromJsonArray }}
+- name: secrets
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- range . }}
+      - secret: {name: {{ .secret | quote }}, items: [{key: {{ .key | quote }}, path: {{ .path | quote }}}]}
+      {{- end }}
+{{- end }}
+{{- with $root.Values.policy }}
+{{- if or .existingConfigMap .inline }}
+- {name: policy, configMap: {name: {{ default (print $full "-policy") .existingConfigMap | quote }}}}
+{{- end }}
+{{- if or .overlays.existingConfigMap .overlays.inline }}
+- {name: overlays, configMap: {name: {{ default (print $full "-overlays") .overlays.existingConfigMap | quote }}}}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if has "journal" .mounts }}
+- {name: journal, emptyDir: {sizeLimit: 64Mi}}
+{{- end }}
+{{- if has "ray" .mounts }}
+- {name: ray, emptyDir: {sizeLimit: {{ $root.Values.worker.raySizeLimit }}}}
+{{- end }}
+{{- if .shm }}
+- {name: shm, emptyDir: {medium: Memory, sizeLimit: {{ .shm }}}}
+{{- end }}
+{{- if has "cache" .mounts }}
+- {{ include "sluicegate.cacheVolume" (list $root .component .block) }}
+{{- end }}
+{{- if .signingKey }}
+- name: signing-key
+  secret: {secretName: {{ .signingKey.name | quote }}, defaultMode: 0440, items: [{key: {{ .signingKey.key | quote }}, path: signing-key}]}
+{{- end }}
+{{- if .hubToken }}
+- name: hub-token
+  secret: {secretName: {{ .hubToken.name | quote }}, defaultMode: 0440, items: [{key: {{ .hubToken.key | quote }}, path: token}]}
+{{- end }}
+{{- with .block.extraVolumes }}
+{{ tpl (toYaml .) $root }}
+{{- end }}
+{{- end -}}
+
+{{/* Takes (list root role server). */}}
+{{- define "sluicegate.cacheVolume" -}}
+{{- $cache := (index . 2).cache -}}
+{{- if $cache.existingClaim -}}
+{name: cache, persistentVolumeClaim: {claimName: {{ $cache.existingClaim | quote }}}}
+{{- else if $cache.create -}}
+{name: cache, persistentVolumeClaim: {claimName: {{ include "sluicegate.fullname" (index . 0) }}-{{ index . 1 }}}}
+{{- else -}}
+{name: cache, emptyDir: {sizeLimit: {{ $cache.sizeLimit }}}}
+{{- end -}}
+{{- end -}}
+
+{{/* The worker's part of a pod, the same in every mode: probes of the node agent, drain, ports. */}}
+{{- define "sluicegate.workerProbes" -}}
+{{- $probes := .Values.worker.probes -}}
+startupProbe:
+  {{- merge (dict "httpGet" (dict "path" "/startupz" "port" "http") "timeoutSeconds" 3) $probes.startup | toYaml | nindent 2 }}
+readinessProbe:
+  {{- merge (dict "httpGet" (dict "path" "/readyz" "port" "http") "timeoutSeconds" 3) $probes.readiness | toYaml | nindent 2 }}
+livenessProbe:
+  {{- merge (dict "httpGet" (dict "path" "/livez" "port" "http") "timeoutSeconds" 5) $probes.liveness | toYaml | nindent 2 }}
+{{- end -}}
+
+{{- define "sluicegate.workerLifecycle" -}}
+preStop:
+  exec: {command: [sluicegate, drain, --config, {{ include "sluicegate.settingsFile" . }}]}
+{{- end -}}
