@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from topology.errors import DeadLetterReason, PolicyError, SettingsError, SluicegateError
+from workers.argument_types import count, rate, seconds
 from workers.policy_parser import Subparsers, add_policy
 from workers.ray_session import prepare_ray
 from workers.settings import InvalidSettings, Settings, load_settings
@@ -19,10 +20,6 @@ EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 """As a shell reports what SIGINT and SIGPIPE end."""
-
-TIMEOUT_S_MAX = 600.0
-RATE_MIN = 0.01
-RATE_MAX = 1e6
 
 Command = Callable[[argparse.Namespace, Settings], int]
 
@@ -106,7 +103,7 @@ def _add_demo(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     demo = commands.add_parser(
         "demo", parents=[common], help="run the whole path here, on real parts, with sample events"
     )
-    demo.add_argument("--count", type=_count, default=300, metavar="N", help="sample conversations (default 300)")
+    demo.add_argument("--count", type=count, default=300, metavar="N", help="sample conversations (default 300)")
     demo.add_argument("--seed", type=int, default=7, metavar="N", help="seed of the samples (default 7)")
     demo.add_argument(
         "--kill", action="store_true", help="kill -9 the ingress actor half way; the census must still hold"
@@ -129,7 +126,7 @@ def _add_send(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 def _add_tail(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     tail = commands.add_parser("tail", parents=[common], help="show audited responses as they are committed")
     tail.add_argument("--from-beginning", action="store_true", help="start at the oldest response")
-    tail.add_argument("--count", type=_count, default=0, metavar="N", help="stop after N responses (default: never)")
+    tail.add_argument("--count", type=count, default=0, metavar="N", help="stop after N responses (default: never)")
     tail.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
@@ -148,7 +145,7 @@ def _add_dlq(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     chosen.add_argument("--since", metavar="TIME", help=f"dead-lettered then or later ({ago})")
     chosen.add_argument("--until", metavar="TIME", help="dead-lettered before then")
     listing = verbs.add_parser("list", parents=[common, chosen], help="a table without any text of users, and totals")
-    listing.add_argument("--limit", type=_count, default=50, metavar="N", help="show the newest N (default 50)")
+    listing.add_argument("--limit", type=count, default=50, metavar="N", help="show the newest N (default 50)")
     listing.add_argument("--json", action="store_true", help="one JSON object: letters, total, by_reason")
     show = verbs.add_parser("show", parents=[common], help="everything about one letter but its key and value")
     show.add_argument("position", metavar="PARTITION:OFFSET", help="where in the dead-letter topic it stands")
@@ -167,14 +164,14 @@ def _add_redrive(verbs: Subparsers, common: argparse.ArgumentParser, chosen: arg
     )
     redrive.add_argument("positions", nargs="*", metavar="PARTITION:OFFSET", help="these letters (default: all)")
     redrive.add_argument("--to", default="", metavar="TOPIC", help="onto this topic (default: the input)")
-    redrive.add_argument("--limit", type=_count, default=0, metavar="N", help="at most N letters (default: no limit)")
+    redrive.add_argument("--limit", type=count, default=0, metavar="N", help="at most N letters (default: no limit)")
     redrive.add_argument("--yes", action="store_true", help="write; without it nothing is written")
     redrive.add_argument("--again", action="store_true", help="also letters that were put back before")
     redrive.add_argument("--include-poison", action="store_true", help="also what workers crashed on, again and again")
     redrive.add_argument(
         "--answered-too", action="store_true", help="also events answered `withheld`: each gets a second answer"
     )
-    redrive.add_argument("--rate", type=_rate, metavar="N", help="at most N letters a second (default: no limit)")
+    redrive.add_argument("--rate", type=rate, metavar="N", help="at most N letters a second (default: no limit)")
 
 
 def _add_replay(commands: Subparsers, common: argparse.ArgumentParser) -> None:
@@ -193,7 +190,7 @@ def _add_replay(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     replay.add_argument(
         "--again", action="store_true", help="although the same range was replayed, or another is unfinished"
     )
-    replay.add_argument("--rate", type=_rate, metavar="N", help="at most N records a second (default: no limit)")
+    replay.add_argument("--rate", type=rate, metavar="N", help="at most N records a second (default: no limit)")
     replay.add_argument("--dry-run", action="store_true", help="say what would be replayed, and write nothing")
 
 
@@ -206,39 +203,13 @@ def _add_topics(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def _add_check(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     check = commands.add_parser("check", parents=[common], help="say what is wrong with settings, broker and endpoints")
-    check.add_argument("--timeout", type=_seconds, default=10.0, metavar="S", help="seconds per probe (default 10)")
+    check.add_argument("--timeout", type=seconds, default=10.0, metavar="S", help="seconds per probe (default 10)")
 
 
 def _add_schema(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     schema = commands.add_parser("schema", parents=[common], help="print a JSON Schema or the AsyncAPI document")
     schema.add_argument("name", nargs="?", default="", metavar="NAME", help="without one, the names are listed")
     schema.add_argument("--write", type=Path, metavar="DIR", help="write all of them into a directory")
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return int(text)
-
-
-def _rate(text: str) -> float:
-    try:
-        rate = float(text)
-    except ValueError:
-        rate = 0.0
-    if not RATE_MIN <= rate <= RATE_MAX:  # neither is NaN
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number a second from {RATE_MIN} to {RATE_MAX:g}")
-    return rate
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds <= TIMEOUT_S_MAX:  # neither is NaN
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0, at most {TIMEOUT_S_MAX:g}")
-    return seconds
 
 
 def version_of(distribution: str) -> str:

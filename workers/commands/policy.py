@@ -3,9 +3,17 @@
 import argparse
 from importlib import import_module
 
+from workers.recovery.wrong_use import WrongUse
 from workers.settings import Settings
+from workers.terminal import Terminal
+
+EXIT_USAGE = 2
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Run one verb; its exit status."""
-    return import_module(f"workers.commands.policy_{arguments.verb}").execute(arguments, settings)
+    """Run one verb; its exit status, 2 for wrong use."""
+    try:
+        return import_module(f"workers.commands.policy_{arguments.verb}").execute(arguments, settings)
+    except WrongUse as exc:
+        Terminal("stderr").say(f"sluicegate policy {arguments.verb}: {exc}", "red")
+        return EXIT_USAGE

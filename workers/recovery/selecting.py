@@ -30,17 +30,23 @@ def terms_of(settings: Settings) -> Terms:
 
 def selection_of(arguments: argparse.Namespace) -> Selection:
     """The letters that --reason, --since, --until and positions name. Raises WrongUse."""
-    now = now_ms()
-    since_ms = _time("--since", arguments.since, now)
-    until_ms = _time("--until", arguments.until, now)
-    if since_ms is not None and until_ms is not None and since_ms >= until_ms:
-        raise WrongUse("--until", arguments.until, f"not after --since {arguments.since}")
+    since_ms, until_ms = period_of(arguments)
     return Selection(
         reasons=frozenset(arguments.reason or ()),
         since_ms=since_ms,
         until_ms=until_ms,
         positions=positions(getattr(arguments, "positions", ())),
     )
+
+
+def period_of(arguments: argparse.Namespace) -> tuple[int | None, int | None]:
+    """What --since and --until mean, in Unix epoch milliseconds; None where one was not given. Raises WrongUse."""
+    now = now_ms()
+    since_ms = _time("--since", arguments.since, now)
+    until_ms = _time("--until", arguments.until, now)
+    if since_ms is not None and until_ms is not None and since_ms >= until_ms:
+        raise WrongUse("--until", arguments.until, f"not after --since {arguments.since}")
+    return since_ms, until_ms
 
 
 def positions(texts: Iterable[str]) -> frozenset[tuple[int, int]]:

@@ -1,0 +1,1 @@
+"""What `sluicegate policy` shows of policies: lint, tables, differences, explanations, simulations."""
