@@ -81,8 +81,9 @@ bench: setup ## measure against bare clients, and what the engine promises; writ
 kafka: setup ## the development broker in the foreground, until Ctrl-C
 	@$(PYTHON_BIN) -m workers.broker
 
-schema: setup ## write anew what is generated: schemas/ and docs/settings.md
+schema: setup ## write anew what is generated: schemas/, docs/settings.md, alert rules, dashboards
 	@$(VENV)/bin/sluicegate schema --write schemas
+	@$(PYTHON_BIN) -m workers.monitoring .
 	@mkdir -p var; $(PYTHON_BIN) -m workers.settings --markdown > var/settings.md && mv var/settings.md docs/settings.md
 
 lock: setup ## resolve all locks anew: names, versions and hashes, no addresses
