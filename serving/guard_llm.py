@@ -1,151 +1,83 @@
-"""The second tier: labels of requests and checks of drafts from any OpenAI-compatible endpoint, as guided JSON."""
+"""The second tier: labels of requests and checks of drafts from any OpenAI-compatible endpoint, as guided JSON.
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Generic
+One question covers all categories. With `prompts = groups` those groups of categories that matter are asked about one
+by one as well, under their own definitions and examples; where two answers differ, the stricter label stands.
+"""
 
-import msgspec
-from msgspec import Meta, Struct
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import asynccontextmanager
+
+from msgspec import structs
 
 from serving.client import ChatClient
-from serving.completion import ChatBody, ChatTurn, Completion
 from serving.guard_answers import (
-    DRAFT_PROMPT,
-    REQUEST_PROMPT,
-    Answer,
-    DraftAnswer,
     DraftFindingAnswer,
-    RequestAnswer,
+    GroupDraftFinding,
+    GroupRequestFinding,
     RequestFindingAnswer,
-    answer_schema,
     draft_data,
-    prompt_hash,
-    prompt_text,
     request_data,
 )
-from topology.errors import CheckFailed, RetryLater
+from serving.guard_judge import GUARD, GuardBounds, Judge, TraceHeaders, no_trace
+from serving.guard_questions import UNFAIR, draft_questions, request_questions
+from topology.bundle import PolicyBundle
 from topology.events import ConversationEvent
 from topology.labels import (
     NONE,
     CategoryId,
+    Confidence,
+    Intent,
     LabelerIdentity,
-    Outcome,
     OutputFinding,
     RequestFinding,
     RequestLabels,
 )
-from topology.names import StageName
 from topology.ports import CheckInput, CheckReport, Clock
 
-TraceHeaders = Callable[[], Mapping[str, str]]
-"""The trace context of the running call as HTTP headers."""
+__all__ = ["GuardBounds", "LlmCheck", "LlmLabeler"]
 
-GUARD = StageName.GUARD_LLM.value
-VERSION = "1"
+VERSION = "2"
 """Of this adapter: prompts and schemas have their own hash."""
 
 HASH_SHOWN = 12
-
-
-class GuardBounds(Struct, frozen=True, kw_only=True):
-    """Which model judges and how long one call may take; `tokens_max` bounds its answer."""
-
-    model: str
-    timeout_s: Annotated[float, Meta(gt=0)] = 20.0
-    tokens_max: Annotated[int, Meta(ge=1)] = 1024
-    seed: int = 0
-
-
-def no_trace() -> Mapping[str, str]:
-    """The trace headers of a call that nobody traces."""
-    return {}
-
-
-class _Judge(Generic[Answer]):
-    """One question to one model: prompt, schema and strict decoding of what comes back."""
-
-    def __init__(
-        self,
-        client: ChatClient,
-        bounds: GuardBounds,
-        kind: type[Answer],
-        template: str,
-        *,
-        categories: Sequence[CategoryId],
-        clock: Clock,
-        trace: TraceHeaders,
-    ) -> None:
-        self._client = client
-        self._bounds = bounds
-        self._clock = clock
-        self._trace = trace
-        self._decode = msgspec.json.Decoder(kind).decode
-        self._categories = frozenset(categories)
-        self._prompt = prompt_text(template, categories)
-        schema = answer_schema(kind, categories)
-        self.prompt_hash = prompt_hash(self._prompt, schema)
-        self._format: dict[str, object] = {
-            "type": "json_schema",
-            "json_schema": {"name": kind.__name__, "strict": True, "schema": schema},
-        }
-
-    async def ask(self, data: str, request_id: str) -> Answer:
-        """The decoded answer. Raises CheckFailed for whatever else came, or did not."""
-        bounds = self._bounds
-        body = ChatBody(
-            model=bounds.model,
-            messages=(ChatTurn(role="system", content=self._prompt), ChatTurn(role="user", content=data)),
-            max_tokens=bounds.tokens_max,
-            temperature=0.0,
-            seed=bounds.seed,
-            response_format=self._format,
-        )
-        try:
-            completion = await self._client.complete(
-                body,
-                request_id=request_id,
-                deadline_s=self._clock.monotonic_s() + bounds.timeout_s,
-                headers=self._trace(),
-            )
-        except (RetryLater, CheckFailed) as exc:
-            raise CheckFailed(exc.outcome, GUARD, exc.detail) from exc
-        return self._read(completion)
-
-    def _read(self, completion: Completion) -> Answer:
-        if completion.finish_reason != "stop":
-            raise CheckFailed(Outcome.UNPARSABLE, GUARD, "the answer was cut off")
-        try:
-            answer = self._decode(completion.text)
-        except (msgspec.DecodeError, UnicodeError) as exc:  # its message may quote the answer: leave it out
-            raise CheckFailed(Outcome.UNPARSABLE, GUARD, "the answer does not fit the schema") from exc
-        if any(finding.category not in self._categories for finding in answer.findings):
-            raise CheckFailed(Outcome.UNPARSABLE, GUARD, "the answer names a category that the policy does not know")
-        return answer
+_INTENTS = tuple(Intent)
 
 
 class LlmLabeler:
-    """The Labeler port over a guard LLM. `categories` are the policy's; `trace` gives each call's trace headers."""
+    """The Labeler port over a guard LLM. `trace` gives each call's trace headers."""
 
     def __init__(
         self,
         client: ChatClient,
         bounds: GuardBounds,
         *,
-        categories: Sequence[CategoryId],
+        bundle: PolicyBundle,
         clock: Clock,
         trace: TraceHeaders = no_trace,
     ) -> None:
-        self._client = client
-        self._judge = _Judge(
-            client, bounds, RequestAnswer, REQUEST_PROMPT, categories=categories, clock=clock, trace=trace
-        )
-        self._identity = LabelerIdentity(model=bounds.model, version=VERSION, prompt_hash=self._judge.prompt_hash)
+        self._judge = Judge(client, bounds, clock, trace)
+        self._groups_max = bounds.groups_max
+        self._questions = request_questions(bundle, bounds.prompts)
+        self._identity = LabelerIdentity(model=bounds.model, version=VERSION, prompt_hash=self._questions.prompt_hash)
 
     async def label(self, event: ConversationEvent) -> RequestLabels:
-        """The request's labels; age comes from the event alone. Raises CheckFailed where the guard could not tell."""
-        answer = await self._judge.ask(request_data(event), f"{event.event_id}.labeler.1")
+        """The request's labels; age comes from the event alone. Raises CheckFailed where the guard could not tell.
+
+        Groups are asked about after the question over all, which says which of them matter.
+        """
+        data, request_id = request_data(event), f"{event.event_id}.labeler.1"
+        answer = await self._judge.ask(self._questions.over_all, data, request_id)
+        findings = {found.category: _request_finding(found) for found in answer.findings if found.category != NONE}
+        asked = self._questions.groups_for(_by_harm(findings.values()), self._groups_max)
+        async with _calls() as calls:
+            groups = [calls.create_task(self._judge.ask(each, data, f"{request_id}.{each.name}")) for each in asked]
+        for group in groups:
+            for found in group.result().findings:
+                findings[found.category] = _stricter_request(findings.get(found.category), found)
         return RequestLabels(
             labeler=self._identity,
-            findings=tuple(_request_finding(found) for found in answer.findings if found.category != NONE),
+            findings=tuple(findings.values()),
             vulnerability=answer.vulnerability,
             age_band=event.user.age_band,
             age_verified=event.user.age_verified,
@@ -155,7 +87,7 @@ class LlmLabeler:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._judge.aclose()
 
 
 class LlmCheck:
@@ -166,31 +98,65 @@ class LlmCheck:
         client: ChatClient,
         bounds: GuardBounds,
         *,
-        categories: Sequence[CategoryId],
+        bundle: PolicyBundle,
         clock: Clock,
         trace: TraceHeaders = no_trace,
     ) -> None:
-        self._client = client
-        self._judge = _Judge(client, bounds, DraftAnswer, DRAFT_PROMPT, categories=categories, clock=clock, trace=trace)
+        self._judge = Judge(client, bounds, clock, trace)
+        self._groups_max = bounds.groups_max
+        self._questions = draft_questions(bundle, bounds.prompts)
         self.name = GUARD
-        self.version = f"{bounds.model}/{VERSION}#{self._judge.prompt_hash[:HASH_SHOWN]}"
+        self.version = f"{bounds.model}/{VERSION}#{self._questions.prompt_hash[:HASH_SHOWN]}"
 
     async def check(self, given: CheckInput) -> CheckReport:
-        """What the draft would let its reader do. Raises CheckFailed where the guard could not tell."""
-        answer = await self._judge.ask(draft_data(given), f"{given.event.event_id}.judge.{given.attempt}")
+        """What the draft would let its reader do. Raises CheckFailed where the guard could not tell.
+
+        All questions are asked at once: which groups matter is known from the request's findings.
+        """
+        data, request_id = draft_data(given), f"{given.event.event_id}.judge.{given.attempt}"
+        questions = self._questions
+        asked = questions.groups_for(_by_harm(given.labels.findings), self._groups_max)
+        async with _calls() as calls:
+            over_all = calls.create_task(self._judge.ask(questions.over_all, data, request_id))
+            groups = [calls.create_task(self._judge.ask(each, data, f"{request_id}.{each.name}")) for each in asked]
+            manners = [
+                calls.create_task(self._judge.ask(each, data, f"{request_id}.{each.name}")) for each in questions.manner
+            ]
+        answer = over_all.result()
+        findings = {found.category: _output_finding(found) for found in answer.findings if found.category != NONE}
+        for group in groups:
+            for found in group.result().findings:
+                findings[found.category] = _wider_output(findings.get(found.category), found)
+        faults = dict.fromkeys(fault for manner in manners for fault in manner.result().faults)
         return CheckReport(
             check=self.name,
             version=self.version,
-            findings=tuple(_output_finding(found) for found in answer.findings if found.category != NONE),
+            findings=tuple(findings.values()),
             bare_refusal=answer.bare_refusal,
-            unfair=answer.unfair,
+            unfair=answer.unfair or UNFAIR in faults,
             obeyed_injection=answer.obeyed_injection,
             privileged_leak=answer.privileged_leak,
+            soft_violations=tuple(fault for fault in faults if fault != UNFAIR),
         )
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
+        await self._judge.aclose()
+
+
+@asynccontextmanager
+async def _calls() -> AsyncGenerator[asyncio.TaskGroup]:
+    """Calls that run side by side and have all ended on leaving. The first failure ends the others and is raised."""
+    try:
+        async with asyncio.TaskGroup() as calls:
+            yield calls
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from failures
+
+
+def _by_harm(findings: Iterable[RequestFinding]) -> list[CategoryId]:
+    """The categories found, the gravest first: what `groups_max` leaves out is the least grave."""
+    return [found.category for found in sorted(findings, key=lambda found: -found.harm)]
 
 
 def _request_finding(found: RequestFindingAnswer) -> RequestFinding:
@@ -206,11 +172,47 @@ def _request_finding(found: RequestFindingAnswer) -> RequestFinding:
     )
 
 
-def _output_finding(found: DraftFindingAnswer) -> OutputFinding:
+def _stricter_request(found: RequestFinding | None, again: GroupRequestFinding) -> RequestFinding:
+    """Both labels as one: of each the stricter, and no confidence where they differ."""
+    labelled = RequestFinding(
+        category=CategoryId(again.category),
+        harm=again.harm,
+        intent=again.intent,
+        asked_detail=again.asked_detail,
+        confidence=again.confidence,
+    )
+    if found is None:
+        return labelled
+    agree = (found.harm, found.intent, found.asked_detail) == (again.harm, again.intent, again.asked_detail)
+    return structs.replace(
+        found,
+        harm=max(found.harm, again.harm),
+        intent=max(found.intent, again.intent, key=_INTENTS.index),
+        asked_detail=max(found.asked_detail, again.asked_detail),
+        confidence=found.confidence if agree else Confidence.LOW,
+    )
+
+
+def _output_finding(found: DraftFindingAnswer | GroupDraftFinding) -> OutputFinding:
     return OutputFinding(
         category=CategoryId(found.category),
         harm=found.harm,
         detail_lo=found.detail,
         detail_hi=found.detail,
         confidence=found.confidence,
+    )
+
+
+def _wider_output(found: OutputFinding | None, again: GroupDraftFinding) -> OutputFinding:
+    """Both labels as one: the judge takes the higher detail, and holds a draft where the two stand far apart."""
+    labelled = _output_finding(again)
+    if found is None:
+        return labelled
+    is_sure = found.confidence is labelled.confidence is Confidence.HIGH
+    return structs.replace(
+        found,
+        harm=max(found.harm, labelled.harm),
+        detail_lo=min(found.detail_lo, labelled.detail_lo),
+        detail_hi=max(found.detail_hi, labelled.detail_hi),
+        confidence=Confidence.HIGH if is_sure else Confidence.LOW,
     )

@@ -80,14 +80,19 @@ class ModelSet:
             concurrency_max=guard.judge_concurrency_max,
         )
         client = self._client(endpoint, guard.judge_api_key.reveal(), guard.judge_model, LlmRole.JUDGE)
-        bounds = GuardBounds(model=guard.judge_model, timeout_s=guard.judge_timeout_s)
+        bounds = GuardBounds(
+            model=guard.judge_model,
+            timeout_s=guard.judge_timeout_s,
+            prompts=guard.judge_prompts,
+            groups_max=guard.judge_groups_max,
+        )
         clock, trace = self._clock, _span_headers
 
         def check_of(policy: PolicyBundle) -> LlmCheck:
-            return LlmCheck(client, bounds, categories=tuple(policy.categories), clock=clock, trace=trace)
+            return LlmCheck(client, bounds, bundle=policy, clock=clock, trace=trace)
 
         def labeler_of(policy: PolicyBundle) -> LlmLabeler:
-            return LlmLabeler(client, bounds, categories=tuple(policy.categories), clock=clock, trace=trace)
+            return LlmLabeler(client, bounds, bundle=policy, clock=clock, trace=trace)
 
         check = TracedCheck(PolicyCheck(StageName.GUARD_LLM.value, bounds.model, check_of))
         if guard.labeler == "embedded":

@@ -30,6 +30,7 @@ OffsetReset = Literal["earliest", "latest"]
 CandidateBlocked = Literal["regenerate", "template"]
 AgeDefault = Literal["", "adult", "teen"]
 LabelerKind = Literal["embedded", "llm"]
+JudgePrompts = Literal["combined", "groups"]
 Placement = Literal["inline", "actor"]
 WireForm = Literal["json", "msgpack"]
 FailureMode = Literal["closed"]
@@ -199,6 +200,12 @@ class GuardSettings(Struct, frozen=True, kw_only=True):
     judge_api_key: Annotated[Secret, _about("Its bearer token; empty: none is sent.")] = Secret()
     judge_timeout_s: Annotated[Seconds, _about("One call.")] = 20
     judge_concurrency_max: Annotated[int, Meta(ge=1, le=10_000, description="Calls of one worker at once.")] = 16
+    judge_prompts: Annotated[
+        JudgePrompts, _about("One question over all categories, or a further one for each group that matters.")
+    ] = "combined"
+    judge_groups_max: Annotated[
+        int, Meta(ge=1, le=16, description="Groups asked about for one text, the gravest first; with `groups`.")
+    ] = 3
 
 
 class StageSettings(Struct, frozen=True, kw_only=True):
