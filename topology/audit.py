@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from msgspec import Struct
 
 from topology.codec import canonical_json
+from topology.conversation import EMPTY, ConversationState
 from topology.events import (
     Action,
     Attempt,
@@ -70,9 +71,10 @@ class Processed(Struct, frozen=True, kw_only=True):
     guards: tuple[GuardRun, ...] = ()
     usage: Usage | None = None
     trace_id: str = ""
-    state_before: dict[str, int] = {}
-    state_after: dict[str, int] = {}
+    state_before: ConversationState = EMPTY
+    state_after: ConversationState = EMPTY
     revisions_max: int = 0
+    duplicate_of: str = ""
 
 
 def no_labels() -> RequestLabels:
@@ -160,6 +162,7 @@ def _response(done: Processed, record_id: str, usage: Usage) -> AuditedResponse:
         policy_ref=done.policy_ref,
         audit_id=record_id,
         usage=usage,
+        duplicate_of=done.duplicate_of,
     )
 
 
@@ -186,6 +189,7 @@ def _record(
         side_effects=side_effects,
         usage=usage,
         trace_id=done.trace_id,
+        duplicate_of=done.duplicate_of,
         state_before=done.state_before,
         state_after=done.state_after,
         age_band=done.event.user.age_band,

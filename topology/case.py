@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from topology.audit import Answer, Processed
 from topology.bundle import PolicyBundle
+from topology.conversation import EMPTY, ConversationState
 from topology.errors import DeadLetter
 from topology.events import Action, Attempt, ConversationEvent, GrantUse, LoggedText, Position
 from topology.in_force import Policies
@@ -24,7 +25,7 @@ class Case:
     """What is known of one event. `labels` and `plan` are None until the request was assessed and planned.
 
     `policies` were in force when it was opened. `rest` waits between tries. `revisions_max` is the budget that its
-    drafts are judged under.
+    drafts are judged under. `state` is the conversation's before this turn, `state_after` what it became.
     """
 
     record: Record
@@ -41,6 +42,8 @@ class Case:
     attempts: list[Attempt] = field(default_factory=list[Attempt])
     guards: list[GuardRun] = field(default_factory=list[GuardRun])
     revisions_max: int = 0
+    state: ConversationState = EMPTY
+    state_after: ConversationState = EMPTY
 
     @property
     def bundle(self) -> PolicyBundle:
@@ -54,7 +57,10 @@ class Case:
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """What leaves and why. `failure` is set where the event also goes to the dead-letter topic."""
+    """What leaves and why. `failure` is set where the event also goes to the dead-letter topic.
+
+    `duplicate_of` is the audit id of the event's first answer where this is a second copy of it.
+    """
 
     action: Action
     answer: Answer
@@ -62,6 +68,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     reason_codes: tuple[str, ...]
     side_effects: tuple[SideEffect, ...] = ()
     failure: DeadLetter | None = None
+    duplicate_of: str = ""
 
 
 def processed(case: Case, decision: Decision) -> Processed:
@@ -86,4 +93,7 @@ def processed(case: Case, decision: Decision) -> Processed:
         guards=tuple(case.guards),
         trace_id=case.trace.trace_id,
         revisions_max=case.revisions_max,
+        state_before=case.state,
+        state_after=case.state_after,
+        duplicate_of=decision.duplicate_of,
     )

@@ -2,21 +2,25 @@
 
 A fixed order of steps, each cited by a rule id (docs/policy.md): the base, then what may lift it, then what lowers it.
 Nothing lifts a ceiling for malicious intent, and every step keeps what holds of the base: more harm or worse intent
-never gives more.
+never gives more. What the conversation has shown and been given so far comes last, and only lowers.
 """
 
 from collections.abc import Collection
 
 from msgspec import Struct, structs
 
-from topology.bundle import INTENTS, AgeDefault, Category, ContentClass, PolicyBundle
+from topology.bundle import INTENTS, AgeDefault, Category, ContentClass, Family, PolicyBundle
 from topology.bundle_checks import is_transformable
+from topology.conversation import EMPTY, ConversationState, stricter
 from topology.events import UserContext
 from topology.labels import AgeBand, Context, Intent, Level, RequestFinding, RequestLabels, Signal
 from topology.overlays import TenantOverlay
 
 CONTEXT_CEILING: Level = 3
 """No context lifts a ceiling above D3."""
+
+SERIOUS_HARM: Level = 3
+"""From H3 on answers at the ceiling are counted, unless the intent is benign."""
 
 WRAPPERS = frozenset({Signal.JAILBREAK_ROLEPLAY, Signal.JAILBREAK_OTHER, Signal.ENCODING})
 """Signals of a user who wraps the request; injected text is not the user's, so it says nothing of intent."""
@@ -33,12 +37,16 @@ class Subject(Struct, frozen=True, kw_only=True):
     grants: frozenset[str] = frozenset()
 
 
-def settled_age(labels: RequestLabels, user: UserContext) -> RequestLabels:
-    """The labels with the age that counts: a verified one, else the youngest that anyone says, else unknown.
+def settled_age(labels: RequestLabels, user: UserContext, state: ConversationState = EMPTY) -> RequestLabels:
+    """The labels with the age that counts: a verified one, else the youngest that anyone says or said, else unknown.
 
     An unverified `adult` counts as unknown. Settling again, with any less known user, changes nothing.
     """
-    said = ((labels.age_band, labels.age_verified), (user.age_band, user.age_verified))
+    said = (
+        (labels.age_band, labels.age_verified),
+        (user.age_band, user.age_verified),
+        (state.age_band, False),
+    )
     verified = [band for band, is_verified in said if is_verified and band is not AgeBand.UNKNOWN]
     bands = verified or [AgeBand.UNKNOWN if band is AgeBand.ADULT else band for band, _ in said]
     youngest = max(bands, key=_FROM_OLDEST.index)
@@ -48,10 +56,16 @@ def settled_age(labels: RequestLabels, user: UserContext) -> RequestLabels:
 
 
 def subject_of(
-    bundle: PolicyBundle, labels: RequestLabels, *, overlay: TenantOverlay, user: UserContext, grants: Collection[str]
+    bundle: PolicyBundle,
+    labels: RequestLabels,
+    *,
+    overlay: TenantOverlay,
+    user: UserContext,
+    grants: Collection[str],
+    state: ConversationState = EMPTY,
 ) -> Subject:
     """Who asks. Grants serve verified adults only; unknown age follows the tenant's or the bundle's default."""
-    settled = settled_age(labels, user)
+    settled = settled_age(labels, user, state)
     is_teen = settled.age_band in _YOUNG
     age_default = bundle.age_default if overlay.age_default is None else overlay.age_default
     is_unknown = settled.age_band is AgeBand.UNKNOWN
@@ -68,9 +82,27 @@ def floored(intent: Intent, signals: Collection[Signal]) -> Intent:
     return Intent.DUAL_USE if is_wrapped and intent is Intent.BENIGN else intent
 
 
+def reckoned_intent(finding: RequestFinding, signals: Collection[Signal], state: ConversationState) -> Intent:
+    """The floored intent of a finding in its conversation: at least the strictest one remembered for its category."""
+    if not state.concerns(finding.category):
+        return floored(finding.intent, signals)
+    return floored(stricter(finding.intent, state.intent_of(finding.category)), (*signals, *state.signals))
+
+
 def harm_of(category: Category, harm: Level) -> Level:
     """A labelled harm level clamped into the category's range."""
     return max(category.harm[0], min(category.harm[1], harm))
+
+
+def is_serious(category: Category, harm: Level, intent: Intent) -> bool:
+    """Whether answers at the ceiling add up: a few of them, put together, may be worth more than one.
+
+    Not advice: nobody assembles it, and those who ask most are often those who need it. Nor what is plainly benign.
+    """
+    if category.content_class is ContentClass.PROHIBITED:
+        return True
+    is_grave = harm_of(category, harm) >= SERIOUS_HARM and intent is not Intent.BENIGN
+    return is_grave and category.family is not Family.ADVICE
 
 
 def ceiling(
@@ -79,11 +111,46 @@ def ceiling(
     overlay: TenantOverlay,
     subject: Subject,
     signals: Collection[Signal] = (),
+    state: ConversationState = EMPTY,
 ) -> tuple[Level, tuple[str, ...]]:
     """The highest detail that may be published of `finding`, and the rules that made it so, in order.
 
     The category must be one of the bundle's.
     """
+    level, rules = _of_turn(bundle, finding, overlay, subject, signals)
+    if state.concerns(finding.category):
+        remembered = _remembered(bundle, finding, overlay, subject, signals, state)
+        if remembered < level:
+            level = remembered
+            rules.append("C9")
+    return level, tuple([f"{rule}:{finding.category}" for rule in rules])
+
+
+def _remembered(
+    bundle: PolicyBundle,
+    finding: RequestFinding,
+    overlay: TenantOverlay,
+    subject: Subject,
+    signals: Collection[Signal],
+    state: ConversationState,
+) -> Level:
+    """The ceiling with the intent and the signals of earlier turns, less what their answers have spent."""
+    intent = reckoned_intent(finding, signals, state)
+    worse = structs.replace(finding, intent=intent)
+    level, _ = _of_turn(bundle, worse, overlay, subject, (*signals, *state.signals))
+    if not is_serious(bundle.categories[finding.category], finding.harm, intent):
+        return level
+    return max(0, level - state.spent_of(finding.category))
+
+
+def _of_turn(
+    bundle: PolicyBundle,
+    finding: RequestFinding,
+    overlay: TenantOverlay,
+    subject: Subject,
+    signals: Collection[Signal],
+) -> tuple[Level, list[str]]:
+    """The ceiling of a request by itself, and its rules without the category."""
     category = bundle.categories[finding.category]
     intent = floored(finding.intent, signals)
     level, base_rule = _base(bundle, category, finding.harm, intent)
@@ -106,7 +173,7 @@ def ceiling(
         if lowered is not None and lowered < level:
             level = lowered
             rules.append(rule)
-    return level, tuple([f"{rule}:{finding.category}" for rule in rules])
+    return level, rules
 
 
 def _base(bundle: PolicyBundle, category: Category, harm: Level, intent: Intent) -> tuple[Level, str]:

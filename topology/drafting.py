@@ -129,6 +129,7 @@ class Drafting:
                 attempts=current.count,
                 revisions_max=case.revisions_max,
                 trace_id=case.trace.trace_id,
+                state=case.state,
             )
             span.verdict(verdict)
         self._note_request(case, checked)

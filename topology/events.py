@@ -10,6 +10,7 @@ from typing import Annotated, NewType
 
 from msgspec import Meta, Struct
 
+from topology.conversation import EMPTY, ConversationState
 from topology.labels import (
     AgeBand,
     CategoryId,
@@ -178,7 +179,10 @@ class Usage(Struct, frozen=True, kw_only=True):
 
 
 class AuditedResponse(Struct, frozen=True, kw_only=True):
-    """The answer that left, on `conversations.audited`: exactly one per decodable event."""
+    """The answer that left, on `conversations.audited`: exactly one per decodable record.
+
+    `duplicate_of` is empty, or the audit id of the event's first answer where this record was a second copy of it.
+    """
 
     event_id: Id
     conversation_id: Id
@@ -190,6 +194,7 @@ class AuditedResponse(Struct, frozen=True, kw_only=True):
     policy_ref: str
     audit_id: str
     usage: Usage = Usage()
+    duplicate_of: str = ""
 
 
 class LoggedText(Struct, frozen=True, kw_only=True):
@@ -260,7 +265,8 @@ class ShadowDifference(Struct, frozen=True, kw_only=True):
 class AuditRecord(Struct, frozen=True, kw_only=True):
     """All it takes to recompute plan and verdict bit for bit, on `sluicegate.audit`; no user text but redacted.
 
-    `state_before` and `state_after` are empty until conversation state is kept.
+    `state_before` is what the conversation had shown, and `state_after` what it had after this turn; both are empty
+    where no state is kept. `duplicate_of` is the audit id of the event's first answer where this was a second copy.
     `labels` and `plan` are None where the request could not be assessed. `age_band` and `age_verified` are what the
     event claimed; `revisions_max` is how many more drafts were allowed, which the verdict depends on. `shadows` has an
     entry for each of the `shadow_count` candidate policies that would have decided otherwise.
@@ -285,13 +291,14 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     side_effects: tuple[SideEffect, ...] = ()
     usage: Usage = Usage()
     trace_id: str = ""
-    state_before: dict[str, int] = {}
-    state_after: dict[str, int] = {}
+    state_before: ConversationState = EMPTY
+    state_after: ConversationState = EMPTY
     age_band: AgeBand = AgeBand.UNKNOWN
     age_verified: bool = False
     revisions_max: int = 0
     shadows: tuple[ShadowDifference, ...] = ()
     shadow_count: int = 0
+    duplicate_of: str = ""
 
 
 class ReviewItem(Struct, frozen=True, kw_only=True):

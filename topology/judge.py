@@ -10,6 +10,7 @@ from msgspec import Struct, structs
 
 from topology.bundle import Aspect, Authority, PolicyBundle, VerdictRow
 from topology.ceilings import Subject, ceiling, floored, subject_of
+from topology.conversation import EMPTY, ConversationState
 from topology.events import UserContext
 from topology.labels import (
     Confidence,
@@ -69,6 +70,7 @@ class _Bench(Struct, frozen=True, kw_only=True):
     labels_in: RequestLabels
     overlay: TenantOverlay
     subject: Subject
+    state: ConversationState
     has_budget: bool
 
 
@@ -85,20 +87,22 @@ def judge(
     revisions_max: int,
     required: frozenset[str] = frozenset(),
     trace_id: str = "",
+    state: ConversationState = EMPTY,
 ) -> Verdict:
-    """The verdict on one draft.
+    """The verdict on one draft, under the conversation's `state` before this turn.
 
     `attempts` counts the drafts so far, this one included; another may be made while it is at most `revisions_max`.
     `required` names the checks without whose report nothing leaves. Raises CheckFailed as `plan` does.
     """
     require_known(bundle, labels_in)
-    subject = subject_of(bundle, labels_in, overlay=overlay, user=user, grants=grants)
+    subject = subject_of(bundle, labels_in, overlay=overlay, user=user, grants=grants, state=state)
     bench = _Bench(
         bundle=bundle,
         plan=plan,
         labels_in=labels_in,
         overlay=overlay,
         subject=subject,
+        state=state,
         has_budget=attempts <= revisions_max,
     )
     known = [finding for finding in out.findings if finding.category in bundle.categories]
@@ -247,7 +251,7 @@ def _ceiling(bench: _Bench, finding: OutputFinding) -> Level:
 
 def _at_harm(bench: _Bench, asked: RequestFinding, harm: Level) -> Level:
     worse = asked if harm <= asked.harm else structs.replace(asked, harm=harm)
-    return ceiling(bench.bundle, worse, bench.overlay, bench.subject, bench.labels_in.signals)[0]
+    return ceiling(bench.bundle, worse, bench.overlay, bench.subject, bench.labels_in.signals, bench.state)[0]
 
 
 def _strictest(labels: RequestLabels) -> Intent:

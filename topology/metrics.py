@@ -41,6 +41,7 @@ class Metric(StrEnum):
     UNSCREENED_PUBLISHED = "sluicegate_unscreened_published_total"
     DEAD_LETTERS = "sluicegate_dlq_total"
     SUSPECTS = "sluicegate_suspects_total"
+    DUPLICATES_SUPPRESSED = "sluicegate_duplicates_suppressed_total"
     RETRIES = "sluicegate_retries_total"
     REGENERATIONS = "sluicegate_regenerations_total"
     SAFE_COMPLETION = "sluicegate_safe_completion_total"
@@ -61,6 +62,11 @@ class Metric(StrEnum):
     WINDOW_FILL = "sluicegate_window_fill"
     OFFSET_MAP_CHARS = "sluicegate_offset_map_chars"
     STOPPED_PARTITIONS = "sluicegate_stopped_partitions"
+    STATE_CONVERSATIONS = "sluicegate_state_conversations"
+    STATE_BYTES = "sluicegate_state_bytes"
+    STATE_EVICTIONS = "sluicegate_state_evictions_total"
+    STATE_RESTORES_PENDING = "sluicegate_state_restores_pending"
+    STATE_RESTORE_FAILURES = "sluicegate_state_restore_failures_total"
     ACTOR_RESTARTS = "sluicegate_actor_restarts_total"
     ACTORS = "sluicegate_actors"
     BUILD_INFO = "sluicegate_build_info"
@@ -75,6 +81,7 @@ class ActionReason(StrEnum):
     ESCALATED = "escalated"
     DEADLINE = "deadline"
     PROCESSING_FAILED = "processing_failed"
+    DUPLICATE = "duplicate"
 
 
 class ShadowOutcome(StrEnum):
@@ -192,6 +199,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         Metric.DEAD_LETTERS, "record", "Dead letters written.", _enumerated("reason", DeadLetterReason), zeros=True
     ),
     _counter(Metric.SUSPECTS, "record", "Records that were running when their worker crashed.", zeros=True),
+    _counter(Metric.DUPLICATES_SUPPRESSED, "event", "Events that were answered before, and not again.", zeros=True),
     _counter(Metric.RETRIES, "try", "Further tries of an event.", _FAILURES, zeros=True),
     _counter(Metric.REGENERATIONS, "draft", "Further drafts asked for after a verdict.", zeros=True),
     _counter(
@@ -258,6 +266,11 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _gauge(Metric.WINDOW_FILL, "", "Share of a partition's window in use; at 1 it is paused.", _TOPIC, _PARTITION),
     _gauge(Metric.OFFSET_MAP_CHARS, "{char}", "Length of the offset map committed last, of 4096.", _TOPIC, _PARTITION),
     _gauge(Metric.STOPPED_PARTITIONS, "{partition}", "Partitions that wait for somebody to repair their offset map."),
+    _gauge(Metric.STATE_CONVERSATIONS, "{conversation}", "Conversations whose state is held in memory."),
+    _gauge(Metric.STATE_BYTES, "By", "What their states take, encoded."),
+    _counter(Metric.STATE_EVICTIONS, "conversation", "Conversations forgotten for want of room.", zeros=True),
+    _gauge(Metric.STATE_RESTORES_PENDING, "{partition}", "Partitions that wait until their states are read."),
+    _counter(Metric.STATE_RESTORE_FAILURES, "try", "Failed tries to read the states of partitions.", zeros=True),
     _counter(Metric.ACTOR_RESTARTS, "restart", "Actors replaced.", _ROLE, zeros=True),
     _gauge(
         Metric.ACTORS,

@@ -64,6 +64,7 @@ class SchemaName(StrEnum):
     AUDITED_RESPONSE = "audited-response"
     AUDIT_RECORD = "audit-record"
     REVIEW_ITEM = "review-item"
+    CONVERSATION_STATE = "conversation-state"
 
 
 class StageName(StrEnum):

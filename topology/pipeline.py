@@ -11,28 +11,33 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from topology import audit
 from topology.case import Case, Decision, processed
 from topology.ceilings import settled_age
 from topology.checking import note_stage
 from topology.codec import RecordLimits, decode_event, encode
+from topology.conversation import EMPTY, ConversationState
 from topology.dead_letters import dead_letter
 from topology.drafting import Drafting
 from topology.errors import CheckFailed, DeadLetter, DeadLetterReason
 from topology.events import Action, AuditedResponse, AuditRecord, ConversationEvent, ReviewItem
-from topology.headers import Wire, response_headers
+from topology.headers import Wire, last_header, response_headers
 from topology.in_force import Policies
 from topology.instruments import Instruments
 from topology.labels import GuardRun, LabelerIdentity, Outcome, Plan, RequestLabels
+from topology.lineage import position_of
 from topology.metrics import ActionReason, Metric
-from topology.names import SchemaName, StageName, Topic
+from topology.names import Header, SchemaName, StageName, Topic
 from topology.overlays import grant_uses
 from topology.plan import plan as make_plan
 from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Labeler, OutRecord, Record, Rest, Result
+from topology.remembering import Memory
 from topology.shadow import shadowed
 from topology.time_limit import TimeLimit
 from topology.tracing import EventTrace, Tracing
-from topology.withholding import NOTHING_PLANNED, poison, withheld
+from topology.withholding import NOTHING_PLANNED, poison, repeated, withheld
 
 logger = logging.getLogger("sluicegate.pipeline")
 
@@ -88,6 +93,7 @@ class Pipeline:
         tracing: Tracing,
         metrics: Instruments,
         clock: Clock,
+        memory: Memory | None = None,
     ) -> None:
         self._policies = policies
         self._labeler = labeler
@@ -99,6 +105,7 @@ class Pipeline:
         self._tracing = tracing
         self._metrics = metrics
         self._clock = clock
+        self._memory = memory
 
     async def process(self, record: Record, rest: Rest = asyncio.sleep) -> Result:
         """What `record` ends as; `rest` waits between tries. A failure is an answer `withheld`, and is counted.
@@ -112,7 +119,7 @@ class Pipeline:
             except DeadLetter as exc:
                 return self._bury(record, exc, trace)
             case = self._open(record, event, trace, rest)
-            decision = await self._decide(case)
+            decision = self._repeated(case) or await self._decide(case)
             self._note(case, decision, started_s)
             return self._publish(case, decision)
 
@@ -180,12 +187,27 @@ class Pipeline:
             deadline_s=self._clock.monotonic_s() + max(0.0, (deadline_ms - now_ms) / 1000),
             rest=rest,
             grants=grants,
+            state=EMPTY if self._memory is None else self._memory.recall(record, event, now_ms),
         )
+
+    def _repeated(self, case: Case) -> Decision | None:
+        """What a second copy of an answered event ends as; None for any other event.
+
+        A copy that was replayed on purpose is answered again, and so is the very same record, read once more.
+        """
+        event_id = case.event.event_id
+        first = case.state.audit_id_of(event_id)
+        if not first or first == audit.audit_id(position_of(case.record), event_id):
+            return None
+        if last_header(case.record.headers, Header.REPLAYED_FROM) is not None:
+            return None
+        self._metrics.count(Metric.DUPLICATES_SUPPRESSED)
+        return repeated(case, first)
 
     async def _decide(self, case: Case) -> Decision:
         try:
             with TimeLimit(max(0.0, case.deadline_s - self._clock.monotonic_s())):
-                case.labels = settled_age(await self._assess(case), case.event.user)
+                case.labels = settled_age(await self._assess(case), case.event.user, case.state)
                 case.plan = self._plan(case, case.labels)
                 return await self._drafting.decide(case, case.plan)
         except TimeoutError:
@@ -233,7 +255,9 @@ class Pipeline:
         case.guards.append(run)
 
     def _plan(self, case: Case, labels: RequestLabels) -> Plan:
-        plan = make_plan(case.bundle, labels, overlay=case.overlay, user=case.event.user, grants=case.granted)
+        plan = make_plan(
+            case.bundle, labels, overlay=case.overlay, user=case.event.user, grants=case.granted, state=case.state
+        )
         case.trace.planned(plan)
         return plan
 
@@ -264,18 +288,25 @@ class Pipeline:
         return Result(topic=record.topic, partition=record.partition, offset=record.offset, records=(letter,))
 
     def _publish(self, case: Case, decision: Decision) -> Result:
+        memory = self._memory
+        case.state_after = case.state if memory is None else memory.fold(case, decision, self._clock.now_ms())
         response, record, item = audit.assemble(processed(case, decision), self._digest)
         record, shadows = shadowed(record, case.policies.shadows, case.overlay)
         for version, outcome in shadows:
             self._metrics.count(Metric.SHADOW_DECISIONS, policy_version=version, outcome=outcome.value)
-        routes = self._routes
+        routes, record_id = self._routes, response.audit_id
         with case.trace.send(routes.audited) as span:
             out = [
-                self._out(case, routes.audited, SchemaName.AUDITED_RESPONSE, response, span.headers),
-                self._out(case, routes.audit, SchemaName.AUDIT_RECORD, record, span.headers),
+                self._out(case, routes.audited, SchemaName.AUDITED_RESPONSE, response, record_id, span.headers),
+                self._out(case, routes.audit, SchemaName.AUDIT_RECORD, record, record_id, span.headers),
             ]
             if item is not None:
-                out.append(self._out(case, routes.review, SchemaName.REVIEW_ITEM, item, span.headers))
+                out.append(self._out(case, routes.review, SchemaName.REVIEW_ITEM, item, record_id, span.headers))
+            if memory is not None and case.state_after is not case.state:
+                state = self._out(
+                    case, memory.topic, SchemaName.CONVERSATION_STATE, case.state_after, record_id, span.headers
+                )
+                out.append(structs.replace(state, partition=case.record.partition))
             if decision.failure is not None:
                 self._metrics.count(Metric.DEAD_LETTERS, reason=decision.failure.reason.value)
                 out.append(dead_letter(case.record, decision.failure, self._bounds.records, {}, routes.dead_letters))
@@ -287,13 +318,14 @@ class Pipeline:
         case: Case,
         topic: str,
         schema: SchemaName,
-        value: AuditedResponse | AuditRecord | ReviewItem,
+        value: AuditedResponse | AuditRecord | ReviewItem | ConversationState,
+        record_id: str,
         trace: Mapping[str, str],
     ) -> OutRecord:
         headers = response_headers(
             schema,
             self._routes.wire,
-            ce_id=f"{value.audit_id}/{schema.value}",
+            ce_id=f"{record_id}/{schema.value}",
             subject=case.event.conversation_id,
             time_ms=self._clock.now_ms(),
             trace=trace,

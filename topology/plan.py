@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable
 from msgspec import Struct, structs
 
 from topology.bundle import AddOn, Category, ContentClass, ModeRule, PolicyBundle
-from topology.ceilings import Subject, ceiling, floored, harm_of, subject_of
+from topology.ceilings import Subject, ceiling, harm_of, reckoned_intent, subject_of
+from topology.conversation import EMPTY, ConversationState
 from topology.documents import digest, without
 from topology.errors import CheckFailed
 from topology.events import UserContext
@@ -35,6 +36,9 @@ DETAIL_WITH_INCLUDES: Level = 2
 HARMLESS = RequestFinding(category=NONE, harm=0, intent=Intent.BENIGN)
 """What a request without findings is planned as."""
 
+REMEMBERED_RULE = "M8"
+"""Cited where the mode is that of somebody who was at risk a few turns ago."""
+
 # Tuples: hashing an Enum is a call into Python.
 _CRISIS = (Vulnerability.ACUTE_SELF_HARM, Vulnerability.HARM_TO_OTHERS)
 _FLOORING = (Vulnerability.RADICALIZATION_RISK, Vulnerability.DELUSION_MANIA)
@@ -42,7 +46,7 @@ _SIGNAL = (SideEffect.ACCOUNT_SIGNAL, SideEffect.HUMAN_REVIEW)
 
 
 class Planned(Struct, frozen=True, kw_only=True):
-    """One finding's own plan. `finding` has its intent floored and its harm clamped."""
+    """One finding's own plan. `finding` has the intent that is reckoned with, and its harm clamped."""
 
     finding: RequestFinding
     category: Category
@@ -53,17 +57,26 @@ class Planned(Struct, frozen=True, kw_only=True):
 
 
 def plan(
-    bundle: PolicyBundle, labels: RequestLabels, *, overlay: TenantOverlay, user: UserContext, grants: Collection[str]
+    bundle: PolicyBundle,
+    labels: RequestLabels,
+    *,
+    overlay: TenantOverlay,
+    user: UserContext,
+    grants: Collection[str],
+    state: ConversationState = EMPTY,
 ) -> Plan:
     """What may be published of an answer to this request, and how. `grants` are the names of verified grants.
 
+    `state` is the conversation's before this turn; it lowers ceilings and makes the mode stricter, never the reverse.
     Raises CheckFailed where a label names a category that the policy does not know.
     """
     require_known(bundle, labels)
-    subject = subject_of(bundle, labels, overlay=overlay, user=user, grants=grants)
-    planned = [_planned(bundle, finding, labels, overlay, subject) for finding in labels.findings or (HARMLESS,)]
-    mode = max([each.mode for each in planned], key=MODES.index)
-    rules = _rules(bundle, planned, mode, labels, subject)
+    subject = subject_of(bundle, labels, overlay=overlay, user=user, grants=grants, state=state)
+    planned = [_planned(bundle, finding, labels, overlay, subject, state) for finding in labels.findings or (HARMLESS,)]
+    asked_mode = max([each.mode for each in planned], key=MODES.index)
+    mode = max(asked_mode, state.floor_mode, key=MODES.index)
+    rules = _rules(bundle, planned, mode, (labels.vulnerability, state.vulnerability), subject)
+    mode_rules = [] if mode is asked_mode else [REMEMBERED_RULE]
     return sealed(
         Plan(
             mode=mode,
@@ -72,7 +85,9 @@ def plan(
             must_include=_must_include(planned, rules, overlay),
             must_offer=_must_offer(planned, rules, mode),
             style_profile="+".join(_unique([rule.style for rule in rules])),
-            rule_ids=_unique([rule for each in planned for rule in (*each.ceiling_rules, each.mode_rule)]),
+            rule_ids=_unique(
+                [*[rule for each in planned for rule in (*each.ceiling_rules, each.mode_rule)], *mode_rules]
+            ),
             reasons=_unique([_reason(each) for each in planned]),
             side_effects=_side_effects(planned, labels.vulnerability),
         )
@@ -98,11 +113,16 @@ def require_known(bundle: PolicyBundle, labels: RequestLabels) -> None:
 
 
 def _planned(
-    bundle: PolicyBundle, finding: RequestFinding, labels: RequestLabels, overlay: TenantOverlay, subject: Subject
+    bundle: PolicyBundle,
+    finding: RequestFinding,
+    labels: RequestLabels,
+    overlay: TenantOverlay,
+    subject: Subject,
+    state: ConversationState,
 ) -> Planned:
     category = bundle.categories[finding.category]
-    level, ceiling_rules = ceiling(bundle, finding, overlay, subject, labels.signals)
-    intent, harm = floored(finding.intent, labels.signals), harm_of(category, finding.harm)
+    level, ceiling_rules = ceiling(bundle, finding, overlay, subject, labels.signals, state)
+    intent, harm = reckoned_intent(finding, labels.signals, state), harm_of(category, finding.harm)
     is_reckoned = intent is finding.intent and harm == finding.harm
     reckoned = finding if is_reckoned else structs.replace(finding, intent=intent, harm=harm)
     mode, mode_rule = _mode(category, reckoned, level, labels.vulnerability)
@@ -143,15 +163,19 @@ def _safety_mode(category: Category, vulnerability: Vulnerability) -> tuple[Mode
 
 
 def _rules(
-    bundle: PolicyBundle, planned: list[Planned], mode: Mode, labels: RequestLabels, subject: Subject
+    bundle: PolicyBundle,
+    planned: list[Planned],
+    mode: Mode,
+    vulnerabilities: tuple[Vulnerability, ...],
+    subject: Subject,
 ) -> list[ModeRule]:
-    """The mode's rule and those of the add-ons that apply."""
+    """The mode's rule and those of the add-ons that apply; `vulnerabilities` are this turn's and the remembered one."""
     rules = [bundle.modes[mode]]
     if subject.is_teen and mode is not Mode.DIRECT_ANSWER:
         rules.append(bundle.add_ons[AddOn.TEEN])
     if Context.TRANSFORMATION in [each.finding.context for each in planned]:
         rules.append(bundle.add_ons[AddOn.TRANSFORMATION])
-    is_delusion = labels.vulnerability is Vulnerability.DELUSION_MANIA
+    is_delusion = Vulnerability.DELUSION_MANIA in vulnerabilities
     if is_delusion or "delusion_mania" in [each.finding.category for each in planned]:
         rules.append(bundle.add_ons[AddOn.DELUSION])
     return rules

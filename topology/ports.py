@@ -6,6 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from topology.bundle import PolicyBundle
+from topology.conversation import ConversationState
 from topology.events import (
     ConversationEvent,
     GenerationParameters,
@@ -37,12 +38,13 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 class OutRecord(Struct, frozen=True, kw_only=True):
-    """A record to be written."""
+    """A record to be written. `partition` None: the one that its key is hashed to."""
 
     topic: str
     key: bytes | None
     value: bytes
     headers: Headers = ()
+    partition: int | None = None
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -251,6 +253,10 @@ class Source(Protocol):
         """
         ...
 
+    def hold_until(self, is_ready: Callable[[PartitionOffset], bool]) -> None:
+        """Deliver a partition only once `is_ready` has said yes to its position; it is asked again in every poll."""
+        ...
+
     def pause(self, partitions: Collection[PartitionId]) -> None:
         """Deliver nothing of exactly these, and of all others again; either way stay in the group."""
         ...
@@ -261,6 +267,42 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Stop reading; a static member stays in the group until its session ends."""
+        ...
+
+
+class ConversationStates(Protocol):
+    """What conversations have shown so far, of the partitions that are owned. Safe for several threads.
+
+    A partition's states live exactly as long as the tracker's window of it. They run ahead of what is committed, as
+    its results do, so that a turn finds what the last one left; and they go with its results, so that nothing is
+    remembered of an answer that nobody will see. A new window begins with what its position was committed with.
+    """
+
+    def state_of(self, partition: PartitionId, conversation_id: str) -> ConversationState:
+        """The state of one conversation; empty where nothing is remembered."""
+        ...
+
+    def finished(self, result: Result) -> None:
+        """Take over what a result says of its conversation, while the ownership that it was made under is alive."""
+        ...
+
+    def is_restored(self, position: PartitionOffset) -> bool:
+        """Whether a new window may begin at `position`; the first call has its states read. Does not block."""
+        ...
+
+    def begin(self, position: PartitionOffset) -> None:
+        """Let a new window begin with what was restored for `position`, in place of what there was.
+
+        Raises RuntimeError where nothing was.
+        """
+        ...
+
+    def keep(self, partitions: Collection[PartitionId]) -> None:
+        """Forget every partition but these."""
+        ...
+
+    def close(self) -> None:
+        """Stop restoring."""
         ...
 
 

@@ -41,7 +41,14 @@ def recompute(record: AuditRecord, bundle: PolicyBundle, overlay: TenantOverlay)
         return Recomputed(plan=None, verdicts=(), action=record.action, judged_count=0)
     user = UserContext(age_band=record.age_band, age_verified=record.age_verified)
     try:
-        made = make_plan(bundle, record.labels, overlay=overlay, user=user, grants=_granted(record))
+        made = make_plan(
+            bundle,
+            record.labels,
+            overlay=overlay,
+            user=user,
+            grants=_granted(record),
+            state=record.state_before,
+        )
     except CheckFailed:
         return Recomputed(plan=None, verdicts=(), action=Action.WITHHELD, judged_count=0)
     if record.plan is None:
@@ -85,6 +92,7 @@ def _verdicts(
             # Every check that is required runs, and every run is recorded.
             required=frozenset([run.guard for run in attempt.labels.guards]),
             trace_id=record.trace_id,
+            state=record.state_before,
         )
         verdicts.append(verdict)
     return tuple(verdicts)

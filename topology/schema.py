@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from topology.asyncapi import asyncapi_document
+from topology.conversation import ConversationState
 from topology.events import AuditedResponse, AuditRecord, ConversationEvent, ReviewItem
 from topology.headers import SCHEMA_VERSION
 from topology.names import SchemaName
@@ -25,6 +26,7 @@ TYPES: Mapping[SchemaName, type[msgspec.Struct]] = {
     SchemaName.AUDITED_RESPONSE: AuditedResponse,
     SchemaName.AUDIT_RECORD: AuditRecord,
     SchemaName.REVIEW_ITEM: ReviewItem,
+    SchemaName.CONVERSATION_STATE: ConversationState,
 }
 
 

@@ -1,5 +1,7 @@
 """Answers withheld: the policy's own words, and why, where no draft may leave or none was ever made."""
 
+from msgspec import structs
+
 from topology import templates
 from topology.audit import TEMPLATE, Answer
 from topology.case import Case, Decision
@@ -11,6 +13,9 @@ from topology.names import StageName
 
 NOTHING_PLANNED = Plan(mode=Mode.SAFE_COMPLETION, ceilings={})
 """What stands in where an event failed before it was planned: it is answered withheld."""
+
+DUPLICATE_EVENT = "duplicate_event"
+"""The reason code of an event that was answered before."""
 
 PROCESSING = "processing"
 """The stage in a dead letter where nobody knows which it was."""
@@ -31,6 +36,12 @@ def withheld(case: Case, reason: ActionReason, code: str, failure: DeadLetter | 
         side_effects=(SideEffect.HUMAN_REVIEW, SideEffect.ALARM) if failure is None else (),
         failure=failure,
     )
+
+
+def repeated(case: Case, first_audit_id: str) -> Decision:
+    """The end of a second copy of an event: nobody need look, the first one was answered."""
+    decision = withheld(case, ActionReason.DUPLICATE, DUPLICATE_EVENT, None)
+    return structs.replace(decision, side_effects=(), duplicate_of=first_audit_id)
 
 
 def poison(crash_count: int, *, decodes: bool) -> DeadLetter:

@@ -165,7 +165,9 @@ class FakeBroker:
             current = (group.generation, group.members.get(ownership.instance_id or ""))
             is_committed = wants_commit and current == (ownership.generation, ownership.member_id)
             touched = {
-                self._append(record.topic, record.key, record.value, record.headers, None, is_committed=is_committed)
+                self._append(
+                    record.topic, record.key, record.value, record.headers, record.partition, is_committed=is_committed
+                )
                 for record in records
             }
             for partition in touched:
@@ -229,6 +231,8 @@ class FakeSource:
         self._positions: list[PartitionOffset] = []
         self._paused: frozenset[PartitionId] = frozenset()
         self._before_revoke: Callable[[], None] | None = None
+        self._is_ready: Callable[[PartitionOffset], bool] = lambda _: True
+        self._held: dict[PartitionId, PartitionOffset] = {}
 
     def on_revoke(self, before: Callable[[], None]) -> None:
         """As `Source.on_revoke`; this broker's group does not wait for it."""
@@ -252,7 +256,8 @@ class FakeSource:
             self._ownership, self._assigned = ownership, frozenset(mine)
             self._place()
             return ()
-        return self._broker.fetch(self._position, timeout_s, self._paused)
+        self._release()
+        return self._broker.fetch(self._position, timeout_s, self._paused | self._held.keys())
 
     def ownership(self) -> Ownership | None:
         """As `Source.ownership`."""
@@ -267,9 +272,19 @@ class FakeSource:
         found, self._positions = self._positions, []
         return found
 
+    def hold_until(self, is_ready: Callable[[PartitionOffset], bool]) -> None:
+        """As `Source.hold_until`."""
+        self._is_ready = is_ready
+
     def _place(self) -> None:
-        self._positions = [self._broker.position(*key, group_id=self._group_id) for key in sorted(self._assigned)]
-        self._position = {(found.topic, found.partition): found.offset for found in self._positions}
+        self._held = {key: self._broker.position(*key, group_id=self._group_id) for key in sorted(self._assigned)}
+        self._position = {key: found.offset for key, found in self._held.items()}
+        self._positions = []
+        self._release()
+
+    def _release(self) -> None:
+        ready = [key for key, found in self._held.items() if self._is_ready(found)]
+        self._positions += [self._held.pop(key) for key in ready]
 
     def pause(self, partitions: Collection[PartitionId]) -> None:
         """As `Source.pause`."""

@@ -99,7 +99,13 @@ class TransactionalSink:
         try:
             producer.begin_transaction()
             sent = [
-                producer.send(record.topic, value=record.value, key=record.key, headers=list(record.headers))
+                producer.send(
+                    record.topic,
+                    value=record.value,
+                    key=record.key,
+                    headers=list(record.headers),
+                    partition=record.partition,
+                )
                 for record in records
             ]
             producer.flush(self._kafka.delivery_timeout_ms / 1000 + FLUSH_MARGIN_S)

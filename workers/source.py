@@ -63,6 +63,9 @@ class KafkaSource:
         self._positions: list[PartitionOffset] = []
         self._silent_since_s: float | None = None
         self._unplaced: set[TopicPartition] = set()
+        self._is_ready: Callable[[PartitionOffset], bool] = lambda _: True
+        self._held: dict[TopicPartition, PartitionOffset] = {}
+        """Of the unplaced, those whose position is found and not ready."""
         self._next: dict[TopicPartition, int] = {}
         options = consumer_options(kafka, instance_id=self._name)
         self._consumer: Any = connect("consumer", lambda: make_consumer(**options), kafka.connect_timeout_s)
@@ -105,6 +108,10 @@ class KafkaSource:
         """As `Source.positions`. A partition without a committed offset comes with the one that it begins at."""
         found, self._positions = self._positions, []
         return found
+
+    def hold_until(self, is_ready: Callable[[PartitionOffset], bool]) -> None:
+        """As `Source.hold_until`."""
+        self._is_ready = is_ready
 
     def pause(self, partitions: Collection[PartitionId]) -> None:
         """As `Source.pause`."""
@@ -151,6 +158,7 @@ class KafkaSource:
         # While the group joins, its answer is what a poll waits for, and the brokers answer nothing else before.
         if self._unplaced and self._consumer.group_metadata().state == MemberState.STABLE:
             self._place()
+            self._release()
         fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
         # The membership is looked at after the fetch: what was fetched under an older one is not passed on.
         assignment_count = self._assignments.count
@@ -209,6 +217,7 @@ class KafkaSource:
         assigned = self._consumer.assignment()
         self._assigned = frozenset((partition.topic, partition.partition) for partition in assigned)
         self._unplaced = set(assigned)
+        self._held.clear()
         self._positions = []
         self._next.clear()
         self._metrics.gauge_set(Metric.ASSIGNED_PARTITIONS, len(assigned) if ownership is not None else 0)
@@ -227,14 +236,15 @@ class KafkaSource:
         """Bring the client's pauses in line; safe as every fetched record is handed out at once (K6)."""
         assigned, paused = self._consumer.assignment(), self._consumer.paused()
         wanted = {partition for partition in assigned if (partition.topic, partition.partition) in self._paused}
+        wanted |= assigned & self._held.keys()
         self._consumer.pause(*(wanted - paused))
         self._consumer.resume(*((paused & assigned) - wanted))
 
     def _place(self) -> None:
-        """Seek every partition that needs it to its committed offset, as many as the time allows."""
+        """Find the committed offset of every partition that needs it, as many as the time allows."""
         deadline_s = self._monotonic_s() + POSITION_TIMEOUT_S
         self._unplaced &= set(self._consumer.assignment())
-        for partition in sorted(self._unplaced):
+        for partition in sorted(self._unplaced - self._held.keys()):
             left_ms = int((deadline_s - self._monotonic_s()) * 1000)
             if left_ms <= 0 or not self._place_one(partition, left_ms):
                 return
@@ -245,26 +255,32 @@ class KafkaSource:
             committed = self._consumer.committed(partition, metadata=True, timeout_ms=timeout_ms)
             if committed is None:
                 committed = OffsetAndMetadata(self._first_offset(partition, timeout_ms), "", -1)
-            self._consumer.seek(partition, committed.offset)
         except KafkaError as exc:
             if fault_of(exc) in {Fault.FENCED, Fault.REFUSED}:
                 raise
             logger.warning("no committed offset yet", extra={"partition": partition.partition, "error": _name(exc)})
             return False
-        except ValueError:
-            # Taken from us since we looked.
-            return False
-        self._next[partition] = committed.offset
-        self._positions.append(
-            PartitionOffset(
-                topic=partition.topic,
-                partition=partition.partition,
-                offset=committed.offset,
-                metadata=committed.metadata or "",
-            )
+        self._held[partition] = PartitionOffset(
+            topic=partition.topic,
+            partition=partition.partition,
+            offset=committed.offset,
+            metadata=committed.metadata or "",
         )
-        self._unplaced.discard(partition)
         return True
+
+    def _release(self) -> None:
+        """Deliver what was held until now and is ready."""
+        ready = [partition for partition, position in self._held.items() if self._is_ready(position)]
+        for partition in ready:
+            position = self._held.pop(partition)
+            try:
+                self._consumer.seek(partition, position.offset)
+            except ValueError:
+                continue  # taken from us since we looked
+            self._next[partition] = position.offset
+            self._positions.append(position)
+            self._unplaced.discard(partition)
+        self._apply_pauses()
 
     def _first_offset(self, partition: TopicPartition, timeout_ms: int) -> int:
         """Where a group without a committed offset begins, made to hold before anything is delivered.

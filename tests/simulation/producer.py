@@ -78,10 +78,18 @@ class Producer:
             raise errors.IllegalStateError("a transaction is open")
         self._is_begun = True
 
-    def send(self, topic: str, *, value: bytes, key: bytes | None, headers: list[tuple[str, bytes]]) -> Future:
+    def send(
+        self,
+        topic: str,
+        *,
+        value: bytes,
+        key: bytes | None,
+        headers: list[tuple[str, bytes]],
+        partition: int | None = None,
+    ) -> Future:
         self._use()
-        partition, offset = value.split(b":")
-        future = Future(topic, (int(partition), int(offset)))
+        number, offset = value.split(b":")
+        future = Future(topic, (int(number), int(offset)))
         self._waiting.append(future)
         return future
 

@@ -2,6 +2,7 @@
 
 from msgspec import Struct
 
+from topology.conversation import CategoryMemory, ConversationState, SeenEvent
 from topology.events import (
     Action,
     Attempt,
@@ -235,8 +236,8 @@ AUDIT_FULL = AuditRecord(
     side_effects=(SideEffect.HUMAN_REVIEW,),
     usage=USAGE,
     trace_id="0af7651916cd43dd8448eb211c80319c",
-    state_before={"turns": 1},
-    state_after={"turns": 2},
+    state_before=ConversationState(turns=1),
+    state_after=ConversationState(turns=2),
     age_band=AgeBand.ADULT,
     age_verified=True,
     revisions_max=2,
@@ -279,6 +280,22 @@ REVIEW_MINIMAL = ReviewItem(
     policy_ref="",
 )
 
+STATE_FULL = ConversationState(
+    tenant_id="acme",
+    turns=7,
+    updated_ms=1_767_225_600_000,
+    categories={
+        CategoryId("weapons.conventional"): CategoryMemory(
+            released=1, at_ceiling_count=2, spent=1, intent=Intent.DUAL_USE, intent_turns=9
+        )
+    },
+    signals={Signal.JAILBREAK_ROLEPLAY: 3},
+    vulnerability=Vulnerability.ACUTE_SELF_HARM,
+    vulnerability_turns=2,
+    age_band=AgeBand.TEEN,
+    events=(SeenEvent(event_id="evt-1", audit_id="a"),),
+)
+
 SAMPLES: dict[str, Struct] = {
     "conversation-event.full": EVENT_FULL,
     "conversation-event.minimal": EVENT_MINIMAL,
@@ -288,4 +305,6 @@ SAMPLES: dict[str, Struct] = {
     "audit-record.minimal": AUDIT_MINIMAL,
     "review-item.full": REVIEW_FULL,
     "review-item.minimal": REVIEW_MINIMAL,
+    "conversation-state.full": STATE_FULL,
+    "conversation-state.minimal": ConversationState(),
 }

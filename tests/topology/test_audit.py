@@ -23,6 +23,7 @@ from tests.topology.contract_samples import (
 )
 from topology.audit import Answer, Processed, assemble, audit_id
 from topology.codec import encode
+from topology.conversation import ConversationState
 from topology.events import Action, Attempt, AuditRecord, CodePart, GrantUse, LoggedText, TextPart, Usage
 from topology.labels import Mode, SideEffect, VerdictKind
 
@@ -71,8 +72,9 @@ def test_the_record_holds_what_plan_and_verdict_were_made_of() -> None:
         grants=(GrantUse(grant="g", key_id="k", status="used"),),
         guards=(GUARD,),
         trace_id="t",
-        state_before={"turns": 1},
-        state_after={"turns": 2},
+        state_before=ConversationState(turns=1),
+        state_after=ConversationState(turns=2),
+        duplicate_of="first",
         revisions_max=2,
     )
     _, record, _ = assemble(done, _digest)

@@ -2,6 +2,7 @@
 
 import json
 import time
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from topology.codec import DETAIL_CHARACTERS_MAX, RecordLimits, canonical_json, 
 from topology.errors import DeadLetter, DeadLetterReason
 from topology.events import ConversationEvent
 from topology.headers import Wire, response_headers, trace_carrier
+from topology.labels import Signal
 from topology.names import CANARY_TENANT, SchemaName
 from topology.ports import Headers, Record
 
@@ -260,8 +262,10 @@ def test_canonical_json_does_not_depend_on_order() -> None:
 
 @pytest.mark.parametrize("wire", Wire)
 def test_equal_values_have_equal_bytes(wire: Wire) -> None:
-    one = msgspec.structs.replace(SAMPLES["audit-record.full"], state_after={"a": 1, "b": 2})
-    two = msgspec.structs.replace(SAMPLES["audit-record.full"], state_after={"b": 2, "a": 1})
+    one, two = (
+        msgspec.structs.replace(SAMPLES["conversation-state.full"], signals=dict(signals))
+        for signals in permutations({Signal.ENCODING: 1, Signal.JAILBREAK_OTHER: 2}.items())
+    )
     assert encode(one, wire) == encode(two, wire)
 
 

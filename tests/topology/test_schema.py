@@ -130,6 +130,7 @@ def test_asyncapi_operations_are_ours(asyncapi: dict[str, Any]) -> None:
         "sendAudited": "send",
         "sendAudit": "send",
         "sendReview": "send",
+        "sendState": "send",
         "sendDeadLetters": "send",
     }
     for server in asyncapi["servers"].values():
