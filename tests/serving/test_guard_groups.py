@@ -11,13 +11,15 @@ import pytest
 from serving.client import ChatClient, Endpoint
 from serving.clock import SystemClock
 from serving.guard_llm import GuardBounds, LlmCheck, LlmLabeler
+from serving.server import VllmServer
 from tests.contracts.samples import check_input, event
 from tests.plugins import fake_endpoint as wire
 from tests.plugins.fake_endpoint import FakeEndpoint, Play
+from tests.plugins.vllm_server import TINY_MODEL
 from topology.errors import CheckFailed
 from topology.labels import CategoryId, Confidence, Intent, Outcome, RequestFinding
 from topology.policy import packaged_bundle
-from topology.ports import CheckInput
+from topology.ports import CheckInput, CheckReport
 
 BUNDLE = packaged_bundle()
 BOUNDS = GuardBounds(model="judge", timeout_s=5.0, prompts="groups", groups_max=2)
@@ -172,3 +174,20 @@ def test_a_criterion_of_another_group_is_no_answer() -> None:
     answers = {DRAFT_ALL: DRAFT, "# CY": group(CYBER_DRAFT | {"rule": "WR.a"}), MANNER: NO_FAULT}
     with pytest.raises(CheckFailed):
         checked(answers, asked_for("cyber.offense"))
+
+
+@pytest.mark.vllm
+@pytest.mark.timeout(300)
+def test_vllm_decodes_under_the_schemas_of_a_group_and_of_manner(vllm_server: VllmServer) -> None:
+    """Random weights label at random; that every answer fits its schema is what guided decoding is for."""
+
+    async def scenario() -> CheckReport:
+        client = ChatClient(Endpoint(name="judge", base_url=vllm_server.base_url), clock=SystemClock())
+        bounds = msgspec.structs.replace(BOUNDS, model=TINY_MODEL, timeout_s=120.0, tokens_max=2048)
+        check = LlmCheck(client, bounds, bundle=BUNDLE, clock=SystemClock())
+        try:
+            return await check.check(asked_for("cyber.offense", "hate"))
+        finally:
+            await check.aclose()
+
+    assert asyncio.run(scenario()).check == "guard_llm"

@@ -1,59 +1,17 @@
 """Loading a bundle: what is refused, with every reason and path, and what its name is."""
 
 from collections.abc import Callable
-from typing import cast
 
 import msgspec
 import pytest
 
+from tests.topology.policy_document import drop, put, rule
 from tests.topology.policy_world import Document, bundle, document, load
 from topology.documents import DOCUMENT_BYTES_MAX, digest
 from topology.errors import PolicyError
 from topology.policy import load_bundle, packaged_bundle
 
 REF = "safe-completion-core@0.2.0#"
-
-
-def at(changed: Document, path: str) -> Document:
-    """The mapping at a path; category names hold dots, so steps are parted by slashes."""
-    place = changed
-    for step in path.split("/"):
-        place = cast("Document", place[step])
-    return place
-
-
-def put(path: str, value: object) -> Callable[[Document], None]:
-    """A change that sets one field."""
-
-    def change(changed: Document) -> None:
-        parent, _, name = path.rpartition("/")
-        (at(changed, parent) if parent else changed)[name] = value
-
-    return change
-
-
-def drop(path: str) -> Callable[[Document], None]:
-    """A change that removes one field."""
-
-    def change(changed: Document) -> None:
-        parent, _, name = path.rpartition("/")
-        del (at(changed, parent) if parent else changed)[name]
-
-    return change
-
-
-def rule(rule_id: str, **fields: object) -> Callable[[Document], None]:
-    """A change of one verdict row; without fields the row is removed."""
-
-    def change(changed: Document) -> None:
-        rows = cast("list[Document]", changed["rules"])
-        index = next(place for place, row in enumerate(rows) if row["id"] == rule_id)
-        if fields:
-            rows[index] = rows[index] | fields
-        else:
-            del rows[index]
-
-    return change
 
 
 def test_the_packaged_policy_names_itself_by_its_content() -> None:
