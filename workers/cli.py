@@ -87,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_demo(commands, common)
     _add_run(commands, common)
+    _add_status(commands, common)
     _add_send(commands, common)
     _add_tail(commands, common)
     _add_dlq(commands, common)
@@ -104,6 +105,12 @@ def _add_demo(commands: Subparsers, common: argparse.ArgumentParser) -> None:
         "demo", parents=[common], help="run the whole path here, on real parts, with sample events"
     )
     demo.add_argument("--count", type=count, default=300, metavar="N", help="sample conversations (default 300)")
+    demo.add_argument(
+        "--model",
+        choices=("both", "tiny", "scripted"),
+        default="both",
+        help="who answers: vLLM with a tiny checkpoint, which writes noise; a script; or both in turn (default)",
+    )
     demo.add_argument("--seed", type=int, default=7, metavar="N", help="seed of the samples (default 7)")
     demo.add_argument(
         "--kill", action="store_true", help="kill -9 the ingress actor half way; the census must still hold"
@@ -115,6 +122,18 @@ def _add_demo(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def _add_run(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     commands.add_parser("run", parents=[common], help="run the stream workers until SIGTERM or Ctrl-C, then drain")
+
+
+def _add_status(commands: Subparsers, common: argparse.ArgumentParser) -> None:
+    status = commands.add_parser("status", parents=[common], help="show what a node's workers are doing")
+    status.add_argument("--watch", action="store_true", help="again every two seconds, until Ctrl-C")
+    status.add_argument("--json", action="store_true", help="one JSON object")
+    drain = commands.add_parser("drain", parents=[common], help="have a node finish what it holds, and end")
+    drain.add_argument(
+        "--wait", type=seconds, default=0.0, metavar="S", help="stay until it has ended, at most S seconds"
+    )
+    for each in (status, drain):
+        each.add_argument("--url", default="", metavar="URL", help="its agent (default: this machine's, by settings)")
 
 
 def _add_send(commands: Subparsers, common: argparse.ArgumentParser) -> None:

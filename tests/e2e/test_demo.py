@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.plugins.kafka_broker import wait_until
+from workers.demo.scripts import ScriptKind, rejudged_scripts, sample_scripts
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.vllm, pytest.mark.timeout(600)]
 
@@ -73,7 +74,7 @@ def test_every_record_ends_once_although_the_ingress_is_killed_and_one_trace_rea
     census = re.search(r"census: (\d+) sent, (\d+) answered, (\d+) dead letters", out)
     assert census is not None
     sent, answered, letters = (int(count) for count in census.groups())
-    assert answered == 80
+    assert answered == 80 + len(rejudged_scripts())
     assert sent == answered + letters
     assert f"counts {answered} responses" in out
     left = tmp_path / "var" / "demo"
@@ -83,6 +84,55 @@ def test_every_record_ends_once_although_the_ingress_is_killed_and_one_trace_rea
     response = json.loads((left / "response.json").read_text())
     assert audit["audit_id"] == response["audit_id"]
     assert audit["trace_id"] in out
+    assert_judged_again(out)
+
+
+def assert_judged_again(out: str) -> None:
+    """Fails unless both kinds of scripted conversation ended as their scripts are there to show."""
+    _, shown = out.split("judged again", 1)
+    mended, stubborn = (
+        shown.split(f"  {next(script.question for script in rejudged_scripts() if script.kind is kind)}\n", 1)[1]
+        for kind in (ScriptKind.ABOVE_THEN_WITHIN, ScriptKind.STUBBORN)
+    )
+    line = r"    draft %d: (\w+) by \w+; .*\n      .*\n"
+    twice = re.match(line % 1 + line % 2 + "    safe_completed: ", mended)
+    thrice = re.match(line % 1 + line % 2 + line % 3 + "    refused: ", stubborn)
+    assert twice, shown[:3000]
+    assert thrice, shown[:3000]
+    assert twice.groups() == ("safe_complete", "publish")
+    assert thrice.groups() == ("safe_complete", "safe_complete", "refuse")
+
+
+def test_the_scripted_model_needs_no_vllm_and_its_answers_can_be_read(tmp_path: Path) -> None:
+    process = demo(tmp_path, "--count", "20", "--model", "scripted")
+    try:
+        out, _ = process.communicate(timeout=RUN_S)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, out[-4000:]
+    assert "vLLM" not in out
+    assert "every record ended as the contract says, exactly once" in out
+    answers = {script.within[:40] for script in sample_scripts()}
+    assert sum(answer in out for answer in answers) >= 3
+    assert_judged_again(out)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (("--model", "gpt"), "argument --model: invalid choice: 'gpt' (choose from 'both', 'tiny', 'scripted')"),
+        (("--count", "0"), "argument --count: '0' is not a whole number above 0"),
+    ],
+)
+def test_a_wrong_option_ends_the_demo_before_anything_starts(
+    tmp_path: Path, arguments: tuple[str, ...], complaint: str
+) -> None:
+    process = demo(tmp_path, *arguments)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert complaint in out
+    assert not (tmp_path / "var").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from workers.demo.rounds import ModelChoice, rounds_of
+from workers.demo.samples import sample_events
 from workers.demo.scripted_model import MODEL_NAME, MODELS, ScriptedModel, running
-from workers.demo.scripts import ABOVE, WITHIN, Script, ScriptKind, rejudged_scripts, sample_scripts
+from workers.demo.scripts import ABOVE, WITHIN, Script, ScriptKind, rejudged_events, rejudged_scripts, sample_scripts
 
 KNOWN = Script(question="Is it open?", within="It is.", kind=ScriptKind.ABOVE_THEN_WITHIN)
 
@@ -80,3 +82,13 @@ def test_every_scripted_question_of_the_demonstration_has_one_answer() -> None:
     answers = {(script.question, script.within) for script in (*rejudged_scripts(), *sample_scripts())}
     assert len(answers) == len({question for question, _ in answers})
     assert all(answer for _, answer in answers)
+
+
+@pytest.mark.parametrize("choice", ModelChoice)
+@pytest.mark.parametrize("count", [1, 2, 9])
+def test_every_sample_of_the_demonstration_goes_to_exactly_one_model(choice: ModelChoice, count: int) -> None:
+    rounds = rounds_of(choice, count, seed=3)
+    events = [event for each in rounds for event in each.events]
+    rejudged = [] if choice is ModelChoice.TINY else rejudged_events(3)
+    assert events == [*sample_events(count, 3), *rejudged]
+    assert len(rounds) == (2 if choice is ModelChoice.BOTH else 1)

@@ -18,6 +18,7 @@ DIRECTORY = Path("var") / "demo"
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run it; 0 when every record ended as it must. What is left to look at is under var/demo."""
     from workers.broker_jars import BrokerError
+    from workers.demo.rounds import ModelChoice, rounds_of
     from workers.demo.show import Demo
 
     DIRECTORY.mkdir(parents=True, exist_ok=True)
@@ -31,8 +32,9 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         plain = arguments.plain or not console.is_terminal
         demo = Demo(settings, console, DIRECTORY.resolve(), plain=plain, restore_logging=log_to_file)
         try:
+            rounds = rounds_of(ModelChoice(arguments.model), arguments.count, arguments.seed)
             return demo.run(
-                arguments.count, arguments.seed, kill=arguments.kill, mock=arguments.mock_broker, keep=arguments.keep
+                rounds, arguments.seed, kill=arguments.kill, mock=arguments.mock_broker, keep=arguments.keep
             )
         except (BrokerError, TimeoutError, RuntimeError) as exc:
             console.print(f"sluicegate demo: {exc}", style="red")

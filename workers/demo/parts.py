@@ -71,6 +71,16 @@ def mock_brokers(settings: KafkaSettings) -> Generator[Brokers]:
 
 
 @contextmanager
+def scripted_model() -> Generator[str]:
+    """The base URL of the scripted model, which knows the samples' questions."""
+    from workers.demo.scripted_model import ScriptedModel, running
+    from workers.demo.scripts import rejudged_scripts, sample_scripts
+
+    with running(ScriptedModel((*sample_scripts(), *rejudged_scripts()))) as url:
+        yield url
+
+
+@contextmanager
 def language_model(
     traces_endpoint: str,
     traces_protocol: str,
@@ -104,8 +114,11 @@ def language_model(
         stop()
 
 
-def demo_settings(base: Settings, kafka: KafkaSettings, *, own_brokers: bool, base_url: str, otlp: str) -> Settings:
-    """Settings of the run: its own group, and on other people's brokers its own topics; everything traced."""
+def demo_settings(base: Settings, kafka: KafkaSettings, *, own_brokers: bool, otlp: str) -> Settings:
+    """Settings of the run: its own group, and on other people's brokers its own topics; everything traced.
+
+    `with_model` adds which model answers.
+    """
     run = uuid.uuid4().hex[:6]
     topics = structs.replace(base.topics, partitions=PARTITIONS)
     if own_brokers:
@@ -117,13 +130,18 @@ def demo_settings(base: Settings, kafka: KafkaSettings, *, own_brokers: bool, ba
         kafka=structs.replace(kafka, group_id=f"sluicegate-demo-{run}", cluster_name="demo"),
         topics=topics,
         policy=structs.replace(base.policy, overlays=base.policy.overlays or str(OVERLAYS)),
-        generation=structs.replace(base.generation, base_url=base_url, model=MODEL_NAME, max_tokens=64),
         stages=StagesSettings(classification=actor, bias=base.stages.bias, logging=base.stages.logging),
         redaction=structs.replace(base.redaction, digest_key=Secret(uuid.uuid4().hex), digest_key_id="demo"),
         telemetry=structs.replace(
             base.telemetry, endpoint=base.telemetry.endpoint or otlp, preset="full", export_interval_s=2.0
         ),
     )
+
+
+def with_model(settings: Settings, model: str, base_url: str) -> Settings:
+    """The settings of a run whose answers come from `model`; short ones, for longer noise would only cost time."""
+    generation = structs.replace(settings.generation, base_url=base_url, model=model, max_tokens=64)
+    return structs.replace(settings, generation=generation)
 
 
 def free_port() -> int:

@@ -19,6 +19,9 @@ Step 3. Slide the crooked rod under the third peg and lift it by two notches.
 Step 4. Repeat until the little lamp goes out."""
 """Nonsense in the form of instructions: the embedded guard goes by the form."""
 
+REJUDGED = "rejudged"
+"""A part of these events' ids."""
+
 WITHIN = "This is a scripted answer: short, harmless, and the same every time."
 
 
@@ -59,11 +62,16 @@ def sample_scripts() -> list[Script]:
     return [Script(question=question, within=answer) for question, answer in known_answers()]
 
 
+def is_rejudged(event: ConversationEvent) -> bool:
+    """Whether the event is one of `rejudged_events`."""
+    return REJUDGED in event.event_id
+
+
 def rejudged_events(seed: int) -> list[ConversationEvent]:
     """One event for each of `rejudged_scripts`; the ids are made from `seed`."""
     events: list[ConversationEvent] = []
     for number, script in enumerate(rejudged_scripts(), 1):
-        conversation_id = f"demo-{seed}-rejudged-{number}"
+        conversation_id = f"demo-{seed}-{REJUDGED}-{number}"
         event = ConversationEvent(
             event_id=f"{conversation_id}-1",
             conversation_id=conversation_id,

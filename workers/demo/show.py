@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -23,9 +23,23 @@ from workers.demo.parts import (
     kafka_brokers,
     language_model,
     mock_brokers,
+    scripted_model,
+    with_model,
 )
-from workers.demo.samples import broken_records, samples
-from workers.demo.view import LiveView, decode_audits, print_census, print_tables
+from workers.demo.parts import MODEL_NAME as TINY
+from workers.demo.rounds import Round
+from workers.demo.samples import BrokenRecord, broken_records
+from workers.demo.scripted_model import MODEL_NAME as SCRIPTED
+from workers.demo.scripts import is_rejudged
+from workers.demo.view import (
+    LiveView,
+    decode_audits,
+    decode_responses,
+    print_answers,
+    print_census,
+    print_rejudged,
+    print_tables,
+)
 from workers.otlp_receiver import OtlpReceiver
 from workers.ray_session import ray_session
 from workers.reader import TopicReader, read_topic
@@ -44,8 +58,13 @@ SPANS_WAIT_S = 15.0
 """How long the last spans may take to arrive: vLLM and the workers export in batches."""
 
 
-WHOLE_TRACE = ("send conversations.events", "process conversations.events", "llm_request", "audited")
-"""Spans that a whole trace has."""
+WHOLE_TRACE = ("send conversations.events", "process conversations.events", "chat ", "audited")
+"""Spans that a whole trace has; where vLLM answered, its own too."""
+
+VLLM_SPAN = "llm_request"
+
+NAMES_WAIT_S = 20.0
+"""How long Ray may take to forget an actor that has ended."""
 
 
 class Demo:
@@ -67,25 +86,40 @@ class Demo:
         self._plain = plain
         self._second_reader: Callable[[str], list[str]] | None = None
 
-    def run(self, count: int, seed: int, *, kill: bool, mock: bool, keep: bool) -> int:
-        """0 when the census holds, 1 when it does not. Whatever happens, nothing is left running."""
+    def run(self, rounds: Sequence[Round], seed: int, *, kill: bool, mock: bool, keep: bool) -> int:
+        """0 when the census holds, 1 when it does not. Whatever happens, nothing is left running.
+
+        One model after the other answers its round; with `kill` the first round's ingress is killed half way.
+        """
         self._directory.mkdir(parents=True, exist_ok=True)
         with ExitStack() as parts, _terminated_as_interrupt():
             receiver = parts.enter_context(OtlpReceiver())
-            settings, supervisor = self._start(parts, receiver, mock=mock)
-            sent = self._send(settings, count, seed)
-            self._watch(settings, supervisor, sent, kill=kill)
-            census, audits = self._count(settings, sent, receiver)
+            settings = self._start(parts, receiver, mock=mock)
+            reader = TopicReader(
+                settings.kafka, [settings.topics.audited, settings.topics.dead_letters], from_beginning=True
+            )
+            parts.callback(reader.close)
+            sent: list[Sent] = []
+            supervisor: Supervisor | None = None
+            for number, each in enumerate(rounds):
+                url = self._start_model(parts, each.model, receiver)
+                if supervisor is not None:
+                    self._replace(supervisor, settings)
+                supervisor = self._start_workers(with_model(settings, each.model, url))
+                new = self._send(settings, each, broken=() if number else broken_records(seed))
+                self._watch(reader, settings, supervisor, new, kill=kill and not number)
+                sent += new
+            assert supervisor is not None
+            census, audits = self._count(settings, sent, receiver, rounds)
             self._show_one(settings, receiver, audits)
             if keep:
-                self._console.print(f"everything stays up until Ctrl-C; brokers at {_servers(settings)}")
+                self._console.print(f"{rounds[-1].model} stays up until Ctrl-C; brokers at {_servers(settings)}")
                 _until_interrupted(supervisor)
             self._console.print("stopping: workers are drained, then the parts end")
             supervisor.drain(settings.drain.timeout_s)
         return 0 if census.is_exactly_once and not mock else int(not mock)
 
-    def _start(self, parts: ExitStack, receiver: OtlpReceiver, *, mock: bool) -> tuple[Settings, Supervisor]:
-        console = self._console
+    def _start(self, parts: ExitStack, receiver: OtlpReceiver, *, mock: bool) -> Settings:
         with self._step("Kafka" if not mock else "mock broker: in memory, WITHOUT real transactions") as say:
             brokers = (
                 mock_brokers(self._base.kafka)
@@ -95,29 +129,45 @@ class Demo:
             started = parts.enter_context(brokers)
         with self._step("Ray, on loopback"):
             parts.enter_context(ray_session(self._base.ray))
-        traces = self._base.telemetry.endpoint or receiver.endpoint
-        with self._step("vLLM under Ray Serve, tiny checkpoint (random weights: its text is noise)") as say:
-            protocol = self._base.telemetry.protocol
-            model = language_model(traces, protocol, lambda state, _: say(state.lower()), self._restore_logging)
-            url = parts.enter_context(model)
         self._second_reader = started.second_reader
         settings = demo_settings(
-            self._base, started.kafka, own_brokers=bool(os.environ.get(BOOTSTRAP)), base_url=url, otlp=receiver.endpoint
+            self._base, started.kafka, own_brokers=bool(os.environ.get(BOOTSTRAP)), otlp=receiver.endpoint
         )
         with self._step("topics"):
             create_topics(settings.kafka, settings.topics)
-        with self._step("stream worker and stage actors"):
+        self._console.print(
+            "real: Apache Kafka, Ray, OTLP, guards, policy. Stand-ins: models, conversations, trace store"
+            if not mock
+            else "real: Ray, OTLP, guards, policy. Stand-in: the broker; nothing below says anything about delivery",
+            style="bold",
+        )
+        return settings
+
+    def _start_model(self, parts: ExitStack, model: str, receiver: OtlpReceiver) -> str:
+        """The model's base URL, once it answers."""
+        if model == SCRIPTED:
+            with self._step(f"model {model}: answers from a script, some above what may be said"):
+                return parts.enter_context(scripted_model())
+        telemetry = self._base.telemetry
+        traces = telemetry.endpoint or receiver.endpoint
+        with self._step(f"model {model}: real vLLM, random weights (its text is noise)") as say:
+            return parts.enter_context(
+                language_model(traces, telemetry.protocol, lambda state, _: say(state.lower()), self._restore_logging)
+            )
+
+    def _start_workers(self, settings: Settings) -> Supervisor:
+        with self._step(f"stream worker and stage actors, asking {settings.generation.model}"):
             supervisor = Supervisor(settings, Instruments.none())
             supervisor.start()
             self._wait_for_worker(supervisor)
-        console.print(
-            "real: Apache Kafka, Ray, Ray Serve, vLLM, OTLP. Stand-ins: the checkpoint (noise), the trace store"
-            " (this process), the conversations (samples)."
-            if not mock
-            else "real: Ray, Ray Serve, vLLM, OTLP. Stand-in: the broker; nothing below says anything about delivery.",
-            style="bold",
-        )
-        return settings, supervisor
+        return supervisor
+
+    def _replace(self, supervisor: Supervisor, settings: Settings) -> None:
+        """Drain the workers, so that others can take their names and go on where they stopped."""
+        with self._step("draining the workers, for another model"):
+            names = {actor.name for actor in supervisor.status()}
+            supervisor.drain(settings.drain.timeout_s)
+            _wait_until_gone(names)
 
     def _wait_for_worker(self, supervisor: Supervisor) -> None:
         deadline_s = time.monotonic() + self._base.ray.start_timeout_s
@@ -127,56 +177,55 @@ class Demo:
             supervisor.step()
             time.sleep(POLL_S)
 
-    def _send(self, settings: Settings, count: int, seed: int) -> list[Sent]:
+    def _send(self, settings: Settings, given: Round, broken: Sequence[BrokenRecord]) -> list[Sent]:
         chat = msgspec.structs.replace(settings.telemetry, service_name="chat-service")
         telemetry = start_telemetry(chat, "chat-service")
         sender = EventSender(settings.kafka, settings.topics.events, telemetry.tracer)
         try:
-            conversations = [(sample.event, sender.send_event(sample.event)) for sample in samples(count, seed)]
-            broken = [
-                (name, reason, sender.send_raw(key, value, headers))
-                for name, reason, key, value, headers in broken_records(seed)
+            conversations = [(event, sender.send_event(event)) for event in given.events]
+            refused = [
+                (name, reason, sender.send_raw(key, value, headers)) for name, reason, key, value, headers in broken
             ]
             sender.flush()
             sent = [_sent(event.event_id, future, event_id=event.event_id) for event, future in conversations]
-            sent += [_sent(name, future, expected=reason) for name, reason, future in broken]
+            sent += [_sent(name, future, expected=reason) for name, reason, future in refused]
         finally:
             sender.close()
             telemetry.shutdown(5)
-        self._console.print(f"sent {len(conversations)} conversations and {len(broken)} records broken on purpose")
+        also = f" and {len(refused)} records broken on purpose" if refused else ""
+        self._console.print(f"sent {len(conversations)} conversations for {given.model}{also}", style="bold")
         return sent
 
-    def _watch(self, settings: Settings, supervisor: Supervisor, sent: list[Sent], *, kill: bool) -> None:
-        topics = settings.topics
-        reader = TopicReader(settings.kafka, [topics.audited, topics.dead_letters], from_beginning=True)
+    def _watch(
+        self, reader: TopicReader, settings: Settings, supervisor: Supervisor, sent: list[Sent], *, kill: bool
+    ) -> None:
+        """Show what becomes of `sent`; `reader` stands behind what was shown before."""
         view = LiveView(len(sent))
         deadline_s = time.monotonic() + RUN_TIMEOUT_S
-        kill_at = len(sent) // 2 if kill else None
         decodable = sum(1 for one in sent if one.expected is None)
-        live = self._live(view) if not self._plain else None
-        try:
-            with live or ExitStack():
-                while view.answered_count < decodable or view.dead_letter_count < len(sent) - decodable:
-                    if time.monotonic() >= deadline_s:
-                        self._console.print(f"gave up waiting after {RUN_TIMEOUT_S:g} s", style="red")
-                        return
-                    for record in reader.poll(POLL_S):
-                        self._see(view, record, is_response=record.topic == topics.audited)
-                    supervisor.step()
-                    if kill_at is not None and view.answered_count >= kill_at:
-                        kill_at = None
-                        view.note = _kill_ingress(supervisor)
-                        if self._plain:
-                            self._console.print(view.note, style="bold")
-        finally:
-            reader.close()
+        kill_at = decodable // 2 if kill else None
+        with self._live(view) if not self._plain else ExitStack():
+            while view.answered_count < decodable or view.dead_letter_count < len(sent) - decodable:
+                if time.monotonic() >= deadline_s:
+                    self._console.print(f"gave up waiting after {RUN_TIMEOUT_S:g} s", style="red")
+                    return
+                for record in reader.poll(POLL_S):
+                    self._see(view, record, is_response=record.topic == settings.topics.audited)
+                supervisor.step()
+                if kill_at is not None and view.answered_count >= kill_at:
+                    kill_at = None
+                    view.note = _kill_ingress(supervisor)
+                    if self._plain:
+                        self._console.print(view.note, style="bold")
 
     def _see(self, view: LiveView, record: Record, *, is_response: bool) -> None:
         line = view.add_response(record) if is_response else view.add_dead_letter(record)
         if self._plain:
             self._console.print(line, no_wrap=True, overflow="ellipsis")
 
-    def _count(self, settings: Settings, sent: list[Sent], receiver: OtlpReceiver) -> tuple[Census, list[AuditRecord]]:
+    def _count(
+        self, settings: Settings, sent: list[Sent], receiver: OtlpReceiver, rounds: Sequence[Round]
+    ) -> tuple[Census, list[AuditRecord]]:
         topics = settings.topics
         second: int | None = None
         with self._step("census, from the beginning of every topic"):
@@ -190,6 +239,11 @@ class Demo:
         census = take_census(sent, audited, audit, letters, review)
         audits = decode_audits(audit)
         print_tables(self._console, census, audits, receiver.spans())
+        responses = decode_responses(audited)
+        for each in rounds:
+            print_answers(self._console, each.model, each.events, responses)
+        if rejudged := [event for each in rounds for event in each.events if is_rejudged(event)]:
+            print_rejudged(self._console, rejudged, audits, responses)
         print_census(self._console, census, second)
         return census, audits
 
@@ -246,18 +300,31 @@ def _kill_ingress(supervisor: Supervisor) -> str:
     return f"kill -9 of the ingress actor (process {pid}): it comes back, and the census must hold"
 
 
+def _wait_until_gone(names: set[str]) -> None:
+    """Returns once no actor has one of these names, which end in the supervisor's own. Raises TimeoutError."""
+    import ray
+
+    deadline_s = time.monotonic() + NAMES_WAIT_S
+    while any(known.endswith(f".{name}") for known in ray.util.list_named_actors() for name in names):
+        if time.monotonic() >= deadline_s:
+            raise TimeoutError(f"actors that were ended are still there after {NAMES_WAIT_S:g} s")
+        time.sleep(POLL_S)
+
+
 def _whole_trace(receiver: OtlpReceiver, audits: list[AuditRecord]) -> tuple[AuditRecord | None, str]:
     """An event and its trace, sender to model server; where none is whole after a bounded wait, the best there is.
 
-    Events that took more than one draft come first. Spans of a worker that was killed are lost with it.
+    Events that vLLM answered come first, of these the ones that took two drafts. Spans of a worker that was killed are
+    lost with it.
     """
     drafted = [audit for audit in audits if audit.attempts and audit.attempts[0].source == "generator"]
-    drafted.sort(key=lambda audit: abs(len(audit.attempts) - 2))
+    drafted.sort(key=lambda audit: (audit.attempts[0].model != TINY, abs(len(audit.attempts) - 2)))
     deadline_s = time.monotonic() + SPANS_WAIT_S
     while drafted:
         for audit in drafted:
             tree = receiver.tree(audit.trace_id)
-            if all(name in tree for name in WHOLE_TRACE):
+            expected = (*WHOLE_TRACE, VLLM_SPAN) if audit.attempts[0].model == TINY else WHOLE_TRACE
+            if all(name in tree for name in expected):
                 return audit, tree
         if time.monotonic() >= deadline_s:
             return drafted[0], receiver.tree(drafted[0].trace_id)

@@ -1,7 +1,7 @@
 """What the demonstration shows: decisions as they are made, then tables of what became of everything."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import quantiles
 
 import msgspec
@@ -9,7 +9,14 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from topology.events import Action, AuditedResponse, AuditRecord
+from topology.events import (
+    Action,
+    AuditedResponse,
+    AuditRecord,
+    ConversationEvent,
+    parts_text,
+    request_text,
+)
 from topology.headers import last_header
 from topology.names import Header
 from topology.ports import Record
@@ -18,6 +25,7 @@ from workers.commands.tail import STYLES, line_of
 from workers.otlp_receiver import ReceivedSpan
 
 LINES_SHOWN = 12
+ANSWERS_SHOWN = 4
 
 SPANS_SHOWN = ("process ", "guard ", "chat ", "classification", "bias", "logging", "llm_request", "commit ")
 """How the names of spans begin whose latencies are shown."""
@@ -75,16 +83,74 @@ def decode_audits(records: Iterable[Record]) -> list[AuditRecord]:
     return [decoder.decode(record.value or b"") for record in records]
 
 
+def decode_responses(records: Iterable[Record]) -> list[AuditedResponse]:
+    """The audited responses of JSON values."""
+    decoder = msgspec.json.Decoder(AuditedResponse)
+    return [decoder.decode(record.value or b"") for record in records]
+
+
 def print_tables(
     console: Console, census: Census, audits: Sequence[AuditRecord], spans: Sequence[ReceivedSpan]
 ) -> None:
-    """Actions, categories, latencies and dead letters."""
-    console.print(_counts("actions", "action", census.actions))
+    """Actions by who wrote the last draft, categories, latencies and dead letters."""
+    console.print(_actions(audits))
     found = Counter[str](finding.category for audit in audits if audit.labels for finding in audit.labels.findings)
     found["none"] = sum(1 for audit in audits if audit.labels and not audit.labels.findings)
     console.print(_counts("requests by category, as labelled", "category", found))
     console.print(_latencies(spans))
     console.print(_counts("dead letters", "reason", census.dead_letter_reasons))
+
+
+def print_answers(
+    console: Console, model: str, events: Sequence[ConversationEvent], responses: Sequence[AuditedResponse]
+) -> None:
+    """The first few questions that the model answered, each with what was published."""
+    response_of = {response.event_id: response for response in responses}
+    console.print(f"some answers of {model}:", style="bold")
+    answered = [event for event in events if event.candidate is None and event.event_id in response_of]
+    for event in answered[:ANSWERS_SHOWN]:
+        lines = (
+            f"  {_one_line(request_text(event))}",
+            f"    {_one_line(parts_text(response_of[event.event_id].parts))}",
+        )
+        console.print(*map(Text, lines), sep="\n", no_wrap=True, overflow="ellipsis")
+
+
+def print_rejudged(
+    console: Console,
+    events: Sequence[ConversationEvent],
+    audits: Sequence[AuditRecord],
+    responses: Sequence[AuditedResponse],
+) -> None:
+    """What was asked, every draft with its verdict, and what was published, of each event in their order."""
+    audit_of = {audit.event_id: audit for audit in audits}
+    response_of = {response.event_id: response for response in responses}
+    console.print("judged again (what was held stands in the audit record alone, redacted):", style="bold")
+    for event in events:
+        if event.event_id in response_of and event.event_id in audit_of:
+            response = response_of[event.event_id]
+            action = Text(f"    {response.action.value}: ", STYLES[response.action])
+            lines = [Text(f"  {_one_line(request_text(event))}"), *_drafts(audit_of[event.event_id])]
+            lines.append(action + Text(_one_line(parts_text(response.parts)), "default"))
+            console.print(*lines, sep="\n", no_wrap=True, overflow="ellipsis")
+
+
+def _drafts(audit: AuditRecord) -> Iterator[Text]:
+    """Two lines a draft: its verdict with what was above its ceiling, and how it begins."""
+    ceilings = audit.plan.ceilings if audit.plan else {}
+    for number, attempt in enumerate(audit.attempts, 1):
+        verdict = attempt.verdict
+        above = ", ".join(
+            f"{finding.category} at detail {finding.detail_hi}, allowed {ceilings[finding.category]}"
+            for finding in attempt.labels.findings
+            if finding.detail_hi > ceilings.get(finding.category, finding.detail_hi)
+        )
+        yield Text(f"    draft {number}: {verdict.verdict.value} by {verdict.rule_ids[0]}; {above or 'within limits'}")
+        yield Text(f"      {_one_line(attempt.draft.redacted) if attempt.draft else '(not logged)'}", "bright_black")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def print_census(console: Console, census: Census, second_count: int | None) -> None:
@@ -101,6 +167,25 @@ def print_census(console: Console, census: Census, second_count: int | None) -> 
         console.print(f"        {name.replace('_', ' ')}: {len(faults)} {shown}", style="red" if faults else "green")
     verdict = "every record ended as the contract says, exactly once" if census.is_exactly_once else "the census FAILED"
     console.print(verdict, style="bold green" if census.is_exactly_once else "bold red")
+
+
+def _actions(audits: Sequence[AuditRecord]) -> Table:
+    """One column for whoever wrote the last draft that was judged."""
+    counts = Counter((audit.action, _writer(audit)) for audit in audits)
+    writers = sorted({writer for _, writer in counts})
+    table = Table(title="actions, by who wrote the last draft", title_justify="left")
+    table.add_column("action")
+    for writer in writers:
+        table.add_column(writer, justify="right")
+    for action in Action:
+        table.add_row(action.value, *(str(counts[action, writer]) for writer in writers))
+    return table
+
+
+def _writer(audit: AuditRecord) -> str:
+    """The model of the last draft, where none is named its source."""
+    last = audit.attempts[-1] if audit.attempts else None
+    return (last.model or last.source) if last else "no draft"
 
 
 def _counts(title: str, name: str, counts: Mapping[str, int]) -> Table:
