@@ -10,12 +10,13 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
+from topology.conversation import ConversationState
 from topology.errors import DeadLetter, DeadLetterReason
 from topology.events import ConversationEvent
 from topology.headers import CE_SPECVERSION, SCHEMA_VERSION, Wire, header_text, last_headers
 from topology.names import CANARY_TENANT, CONTENT_TYPE_JSON, CONTENT_TYPE_MSGPACK, Header, SchemaName, StageName
 from topology.nesting import is_json_too_deep, is_msgpack_too_deep
-from topology.ports import Record
+from topology.ports import Headers, Record
 
 DETAIL_CHARACTERS_MAX = 512
 
@@ -23,6 +24,7 @@ CONTENT_TYPE_CLOUDEVENT = "application/cloudevents+json"
 """A CloudEvent in structured mode: the event is its `data`."""
 
 _MSGPACK_TYPES = frozenset({CONTENT_TYPE_MSGPACK, "application/vnd.msgpack", "application/x-msgpack"})
+_STATE_SCHEMA = f"{SchemaName.CONVERSATION_STATE.value}/{SCHEMA_VERSION}"
 _EVENT_SCHEMA = f"{SchemaName.CONVERSATION_EVENT.value}/{SCHEMA_VERSION}"
 
 
@@ -42,6 +44,8 @@ class _CloudEvent(Struct, frozen=True, kw_only=True):
 
 _EVENT_JSON = msgspec.json.Decoder(ConversationEvent)
 _EVENT_MSGPACK = msgspec.msgpack.Decoder(ConversationEvent)
+_STATE_JSON = msgspec.json.Decoder(ConversationState)
+_STATE_MSGPACK = msgspec.msgpack.Decoder(ConversationState)
 _CLOUD_EVENT = msgspec.json.Decoder(_CloudEvent)
 _CANONICAL = msgspec.json.Encoder(order="sorted")
 _JSON = msgspec.json.Encoder(order="deterministic")
@@ -83,6 +87,26 @@ def decode_event(record: Record, limits: RecordLimits) -> ConversationEvent:
     if event.tenant_id == CANARY_TENANT:
         raise _failure(DeadLetterReason.RESERVED_TENANT, f"{CANARY_TENANT} without its signature")
     return event
+
+
+def state_wire(headers: Headers) -> Wire:
+    """How the value of a record of the state topic is written. Raises ValueError where its schema is none of ours."""
+    stated = last_headers(headers)
+    schema = header_text(stated.get(Header.SCHEMA))
+    if schema != _STATE_SCHEMA:
+        raise ValueError(f"{Header.SCHEMA.value}: known is {_STATE_SCHEMA}")
+    is_packed = header_text(stated.get(Header.CONTENT_TYPE)) == CONTENT_TYPE_MSGPACK
+    return Wire.MSGPACK if is_packed else Wire.JSON
+
+
+def decode_state(value: bytes, wire: Wire) -> ConversationState:
+    """A state as it was encoded. Raises ValueError, with nothing of the value in it."""
+    try:
+        return (_STATE_MSGPACK if wire is Wire.MSGPACK else _STATE_JSON).decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # A validation error is a decode error too, and the only one whose words may name a field.
+        detail = _without_input(str(error)) if isinstance(error, msgspec.DecodeError) else "a string is not UTF-8"
+    raise ValueError(detail)
 
 
 def _failure(reason: DeadLetterReason, detail: str) -> DeadLetter:

@@ -131,6 +131,11 @@ class Tracker:
                 self._drop(partition)
         return sorted(self._assigned)
 
+    def continues(self, position: PartitionOffset) -> bool:
+        """Whether a window goes on, with all that it holds, once its partition is restored at `position`."""
+        window = self._windows.get((position.topic, position.partition))
+        return window is not None and window.position == position
+
     def restore(self, position: PartitionOffset) -> int:
         """Own an assigned partition that is committed at `position`; returns the offset to read from.
 

@@ -56,6 +56,14 @@ class KafkaRefused(SluicegateError):
         return f"kafka: {self.operation}: {self.error}: {self.detail}"
 
 
+class StatesUnreadable(SluicegateError):
+    """`args` is (why). The states of a partition's conversations could not be read: none of it is delivered."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
 class SlotFenced(SluicegateError):
     """`args` is (slot name, name of the library's error). Two processes were given one slot: look for the other."""
 

@@ -13,7 +13,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from topology.instruments import Instruments
-from topology.ports import Clock, Sink, Source
+from topology.ports import Clock, ConversationStates, Sink, Source
 from topology.tracing import Tracing
 from topology.tracker import Tracker, TrackerLimits
 from workers.committer import Committer
@@ -73,6 +73,7 @@ class Loop:
         tracing: Tracing,
         close: Close | None = None,
         quarantine: Quarantine | None = None,
+        states: ConversationStates | None = None,
     ) -> None:
         self._source = source
         self._sink = sink
@@ -87,6 +88,7 @@ class Loop:
             in_flight_max=limits.in_flight_max,
             close=close,
             quarantine=quarantine,
+            states=states,
         )
         self._committer = Committer(
             sink,
@@ -107,7 +109,9 @@ class Loop:
             on_work=self._processing.wake,
             on_dead=self._processing.cancel_dead,
             settle=lambda: self._committer.settle(limits.revoke_timeout_s),
+            states=states,
         )
+        self._states = states
         self._state = LoopState.STARTING
         self._drain_until_s: float | None = None
 
@@ -184,6 +188,8 @@ class Loop:
         self._committer.stop(STOP_TIMEOUT_S)
         self._source.close()
         self._sink.close()
+        if self._states is not None:
+            self._states.close()
 
 
 def tracker_limits(limits: LimitSettings) -> TrackerLimits:

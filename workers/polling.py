@@ -10,7 +10,7 @@ from collections.abc import Callable
 from topology.errors import UnreadableMap
 from topology.instruments import Instruments
 from topology.metrics import Metric
-from topology.ports import Clock, Ownership, PartitionOffset, Source
+from topology.ports import Clock, ConversationStates, Ownership, PartitionOffset, Source
 from topology.tracker import Tracker
 
 logger = logging.getLogger("sluicegate.polling")
@@ -34,6 +34,7 @@ class Poller:
     """`lock` guards `tracker`. `on_work` is called when something may start, `on_dead` when running work may be dead.
 
     `settle` commits what has finished, in bounded time: it is called on the source's thread, before partitions go.
+    `states` are restored before anything of a partition is delivered.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Poller:
         on_work: Callable[[], None],
         on_dead: Callable[[], None],
         settle: Callable[[], object],
+        states: ConversationStates | None = None,
     ) -> None:
         self._source = source
         self._tracker = tracker
@@ -56,6 +58,7 @@ class Poller:
         self._on_work = on_work
         self._on_dead = on_dead
         self._settle = settle
+        self._states = states
         self._ownership: Ownership | None = None
         self._is_accepting = True
         self._last_gauges_s = clock.monotonic_s() - GAUGES_INTERVAL_S
@@ -64,6 +67,8 @@ class Poller:
         self.last_poll_s = clock.monotonic_s()
         """When the last poll returned."""
         source.on_revoke(self._before_revoke)
+        if states is not None:
+            source.hold_until(self._is_ready)
 
     @property
     def is_assigned(self) -> bool:
@@ -106,6 +111,14 @@ class Poller:
             self._tracker.revoke(self._tracker.assigned)
         else:
             self._tracker.assign(ownership, self._source.assignment())
+            if self._states is not None:
+                self._states.keep(self._source.assignment())
+
+    def _is_ready(self, position: PartitionOffset) -> bool:
+        """Whether what conversations have shown is known: the window goes on, or its states are read."""
+        with self._lock:
+            is_going_on = self._tracker.continues(position)
+        return is_going_on or self._states is None or self._states.is_restored(position)
 
     def _before_revoke(self) -> None:
         """Start nothing more, and commit what has finished while the membership still holds."""
@@ -114,6 +127,8 @@ class Poller:
         self._settle()
 
     def _restore(self, position: PartitionOffset) -> None:
+        if self._states is not None and not self._tracker.continues(position):
+            self._states.begin(position)
         try:
             self._tracker.restore(position)
         except UnreadableMap as exc:

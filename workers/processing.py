@@ -15,7 +15,7 @@ from functools import partial
 
 import uvloop
 
-from topology.ports import Clock, Record, Rest, Result
+from topology.ports import Clock, ConversationStates, Record, Rest, Result
 from topology.tracker import Tracker, WorkItem
 from workers.crash_journal import NOT_MARKED
 from workers.places import Places
@@ -52,6 +52,7 @@ class Processing:
         in_flight_max: int,
         close: Close | None,
         quarantine: Quarantine | None = None,
+        states: ConversationStates | None = None,
     ) -> None:
         self._process = process
         self._tracker = tracker
@@ -64,6 +65,7 @@ class Processing:
         self._quarantine = quarantine or Quarantine.none(in_flight_max)
         self._journal = self._quarantine.journal
         self._close = close
+        self._states = states
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="processing", daemon=True)
         self._running: dict[asyncio.Task[None], _Run] = {}
@@ -162,7 +164,9 @@ class Processing:
             run.mark = self._journal.start(record)
             result = await self._process(record, partial(self._rest, run))
         with self._lock:
-            self._tracker.finish(run.item, result)
+            is_live = self._tracker.finish(run.item, result)
+            if is_live and self._states is not None:
+                self._states.finished(result)  # in one step: nobody may take the partition over in between
 
     async def _rest(self, run: _Run, seconds: float) -> None:
         self._journal.stop(run.mark)

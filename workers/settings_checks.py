@@ -136,9 +136,35 @@ _RULES = (
 )
 
 
+_FILES_ONLY = 'empty where policy.source is "topic": a policy comes from files or from the topic, never from both'
+
+
+def _only_from_files(key: str) -> _Rule:
+    def value(settings: Settings) -> str:
+        return getattr(settings.policy, key)
+
+    return _Rule(
+        (f"policy.{key}", "policy.source"),
+        value,
+        _FILES_ONLY,
+        lambda s: s.policy.source == "file" or not value(s),
+    )
+
+
+_POLICY_RULES = (
+    _Rule(
+        ("policy.keys", "policy.source"),
+        lambda s: s.policy.keys,
+        'at least one key where policy.source is "topic"',
+        lambda s: s.policy.source == "file" or bool(s.policy.keys),
+    ),
+    *(_only_from_files(key) for key in ("bundle", "overlays", "shadows")),
+)
+
+
 def cross_problems(settings: Settings) -> Iterator[Problem]:
     """What two or more settings contradict each other in."""
-    for rule in _RULES:
+    for rule in (*_RULES, *_POLICY_RULES):
         if not rule.holds(settings):
             yield rule.keys, SettingsError(rule.keys[0], repr(rule.value(settings)), rule.allowed)
     checks_timeout_s = settings.limits.checks_timeout_s
@@ -167,9 +193,12 @@ def file_problems(settings: Settings) -> list[SettingsError]:
         for key, name in files.items()
         if name and not Path(name).is_file()
     ]
-    overlays = settings.policy.overlays
-    if overlays and not Path(overlays).is_dir():
-        problems.append(SettingsError("policy.overlays", repr(overlays), "an existing directory"))
+    directories = {"policy.overlays": settings.policy.overlays, "policy.shadows": settings.policy.shadows}
+    problems.extend(
+        SettingsError(key, repr(name), "an existing directory")
+        for key, name in directories.items()
+        if name and not Path(name).is_dir()
+    )
     return problems
 
 

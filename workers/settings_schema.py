@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from topology.bundle import PolicyId, Version
 from topology.names import SERVICE, Topic
 from workers.secret import Secret
 
@@ -29,6 +30,7 @@ SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"
 OffsetReset = Literal["earliest", "latest"]
 CandidateBlocked = Literal["regenerate", "template"]
 AgeDefault = Literal["", "adult", "teen"]
+PolicySource = Literal["file", "topic"]
 LabelerKind = Literal["embedded", "llm"]
 JudgePrompts = Literal["combined", "groups"]
 Placement = Literal["inline", "actor"]
@@ -156,8 +158,18 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
 class PolicySettings(Struct, frozen=True, kw_only=True):
     """Which policy holds, and what the worker may choose under it."""
 
-    bundle: Annotated[Text, _about("Policy bundle (YAML file); empty: the packaged one.")] = ""
-    overlays: Annotated[Text, _about("Directory of tenant overlays; empty: none.")] = ""
+    source: Annotated[PolicySource, _about("Where the policy comes from; never from both.")] = "file"
+    bundle: Annotated[Text, _about("With `file`: policy bundle (YAML file); empty: the packaged one.")] = ""
+    overlays: Annotated[Text, _about("With `file`: directory of tenant overlays; empty: none.")] = ""
+    shadows: Annotated[Text, _about("With `file`: directory of bundles judged beside the live one; empty: none.")] = ""
+    id: Annotated[PolicyId, _about("With `topic`: which policy's bundles hold here.")] = "safe-completion-core"
+    keys: Annotated[
+        dict[Name, Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=$")]],
+        Meta(max_length=64, description="With `topic`: key id to Ed25519 public key (base64) that may sign policies."),
+    ] = {}
+    version_min: Annotated[Version, _about("With `topic`: no bundle below it is loaded, rolled back or not.")] = "0.0.0"
+    reload_interval_s: Annotated[Seconds, _about("Time between two looks for another policy.")] = 5
+    start_timeout_s: Annotated[Seconds, _about("With `topic`: how long a start waits for a bundle that holds.")] = 30
     revisions_max: Annotated[int, Meta(ge=0, le=5, description="Further drafts after the first one failed.")] = 2
     candidate_blocked: Annotated[
         CandidateBlocked, _about("What follows when an answer made upstream does not pass.")
@@ -231,6 +243,37 @@ class StagesSettings(Struct, frozen=True, kw_only=True):
     logging: StageSettings = StageSettings()
 
 
+class StateSettings(Struct, frozen=True, kw_only=True):
+    """What is remembered of conversations, and for how long."""
+
+    enabled: Annotated[bool, _about("Off: every turn is planned by itself, and second copies are answered.")] = True
+    ttl_s: Annotated[
+        int, Meta(ge=1, le=30 * 86_400, description="Nothing is remembered that long after a conversation's last turn.")
+    ] = 86_400
+    caution_turns: Annotated[
+        int, Meta(ge=1, le=1000, description="Turns for which an intent or a wrapper that was seen counts.")
+    ] = 10
+    crisis_turns: Annotated[
+        int, Meta(ge=1, le=1000, description="Turns for which somebody who was at risk keeps that mode.")
+    ] = 2
+    answers_at_ceiling_max: Annotated[
+        int, Meta(ge=1, le=1000, description="Serious answers at a category's ceiling that lower it by one.")
+    ] = 2
+    events_max: Annotated[
+        int, Meta(ge=1, le=1000, description="Events of a conversation whose second copies are known.")
+    ] = 32
+    conversation_bytes_max: Annotated[
+        int, Meta(ge=8 * KIB, le=MIB, description="One encoded state; its oldest parts go beyond that.")
+    ] = 8 * KIB
+    conversations_max: Annotated[
+        Count, _about("Conversations held of one partition; beyond that the oldest are forgotten.")
+    ] = 100_000
+    partition_bytes_max: Annotated[Bytes, _about("Encoded states held of one partition; as above.")] = 64 * MIB
+    restore_timeout_s: Annotated[
+        Seconds, _about("Reading a partition's states; it is not delivered before, and a failed try is repeated.")
+    ] = 60
+
+
 class GrantSettings(Struct, frozen=True, kw_only=True):
     """Whose grants hold."""
 
@@ -300,6 +343,18 @@ class DrainSettings(Struct, frozen=True, kw_only=True):
     timeout_s: Annotated[Seconds, _about("How long events under way may take; the rest is left uncommitted.")] = 30
 
 
+class AgentSettings(Struct, frozen=True, kw_only=True):
+    """The port of a node: probes, metrics, status, drain."""
+
+    host: Annotated[Name, _about("Address to listen on; in a pod `0.0.0.0`.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535, description="Port to listen on; 0: no agent.")] = 9464
+    token: Annotated[Secret, _about("What `POST /drain` must present; empty: it is refused.")] = (
+        Secret()
+    )
+    beat_max_s: Annotated[Seconds, _about("Liveness fails where nobody has looked at the actors for so long.")] = 30
+    scrape_timeout_s: Annotated[Seconds, _about("How long the actors' metrics may take; what is late is left out.")] = 5
+
+
 class Settings(Struct, frozen=True, kw_only=True):
     """All settings; `Settings()` is a valid set."""
 
@@ -312,6 +367,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     stages: StagesSettings = StagesSettings()
     grants: GrantSettings = GrantSettings()
     redaction: RedactionSettings = RedactionSettings()
+    state: StateSettings = StateSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     ray: RaySettings = RaySettings()
     drain: DrainSettings = DrainSettings()
+    agent: AgentSettings = AgentSettings()

@@ -1,0 +1,102 @@
+"""A worker process that remembers conversations: real pipeline, real broker, real states, fakes for whoever answers.
+
+    python -m tests.e2e.state_worker <bootstrap> <group> <directory>
+
+A question reads `<category> <harm> <intent> <asked detail> <answered detail>`, or anything else for a harmless one.
+What the generator is asked for is written, a line a request, to the file `asked`. SIGTERM drains.
+"""
+
+import re
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from serving.clock import SystemClock
+from serving.fakes import FAKE_LABELS, FakeCheck, FakeLabeler
+from tests.plugins.running_worker import logged
+from topology.events import ConversationEvent, parts_text, request_text
+from topology.instruments import Instruments
+from topology.labels import CategoryId, Intent, LabelerIdentity, OutputFinding, RequestFinding, RequestLabels
+from topology.pipeline import Policies
+from topology.policy import packaged_bundle
+from topology.ports import CheckInput, CheckReport, Draft, GenerationRequest
+from topology.tracing import Tracing
+from workers.assembly import build_pipeline
+from workers.conversation_states import open_states
+from workers.loop import Loop
+from workers.settings import KafkaSettings, LimitSettings, Settings, TopicSettings
+from workers.sink import TransactionalSink
+from workers.source import KafkaSource
+
+DRAIN_S = 5.0
+_QUESTION = re.compile(r"([a-z_.]+) ([0-4]) (benign|dual_use|malicious) ([0-4]) ([0-4])")
+
+
+def settings_of(bootstrap: str, group: str) -> Settings:
+    """Settings with topics that begin with the group's name."""
+    fields = ("events", "audited", "audit", "review", "state", "canary", "policy", "dead_letters")
+    renamed: dict[str, Any] = {name: f"{group}.{getattr(TopicSettings(), name)}" for name in fields}
+    kafka = KafkaSettings(bootstrap_servers=tuple(bootstrap.split(",")), group_id=group)
+    topics = TopicSettings(partitions=2, **renamed)
+    return Settings(kafka=kafka, topics=topics, limits=LimitSettings(deadline_default_s=600))
+
+
+def labelled(event: ConversationEvent) -> RequestLabels:
+    """As the question says."""
+    found = _QUESTION.fullmatch(request_text(event))
+    if found is None:
+        return FAKE_LABELS
+    category, harm, intent, asked, _ = found.groups()
+    finding = RequestFinding(
+        category=CategoryId(category), harm=int(harm), intent=Intent(intent), asked_detail=int(asked)
+    )
+    return RequestLabels(labeler=LabelerIdentity(model="fake", version="1"), findings=(finding,))
+
+
+def classified(given: CheckInput) -> CheckReport:
+    """As the question says, or none of the category where that is above the ceiling: the policy is kept to."""
+    found = _QUESTION.fullmatch(request_text(given.event))
+    if found is None:
+        return CheckReport(check="classification", version="1", bare_refusal=False)
+    category, harm, _, _, answered = found.groups()
+    detail = min(int(answered), given.plan.ceilings[CategoryId(category)])
+    finding = OutputFinding(category=CategoryId(category), harm=int(harm), detail_lo=detail, detail_hi=detail)
+    return CheckReport(check="classification", version="1", bare_refusal=False, findings=(finding,))
+
+
+class Generator:
+    """Answers at once, and writes down what it was asked."""
+
+    def __init__(self, directory: Path) -> None:
+        self._asked = directory / "asked"
+
+    async def generate(self, request: GenerationRequest) -> Draft:
+        with self._asked.open("a") as asked:
+            asked.write(parts_text(request.messages[-1].parts).replace("\n", " ") + "\n")
+        return Draft(text="A plain answer.", source="generator")
+
+
+def main(bootstrap: str, group: str, directory: Path) -> None:
+    settings = settings_of(bootstrap, group)
+    metrics, tracing, policies = Instruments.none(), Tracing.none(), Policies(packaged_bundle())
+    checks = (FakeCheck("classification", classified), FakeCheck("bias"), FakeCheck("logging", logged))
+    states = open_states(settings, SystemClock(), metrics)
+    generator, labeler = Generator(directory), FakeLabeler(labelled)
+    pipeline = build_pipeline(settings, lambda: policies, labeler, generator, checks, tracing, metrics, states)
+    loop = Loop(
+        KafkaSource(settings.kafka, settings.topics.events, 0),
+        TransactionalSink(settings.kafka, 0),
+        pipeline.process,
+        clock=SystemClock(),
+        limits=settings.limits,
+        metrics=metrics,
+        tracing=tracing,
+        states=states,
+    )
+    signal.signal(signal.SIGTERM, lambda _number, _frame: loop.drain(DRAIN_S))
+    loop.run()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
