@@ -1,0 +1,47 @@
+"""The values that the chart is rendered with: the chart's own examples, and every combination of what changes most."""
+
+from itertools import product
+
+from tests.helm.engine import CHART, Values, load_values, merged
+
+MINIMAL: Values = load_values(CHART / "ci" / "minimal-values.yaml")
+STATEFULSET: Values = merged(MINIMAL, {"mode": "statefulset"})
+
+_SECURITY: dict[str, Values] = {
+    "plaintext": {"protocol": "PLAINTEXT", "username": "", "existingSecret": {"name": ""}},
+    "sasl": {"caSecret": {"name": "ca"}},
+    "mtls": {
+        "protocol": "SSL",
+        "username": "",
+        "existingSecret": {"name": ""},
+        "clientCertSecret": {"name": "user"},
+    },
+}
+
+
+def examples() -> dict[str, Values]:
+    """The files in ci/, by name."""
+    return {path.stem.removesuffix("-values"): load_values(path) for path in sorted((CHART / "ci").glob("*.yaml"))}
+
+
+def matrix() -> dict[str, Values]:
+    """Mode x preset x security x scaling, monitors, network policy."""
+    found: dict[str, Values] = {}
+    modes, presets, switches = ("rayservice", "statefulset"), ("nano", "small", "medium", "large"), (False, True)
+    for mode, preset, security, is_scaled, is_watched, is_closed in product(
+        modes, presets, _SECURITY, switches, switches, switches
+    ):
+        scaled = (
+            {"keda": {"enabled": is_scaled}}
+            if mode == "statefulset"
+            else {"ray": {"autoscaler": {"enabled": is_scaled}}}
+        )
+        watched = {name: {"enabled": is_watched} for name in ("podMonitor", "serviceMonitor", "rules", "dashboards")}
+        name = f"{mode}-{preset}-{security}-scaled:{is_scaled}-watched:{is_watched}-closed:{is_closed}"
+        found[name] = merged(
+            MINIMAL,
+            {"mode": mode, "preset": preset, "kafka": {"security": _SECURITY[security]}},
+            scaled,
+            {"metrics": watched, "networkPolicy": {"enabled": is_closed}},
+        )
+    return found

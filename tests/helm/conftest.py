@@ -1,0 +1,22 @@
+"""One engine for all tests of the chart, and every case rendered once."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.helm.cases import examples, matrix
+from tests.helm.engine import Document, Engine
+
+Rendered = dict[str, list[Document]]
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    with Engine() as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def rendered(engine: Engine) -> Rendered:
+    """The objects of every case, by the case's name."""
+    return {name: engine.render(values) for name, values in {**examples(), **matrix()}.items()}

@@ -1,0 +1,113 @@
+"""What the chart accepts: every value is known, and what is wrong is refused with a sentence."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from helm.generate import CHART, README, SCHEMA, readme_text, schema_text
+from tests.helm.cases import MINIMAL, STATEFULSET, examples
+from tests.helm.engine import DATA, Engine, RenderRefused, load_values, merged
+from tests.helm.operator_rules import rayservice_problems
+from tests.helm.references import reference_problems
+
+BAD = sorted((DATA / "bad").glob("*.yaml"))
+SCHEMA_DOCUMENT: dict[str, Any] = json.loads(SCHEMA.read_text(encoding="utf-8"))
+SAYS = "# says: "
+
+LONG = "a-release-whose-name-is-longer-than-anything-should-be-60-ch"
+
+
+def test_the_schema_is_one() -> None:
+    Draft202012Validator.check_schema(SCHEMA_DOCUMENT)
+
+
+def _unequal(schema: dict[str, Any], value: object, path: str) -> Iterator[str]:
+    """Keys that only one of schema and values.yaml has, in every block of ours."""
+    if "$ref" in schema:
+        schema = SCHEMA_DOCUMENT["$defs"][schema["$ref"].rpartition("/")[2]]
+    if schema.get("additionalProperties") is not False or not isinstance(value, dict) or path == ".settings":
+        return
+    for name in set(schema["properties"]) ^ set(value):
+        yield f"{path}.{name}"
+    for name in set(schema["properties"]) & set(value):
+        yield from _unequal(schema["properties"][name], value[name], f"{path}.{name}")
+
+
+def test_every_value_is_in_the_schema_and_the_reverse() -> None:
+    assert list(_unequal(SCHEMA_DOCUMENT, load_values(CHART / "values.yaml"), "")) == []
+
+
+def test_schema_and_readme_are_current() -> None:
+    text = schema_text()
+    assert SCHEMA.read_text(encoding="utf-8") == text, "make schema"
+    assert README.read_text(encoding="utf-8") == readme_text(json.loads(text)), "make schema"
+
+
+@pytest.mark.parametrize("name", examples())
+def test_the_examples_are_clean_to_the_strict_linter(engine: Engine, name: str) -> None:
+    assert engine.lint(examples()[name]) == []
+
+
+@pytest.mark.parametrize("path", BAD, ids=[path.stem for path in BAD])
+def test_wrong_values_are_refused_with_a_sentence(engine: Engine, path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith(SAYS)
+    said = text.partition("\n")[0].removeprefix(SAYS)
+    with pytest.raises(RenderRefused) as refused:
+        engine.render(merged(MINIMAL, load_values(path)))
+    assert said in str(refused.value)
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(BAD) >= 20
+
+
+@pytest.mark.parametrize("release", ["y", "1e3", "null", "0x1f", "1.5", "on", LONG])
+@pytest.mark.parametrize("values", [MINIMAL, STATEFULSET], ids=["rayservice", "statefulset"])
+def test_a_release_may_have_any_name(engine: Engine, values: dict[str, Any], release: str) -> None:
+    documents = engine.render(values, name=release)
+    assert reference_problems(documents) == []
+    assert rayservice_problems(documents) == []
+    assert all(len(document["metadata"]["name"]) <= 63 for document in documents)
+
+
+def test_two_long_names_do_not_meet(engine: Engine) -> None:
+    first, second = (engine.render(MINIMAL, name=LONG + ending) for ending in ("a", "b"))
+    names = [{document["metadata"]["name"] for document in documents} for documents in (first, second)]
+    assert names[0] & names[1] == set()
+
+
+def test_a_platform_may_choose_users_itself(engine: Engine) -> None:
+    documents = engine.render(load_values(CHART / "ci" / "openshift-values.yaml"))
+    assert "runAsUser" not in json.dumps(documents)
+    assert "fsGroup:" not in json.dumps(documents)
+
+
+def test_no_secret_is_rendered_or_put_into_an_environment(rendered: dict[str, list[dict[str, Any]]]) -> None:
+    for documents in rendered.values():
+        assert "Secret" not in {document["kind"] for document in documents}
+        for document in documents:
+            if document["kind"] == "RayService":  # the operator itself reads the password of Redis
+                document = merged(document)
+                document["spec"] = merged(document["spec"])
+                document["spec"]["rayClusterConfig"] = {
+                    **document["spec"]["rayClusterConfig"],
+                    "gcsFaultToleranceOptions": {},
+                }
+            assert "secretKeyRef" not in json.dumps(document)
+
+
+def test_the_notes_warn(engine: Engine) -> None:
+    values = load_values(CHART / "ci" / "development-values.yaml")
+    notes = next(text for path, text in engine.render_files(values).items() if path.endswith("NOTES.txt"))
+    assert "PLAINTEXT: whoever reaches the brokers" in notes
+    assert "networkPolicy.enabled is false" in notes
+    notes = next(
+        text for path, text in engine.render_files(examples()["everything"]).items() if path.endswith("NOTES.txt")
+    )
+    assert "what users wrote into traces" in notes
+    assert "Roll it by hand" in notes
