@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from workers.assembly import Worker, build_stage, build_worker
 from workers.loop import LoopHealth
+from workers.openmetrics import Family
 from workers.settings import Settings
 from workers.stage_calls import StageDesk
 
@@ -60,6 +61,11 @@ class Ingress:
         """A snapshot, answered also while `run` blocks."""
         worker = self._worker
         return IngressHealth(pid=os.getpid(), slot=self._slot, loop=worker.health() if worker else None)
+
+    @ray.method(concurrency_group="control")
+    def families(self) -> list[Family]:
+        """This worker's metrics as they stand."""
+        return self._worker.families() if self._worker is not None else []
 
     @ray.method(concurrency_group="control")
     def drain(self, timeout_s: float) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import hashlib
 import logging
 import os
 import random
@@ -14,17 +13,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
-from msgspec import structs
-
 from serving.clock import SystemClock
-from serving.grants import Ed25519GrantVerifier, public_keys, signature_verifier
+from serving.grants import Ed25519GrantVerifier, public_keys
 from serving.per_policy import PerPolicy, PolicyStage
-from serving.prompts import compile_prompt
-from topology.bundle import AgeDefault, PolicyBundle
+from serving.prompt_rules import rules_hash, wording
+from serving.prompts import compile_prompt, tenant_text
+from topology.bundle import PolicyBundle
 from topology.case import Case
 from topology.codec import RecordLimits
 from topology.drafting import Budget, CompilePrompt, Drafting
-from topology.errors import PolicyError
 from topology.events import Message
 from topology.headers import Wire
 from topology.in_force import Policies
@@ -32,18 +29,21 @@ from topology.instruments import Instruments
 from topology.labels import Plan
 from topology.metrics import Metric
 from topology.names import StageName
-from topology.overlays import TenantOverlay, load_overlay
 from topology.pipeline import Bounds, Pipeline, Routes
-from topology.policy import load_bundle, packaged_bundle
-from topology.ports import Check, Generator, Labeler, Stage
+from topology.ports import Check, ConversationStates, Generator, Labeler, Stage
 from topology.tracing import Tracing
 from workers.batching import BatchedCheck, InlineRunner
+from workers.conversation_states import memory_of, open_states
 from workers.crash_journal import CrashJournal, own_directory
 from workers.interpreter import tune_interpreter
 from workers.kafka_client import slot_name
 from workers.language_models import ModelSet
 from workers.logs import configure_logging
 from workers.loop import Loop, LoopHealth
+from workers.openmetrics import Family
+from workers.policy_files import PolicyFiles
+from workers.policy_keeper import PolicyHealth, PolicyKeeper
+from workers.policy_topic import PolicyTopic
 from workers.quarantine import Quarantine
 from workers.settings import Settings, StageSettings
 from workers.sink import TransactionalSink
@@ -63,9 +63,10 @@ TELEMETRY_STOP_S = 5.0
 class Worker:
     """One slot's loop and everything it owns."""
 
-    def __init__(self, loop: Loop, telemetry: Telemetry) -> None:
+    def __init__(self, loop: Loop, telemetry: Telemetry, keeper: PolicyKeeper) -> None:
         self._loop = loop
         self._telemetry = telemetry
+        self._keeper = keeper
 
     def run(self) -> int:
         """Work until drained; returns how many records were committed. Raises what broke the loop."""
@@ -76,6 +77,7 @@ class Worker:
             logger.exception("worker failed")  # the supervisor, in another process, sees the type alone
             raise
         finally:
+            self._keeper.stop()
             self._telemetry.shutdown(TELEMETRY_STOP_S)
         return self._loop.health().committed_count
 
@@ -86,6 +88,14 @@ class Worker:
     def health(self) -> LoopHealth:
         """As `Loop.health`."""
         return self._loop.health()
+
+    def policy_health(self) -> PolicyHealth | None:
+        """As `PolicyKeeper.health`."""
+        return self._keeper.health()
+
+    def families(self) -> list[Family]:
+        """As `Telemetry.families`."""
+        return self._telemetry.families()
 
 
 def build_worker(settings: Settings, slot: int, stage_actors: Mapping[str, Sequence[Any]]) -> Worker:
@@ -98,25 +108,36 @@ def build_worker(settings: Settings, slot: int, stage_actors: Mapping[str, Seque
     with ExitStack() as undo:  # this process may build many before one succeeds
         undo.callback(telemetry.shutdown, TELEMETRY_STOP_S)
         try:
-            loop = _build_loop(settings, slot, stage_actors, telemetry, undo)
+            keeper = policy_keeper(settings, telemetry.instruments)
+            loop = _build_loop(settings, slot, stage_actors, telemetry, keeper, undo)
         except Exception:
             logger.exception("worker not built")  # the supervisor, in another process, sees the type alone
             raise
         undo.pop_all()
-    return Worker(loop, telemetry)
+    return Worker(loop, telemetry, keeper)
 
 
 def _build_loop(
-    settings: Settings, slot: int, stage_actors: Mapping[str, Sequence[Any]], telemetry: Telemetry, undo: ExitStack
+    settings: Settings,
+    slot: int,
+    stage_actors: Mapping[str, Sequence[Any]],
+    telemetry: Telemetry,
+    keeper: PolicyKeeper,
+    undo: ExitStack,
 ) -> Loop:
     """The loop; what must be let go of when a later part fails is put on `undo`."""
     metrics = telemetry.instruments
-    policies = load_policies(settings)
-    metrics.gauge_set(Metric.POLICY_INFO, 1, version=policies.bundle.version, hash=policies.bundle.content_hash[:12])
+    undo.callback(keeper.stop)
+    keeper.start()
     models = ModelSet(settings, SystemClock(), metrics)
     checks = build_checks(settings, stage_actors, models.checks, metrics)
     tracing = telemetry.tracing(settings)
-    pipeline = build_pipeline(settings, lambda: policies, models.labeler, models.generator, checks, tracing, metrics)
+    states = open_states(settings, SystemClock(), metrics)
+    if states is not None:
+        undo.callback(states.close)
+    pipeline = build_pipeline(
+        settings, keeper.current, models.labeler, models.generator, checks, tracing, metrics, states
+    )
 
     async def close() -> None:
         for check in checks:
@@ -130,7 +151,7 @@ def _build_loop(
     source = KafkaSource(settings.kafka, settings.topics.events, slot, metrics=metrics)
     undo.callback(source.close)
     sink = TransactionalSink(settings.kafka, slot, metrics=metrics, exit_process=ending(journal))
-    logger.info("worker started", extra={"slot": slot, "pid": os.getpid(), "policy": policies.bundle.ref})
+    logger.info("worker started", extra={"slot": slot, "pid": os.getpid(), "policy": keeper.current().bundle.ref})
     return Loop(
         source,
         sink,
@@ -141,6 +162,18 @@ def _build_loop(
         tracing=tracing,
         close=close,
         quarantine=build_quarantine(settings, journal, pipeline),
+        states=states,
+    )
+
+
+def policy_keeper(settings: Settings, metrics: Instruments) -> PolicyKeeper:
+    """The keeper of the policy, from where settings say it comes."""
+    return PolicyKeeper(
+        PolicyTopic(settings, metrics) if settings.policy.source == "topic" else PolicyFiles(settings),
+        source_name=settings.policy.source,
+        interval_s=settings.policy.reload_interval_s,
+        clock=SystemClock(),
+        metrics=metrics,
     )
 
 
@@ -178,8 +211,9 @@ def build_pipeline(
     checks: Sequence[Check],
     tracing: Tracing,
     metrics: Instruments,
+    states: ConversationStates | None = None,
 ) -> Pipeline:
-    """The pipeline over the given ports, with bounds and routes from settings."""
+    """The pipeline over the given ports, with bounds and routes from settings; no memory without `states`."""
     limits, topics = settings.limits, settings.topics
     return Pipeline(
         policies=policies,
@@ -206,6 +240,7 @@ def build_pipeline(
         tracing=tracing,
         metrics=metrics,
         clock=SystemClock(),
+        memory=None if states is None else memory_of(settings, states),
     )
 
 
@@ -216,6 +251,7 @@ def _build_drafting(
         generator=generator,
         checks=checks,
         compile_prompt=prompt_compiler(),
+        prompt_hash=rules_hash(),
         budget=Budget(
             revisions_max=settings.policy.revisions_max,
             candidate_regenerate=settings.policy.candidate_blocked == "regenerate",
@@ -277,53 +313,15 @@ def stage_settings(settings: Settings) -> dict[str, StageSettings]:
     }
 
 
-def load_policies(settings: Settings) -> Policies:
-    """The bundle and overlays that settings name. Raises PolicyError with every reason, OSError for a missing file."""
-    path = settings.policy.bundle
-    bundle = load_bundle(Path(path).read_bytes()) if path else packaged_bundle()
-    if settings.policy.age_default:
-        # Another policy than the document's, so under another hash: equal references must mean equal decisions.
-        changed = hashlib.sha256(f"{bundle.content_hash} age_default={settings.policy.age_default}".encode())
-        bundle = structs.replace(
-            bundle, age_default=AgeDefault(settings.policy.age_default), content_hash=changed.hexdigest()
-        )
-    return Policies(bundle, _load_overlays(settings, bundle))
-
-
-def _load_overlays(settings: Settings, bundle: PolicyBundle) -> dict[str, TenantOverlay]:
-    directory = settings.policy.overlays
-    overlays: dict[str, TenantOverlay] = {}
-    reasons: list[str] = []
-    is_signed = signature_verifier(public_keys(settings.grants.keys))
-    for path in sorted(Path(directory).glob("*.yaml")) if directory else ():
-        try:
-            overlay = load_overlay(path.read_bytes(), bundle, is_signed)
-        except PolicyError as exc:
-            reasons.extend(f"{path.name}: {reason}" for reason in exc.reasons)
-            continue
-        if overlay.tenant_id in overlays:
-            reasons.append(f"{path.name}: a second overlay of tenant {overlay.tenant_id}")
-        overlays[overlay.tenant_id] = overlay
-    if reasons:
-        raise PolicyError(*reasons)
-    return overlays
-
-
 def prompt_compiler() -> CompilePrompt:
-    """The generator's prompt for a case, with its own bundle's words for the names on the plan card."""
-    words_of = PerPolicy(_card_words)
+    """The generator's prompt for a case, in the words of the case's own policy and tenant."""
+    wordings = PerPolicy(wording)
 
     def compile_for(case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:
-        words = words_of.of(case.bundle)
-        tenant = "\n".join(text for text in (case.overlay.persona, case.overlay.scope) if text)
-        return compile_prompt(case.bundle.ref, plan, case.event, tenant, words=words, feedback=feedback)
+        words, tenant = wordings.of(case.bundle), tenant_text(case.overlay)
+        return compile_prompt(words, plan, case.event, tenant, state=case.state, feedback=feedback)
 
     return compile_for
-
-
-def _card_words(bundle: PolicyBundle) -> dict[str, str]:
-    words = {name: phrases["en"] for name, phrases in bundle.offers.items() if "en" in phrases}
-    return words | dict(bundle.withholds)
 
 
 def text_digest(settings: Settings) -> Callable[[str], str]:

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from msgspec import Struct
 from ray.exceptions import RayActorError, RayError
 
 from topology.instruments import Instruments
 from topology.metrics import Metric
 from workers.actors import IngressActor, StageActor
 from workers.assembly import stage_settings
+from workers.loop import LoopHealth
+from workers.node_state import ActorStatus, NodeState
+from workers.openmetrics import Family
 from workers.settings import Settings
 
 logger = logging.getLogger("sluicegate.supervisor")
@@ -38,16 +40,6 @@ class SupervisorError(Exception):
     """An actor that does not come up. `args` is (its name, number of failures, last error's type and text)."""
 
 
-class ActorStatus(Struct, frozen=True, kw_only=True):
-    """What the supervisor knows of one actor."""
-
-    name: str
-    role: str
-    pid: int | None
-    restart_count: int
-    is_healthy: bool
-
-
 @dataclass(slots=True)
 class _Actor:
     name: str
@@ -64,6 +56,8 @@ class _Actor:
     missed: int = 0
     pid: int | None = None
     restart_count: int = 0
+    loop: LoopHealth | None = None
+    """As of its last answer."""
 
 
 @dataclass(slots=True)
@@ -97,6 +91,9 @@ class Supervisor:
         self._ingress_class = ingress_class
         self._stages: list[_Actor] = []
         self._runs: list[_Run] = []
+        self._beat_s = monotonic_s()
+        self._statuses: tuple[ActorStatus, ...] = ()
+        self._is_draining = False
 
     def start(self) -> None:
         """Create the stage pools, then one ingress actor per slot, and put them to work."""
@@ -124,6 +121,8 @@ class Supervisor:
             for state in ("starting", "ready", "unhealthy"):
                 count = sum(_state(actor) == state for actor in self._actors() if actor.role == role)
                 self._metrics.gauge_set(Metric.ACTORS, count, role=role, state=state)
+        self._statuses = tuple(self.status())
+        self._beat_s = self._now_s()
 
     def status(self) -> list[ActorStatus]:
         """What is known now, stage actors first."""
@@ -133,13 +132,25 @@ class Supervisor:
                 role=actor.role,
                 pid=actor.pid,
                 restart_count=actor.restart_count,
-                is_healthy=_state(actor) == "ready",
+                state=_state(actor),
+                loop=actor.loop,
             )
             for actor in self._actors()
         ]
 
+    def node_state(self) -> NodeState:
+        """What the last step saw. From any thread."""
+        return NodeState(beat_age_s=self._now_s() - self._beat_s, actors=self._statuses, is_draining=self._is_draining)
+
+    def families(self, timeout_s: float) -> list[Family]:
+        """The metrics of every worker that answers within `timeout_s`. From any thread."""
+        refs = [run.actor.handle.families.remote() for run in tuple(self._runs) if run.actor.is_up]
+        done, _ = ray.wait(refs, num_returns=len(refs), timeout=timeout_s) if refs else ([], [])
+        return [family for ref in done if _error_of(ref) is None for family in ray.get(ref)]
+
     def drain(self, timeout_s: float) -> bool:
         """Finish and commit within `timeout_s`, then end every actor. True when every worker ended by itself."""
+        self._is_draining = True
         for run in self._runs:
             run.actor.handle.drain.remote(timeout_s)
         refs = [run.ref for run in self._runs if run.ref is not None]
@@ -232,6 +243,7 @@ class Supervisor:
             self._count_restart(actor)
         actor.pid = health.pid
         actor.is_up = True
+        actor.loop = getattr(health, "loop", None)
         if not self._is_alive(actor, health):
             self._note_missed(actor)
             return

@@ -8,6 +8,7 @@ counted in `sluicegate_telemetry_dropped_total`.
 import os
 import socket
 import threading
+import time
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
@@ -15,18 +16,24 @@ from urllib.parse import urlsplit
 
 from opentelemetry.metrics import Meter, NoOpMeter
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import (
+    InMemoryMetricReader,
+    MetricExporter,
+    MetricReader,
+    PeriodicExportingMetricReader,
+)
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.trace import NoOpTracer, Tracer
 
-from topology.instruments import Instruments, RecorderOf
+from topology.instruments import Instruments
 from topology.metrics import LlmRole, Metric
 from topology.names import SERVICE
 from topology.span_names import SCHEMA_URL, ChatTarget
 from topology.tracing import LINKS_MAX, Tracing
 from workers.exporting import BoundedSpanProcessor, CountingMetricExporter, metric_exporter, span_exporter
 from workers.histograms import HistogramExporter, Histograms
+from workers.openmetrics import Family, families
 from workers.sampling import EventIds, EventSampler
 from workers.settings_schema import Settings, TelemetrySettings
 
@@ -46,12 +53,17 @@ class Telemetry:
         *,
         tracers: TracerProvider | None = None,
         meters: MeterProvider | None = None,
-        recorder_of: RecorderOf | None = None,
+        pulled: "Pulled | None" = None,
     ) -> None:
         self.tracer = tracer
-        self.instruments = Instruments(meter, recorder_of)
+        self.instruments = Instruments(meter, pulled.histograms.recorder_of if pulled else None)
         self._tracers = tracers
         self._meters = meters
+        self._pulled = pulled
+
+    def families(self) -> list[Family]:
+        """Every metric as it stands now; none with telemetry off. From any thread."""
+        return self._pulled.families() if self._pulled else []
 
     def tracing(self, settings: Settings) -> Tracing:
         """The tracing of events, as the pipeline and the loop take it."""
@@ -84,6 +96,19 @@ class Telemetry:
             self._meters.shutdown()
 
 
+class Pulled:
+    """A process's metrics for whoever asks; they are collected then, and cost nothing before."""
+
+    def __init__(self, reader: InMemoryMetricReader, histograms: Histograms, process: str) -> None:
+        self.reader = reader
+        self.histograms = histograms
+        self._process = process
+
+    def families(self) -> list[Family]:
+        """As `Telemetry.families`."""
+        return families(self.reader.get_metrics_data(), self.histograms.collect(0, time.time_ns()), self._process)
+
+
 def start_telemetry(
     settings: TelemetrySettings,
     role: str,
@@ -105,7 +130,8 @@ def start_telemetry(
     if settings.endpoint:
         exporters.append(CountingMetricExporter(metric_exporter(settings), dropped.metrics))
     histograms = Histograms()
-    readers = [
+    pulled = Pulled(InMemoryMetricReader(), histograms, _place(role, slot))
+    readers: list[MetricReader] = [
         PeriodicExportingMetricReader(
             HistogramExporter(exporter, histograms, SERVICE),
             settings.export_interval_s * 1000,
@@ -113,12 +139,12 @@ def start_telemetry(
         )
         for exporter in exporters
     ]
-    meters = MeterProvider(readers, resource=resource, shutdown_on_exit=False)
+    meters = MeterProvider([*readers, pulled.reader], resource=resource, shutdown_on_exit=False)
     tracers = _tracers(settings, resource, span_processors, dropped)
-    tracer = NoOpTracer() if tracers is None else tracers.get_tracer(SERVICE, _version(), schema_url=SCHEMA_URL)
-    meter = meters.get_meter(SERVICE, _version())
-    telemetry = Telemetry(tracer, meter, tracers=tracers, meters=meters, recorder_of=histograms.recorder_of)
-    telemetry.instruments.gauge_set(Metric.BUILD_INFO, 1, version=_version(), role=role)
+    tracer = NoOpTracer() if tracers is None else tracers.get_tracer(SERVICE, own_version(), schema_url=SCHEMA_URL)
+    meter = meters.get_meter(SERVICE, own_version())
+    telemetry = Telemetry(tracer, meter, tracers=tracers, meters=meters, pulled=pulled)
+    telemetry.instruments.gauge_set(Metric.BUILD_INFO, 1, version=own_version(), role=role)
     dropped.count_in(telemetry.instruments)
     return telemetry
 
@@ -164,11 +190,10 @@ class _Dropped:
 
 def _resource(settings: TelemetrySettings, role: str, slot: int | None) -> Resource:
     """Who speaks. `OTEL_RESOURCE_ATTRIBUTES` adds to it: that is how Kubernetes attributes come in."""
-    place = role if slot is None else f"{role}-{slot}"
     known: dict[str, str | int] = {
         "service.name": settings.service_name,
-        "service.version": _version(),
-        "service.instance.id": f"{socket.gethostname()}-{place}-{os.getpid()}",
+        "service.version": own_version(),
+        "service.instance.id": f"{socket.gethostname()}-{_place(role, slot)}-{os.getpid()}",
         ROLE_ATTRIBUTE: role,
     }
     if slot is not None:
@@ -176,6 +201,10 @@ def _resource(settings: TelemetrySettings, role: str, slot: int | None) -> Resou
     if settings.environment:
         known["deployment.environment.name"] = settings.environment
     return Resource.create(known, schema_url=SCHEMA_URL)
+
+
+def _place(role: str, slot: int | None) -> str:
+    return role if slot is None else f"{role}-{slot}"
 
 
 def _chat_targets(settings: Settings) -> dict[str, ChatTarget]:
@@ -190,7 +219,8 @@ def _target(model: str, url: str) -> ChatTarget:
     return ChatTarget(model=model, server_address=parts.hostname or "", server_port=port)
 
 
-def _version() -> str:
+def own_version() -> str:
+    """The version of this installation."""
     try:
         return version(SERVICE)
     except PackageNotFoundError:

@@ -1,24 +1,30 @@
-"""`sluicegate run`: the stream workers of this process, until a signal asks for a drain."""
+"""`sluicegate run`: the stream workers of this process, until a signal or its agent asks for a drain."""
 
 import argparse
 import logging
 import signal
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from types import FrameType
 
+from workers.agent import Agent, Node
 from workers.assembly import TELEMETRY_STOP_S
 from workers.logs import configure_logging
 from workers.printed import prints_as_logs
 from workers.ray_session import ray_session
 from workers.settings import Settings
 from workers.supervisor import Supervisor, SupervisorError
-from workers.telemetry import start_telemetry
+from workers.telemetry import Telemetry, own_version, start_telemetry
 
 logger = logging.getLogger("sluicegate.run")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Start, watch, and on SIGTERM or SIGINT drain within `drain.timeout_s`. 0 when every worker ended by itself."""
+    """Start, watch, and on SIGTERM, SIGINT or `POST /drain` drain within `drain.timeout_s`.
+
+    0 when every worker ended by itself.
+    """
     del arguments
     stop = threading.Event()
     _on_signals(stop)
@@ -26,10 +32,34 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         configure_logging(settings.telemetry.log_level, out)
         with ray_session(settings.ray, show_actors=True):
             telemetry = start_telemetry(settings.telemetry, "supervisor")
+            supervisor = Supervisor(settings, telemetry.instruments)
             try:
-                return _supervise(Supervisor(settings, telemetry.instruments), settings, stop)
+                with _agent(settings, supervisor, telemetry, stop):
+                    return _supervise(supervisor, settings, stop)
             finally:
                 telemetry.shutdown(TELEMETRY_STOP_S)
+
+
+@contextmanager
+def _agent(settings: Settings, supervisor: Supervisor, telemetry: Telemetry, stop: threading.Event) -> Generator[None]:
+    """The port of this node, from before the first actor to after the last."""
+    if not settings.agent.port:
+        yield
+        return
+    node = Node(
+        state=supervisor.node_state,
+        families=lambda: [*telemetry.families(), *supervisor.families(settings.agent.scrape_timeout_s)],
+        drain=stop.set,
+        version=own_version(),
+        audited=settings.topics.audited,
+        poll_max_s=settings.kafka.max_poll_interval_ms / 1000,
+    )
+    agent = Agent(settings.agent, node)
+    agent.start()
+    try:
+        yield
+    finally:
+        agent.stop()
 
 
 def _supervise(supervisor: Supervisor, settings: Settings, stop: threading.Event) -> int:

@@ -1,0 +1,200 @@
+"""The port of a node: what probes answer, who may drain, and what is on the metrics page."""
+
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from topology.errors import SettingsError
+from topology.metrics import Metric
+from workers.agent import Agent, Node
+from workers.cli import main
+from workers.loop import LoopHealth, LoopState
+from workers.node_client import AgentError, agent_url, ask_to_drain, node_status
+from workers.node_state import REPLACE_GRACE_S, ActorStatus, NodeState, not_live, not_ready, not_started
+from workers.secret import Secret
+from workers.settings import Settings
+from workers.settings_schema import AgentSettings, TelemetrySettings
+from workers.telemetry import start_telemetry
+
+LOOP = LoopHealth(
+    state=LoopState.RUNNING,
+    poll_age_s=0.1,
+    held_count=3,
+    ready_count=1,
+    committed_count=99,
+    paused=False,
+    assigned=True,
+)
+INGRESS = ActorStatus(name="ingress-0", role="ingress", pid=2, restart_count=0, state="ready", loop=LOOP)
+STAGE = ActorStatus(name="stage-bias-0", role="stage", pid=3, restart_count=0, state="ready")
+WELL = NodeState(beat_age_s=0.1, actors=(STAGE, INGRESS))
+BEAT_MAX_S, POLL_MAX_S = 30.0, 15.0
+
+
+def with_loop(**changes: object) -> NodeState:
+    return structs.replace(WELL, actors=(STAGE, structs.replace(INGRESS, loop=structs.replace(LOOP, **changes))))
+
+
+class World:
+    """An agent on a free port, and the node that it speaks for."""
+
+    def __init__(self) -> None:
+        self.state = WELL
+        self.drained = threading.Event()
+        self.telemetry = start_telemetry(TelemetrySettings(), "ingress", 0)
+        settings = AgentSettings(port=_free_port(), token=Secret("let me"))
+        node = Node(
+            state=lambda: self.state,
+            families=self.telemetry.families,
+            drain=self.drained.set,
+            version="1.2.3",
+            audited="audited",
+            poll_max_s=POLL_MAX_S,
+        )
+        self.agent = Agent(settings, node)
+        self.agent.start()
+        self.url = f"http://127.0.0.1:{self.agent.port}"
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as exc:
+            return exc.code, exc.read().decode()
+
+
+def _free_port() -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.agent.stop()
+
+
+def test_a_node_at_work_passes_every_probe(world: World) -> None:
+    assert {path: world.get(path) for path in ("/livez", "/readyz", "/startupz")} == {
+        "/livez": (200, "ok\n"),
+        "/readyz": (200, "ok\n"),
+        "/startupz": (200, "ok\n"),
+    }
+
+
+def test_a_failing_probe_says_why(world: World) -> None:
+    world.state = with_loop(assigned=False)
+    assert world.get("/readyz") == (503, "ingress-0 is not in its group\n")
+    assert world.get("/livez")[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("state", "fault"),
+    [
+        (structs.replace(WELL, beat_age_s=BEAT_MAX_S + 1), "nobody has looked"),
+        (with_loop(poll_age_s=POLL_MAX_S + REPLACE_GRACE_S + 1), "has not polled"),
+    ],
+)
+def test_liveness_is_progress(state: NodeState, fault: str) -> None:
+    assert not_live(WELL, BEAT_MAX_S, POLL_MAX_S) == ()
+    assert any(fault in each for each in not_live(state, BEAT_MAX_S, POLL_MAX_S))
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        with_loop(poll_age_s=POLL_MAX_S + 1),
+        with_loop(state=LoopState.DRAINING, poll_age_s=1_000.0),
+        with_loop(stopped_count=2, assigned=False),
+        NodeState(beat_age_s=0.0, actors=()),
+    ],
+)
+def test_what_a_restart_would_not_mend_does_not_fail_liveness(state: NodeState) -> None:
+    assert not_live(state, BEAT_MAX_S, POLL_MAX_S) == ()
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        structs.replace(WELL, is_draining=True),
+        NodeState(beat_age_s=0.0, actors=()),
+        structs.replace(WELL, actors=(structs.replace(STAGE, state="unhealthy"), INGRESS)),
+        structs.replace(WELL, actors=(STAGE, structs.replace(INGRESS, loop=None))),
+        with_loop(state=LoopState.DRAINING),
+        with_loop(assigned=False),
+    ],
+)
+def test_a_node_that_does_not_do_its_share_is_not_ready(state: NodeState) -> None:
+    assert not_ready(state)
+
+
+def test_a_node_has_started_once_every_actor_was_up() -> None:
+    assert not_started(WELL) == ()
+    assert not_started(NodeState(beat_age_s=0.0, actors=()))
+    assert not_started(structs.replace(WELL, actors=(structs.replace(STAGE, pid=None), INGRESS)))
+
+
+def test_the_metrics_page_shows_what_processes_counted(world: World) -> None:
+    world.telemetry.instruments.count(Metric.EVENTS_CONSUMED, 5, topic="in")
+    status, body = world.get("/metrics")
+    assert status == 200
+    assert 'sluicegate_events_consumed_total{process="ingress-0",topic="in"} 5.0' in body
+
+
+def test_status_adds_up_and_reads_back(world: World) -> None:
+    world.telemetry.instruments.count(Metric.EVENTS_CONSUMED, 5, topic="in")
+    world.telemetry.instruments.count(Metric.EVENTS_PUBLISHED, 4, topic="audited")
+    world.telemetry.instruments.count(Metric.EVENTS_PUBLISHED, 4, topic="audit")
+    status = node_status(world.url)
+    assert (status.totals.consumed, status.totals.published) == (5, 4)
+    assert status.actors == WELL.actors
+    assert (status.live, status.ready, status.version) == (True, True, "1.2.3")
+
+
+def test_only_the_token_drains(world: World) -> None:
+    for token in ("", "let me in"):
+        with pytest.raises(AgentError, match="401"):
+            ask_to_drain(world.url, token)
+    assert not world.drained.is_set()
+    ask_to_drain(world.url, "let me")
+    assert world.drained.wait(5)
+
+
+def test_a_port_that_is_taken_is_an_error_that_names_it(world: World) -> None:
+    second = Agent(AgentSettings(port=world.agent.port), world.agent._node)
+    with pytest.raises(SettingsError, match=f"agent.port.*{world.agent.port}.*free port"):
+        second.start()
+
+
+def test_an_address_to_listen_on_everywhere_is_asked_at_loopback() -> None:
+    everywhere = Settings(agent=AgentSettings(host="0.0.0.0", port=9464))
+    assert agent_url(everywhere) == "http://127.0.0.1:9464"
+    with pytest.raises(AgentError, match=r"agent\.port is 0"):
+        agent_url(Settings(agent=AgentSettings(port=0)))
+
+
+def test_the_command_shows_a_node_and_its_exit_status_says_whether_it_is_ready(
+    world: World, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["status", "--url", world.url]) == 0
+    shown = capsys.readouterr().out
+    assert "ready" in shown
+    assert "ingress-0" in shown
+    world.state = structs.replace(WELL, is_draining=True)
+    assert main(["status", "--url", world.url, "--json"]) == 1
+    assert '"draining":true' in capsys.readouterr().out
+    config = tmp_path / "settings.toml"
+    config.write_text('[agent]\ntoken = "let me"\n', encoding="utf-8")
+    assert main(["--config", str(config), "drain", "--url", world.url]) == 0
+    assert world.drained.wait(5)
+    assert main(["status", "--url", "nowhere"]) == 1
+    assert "http://" in capsys.readouterr().err

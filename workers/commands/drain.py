@@ -1,0 +1,30 @@
+"""`sluicegate drain`: have a node finish what it holds and end. For a pod's preStop hook, and for people."""
+
+import argparse
+import time
+
+from workers.node_client import AgentError, agent_url, ask_to_drain, node_status
+from workers.settings import Settings
+from workers.terminal import Terminal
+
+LOOK_S = 0.5
+
+
+def execute(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Ask, and with `--wait` stay until the agent is gone; 1 where it still answers after that time."""
+    url = agent_url(settings, arguments.url)
+    ask_to_drain(url, settings.agent.token.reveal())
+    terminal = Terminal()
+    terminal.say(f"draining {url}")
+    until_s = time.monotonic() + arguments.wait
+    while time.monotonic() < until_s:
+        time.sleep(LOOK_S)
+        try:
+            node_status(url)
+        except AgentError:
+            terminal.say("drained", "green")
+            return 0
+    if arguments.wait:
+        terminal.say(f"it still answers after {arguments.wait:g} s", "red")
+        return 1
+    return 0
