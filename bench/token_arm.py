@@ -21,13 +21,15 @@ from serving.completion import CompletionStream, encode_body
 from serving.generator import GenerationDefaults, generation_body
 from serving.labeler import EmbeddedLabeler
 from serving.linear import LinearModel
+from serving.per_policy import PolicyLabeler
 from topology.codec import encode
 from topology.events import Message
 from topology.instruments import Instruments
 from topology.names import Topic
 from topology.ports import Draft, GenerationRequest, Record
 from topology.tracing import Tracing
-from workers.assembly import build_pipeline, build_worker, load_policies
+from workers.assembly import build_pipeline, build_worker
+from workers.policy_files import load_policies
 from workers.settings import Settings
 
 WATCH_S = 0.002
@@ -128,7 +130,8 @@ async def compiled_bodies(task: Task) -> list[bytes]:
     settings = settings_of(task)
     policies = load_policies(settings)
     prompts = _Prompts()
-    labeler = EmbeddedLabeler(LinearModel.load(), policies.bundle.categories)
+    embedded = EmbeddedLabeler(LinearModel.load(), policies.bundle.categories)
+    labeler = PolicyLabeler(lambda _: embedded)
     checks = [StubCheck(name) for name in CHECKS]
     pipeline = build_pipeline(settings, lambda: policies, labeler, prompts, checks, Tracing.none(), Instruments.none())
     defaults = GenerationDefaults(model=task.model, max_tokens=task.output_tokens)

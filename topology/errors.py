@@ -6,6 +6,7 @@
     ├── CheckFailed         a guard could not tell; becomes a finding, never a pass
     ├── UnreadableMap       a committed offset map that cannot be trusted: its partition stops, nothing is replayed
     ├── PolicyError         a policy bundle or overlay that must not be loaded
+    │   └── PublicationRefused  a record of the policy topic that has no effect
     └── SettingsError       a setting that is missing, unknown or out of range
 
 Anything else is a bug and ends the actor. Errors cross process borders: all their state is in `args`.
@@ -96,6 +97,30 @@ class PolicyError(SluicegateError):
 
     def __str__(self) -> str:
         return "; ".join(self.reasons)
+
+
+class PolicyRefusal(StrEnum):
+    """Why a policy, or a publication of one, has no effect. Values of a metric's label."""
+
+    UNREADABLE = "unreadable"
+    """Its file or topic could not be read."""
+    INVALID = "invalid"
+    """The document breaks a rule."""
+    TOMBSTONE = "tombstone"
+    OVERSIZED = "oversized"
+    MALFORMED = "malformed"
+    UNKNOWN_KEY = "unknown_key"
+    BAD_SIGNATURE = "bad_signature"
+    LOWER_VERSION = "lower_version"
+
+
+class PublicationRefused(PolicyError):
+    """A record of the policy topic that has no effect. `args` is (why, reasons)."""
+
+    def __init__(self, why: PolicyRefusal, *reasons: str) -> None:
+        super().__init__(why, *reasons)
+        self.why = why
+        self.reasons = reasons
 
 
 class SettingsError(SluicegateError):

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from topology.errors import DeadLetterReason
+from topology.errors import DeadLetterReason, PolicyRefusal
 from topology.events import Action
 from topology.labels import Outcome, VerdictKind
 from topology.names import StageName
@@ -46,6 +46,7 @@ class Metric(StrEnum):
     REGENERATIONS = "sluicegate_regenerations_total"
     SAFE_COMPLETION = "sluicegate_safe_completion_total"
     POLICY_INFO = "sluicegate_policy_info"
+    POLICY_RELOAD_FAILURES = "sluicegate_policy_reload_failures_total"
     SHADOW_DECISIONS = "sluicegate_shadow_decisions_total"
     GRANTS = "sluicegate_grants_total"
     LLM_REQUEST_DURATION = "sluicegate_llm_request_duration_seconds"
@@ -210,6 +211,13 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         zeros=True,
     ),
     _gauge(Metric.POLICY_INFO, "", "1 for the policy in force.", Label("version"), Label("hash")),
+    _counter(
+        Metric.POLICY_RELOAD_FAILURES,
+        "failure",
+        "Policies, or publications of them, that were not loaded.",
+        _enumerated("reason", PolicyRefusal),
+        zeros=True,
+    ),
     _counter(
         Metric.SHADOW_DECISIONS,
         "event",

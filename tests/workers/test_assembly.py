@@ -27,9 +27,10 @@ from topology.policy import packaged_bundle
 from topology.ports import Check, CheckReport, OutRecord, Record
 from topology.tracing import Tracing
 from workers.actors import StageHost
-from workers.assembly import build_checks, build_pipeline, build_stage, build_worker, load_policies, text_digest
+from workers.assembly import build_checks, build_pipeline, build_stage, build_worker, text_digest
 from workers.batching import BatchedCheck
 from workers.kafka_errors import KafkaUnavailable
+from workers.policy_files import load_policies
 from workers.settings import (
     KafkaSettings,
     PolicySettings,

@@ -8,7 +8,7 @@ from serving.grants import public_keys, signature_verifier
 from topology.bundle import PolicyBundle
 from topology.in_force import Policies
 from topology.overlays import TenantOverlay, load_overlay
-from workers.assembly import load_policies
+from workers.policy_files import load_policies
 from workers.recovery.wrong_use import WrongUse
 from workers.settings import Settings
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from topology.errors import PolicyError, SettingsError
-from workers.assembly import load_policies
+from workers.policy_files import load_policies
 from workers.probes.probe import Line, note, ok, wrong
 from workers.settings import Settings
 from workers.settings_checks import file_problems
