@@ -223,6 +223,7 @@ def _add_topics(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 def _add_check(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     check = commands.add_parser("check", parents=[common], help="say what is wrong with settings, broker and endpoints")
     check.add_argument("--timeout", type=seconds, default=10.0, metavar="S", help="seconds per probe (default 10)")
+    check.add_argument("--offline", action="store_true", help="only settings, the files they name, and the policy")
 
 
 def _add_schema(commands: Subparsers, common: argparse.ArgumentParser) -> None:

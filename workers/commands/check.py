@@ -12,9 +12,12 @@ from workers.probes.probe import Line, Mark, Probe, RunningProbe
 from workers.settings import Settings
 from workers.terminal import Terminal
 
-PROBES: tuple[tuple[str, Probe], ...] = (
+OFFLINE_PROBES: tuple[tuple[str, Probe], ...] = (
     ("settings", probe_settings),
     ("policy", probe_policy),
+)
+PROBES: tuple[tuple[str, Probe], ...] = (
+    *OFFLINE_PROBES,
     ("brokers", probe_brokers),
     ("model", probe_generator),
     ("guard LLM", probe_guard),
@@ -27,9 +30,9 @@ WHAT_WIDTH = 11
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Run every probe at once and print what each found, in the order above. 1 where anything is wrong."""
+    """Run every probe, or those that ask nobody, at once and print what each found, in the order above. 1 where anything is wrong."""
     terminal = Terminal()
-    running = [RunningProbe(what, probe, settings, arguments.timeout) for what, probe in PROBES]
+    running = [RunningProbe(what, probe, settings, arguments.timeout) for what, probe in (OFFLINE_PROBES if arguments.offline else PROBES)]
     wrong_count = 0
     for probe in running:
         for line in probe.lines():
