@@ -74,6 +74,7 @@ class Processed(Struct, frozen=True, kw_only=True):
     state_before: ConversationState = EMPTY
     state_after: ConversationState = EMPTY
     revisions_max: int = 0
+    prompt_hashes: dict[str, str] = {}
     duplicate_of: str = ""
 
 
@@ -195,6 +196,7 @@ def _record(
         age_band=done.event.user.age_band,
         age_verified=done.event.user.age_verified,
         revisions_max=done.revisions_max,
+        prompt_hashes=done.prompt_hashes,
     )
 
 

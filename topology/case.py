@@ -26,6 +26,7 @@ class Case:
 
     `policies` were in force when it was opened. `rest` waits between tries. `revisions_max` is the budget that its
     drafts are judged under. `state` is the conversation's before this turn, `state_after` what it became.
+    `prompt_hashes` has the prompt templates used, by role.
     """
 
     record: Record
@@ -44,6 +45,7 @@ class Case:
     revisions_max: int = 0
     state: ConversationState = EMPTY
     state_after: ConversationState = EMPTY
+    prompt_hashes: dict[str, str] = field(default_factory=dict[str, str])
 
     @property
     def bundle(self) -> PolicyBundle:
@@ -96,4 +98,5 @@ def processed(case: Case, decision: Decision) -> Processed:
         state_before=case.state,
         state_after=case.state_after,
         duplicate_of=decision.duplicate_of,
+        prompt_hashes=case.prompt_hashes,
     )

@@ -18,7 +18,7 @@ from topology.events import Action, Attempt, ConversationEvent, Message, parts_t
 from topology.instruments import Instruments
 from topology.judge import apply_redactions, judge
 from topology.labels import NONE, Outcome, OutputLabels, Plan, Verdict, VerdictKind
-from topology.metrics import ActionReason, Metric
+from topology.metrics import ActionReason, LlmRole, Metric
 from topology.names import StageName
 from topology.plan import tighten
 from topology.ports import Check, CheckInput, Clock, Draft, GenerationRequest, Generator
@@ -53,7 +53,10 @@ class Try(Struct, frozen=True, kw_only=True):
 
 
 class Drafting:
-    """Brings a planned case to a decision. `jitter` returns numbers in [0, 1)."""
+    """Brings a planned case to a decision. `jitter` returns numbers in [0, 1).
+
+    `prompt_hash` identifies the words that `compile_prompt` puts first, in the audit record of whatever they asked for.
+    """
 
     def __init__(
         self,
@@ -61,6 +64,7 @@ class Drafting:
         generator: Generator,
         checks: Sequence[Check],
         compile_prompt: CompilePrompt,
+        prompt_hash: str = "",
         budget: Budget,
         clock: Clock,
         metrics: Instruments,
@@ -70,6 +74,7 @@ class Drafting:
         self._checks = tuple(checks)
         self._required = frozenset(check.name for check in self._checks)
         self._compile_prompt = compile_prompt
+        self._prompt_hash = prompt_hash
         self._budget = budget
         self._clock = clock
         self._metrics = metrics
@@ -190,6 +195,8 @@ class Drafting:
 
     async def _generate(self, case: Case, plan: Plan, attempt: int, feedback: str) -> Draft:
         messages = self._compile_prompt(case, plan, feedback)
+        if self._prompt_hash:
+            case.prompt_hashes[LlmRole.GENERATOR.value] = self._prompt_hash
         wait_s = self._budget.backoff_initial_s
         left_count = self._budget.attempts_max
         while True:  # bounded by `attempts_max`, and by the event's deadline, which cancels us

@@ -269,7 +269,8 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     where no state is kept. `duplicate_of` is the audit id of the event's first answer where this was a second copy.
     `labels` and `plan` are None where the request could not be assessed. `age_band` and `age_verified` are what the
     event claimed; `revisions_max` is how many more drafts were allowed, which the verdict depends on. `shadows` has an
-    entry for each of the `shadow_count` candidate policies that would have decided otherwise.
+    entry for each of the `shadow_count` candidate policies that would have decided otherwise. `prompt_hashes` names the
+    words that a generator was given, empty where none was asked; a guard's are in its labeller or its run's version.
     """
 
     audit_id: str
@@ -299,6 +300,7 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     shadows: tuple[ShadowDifference, ...] = ()
     shadow_count: int = 0
     duplicate_of: str = ""
+    prompt_hashes: dict[str, str] = {}
 
 
 class ReviewItem(Struct, frozen=True, kw_only=True):

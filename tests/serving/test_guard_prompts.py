@@ -17,7 +17,7 @@ from serving.guard_prompts import (
     manner_questions,
     request_question,
 )
-from serving.prompts import rules_hash
+from serving.prompt_rules import rules_hash
 from topology.labels import NONE
 from topology.policy import packaged_bundle
 

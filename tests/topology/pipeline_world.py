@@ -41,6 +41,7 @@ from topology.ports import Check, CheckInput, CheckReport, OutRecord, Record, Re
 from topology.tracing import Tracing
 
 BUNDLE = packaged_bundle()
+PROMPT_HASH = "ee" * 32
 IDENTITY = LabelerIdentity(model="test", version="1")
 REFUSED_HELP = "I cannot help with that part, but here is what is safe to know."
 
@@ -106,6 +107,7 @@ class Bench:
             checks=checks
             or (FakeCheck("classification", classification), FakeCheck("bias"), FakeCheck("logging", logged)),
             compile_prompt=self._compile,
+            prompt_hash=PROMPT_HASH,
             budget=budget,
             clock=SystemClock(),
             metrics=self.metrics,

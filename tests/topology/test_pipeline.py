@@ -9,6 +9,7 @@ from serving.clock import SystemClock
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
 from tests.topology.pipeline_world import (
     BUNDLE,
+    PROMPT_HASH,
     Bench,
     candidate,
     event,
@@ -102,6 +103,11 @@ def test_a_redaction_that_does_not_help_is_not_tried_twice() -> None:
 def test_the_audit_names_who_labelled_the_request_and_in_which_version() -> None:
     (run,) = Bench().answer().audit.guards
     assert (run.guard, run.version, run.outcome) == ("assess", "1", Outcome.OK)
+
+
+def test_the_audit_names_the_words_that_a_generator_was_given_and_none_where_it_was_not_asked() -> None:
+    assert Bench().answer().audit.prompt_hashes == {"generator": PROMPT_HASH}
+    assert Bench().answer(candidate=candidate("Made upstream.")).audit.prompt_hashes == {}
 
 
 def test_a_candidate_is_judged_instead_of_generating() -> None:
