@@ -18,7 +18,6 @@ from serving.grants import Ed25519GrantVerifier, public_keys
 from serving.per_policy import PerPolicy, PolicyStage
 from serving.prompt_rules import rules_hash, wording
 from serving.prompts import compile_prompt, tenant_text
-from topology.bundle import PolicyBundle
 from topology.case import Case
 from topology.codec import RecordLimits
 from topology.drafting import Budget, CompilePrompt, Drafting
