@@ -30,9 +30,10 @@ WHAT_WIDTH = 11
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Run every probe, or those that ask nobody, at once and print what each found, in the order above. 1 where anything is wrong."""
+    """Run every probe at once and print what each found, in the order above. 1 where anything is wrong."""
     terminal = Terminal()
-    running = [RunningProbe(what, probe, settings, arguments.timeout) for what, probe in (OFFLINE_PROBES if arguments.offline else PROBES)]
+    probes = OFFLINE_PROBES if arguments.offline else PROBES
+    running = [RunningProbe(what, probe, settings, arguments.timeout) for what, probe in probes]
     wrong_count = 0
     for probe in running:
         for line in probe.lines():

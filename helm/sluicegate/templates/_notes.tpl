@@ -21,6 +21,7 @@
 {{- if eq $v.kafka.security.protocol "PLAINTEXT" -}}{{- $warnings = append $warnings "kafka.security.protocol is PLAINTEXT: whoever reaches the brokers reads conversations and may write answers." -}}{{- end -}}
 {{- if ne $v.otel.captureContent "NO_CONTENT" -}}{{- $warnings = append $warnings "otel.captureContent puts what users wrote into traces." -}}{{- end -}}
 {{- if not $v.redaction.digestKeySecret.name -}}{{- $warnings = append $warnings "redaction.digestKeySecret has no name: digests in audit records differ from process to process and cannot be compared." -}}{{- end -}}
+{{- if not $v.agent.tokenSecret.name -}}{{- $warnings = append $warnings (printf "agent.tokenSecret has no name: pods are not drained before they end%s. Nothing is lost; events under way are done again." (ternary ", a Ray worker's not at all" "" (eq $v.mode "rayservice"))) -}}{{- end -}}
 {{- if not $v.networkPolicy.enabled -}}{{- $warnings = append $warnings "networkPolicy.enabled is false: nothing keeps others away from these pods." -}}{{- end -}}
 {{- if and (eq $v.mode "rayservice") (not $v.ray.auth.enabled) -}}{{- $warnings = append $warnings "ray.auth.enabled is false: whoever reaches the head runs code there." -}}{{- end -}}
 {{- if and (eq $v.mode "rayservice") (eq $v.ray.gcs.backend "none") -}}{{- $warnings = append $warnings "ray.gcs.backend is none: a head that is lost takes its cluster with it. Nothing is lost, and nothing is answered until a new one is up." -}}{{- end -}}

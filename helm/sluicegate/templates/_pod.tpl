@@ -254,7 +254,10 @@ livenessProbe:
   {{- merge (dict "httpGet" (dict "path" "/livez" "port" "http") "timeoutSeconds" 5) $probes.liveness | toYaml | nindent 2 }}
 {{- end -}}
 
+{{/* Without a token the agent refuses to drain; SIGTERM and the commit protocol remain. */}}
 {{- define "sluicegate.workerLifecycle" -}}
+{{- if .Values.agent.tokenSecret.name -}}
 preStop:
-  exec: {command: [sluicegate, drain, --config, {{ include "sluicegate.settingsFile" . }}]}
+  exec: {command: [sluicegate, drain, --wait, "45", --config, {{ include "sluicegate.settingsFile" . }}]}
+{{- end -}}
 {{- end -}}

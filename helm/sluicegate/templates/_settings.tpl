@@ -25,6 +25,9 @@
 {{- if $v.redaction.digestKeySecret.name -}}
 {{- $files = append $files (dict "path" "redaction/digest-key" "secret" $v.redaction.digestKeySecret.name "key" $v.redaction.digestKeySecret.key) -}}
 {{- end -}}
+{{- if $v.agent.tokenSecret.name -}}
+{{- $files = append $files (dict "path" "agent/token" "secret" $v.agent.tokenSecret.name "key" $v.agent.tokenSecret.key) -}}
+{{- end -}}
 {{- if $v.otel.headersSecret.name -}}
 {{- $files = append $files (dict "path" "otel/headers" "secret" $v.otel.headersSecret.name "key" $v.otel.headersSecret.key) -}}
 {{- end -}}
@@ -92,10 +95,13 @@ http://{{ include "sluicegate.fullname" $root }}-serve-svc:8000{{ if eq $role "j
       "consume_relationship" $v.otel.consumeRelationship "environment" $v.otel.environment
       "capture_content" (ne $v.otel.captureContent "NO_CONTENT") -}}
 {{- if hasKey $paths "otel/headers" -}}{{- $_ := set $telemetry "headers_file" (index $paths "otel/headers") -}}{{- end -}}
+{{- $agent := dict "host" "0.0.0.0" "port" 9464 -}}
+{{- if hasKey $paths "agent/token" -}}{{- $_ := set $agent "token_file" (index $paths "agent/token") -}}{{- end -}}
 {{- $ray := dict "address" "" "slots" 1 -}}
 {{- if eq $v.mode "rayservice" -}}{{- $ray = dict "address" "auto" "slots" (include "sluicegate.replicas" . | int) -}}{{- end -}}
 {{- dict "kafka" $kafka "topics" $topics "generation" $generation "guard" $guard "stages" $stages "policy" $policy
-      "redaction" $redaction "telemetry" $telemetry "ray" $ray "drain" (dict "timeout_s" $v.worker.drainTimeoutSeconds)
+      "redaction" $redaction "telemetry" $telemetry "agent" $agent "ray" $ray
+      "drain" (dict "timeout_s" $v.worker.drainTimeoutSeconds)
       "limits" (dict "crash_journal_directory" "/var/lib/sluicegate") | toJson -}}
 {{- end -}}
 

@@ -90,6 +90,9 @@
 {{- if and .policy.existingConfigMap .policy.inline -}}
 {{- fail "policy.existingConfigMap and policy.inline are both given: keep one" -}}
 {{- end -}}
+{{- if and (eq (toString (default dict .settings.policy).source) "topic") (or .policy.existingConfigMap .policy.inline .policy.overlays.existingConfigMap .policy.overlays.inline) -}}
+{{- fail "settings.policy.source is topic, so policy.* is not read: leave policy.* empty, or take the policy from files" -}}
+{{- end -}}
 {{- if and .policy.overlays.existingConfigMap .policy.overlays.inline -}}
 {{- fail "policy.overlays.existingConfigMap and policy.overlays.inline are both given: keep one" -}}
 {{- end -}}
@@ -246,6 +249,9 @@ telemetry.ratio: otel.ratio
 telemetry.consume_relationship: otel.consumeRelationship
 telemetry.environment: otel.environment
 telemetry.capture_content: otel.captureContent
+agent.host: networkPolicy
+agent.port: networkPolicy
+agent.token: agent.tokenSecret
 ray.address: mode
 ray.slots: worker.replicas
 ray.slot_start: worker.replicas
