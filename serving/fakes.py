@@ -5,12 +5,25 @@ A fake does what it was told at construction; `calls` lists what it was given, i
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from topology.bundle import PolicyBundle
+from topology.codec import decode_state
+from topology.conversation import EMPTY, ConversationState
 from topology.events import ConversationEvent, GrantUse, Role, Usage, parts_text, request_text
+from topology.headers import Wire
 from topology.labels import LabelerIdentity, RequestLabels
-from topology.ports import CheckInput, CheckReport, Clock, Draft, GenerationRequest
+from topology.names import Topic
+from topology.ports import (
+    CheckInput,
+    CheckReport,
+    Clock,
+    Draft,
+    GenerationRequest,
+    PartitionId,
+    PartitionOffset,
+    Result,
+)
 
 EPOCH_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z, where a manual clock starts unless told otherwise."""
@@ -254,3 +267,42 @@ def keyword_labels(labels_of: dict[str, RequestLabels]) -> Callable[[Conversatio
         return next((found for word, found in labels_of.items() if word in text), FAKE_LABELS)
 
     return labels
+
+
+class FakeConversationStates:
+    """The ConversationStates port without a topic: `kept` are the states by conversation, whatever the partition.
+
+    With `is_ready` false nothing is restored.
+    """
+
+    def __init__(self, topic: str = Topic.STATE, *, is_ready: bool = True) -> None:
+        self.topic = topic
+        self.is_ready = is_ready
+        self.kept: dict[str, ConversationState] = {}
+        self.calls: list[str] = []
+
+    def state_of(self, partition: PartitionId, conversation_id: str) -> ConversationState:
+        """As `ConversationStates.state_of`."""
+        return self.kept.get(conversation_id, EMPTY)
+
+    def finished(self, result: Result) -> None:
+        """As `ConversationStates.finished`; values are JSON."""
+        for record in result.records:
+            if record.topic == self.topic and record.key is not None:
+                self.kept[record.key.decode()] = decode_state(record.value, Wire.JSON)
+
+    def is_restored(self, position: PartitionOffset) -> bool:
+        """As `ConversationStates.is_restored`."""
+        return self.is_ready
+
+    def begin(self, position: PartitionOffset) -> None:
+        """As `ConversationStates.begin`: nothing is read."""
+        self.calls.append(f"begin {position.partition}@{position.offset}")
+
+    def keep(self, partitions: Collection[PartitionId]) -> None:
+        """As `ConversationStates.keep`: nothing is forgotten."""
+        self.calls.append(f"keep {sorted(number for _, number in partitions)}")
+
+    def close(self) -> None:
+        """As `ConversationStates.close`."""
+        self.calls.append("close")

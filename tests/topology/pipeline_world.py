@@ -7,7 +7,14 @@ from typing import Any
 import msgspec
 
 from serving.clock import SystemClock
-from serving.fakes import FakeCheck, FakeGenerator, FakeGrantVerifier, FakeLabeler, clean_report
+from serving.fakes import (
+    FakeCheck,
+    FakeConversationStates,
+    FakeGenerator,
+    FakeGrantVerifier,
+    FakeLabeler,
+    clean_report,
+)
 from topology.case import Case
 from topology.codec import RecordLimits, encode
 from topology.drafting import Budget, Drafting
@@ -37,7 +44,8 @@ from topology.labels import (
 from topology.names import Topic
 from topology.pipeline import Bounds, Pipeline, Policies, Routes
 from topology.policy import packaged_bundle
-from topology.ports import Check, CheckInput, CheckReport, OutRecord, Record, Result
+from topology.ports import Check, CheckInput, CheckReport, Clock, OutRecord, Record, Result
+from topology.remembering import Memory, StateBounds
 from topology.tracing import Tracing
 
 BUNDLE = packaged_bundle()
@@ -89,7 +97,10 @@ class Bench:
         policies: Policies | None = None,
         attempts_max: int = 10**6,
         digest: Callable[[str], str] = lambda text: f"digest of {len(text)}",
+        states: FakeConversationStates | None = None,
+        clock: Clock | None = None,
     ) -> None:
+        self.states = states
         self.generator = generator or FakeGenerator(lambda _: "A plain answer.")
         self.metrics = Instruments.none()
         self.prompts: list[tuple[Plan, str]] = []
@@ -123,7 +134,8 @@ class Bench:
             bounds=Bounds(deadline_default_s=5, assess_timeout_s=0.2, records=RecordLimits()),
             tracing=Tracing.none(),
             metrics=self.metrics,
-            clock=SystemClock(),
+            clock=clock or SystemClock(),
+            memory=None if states is None else Memory(states=states, topic=Topic.STATE, bounds=StateBounds()),
         )
 
     def _compile(self, case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:
@@ -134,7 +146,10 @@ class Bench:
         return Ended(self.process(record_of(event(**changes))))
 
     def process(self, record: Record) -> Result:
-        return asyncio.run(self.pipeline.process(record))
+        result = asyncio.run(self.pipeline.process(record))
+        if self.states is not None:
+            self.states.finished(result)
+        return result
 
 
 class Ended:
