@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.fakes import FakeCheck, FakeGenerator
+from serving.fakes import FakeCheck, FakeConversationStates, FakeGenerator, FakeLabeler
 from tests.topology import policy_world
 from tests.topology.pipeline_world import Bench, candidate, finding, finds, labelled, logged
 from topology.bundle import PolicyBundle
@@ -72,6 +72,20 @@ def test_what_was_decided_is_computed_again_from_the_record(
     ]
     bench = Bench(labels=labels, checks=checks, revisions_max=revisions_max, candidate_regenerate=True)
     same(bench.answer(user=user, candidate=candidate("words " * 20) if is_candidate else None).audit)
+
+
+@settings(max_examples=80, deadline=None)
+@given(turns=st.lists(st.tuples(policy_world.REQUESTS, policy_world.OUTPUTS), min_size=2, max_size=4))
+def test_what_a_conversation_was_given_before_is_in_the_record(turns: list[tuple[RequestLabels, OutputLabels]]) -> None:
+    requests = {f"e{index}": request for index, (request, _) in enumerate(turns)}
+    drafts = {f"e{index}": draft for index, (_, draft) in enumerate(turns)}
+    bench = Bench(
+        labeler=FakeLabeler(lambda event: requests[event.event_id]),
+        classification=lambda asked: reporting([drafts[asked.event.event_id]])(asked),
+        states=FakeConversationStates(),
+    )
+    for event_id in requests:
+        same(bench.answer(event_id=event_id).audit)
 
 
 def test_a_failure_that_is_no_verdict_stands() -> None:

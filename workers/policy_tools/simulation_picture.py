@@ -60,9 +60,7 @@ def _draw_matrix(axes: Any, found: Simulated) -> None:
     axes.set_xticks(range(len(OUTCOMES)), [HEADINGS.get(outcome, outcome) for outcome in OUTCOMES])
     axes.set_yticks(range(len(ACTIONS)), ACTIONS)
     axes.set(xlim=(-0.5, len(OUTCOMES) - 0.5), ylim=(len(ACTIONS) - 0.5, -0.5))
-    axes.set_title(
-        "actions before (rows) and after (columns): blue less leaves, orange more, grey unknown", loc="left"
-    )
+    axes.set_title("actions before (rows) and after (columns): blue less leaves, orange more, grey unknown", loc="left")
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
