@@ -57,6 +57,11 @@ class Publications:
         self._known: dict[str, Envelope] = {}
         self._bundles: dict[str, PolicyBundle | PublicationRefused] = {}
 
+    @property
+    def count(self) -> int:
+        """Publications that are kept."""
+        return len(self._known)
+
     def take(self, raw: bytes | None) -> bool:
         """Add a record's value; whether it was a new one. Raises PublicationRefused."""
         envelope = open_envelope(raw, self._policy.keys, self._is_signed)

@@ -1,0 +1,223 @@
+"""What the publications on the policy topic amount to: only what the platform signed, whatever order it comes in."""
+
+import itertools
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.plugins.policy_publisher import (
+    CATEGORY,
+    KEYS,
+    LOW,
+    STRANGER,
+    bundle,
+    document,
+    overlay,
+    publication,
+)
+from topology.documents import DOCUMENT_BYTES_MAX
+from topology.envelopes import DOMAIN, ENVELOPE_BYTES_MAX, Envelope, PublicationKind, holding, open_envelope
+from topology.errors import PolicyRefusal, PublicationRefused
+from topology.in_force import Policies
+from topology.overlays import STRICTEST
+from workers.policy_topic import PUBLICATIONS_MAX, Publications
+from workers.settings import PolicySettings, Settings
+
+OVERLAY, SHADOW = PublicationKind.OVERLAY, PublicationKind.SHADOW
+
+
+def settings_of(**policy: Any) -> Settings:
+    return Settings(policy=PolicySettings(source="topic", keys=KEYS, **policy))
+
+
+def known(*records: bytes, **policy: Any) -> Publications:
+    publications = Publications(settings_of(**policy))
+    for record in records:
+        publications.take(record)
+    return publications
+
+
+def policies(*records: bytes, **policy: Any) -> Policies:
+    found = known(*records, **policy).found()
+    assert found.policies is not None
+    return found.policies
+
+
+def refusals(*records: bytes, **policy: Any) -> list[tuple[str, PolicyRefusal]]:
+    return [(envelope.title, refusal.why) for envelope, refusal in known(*records, **policy).found().refused]
+
+
+def refused(raw: bytes | None) -> PolicyRefusal:
+    with pytest.raises(PublicationRefused) as caught:
+        known().take(raw)
+    return caught.value.why
+
+
+def changed(raw: bytes, **fields: Any) -> bytes:
+    return msgspec.json.encode({**msgspec.json.decode(raw), **fields})
+
+
+V1, V2 = bundle("1.0.0", 1), bundle("1.1.0", 2, LOW)
+
+
+def test_the_highest_of_rising_versions_holds() -> None:
+    assert policies(V1, V2).bundle.version == "1.1.0"
+    assert refusals(V1, V2) == []
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (None, PolicyRefusal.TOMBSTONE),
+        (b"x" * (ENVELOPE_BYTES_MAX + 1), PolicyRefusal.OVERSIZED),
+        (b"", PolicyRefusal.MALFORMED),
+        (b"policy: {id: a}", PolicyRefusal.MALFORMED),
+        (b'{"kind": "bundle"}', PolicyRefusal.MALFORMED),
+        (changed(V1, surprise=1), PolicyRefusal.MALFORMED),
+        (changed(V1, version="newest"), PolicyRefusal.MALFORMED),
+        (V1.replace(b"regulated", b"\\udc00ted", 1), PolicyRefusal.MALFORMED),
+        (bundle("1.0.0", 1, key=STRANGER), PolicyRefusal.BAD_SIGNATURE),
+        (bundle("1.0.0", 1, key_id="nobody"), PolicyRefusal.UNKNOWN_KEY),
+        (changed(V1, signature=""), PolicyRefusal.BAD_SIGNATURE),
+        (changed(V1, key_id="other"), PolicyRefusal.UNKNOWN_KEY),
+        (publication("1.0.0", b"", 1), PolicyRefusal.INVALID),
+    ],
+)
+def test_a_record_that_the_platform_did_not_publish_has_no_effect(raw: bytes | None, why: PolicyRefusal) -> None:
+    assert refused(raw) is why
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"version": "9.9.9"},
+        {"rollback": True},
+        {"issued_ms": 99},
+        {"id": "another"},
+        {"kind": "shadow"},
+        {"document": document("1.0.0", LOW).decode()},
+    ],
+)
+def test_no_field_of_a_publication_can_be_altered(change: dict[str, object]) -> None:
+    assert refused(changed(V1, **change)) is PolicyRefusal.BAD_SIGNATURE
+
+
+def test_what_is_signed_cannot_be_a_grant_or_an_overlay() -> None:
+    messages: list[bytes] = []
+
+    def note(message: bytes, _key_id: str, _signature: str) -> bool:
+        messages.append(message)
+        return True
+
+    open_envelope(V1, KEYS, note)
+    assert messages[0].startswith(DOMAIN)
+    assert not DOMAIN.startswith(b"{"), "grants and overlays are signed as JSON objects"
+
+
+def test_a_lower_version_needs_a_signed_roll_back() -> None:
+    lower = bundle("1.0.5", 3)
+    assert policies(V2, lower).bundle.version == "1.1.0"
+    assert [why for _, why in refusals(V2, lower)] == [PolicyRefusal.LOWER_VERSION]
+    assert policies(V2, bundle("1.0.5", 3, rollback=True)).bundle.version == "1.0.5"
+
+
+def test_after_a_roll_back_versions_rise_from_there() -> None:
+    rolled = bundle("1.0.0", 3, rollback=True)
+    assert policies(V2, rolled, bundle("1.0.1", 4)).bundle.version == "1.0.1"
+
+
+def test_versions_are_compared_as_numbers() -> None:
+    assert policies(bundle("1.9.0", 1), bundle("1.10.0", 2)).bundle.version == "1.10.0"
+
+
+def test_order_and_repetition_change_nothing() -> None:
+    """So nobody who can only write old records again brings anything back, not even a roll-back."""
+    records = (V1, V2, bundle("1.0.0", 3, rollback=True), bundle("1.2.0", 4), bundle("1.1.5", 5))
+    for order in (records, records[::-1], records[2:] + records[:2]):
+        assert policies(*order, *records[:3]).bundle.version == "1.2.0"
+
+
+def test_which_publication_holds_depends_on_the_set_of_them_alone() -> None:
+    envelopes = [
+        Envelope(kind=OVERLAY, id="acme", version=version, issued_ms=issued_ms, rollback=rollback)
+        for issued_ms, (version, rollback) in enumerate(
+            [("1.0.0", False), ("1.2.0", False), ("1.1.0", False), ("1.0.0", True), ("1.0.9", False), ("1.0.8", False)]
+        )
+    ]
+    for order in itertools.permutations(envelopes):
+        held, low = holding(order)
+        assert held is envelopes[4]
+        assert low == [envelopes[2], envelopes[5]]
+
+
+def test_version_min_holds_for_roll_backs_too() -> None:
+    records = (V2, bundle("1.0.0", 3, rollback=True))
+    assert policies(*records, version_min="1.1.0").bundle.version == "1.1.0"
+    assert known(V1, version_min="2.0.0").found().policies is None
+
+
+def test_a_broken_bundle_counts_as_not_published_and_says_why() -> None:
+    broken = publication("1.2.0", document("1.2.0", (0, 1, 2)), 3)
+    assert policies(V1, V2, broken).bundle.version == "1.1.0"
+    ((_, refusal),) = known(V2, broken).found().refused
+    assert refusal.why is PolicyRefusal.INVALID
+    assert f"{CATEGORY}.fixed: rises with intent" in str(refusal)
+    for garbage in (b"{", b"- a\n", b"a: " + b"x" * DOCUMENT_BYTES_MAX):
+        assert policies(V1, publication("1.2.0", garbage, 3)).bundle.version == "1.0.0"
+
+
+def test_a_publication_names_its_document_rightly() -> None:
+    assert refusals(V1, publication("3.0.0", document("2.0.0"), 2))[0][1] is PolicyRefusal.INVALID
+    assert refusals(V1, publication("1.0.0", overlay("acme"), 2, kind=OVERLAY, name="other"))[0][1] is (
+        PolicyRefusal.INVALID
+    )
+
+
+def test_bundles_of_another_policy_do_not_hold_here() -> None:
+    assert known(V1, id="another-policy").found().policies is None
+
+
+def test_overlays_are_taken_with_their_bundle_and_withdrawn_by_a_signature() -> None:
+    first = publication("1.0.0", overlay("acme", "1.0.0", {CATEGORY: 1}), 2, kind=OVERLAY, name="acme")
+    assert policies(V1, first).overlay_of("acme").caps == {CATEGORY: 1}
+    withdrawn = publication("1.0.0", b"", 3, kind=OVERLAY, name="acme")
+    assert policies(V1, first, withdrawn).overlay_of("acme") is STRICTEST
+    again = publication("1.0.1", overlay("acme", "1.0.1"), 4, kind=OVERLAY, name="acme")
+    assert policies(V1, first, withdrawn, again).overlay_of("acme").version == "1.0.1"
+
+
+def test_a_tenant_whose_newest_overlay_no_longer_holds_is_under_the_strictest_defaults() -> None:
+    older = publication("1.0.0", overlay("acme", "1.0.0"), 2, kind=OVERLAY, name="acme")
+    newer = publication("1.1.0", overlay("acme", "1.1.0", {"made.up": 0}), 3, kind=OVERLAY, name="acme")
+    other = publication("1.0.0", overlay("other", "1.0.0"), 3, kind=OVERLAY, name="other")
+    found = policies(V1, older, newer, other)
+    assert found.overlay_of("acme") is STRICTEST
+    assert found.overlay_of("other").tenant_id == "other"
+    assert refusals(V1, older, newer, other) == [("overlay acme@1.1.0", PolicyRefusal.INVALID)]
+
+
+def test_shadows_stand_beside_the_bundle_in_the_order_of_their_names() -> None:
+    candidate = publication("2.0.0", document("2.0.0", LOW), 3, kind=SHADOW)
+    found = policies(V1, candidate)
+    assert (found.bundle.version, [shadow.version for shadow in found.shadows]) == ("1.0.0", ["2.0.0"])
+    assert policies(V1, candidate, publication("2.0.0", b"", 4, kind=SHADOW)).shadows == ()
+    assert policies(V1, publication("2.0.0", document("2.0.0", (0, 1, 2)), 3, kind=SHADOW)).shadows == ()
+
+
+def test_each_publication_has_a_key_of_its_own() -> None:
+    keys = [
+        msgspec.json.decode(raw, type=Envelope).key for raw in (V1, V2, bundle("1.0.0", 3), bundle("1.0.0", 1, LOW))
+    ]
+    assert len(set(keys)) == 4
+
+
+def test_the_number_of_publications_kept_is_bounded_and_what_holds_is_kept() -> None:
+    publications = known(V2)
+    for number in range(PUBLICATIONS_MAX + 20):
+        raw = publication("1.0.0", b"", 100 + number, kind=OVERLAY, name="acme")
+        assert publications.take(raw)
+    found = publications.found()
+    assert found.policies is not None
+    assert found.policies.bundle.version == "1.1.0"
+    assert publications.count == PUBLICATIONS_MAX
