@@ -144,8 +144,11 @@ def _add_send(commands: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def _add_tail(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     tail = commands.add_parser("tail", parents=[common], help="show audited responses as they are committed")
-    tail.add_argument("--from-beginning", action="store_true", help="start at the oldest response")
-    tail.add_argument("--count", type=count, default=0, metavar="N", help="stop after N responses (default: never)")
+    tail.add_argument("--audit", action="store_true", help="audit records instead, one JSON object a line")
+    start = tail.add_mutually_exclusive_group()
+    start.add_argument("--from-beginning", action="store_true", help="start at the oldest")
+    start.add_argument("--all", action="store_true", help="everything up to now, then stop")
+    tail.add_argument("--count", type=count, default=0, metavar="N", help="stop after N of them (default: never)")
     tail.add_argument("--json", action="store_true", help="one JSON object a line")
 
 

@@ -3,11 +3,14 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import msgspec
 from kafka import KafkaConsumer
 from kafka.structs import TopicPartition
 
+from topology.headers import last_header
+from topology.names import CONTENT_TYPE_MSGPACK, Header
 from topology.ports import Record
 from workers.kafka_client import connect, consumer_options
 from workers.settings import KafkaSettings
@@ -15,6 +18,8 @@ from workers.settings import KafkaSettings
 logger = logging.getLogger("sluicegate.reader")
 
 POLL_S = 0.2
+
+T = TypeVar("T")
 
 
 class TopicReader:
@@ -67,6 +72,23 @@ def read_topic(kafka: KafkaSettings, topic: str, timeout_s: float = 30.0) -> lis
         return list(reader.read_to_end(timeout_s))
     finally:
         reader.close()
+
+
+class ValueDecoder(Generic[T]):
+    """Reads values of one kind, JSON or MessagePack as their `content-type` says."""
+
+    def __init__(self, kind: type[T]) -> None:
+        self._json = msgspec.json.Decoder(kind)
+        self._msgpack = msgspec.msgpack.Decoder(kind)
+
+    def __call__(self, record: Record) -> T | None:
+        """The value of a record; None where it is none of that kind."""
+        content_type = last_header(record.headers, Header.CONTENT_TYPE) or ""
+        decoder = self._msgpack if content_type.startswith(CONTENT_TYPE_MSGPACK) else self._json
+        try:
+            return decoder.decode(record.value or b"")
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return None
 
 
 def as_record(message: Any) -> Record:

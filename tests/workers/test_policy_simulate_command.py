@@ -179,3 +179,16 @@ def test_a_topic_is_read_to_its_end_in_either_notation(
     assert f"no audit records: 1, at {desk.topics['audit']}-" in err
     assert desk.run("policy", "simulate", "--policy", new, "--since", "1h", "--json")[0] == 1
     assert desk.run("policy", "simulate", "--policy", new, "--from-audit", "no.such.topic")[0] == 1
+
+
+@pytest.mark.kafka
+def test_the_audit_topic_can_be_kept_as_a_file(kafka: Kafka, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    desk = Desk(kafka, folder, capsys)
+    for record in RECORDS[:20]:
+        kafka.send_record(desk.topics["audit"], encode(record), record.conversation_id.encode(), [])
+    status, out, err = desk.run("tail", "--audit", "--all")
+    assert (status, err) == (0, "")
+    (folder / "audit.jsonl").write_text(out)
+    assert sorted(out.splitlines()) == sorted(encode(record).decode() for record in RECORDS[:20])
+    assert counted(run(folder, capsys, "--json")[1]).decisions == 20
+    assert len(desk.run("tail", "--audit", "--all", "--count", "3")[1].splitlines()) == 3

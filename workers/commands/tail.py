@@ -1,19 +1,20 @@
-"""`sluicegate tail`: audited responses as they are committed, for people or as JSON lines."""
+"""`sluicegate tail`: audited responses, or audit records, as they are committed, for people or as JSON lines."""
 
 import argparse
 import sys
+from collections.abc import Generator
+from contextlib import closing
 
-import msgspec
 from rich.text import Text
 
 from topology.codec import encode
-from topology.events import Action, AuditedResponse, parts_text
-from topology.headers import last_header
-from topology.names import CONTENT_TYPE_MSGPACK, Header
+from topology.events import Action, AuditedResponse, AuditRecord, parts_text
 from topology.ports import Record
 from workers.kafka_session import kafka_session
-from workers.reader import TopicReader
-from workers.settings import Settings
+from workers.policy_tools.recorded import audit_record_of
+from workers.reader import TopicReader, ValueDecoder
+from workers.recovery.ranges import RangeReader
+from workers.settings import KafkaSettings, Settings
 from workers.terminal import Terminal, printable
 
 POLL_S = 0.5
@@ -30,50 +31,50 @@ STYLES = {
     Action.WITHHELD: "red",
 }
 
-_JSON = msgspec.json.Decoder(AuditedResponse)
-_MSGPACK = msgspec.msgpack.Decoder(AuditedResponse)
+response_of = ValueDecoder(AuditedResponse)
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Show responses until Ctrl-C, or until `--count` of them were shown. What is no response is named, not shown."""
-    topic = settings.topics.audited
-    errors = Terminal("stderr")
-    output = Terminal()
-    with kafka_session(settings.kafka, "tail", topic) as kafka:
-        reader = TopicReader(kafka, [topic], from_beginning=arguments.from_beginning)
-        shown = 0
-        try:
-            while not arguments.count or shown < arguments.count:
-                output.require_reader()
-                for record in reader.poll(POLL_S):
-                    if (response := response_of(record)) is None:
-                        errors.say(f"{record.topic}-{record.partition}@{record.offset} is no audited response", "red")
-                        continue
-                    _show(response, output, as_json=arguments.json)
-                    shown += 1
-                    if shown == arguments.count:
-                        break
-        finally:
-            reader.close()
+    """Show until Ctrl-C, the end with `--all`, or `--count` of them. What is none of them is named, not shown."""
+    topic = settings.topics.audit if arguments.audit else settings.topics.audited
+    of_record, what = (audit_record_of, "audit record") if arguments.audit else (response_of, "audited response")
+    errors, output = Terminal("stderr"), Terminal()
+    shown = 0
+    with (
+        kafka_session(settings.kafka, "tail", topic) as kafka,
+        closing(_records(kafka, topic, output, arguments)) as records,
+    ):
+        for record in records:
+            if (found := of_record(record)) is None:
+                errors.say(f"{record.topic}-{record.partition}@{record.offset} is no {what}", "red")
+                continue
+            _show(found, output, as_json=arguments.json)
+            shown += 1
+            if shown == arguments.count:
+                break
     return 0
 
 
-def response_of(record: Record) -> AuditedResponse | None:
-    """The response in a record of the audited topic; None where there is none."""
-    content_type = last_header(record.headers, Header.CONTENT_TYPE) or ""
-    decoder = _MSGPACK if content_type.startswith(CONTENT_TYPE_MSGPACK) else _JSON
-    try:
-        return decoder.decode(record.value or b"")
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
+def _records(kafka: KafkaSettings, topic: str, output: Terminal, arguments: argparse.Namespace) -> Generator[Record]:
+    """Everything up to now with `--all`; else what comes, without end, as long as somebody reads it."""
+    if arguments.all:
+        with RangeReader(kafka, topic) as reader:
+            for records in reader.read(reader.bounds()):
+                yield from records
+        return
+    with closing(TopicReader(kafka, [topic], from_beginning=arguments.from_beginning)) as follower:
+        while True:  # it ends with the caller, or with whoever reads the output
+            output.require_reader()
+            yield from follower.poll(POLL_S)
 
 
-def _show(response: AuditedResponse, output: Terminal, *, as_json: bool) -> None:
-    if as_json:
-        sys.stdout.write(encode(response).decode() + "\n")
-        sys.stdout.flush()
+def _show(found: AuditedResponse | AuditRecord, output: Terminal, *, as_json: bool) -> None:
+    """An audit record is for programs: it is always JSON."""
+    if isinstance(found, AuditedResponse) and not as_json:
+        output.say(line_of(found))
     else:
-        output.say(line_of(response))
+        sys.stdout.write(encode(found).decode() + "\n")
+        sys.stdout.flush()
 
 
 def line_of(response: AuditedResponse) -> Text:

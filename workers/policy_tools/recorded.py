@@ -11,11 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from topology.events import AuditRecord
-from topology.headers import last_header
-from topology.names import CONTENT_TYPE_MSGPACK, Header
-from topology.ports import Record
 from workers.kafka_client import REQUEST_BYTES_MAX
 from workers.kafka_session import kafka_session
+from workers.reader import ValueDecoder
 from workers.recovery.ranges import RangeReader, Span
 from workers.recovery.wrong_use import WrongUse
 from workers.settings import Settings
@@ -30,8 +28,8 @@ FILE_SUFFIXES = (".jsonl", ".json", ".ndjson")
 PLACES_MAX = 5
 """Places of what could not be read that are kept; the rest is counted."""
 
-_JSON = msgspec.json.Decoder(AuditRecord)
-_MSGPACK = msgspec.msgpack.Decoder(AuditRecord)
+audit_record_of = ValueDecoder(AuditRecord)
+_of_line = msgspec.json.Decoder(AuditRecord)
 
 
 class Window(Struct, frozen=True, kw_only=True):
@@ -106,7 +104,7 @@ def _lines(file: BinaryIO, unreadable: Unreadable) -> Iterator[AuditRecord]:
         if line.isspace():
             continue
         try:
-            yield _JSON.decode(line)
+            yield _of_line.decode(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             unreadable.add(f"line {number}")
 
@@ -138,13 +136,3 @@ def _spans(reader: RangeReader, window: Window) -> dict[int, Span]:
         partition: Span(start=span.end if (at := starts[partition]) is None else max(at, span.start), end=span.end)
         for partition, span in held.items()
     }
-
-
-def audit_record_of(record: Record) -> AuditRecord | None:
-    """The audit record in a record of its topic; None where there is none."""
-    content_type = last_header(record.headers, Header.CONTENT_TYPE) or ""
-    decoder = _MSGPACK if content_type.startswith(CONTENT_TYPE_MSGPACK) else _JSON
-    try:
-        return decoder.decode(record.value or b"")
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return None
