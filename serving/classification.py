@@ -24,7 +24,8 @@ from serving.leaks import leaks
 from serving.linear import Band, LinearModel
 from serving.own_words import OwnWords
 from serving.private_data import PRIVATE, private_findings
-from serving.wrappers import decoded, gives_orders, quoted_stretches
+from serving.shown import quoted_stretches
+from serving.wrappers import decoded, gives_orders
 from topology.bundle import Family, PolicyBundle
 from topology.events import ConversationEvent, Role, parts_text
 from topology.labels import CategoryId, Confidence, Level, OutputFinding, RequestFinding

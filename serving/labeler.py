@@ -1,24 +1,31 @@
 """The Labeler port over the embedded model, the lexicon and the markers: what a request is, in well under 2 ms.
 
-Only user messages ask. The last one is labelled; why it is asked is read from all of them; text that the user quotes
-or a tool returned yields at most the injection signal.
+Only user messages ask. The last one is labelled; why it is asked is read from all of them. A message in which
+something is shown (serving/shown.py) is read twice: as a whole, and by the user's own words alone. Of both readings the
+stricter stands, and only the own words set a context: what is shown can tighten a label, never loosen one. Text that a
+tool returned yields at most the injection signal.
 """
 
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import msgspec
+
 from serving.ages import stated_age
+from serving.contexts import context_of, transforms
+from serving.draft_markers import has_operational_detail
 from serving.features import WindowError, fold
 from serving.language import language_of
-from serving.lexicon import PHRASE_PREFIX, hits_in, topics
+from serving.lexicon import PHRASE_PREFIX, Hits, hits_in, topics
 from serving.linear import Band, LinearModel
-from serving.markers import RequestMarkers, read_request
+from serving.markers import RequestMarkers, bounded, read_request
 from serving.phrases.table import tags_in
+from serving.shown import Told, told
 from serving.vulnerability import is_malicious, vulnerability
-from serving.wrappers import decoded, gives_orders, quoted_stretches, spoken
+from serving.wrappers import decoded, gives_orders
 from topology.bundle import Category
 from topology.errors import CheckFailed
-from topology.events import ConversationEvent, Role, parts_text, request_text
+from topology.events import ConversationEvent, Parts, Role, parts_text
 from topology.labels import (
     NONE,
     AgeBand,
@@ -27,6 +34,7 @@ from topology.labels import (
     Context,
     Intent,
     LabelerIdentity,
+    Level,
     Outcome,
     RequestFinding,
     RequestLabels,
@@ -44,6 +52,8 @@ _HARM_HEAD, _JAILBREAK_HEAD = "prompt_harm", "jailbreak"
 _FALLBACK = CategoryId("wrongdoing.nonviolent")
 _DANGER = CategoryId("dangerous_activity")
 _AGES = tuple(AgeBand)
+_RISKS = tuple(Vulnerability)
+_CRISES = (Vulnerability.ACUTE_SELF_HARM, Vulnerability.HARM_TO_OTHERS)
 _WRAPS = frozenset({"override", "unbound"})
 # Heads whose source label is coarser than the policy's categories: the lexicon may name a finer one of them.
 _COARSE: Mapping[str, tuple[str, ...]] = {
@@ -62,6 +72,25 @@ class _Seen(NamedTuple):
     category: CategoryId
     confidence: Confidence
     probability: float | None
+
+
+class _Reading(NamedTuple):
+    """A text with what it says in plain, and what was seen in both."""
+
+    text: str
+    inner: tuple[str, ...]
+    scores: Mapping[str, float]
+    markers: RequestMarkers
+    seen: Mapping[CategoryId, _Seen]
+
+
+class _Ask(NamedTuple):
+    """What holds of every finding of a request. `endangered`: the user is in danger, by the own words."""
+
+    detail: Level
+    malicious: bool
+    endangered: bool
+    said: Told
 
 
 class EmbeddedLabeler:
@@ -90,26 +119,51 @@ class EmbeddedLabeler:
             raise CheckFailed(Outcome.REFUSED, NAME, f"request of {exc.args[0]} characters") from exc
 
     def _label(self, event: ConversationEvent) -> RequestLabels:
-        said = request_text(event)
-        inner = decoded(said)
-        text = "\n".join((said, *inner))
-        scores = self._model.probabilities(text)
-        markers = read_request(fold(text))
-        history = hits_in(fold(_earlier(event)))
-        signals = self._signals(event, said, inner, scores, markers)
-        seen = _distinct((*self._from_lexicon(markers), *self._from_heads(scores)))
-        risk = max(markers.vulnerability, vulnerability(history), key=tuple(Vulnerability).index)
-        malicious = markers.intent is Intent.MALICIOUS or is_malicious(history)
-        age = _youngest(event)
+        messages = [message.parts for message in event.messages if message.role is Role.USER] or [()]
+        said = told(messages[-1])
+        whole = self._read(parts_text(messages[-1]))
+        own = self._read(said.own) if said.shown else whole
+        earlier = _earlier(messages[:-1])
+        malicious = any(reading.markers.intent is Intent.MALICIOUS for reading in (own, whole)) or is_malicious(earlier)
+        ask = _Ask(
+            detail=max(own.markers.asked_detail, whole.markers.asked_detail),
+            malicious=malicious,
+            endangered=own.markers.vulnerability is Vulnerability.IMMINENT_DANGER,
+            said=said,
+        )
+        age = _youngest(event.user.age_band, messages)
         return RequestLabels(
             labeler=self._identity,
-            findings=tuple(self._finding(each, markers, malicious=malicious) for each in seen[:FINDINGS_MAX]),
-            vulnerability=risk,
+            findings=self._findings(own, whole, ask),
+            vulnerability=_riskier(
+                max(own.markers.vulnerability, vulnerability(earlier), key=_RISKS.index), whole.markers.vulnerability
+            ),
             age_band=age,
             age_verified=event.user.age_verified and age is event.user.age_band,
-            signals=signals,
-            language=language_of(said),
+            signals=self._signals(event, said, own, whole),
+            language=language_of(said.own or whole.text),
         )
+
+    def _read(self, text: str) -> _Reading:
+        inner = decoded(text)
+        text = "\n".join((text, *inner))
+        scores = self._model.probabilities(text)
+        markers = read_request(fold(text))
+        seen = _distinct((*self._from_lexicon(markers), *self._from_heads(scores)))
+        return _Reading(text, inner, scores, markers, {each.category: each for each in seen})
+
+    def _findings(self, own: _Reading, whole: _Reading, ask: _Ask) -> tuple[RequestFinding, ...]:
+        """What the own words name first, then what only is shown."""
+        context = Context.GENERAL if ask.malicious else context_of(ask.said, ask.detail)
+        supplied = self._read(ask.said.shown_text) if transforms(ask.said, ask.detail) else None
+        findings: list[RequestFinding] = []
+        for category, seen in {**whole.seen, **own.seen}.items():
+            finding = self._finding(seen, ask, context if category in own.seen else Context.QUOTED_UNTRUSTED)
+            if supplied is not None and category in supplied.seen:
+                finding = _transformed(finding, supplied)
+            findings.append(finding)
+        findings.sort(key=lambda finding: finding.category not in own.seen)
+        return tuple(findings[:FINDINGS_MAX])
 
     def _from_lexicon(self, markers: RequestMarkers) -> list[_Seen]:
         named = [_Seen(category, Confidence.HIGH, None) for category in topics(markers.hits)]
@@ -138,42 +192,36 @@ class EmbeddedLabeler:
             seen.append(_Seen(_FALLBACK, Confidence.LOW, scores[_HARM_HEAD]))
         return seen
 
-    def _finding(self, seen: _Seen, markers: RequestMarkers, *, malicious: bool) -> RequestFinding:
+    def _finding(self, seen: _Seen, ask: _Ask, context: Context) -> RequestFinding:
         lowest, highest = self._categories[seen.category].harm
         return RequestFinding(
             category=seen.category,
-            harm=lowest if markers.asked_detail == 1 and not malicious else highest,
-            intent=_intent(seen.category, markers, malicious=malicious),
-            context=Context.GENERAL if malicious and markers.context is not Context.TRANSFORMATION else markers.context,
-            asked_detail=markers.asked_detail,
-            input_detail=markers.input_detail,
-            supplied_in_full=markers.supplied_in_full,
+            harm=lowest if ask.detail == 1 and not ask.malicious else highest,
+            intent=_intent(seen.category, ask),
+            context=context,
+            asked_detail=ask.detail,
             confidence=seen.confidence,
             probability=seen.probability,
         )
 
-    def _signals(
-        self,
-        event: ConversationEvent,
-        said: str,
-        inner: tuple[str, ...],
-        scores: Mapping[str, float],
-        markers: RequestMarkers,
-    ) -> tuple[Signal, ...]:
+    def _signals(self, event: ConversationEvent, said: Told, own: _Reading, whole: _Reading) -> tuple[Signal, ...]:
         signals: set[Signal] = set()
-        attacked = _JAILBREAK_HEAD in scores and self._model.band(_JAILBREAK_HEAD, scores[_JAILBREAK_HEAD]) is Band.IN
-        shown = quoted_stretches(said)
-        tags = {tag.removeprefix(PHRASE_PREFIX) for tag in markers.hits}
-        if shown and not tags.isdisjoint(_WRAPS):
-            tags = tags_in("\n".join((spoken(said), *inner)))
+        attacked = any(self._is_attack(reading.scores) for reading in (own, whole))
+        speaking = own if said.own else whole  # who shows everything says it
+        tags = {tag.removeprefix(PHRASE_PREFIX) for tag in speaking.markers.hits}
+        if said.shown and whole.inner:
+            tags |= tags_in("\n".join(whole.inner))
         if attacked or not tags.isdisjoint(_WRAPS):
-            played = "phrase.persona" in markers.hits
+            played = any("phrase.persona" in reading.markers.hits for reading in (own, whole))
             signals.add(Signal.JAILBREAK_ROLEPLAY if played else Signal.JAILBREAK_OTHER)
-        if any(gives_orders(text) for text in (*_unauthoritative(event), *shown)):
+        if any(gives_orders(text) for text in (*_unauthoritative(event), *said.shown)):
             signals.add(Signal.INJECTION)
-        if inner:
+        if whole.inner:
             signals.add(Signal.ENCODING)
         return tuple(sorted(signals))
+
+    def _is_attack(self, scores: Mapping[str, float]) -> bool:
+        return _JAILBREAK_HEAD in scores and self._model.band(_JAILBREAK_HEAD, scores[_JAILBREAK_HEAD]) is Band.IN
 
 
 def head_category(head: str) -> CategoryId:
@@ -181,19 +229,29 @@ def head_category(head: str) -> CategoryId:
     return CategoryId(_COARSE_DEFAULT.get(head) or _TEXT_CATEGORIES.get(head, head))
 
 
-def _intent(category: CategoryId, markers: RequestMarkers, *, malicious: bool) -> Intent:
+def _intent(category: CategoryId, ask: _Ask) -> Intent:
     """Malicious where that is stated; who asks out of danger how to leave it asks for good reason; else unclear."""
-    if malicious:
+    if ask.malicious:
         return Intent.MALICIOUS
-    endangered = markers.vulnerability is Vulnerability.IMMINENT_DANGER and category == _DANGER
-    return Intent.BENIGN if endangered else Intent.DUAL_USE
+    return Intent.BENIGN if ask.endangered and category == _DANGER else Intent.DUAL_USE
 
 
-def _youngest(event: ConversationEvent) -> AgeBand:
+def _transformed(finding: RequestFinding, supplied: _Reading) -> RequestFinding:
+    """The finding as one of a text that the user supplied and wants in another form."""
+    detail = 3 if has_operational_detail(bounded(fold(supplied.text))) else 2
+    return msgspec.structs.replace(finding, context=Context.TRANSFORMATION, input_detail=detail, supplied_in_full=True)
+
+
+def _riskier(told: Vulnerability, shown: Vulnerability) -> Vulnerability:
+    """What the user tells, or a greater risk that is shown; a shown emergency does not end a crisis of the user's."""
+    return told if told in _CRISES else max(told, shown, key=_RISKS.index)
+
+
+def _youngest(known: AgeBand, messages: list[Parts]) -> AgeBand:
     """The youngest age that the user or the chat service says; a stated one only ever lowers it."""
-    said = "\n".join(parts_text(message.parts) for message in event.messages if message.role is Role.USER)
-    stated = stated_age(said)
-    return event.user.age_band if stated is AgeBand.UNKNOWN else max(stated, event.user.age_band, key=_AGES.index)
+    texts = [text for parts in messages for text in (told(parts).own, parts_text(parts))]
+    stated = max(map(stated_age, texts), key=_AGES.index)
+    return known if stated is AgeBand.UNKNOWN else max(stated, known, key=_AGES.index)
 
 
 def _confidence(band: Band) -> Confidence:
@@ -212,10 +270,16 @@ def _distinct(seen: tuple[_Seen, ...]) -> list[_Seen]:
     return list(kept.values())
 
 
-def _earlier(event: ConversationEvent) -> str:
-    """The user's earlier messages, the latest first, up to `HISTORY_CHARACTERS_MAX`."""
-    texts = [parts_text(message.parts) for message in event.messages if message.role is Role.USER][:-1]
-    return "\n".join(reversed(texts))[:HISTORY_CHARACTERS_MAX]
+def _earlier(messages: list[Parts]) -> Hits:
+    """What the user's earlier messages say, read as a whole and by the own words alone.
+
+    Of each the latest `HISTORY_CHARACTERS_MAX`, the latest message first.
+    """
+    latest_first = messages[::-1]
+    whole = "\n".join(parts_text(parts) for parts in latest_first)
+    own = "\n".join(told(parts).own for parts in latest_first)
+    hits = hits_in(fold(whole[:HISTORY_CHARACTERS_MAX]))
+    return hits if own == whole else {**hits, **hits_in(fold(own[:HISTORY_CHARACTERS_MAX]))}
 
 
 def _unauthoritative(event: ConversationEvent) -> tuple[str, ...]:

@@ -1,33 +1,27 @@
-# ruff: noqa: E501
-"""Deterministic markers of a request: how much detail is asked, why, in which setting, who is at risk, what wraps it.
+"""Deterministic markers of a request: how much detail is asked, why, who is at risk, what wraps it.
 
-All patterns are linear: no nested repetition, bounded gaps. Markers raise a label, never lower it. Detail and context
-know English only; risk and purpose are read from the phrases, which know some words of other languages.
+All patterns are linear: no nested repetition, bounded gaps. Markers raise a label, never lower it. Detail knows English
+only; risk and purpose are read from the phrases, which know some words of other languages.
 """
 
 import re
 
 from msgspec import Struct
 
-from serving.draft_markers import has_operational_detail
 from serving.lexicon import Hits, hits_in
 from serving.vulnerability import is_malicious, vulnerability
-from topology.labels import Context, Intent, Level, Vulnerability
+from topology.labels import Intent, Level, Vulnerability
 
 REQUEST_CHARACTERS_MAX = 16_000
 """Characters of one request that are looked at from each end; what lies between is left to the heads."""
-SUPPLIED_CHARACTERS_MIN = 40
 
 
 class RequestMarkers(Struct, frozen=True, kw_only=True):
-    """What the words of a request say. `input_detail` is that of the text supplied for transformation."""
+    """What the words of a request say."""
 
     asked_detail: Level
     intent: Intent
-    context: Context
     vulnerability: Vulnerability
-    input_detail: Level
-    supplied_in_full: bool
     hits: Hits
 
 
@@ -59,41 +53,16 @@ _OPERATIONAL = _any(
     "blueprint", "formula", "synthesi[sz]e", "parameters?", "methods?", "verbatim", "word for word", "explicit",
 )  # fmt: skip
 _REPAIR = _any("troubleshoot", "fix the (?:gaps|errors)", "improve the yield", "why does .{1,40} fail", "optimi[sz]e")
-_FRAMES: tuple[tuple[Context, re.Pattern[str]], ...] = (
-    (Context.SURVIVOR_SUPPORT, _any("i was (?:abused|raped|assaulted|molested)", "as a survivor", "happened to me")),
-    (Context.DEFENSIVE, _any(
-        "(?:to|help) (?:prevent|protect|detect|defend|spot|recogni[sz]e)", "should (?:staff|we|i) watch for",
-        "protect (?:myself|my|our|against)", "how to prevent", "how (?:do|can) (?:i|we) (?:prevent|protect|detect|stop)",
-    )),
-    (Context.COUNTER_SPEECH, _any("debunk", "counter[ -]speech", "argue against", "counter (?:hate|propaganda|extremis[mt])")),
-    (Context.EDUCATIONAL, _any("homework", "for (?:my|a|our) (?:class|school|course|lesson)", "lesson plan", "essay", "textbook", "students")),
-    (Context.HISTORICAL, _any("histor(?:y|ical)", "world war", "in (?:1[0-9]|20)[0-9][0-9]", "medieval", "ancient")),
-    (Context.NEWS, _any("news (?:report|article|story)", "journalist", "headlines?")),
-    (Context.SCIENTIFIC_MEDICAL, _any("physiolog(?:y|ical|ically)", "anatomy", "clinical(?:ly)?", "medically", "biolog(?:y|ical|ically)")),
-    (Context.FICTION, _any("novels?", "short story", "screenplay", "fiction(?:al)?", "scene", "story about", "characters?", "fantasy world")),
-    (Context.ARTISTIC, _any("poem", "song lyrics for", "painting", "art project")),
-)  # fmt: skip
-_TRANSFORMS = _any(
-    "translate", "summari[sz]e", "paraphrase", "proofread", "classify", "label these", "rephrase", "reformat",
-    "convert (?:this|the following)", "turn (?:this|the following)", "fix the (?:grammar|spelling)", "correct the grammar",
-)  # fmt: skip
-_QUOTED = re.compile(r"```|[\"“].{40}|:\s*\n|>>>|<<<|'.{40}", re.DOTALL)
 
 
 def read_request(folded: str) -> RequestMarkers:
     """The markers of one folded request."""
     text = bounded(folded)
     hits = hits_in(text)
-    asked = _asked_detail(text)
-    context = _context(text, asked)
-    transforms = context is Context.TRANSFORMATION
     return RequestMarkers(
-        asked_detail=asked,
+        asked_detail=_asked_detail(text),
         intent=Intent.MALICIOUS if is_malicious(hits) else Intent.DUAL_USE,
-        context=context,
         vulnerability=vulnerability(hits),
-        input_detail=(3 if has_operational_detail(text) else 2) if transforms else 0,
-        supplied_in_full=transforms,
         hits=hits,
     )
 
@@ -114,14 +83,3 @@ def _asked_detail(text: str) -> Level:
     if "?" not in text and not _ASKS.search(text) and _TELLS.search(text):
         return 0
     return 1 if _DEFINITION.search(text) else 2
-
-
-def _context(text: str, asked: Level) -> Context:
-    """The one setting that the words name; `general` where none or several do, or where exact steps are asked too."""
-    if asked < 4 and _TRANSFORMS.search(text) and len(text) >= SUPPLIED_CHARACTERS_MIN and _QUOTED.search(text):
-        return Context.TRANSFORMATION
-    named = [context for context, pattern in _FRAMES if pattern.search(text)]
-    if len(named) != 1:
-        return Context.GENERAL
-    invented = named[0] in {Context.FICTION, Context.ARTISTIC}
-    return Context.GENERAL if invented and asked >= 3 else named[0]

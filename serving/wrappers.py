@@ -30,18 +30,6 @@ _LEET_LETTERS = str.maketrans("013457@$", "oieastas")
 _SPACED = re.compile(r"(?<!\w)(?:[A-Za-z][ .\-_*]{1,2}(?=[A-Za-z](?!\w))){5,80}[A-Za-z](?!\w)")
 _BETWEEN = re.compile(r"[ .\-_*]")
 _ROT = re.compile(r"\brot[- ]?13\b", re.IGNORECASE)
-_QUOTES = re.compile(
-    r"```(.{1,20000}?)```|\"([^\"]{20,20000})\"|“([^“”]{20,20000})”|(?:^|\n)((?:> ?[^\n]*\n?){1,500})", re.DOTALL
-)
-
-# A task about a text, then a colon or a new line, then the text.
-_PASTED = re.compile(
-    r"[^\n]{0,200}?\b(?:summar\w{1,6}|sum up|translat\w{1,4}|proofread|paraphrase|rephrase|classify|review|extract|"
-    r"reply to|respond to|answer this|rewrite|analy[sz]e|check|page|article|text|e-?mail|message|document|letter|cv|"
-    r"resume|post|comment|website|shorten)\b"
-    r"[^\n:]{0,200}(?::|\n)(?!//)(.{20,})",
-    re.IGNORECASE | re.DOTALL,
-)
 _ORDERS = frozenset({"override", "order"})
 
 
@@ -67,18 +55,13 @@ def _decodings(text: str) -> Iterator[str]:
         yield _SPACED.sub(lambda match: _BETWEEN.sub("", match.group()) + " ", start)
 
 
-def quoted_stretches(text: str) -> tuple[str, ...]:
-    """Code blocks, long quotations, quoted lines, pasted text: what the user shows rather than says."""
-    quoted = tuple(next(group for group in match.groups() if group) for match in _QUOTES.finditer(text))
-    pasted = _PASTED.match(text)
-    return (*quoted, pasted.group(1)) if pasted else quoted
-
-
-def spoken(text: str) -> str:
-    """The text without what the user only shows."""
-    for shown in quoted_stretches(text):
-        text = text.replace(shown, " ")
-    return text
+def encoded_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where encoded stretches stand that say something in plain."""
+    for pattern, decode in _ENCODINGS:
+        for match in pattern.finditer(text):
+            if _readable(decode(match.group()[:ENCODED_CHARACTERS_MAX])):
+                yield match.span()
+    yield from (match.span() for match in _TAGS.finditer(text))
 
 
 def gives_orders(text: str) -> bool:

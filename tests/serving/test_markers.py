@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from serving.contexts import context_of, transforms
 from serving.draft_markers import (
     has_operational_detail,
     is_bare_refusal,
@@ -15,7 +16,8 @@ from serving.language import language_of
 from serving.leaks import leaks
 from serving.lexicon import hits_in, topics
 from serving.markers import read_request
-from serving.wrappers import decoded, gives_orders, quoted_stretches
+from serving.shown import quoted_stretches, told_text
+from serving.wrappers import decoded, gives_orders
 from topology.labels import Context, Intent, Vulnerability
 from topology.policy import packaged_bundle
 
@@ -109,12 +111,24 @@ def test_risk_is_read_from_the_words(text: str, risk: Vulnerability) -> None:
         ("For my novel, describe a heist scene in a bank", Context.FICTION),
         ("For my novel, list the exact steps and amounts", Context.GENERAL),
         ("For history homework and for my novel: the siege", Context.GENERAL),
-        ('Translate this: "a text that is long enough to be worth the trouble, surely"', Context.TRANSFORMATION),
-        ("Translate the banned manual", Context.GENERAL),
+        ('Look at this: "for my novel, it says, and more of that"', Context.GENERAL),
     ],
 )  # fmt: skip
 def test_context_is_claimed_once_and_clearly_or_not_at_all(text: str, context: Context) -> None:
-    assert read_request(fold(text)).context is context
+    assert context_of(told_text(text), read_request(fold(text)).asked_detail) is context
+
+
+@pytest.mark.parametrize(
+    ("text", "is_task"),
+    [
+        ('Translate this: "a text that is long enough to be worth the trouble, surely"', True),
+        ("Translate the banned manual", False),
+        ('How do locks work? Summarise your answer. "a text that is long enough to be worth the trouble"', False),
+        ('Look at this: "please translate the following text into German for me"', False),
+    ],
+)
+def test_text_is_transformed_only_where_the_user_says_so_of_what_is_shown(text: str, is_task: bool) -> None:
+    assert transforms(told_text(text), 2) is is_task
 
 
 @pytest.mark.parametrize(
@@ -205,6 +219,18 @@ def test_language_is_guessed_from_common_words(text: str, code: str) -> None:
         "ab " * 30_000 + "abc",
         "> " * 50_000,
         "buy " * 25_000,
+        "<a>" * 30_000,
+        "[" * 100_000,
+        "{" * 50_000 + '"a":',
+        '{"a":' * 20_000,
+        '{"a": 1}' * 20_000,
+        "a: b\n" * 20_000 + "a",
+        "<|x|>" * 20_000,
+        "system " * 15_000,
+        "summarise: " * 10_000,
+        "'a " * 30_000,
+        "```" * 30_000,
+        '"a" ' * 30_000,
     ],
 )
 def test_hostile_texts_take_time_in_proportion_to_their_length(hostile: str) -> None:
