@@ -1,5 +1,6 @@
 """The demonstration as a newcomer runs it: real Kafka, Ray and vLLM, an ingress killed half way, and the census."""
 
+import fcntl
 import json
 import os
 import re
@@ -22,13 +23,13 @@ RUN_S = 540.0
 STOP_S = 90.0
 
 
-def demo(directory: Path, *arguments: str) -> "subprocess.Popen[str]":
-    """The command in `directory`, in a session of its own; it starts a broker of its own."""
+def demo(directory: Path, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+    """The command in `directory`, in a session of its own; without `variables` it starts a broker of its own."""
     environment = {name: value for name, value in os.environ.items() if name != "KAFKA_BOOTSTRAP_SERVERS"}
     return subprocess.Popen(
         [sys.executable, "-m", "workers.cli", "demo", "--plain", *arguments],
         cwd=directory,
-        env={**environment, "PYTHONPATH": str(ROOT)},
+        env={**environment, "PYTHONPATH": str(ROOT), **variables},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -123,6 +124,7 @@ def test_the_scripted_model_needs_no_vllm_and_its_answers_can_be_read(tmp_path: 
     [
         (("--model", "gpt"), "argument --model: invalid choice: 'gpt' (choose from 'both', 'tiny', 'scripted')"),
         (("--count", "0"), "argument --count: '0' is not a whole number above 0"),
+        (("--count", "10001"), "sluicegate demo: --count 10001: at most 10000"),
     ],
 )
 def test_a_wrong_option_ends_the_demo_before_anything_starts(
@@ -133,6 +135,26 @@ def test_a_wrong_option_ends_the_demo_before_anything_starts(
     assert process.returncode == 2
     assert complaint in out
     assert not (tmp_path / "var").exists()
+
+
+def test_a_second_demo_in_the_same_directory_does_not_disturb_the_first(tmp_path: Path) -> None:
+    (tmp_path / "var" / "demo").mkdir(parents=True)
+    with (tmp_path / "var" / "demo" / "lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        process = demo(tmp_path)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert f"another one runs in {tmp_path / 'var' / 'demo'}" in out
+
+
+def test_brokers_that_are_away_are_named(tmp_path: Path) -> None:
+    process = demo(
+        tmp_path, "--count", "1", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1", SLUICEGATE_KAFKA__CONNECT_TIMEOUT_S="3"
+    )
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "kafka.bootstrap_servers is 127.0.0.1:1" in out
+    assert "Traceback" not in out
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)

@@ -127,14 +127,14 @@ class Demo:
                 else kafka_brokers(self._base.kafka, self._directory / "kafka", say)
             )
             started = parts.enter_context(brokers)
-        with self._step("Ray, on loopback"):
-            parts.enter_context(ray_session(self._base.ray))
         self._second_reader = started.second_reader
         settings = demo_settings(
             self._base, started.kafka, own_brokers=bool(os.environ.get(BOOTSTRAP)), otlp=receiver.endpoint
         )
         with self._step("topics"):
             create_topics(settings.kafka, settings.topics)
+        with self._step("Ray, on loopback"):
+            parts.enter_context(ray_session(self._base.ray))
         self._console.print(
             "real: Apache Kafka, Ray, OTLP, guards, policy. Stand-ins: models, conversations, trace store"
             if not mock

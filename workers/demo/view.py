@@ -21,8 +21,9 @@ from topology.headers import last_header
 from topology.names import Header
 from topology.ports import Record
 from workers.census import Census
-from workers.commands.tail import STYLES, line_of
+from workers.commands.tail import STYLES, TEXT_CHARACTERS_MAX, line_of
 from workers.otlp_receiver import ReceivedSpan
+from workers.terminal import printable
 
 LINES_SHOWN = 12
 ANSWERS_SHOWN = 4
@@ -110,8 +111,8 @@ def print_answers(
     answered = [event for event in events if event.candidate is None and event.event_id in response_of]
     for event in answered[:ANSWERS_SHOWN]:
         lines = (
-            f"  {_one_line(request_text(event))}",
-            f"    {_one_line(parts_text(response_of[event.event_id].parts))}",
+            f"  {printable(request_text(event), TEXT_CHARACTERS_MAX)}",
+            f"    {printable(parts_text(response_of[event.event_id].parts), TEXT_CHARACTERS_MAX)}",
         )
         console.print(*map(Text, lines), sep="\n", no_wrap=True, overflow="ellipsis")
 
@@ -130,8 +131,11 @@ def print_rejudged(
         if event.event_id in response_of and event.event_id in audit_of:
             response = response_of[event.event_id]
             action = Text(f"    {response.action.value}: ", STYLES[response.action])
-            lines = [Text(f"  {_one_line(request_text(event))}"), *_drafts(audit_of[event.event_id])]
-            lines.append(action + Text(_one_line(parts_text(response.parts)), "default"))
+            lines = [
+                Text(f"  {printable(request_text(event), TEXT_CHARACTERS_MAX)}"),
+                *_drafts(audit_of[event.event_id]),
+            ]
+            lines.append(action + Text(printable(parts_text(response.parts), TEXT_CHARACTERS_MAX), "default"))
             console.print(*lines, sep="\n", no_wrap=True, overflow="ellipsis")
 
 
@@ -146,11 +150,10 @@ def _drafts(audit: AuditRecord) -> Iterator[Text]:
             if finding.detail_hi > ceilings.get(finding.category, finding.detail_hi)
         )
         yield Text(f"    draft {number}: {verdict.verdict.value} by {verdict.rule_ids[0]}; {above or 'within limits'}")
-        yield Text(f"      {_one_line(attempt.draft.redacted) if attempt.draft else '(not logged)'}", "bright_black")
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+        yield Text(
+            f"      {printable(attempt.draft.redacted, TEXT_CHARACTERS_MAX) if attempt.draft else '(not logged)'}",
+            "bright_black",
+        )
 
 
 def print_census(console: Console, census: Census, second_count: int | None) -> None:
