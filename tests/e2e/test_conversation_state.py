@@ -8,7 +8,9 @@ import sys
 import uuid
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import pytest
@@ -17,8 +19,8 @@ from tests.e2e.state_worker import settings_of
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import audits, question, responses, send
 from topology.conversation import EMPTY, ConversationState
-from topology.events import Action, AuditRecord, ConversationEvent, Message, Role, TextPart
-from topology.labels import CategoryId, Intent
+from topology.events import Action, AuditedResponse, AuditRecord, ConversationEvent, Message, Role, TextPart
+from topology.labels import CategoryId
 from topology.overlays import STRICTEST
 from topology.policy import packaged_bundle
 from topology.recompute import recompute
@@ -36,7 +38,6 @@ RECIPE = (
     f"{WEAPONS} 3 malicious 3 0",
     f"{WEAPONS} 3 dual_use 3 1",
     f"{WEAPONS} 3 benign 3 2",
-    f"{WEAPONS} 3 dual_use 3 1",
 )
 """An aim that is stated once, and then asked for piece by piece."""
 
@@ -64,10 +65,6 @@ class Slot:
         send(self.settings, events)
         wait_until(lambda: len(responses(self.settings)) >= count, ANSWERED_S)
 
-    def audits_of(self, conversation: str) -> list[AuditRecord]:
-        """In order of their turns."""
-        return [record for record in audits(self.settings) if record.conversation_id == conversation]
-
     def states(self) -> dict[str, ConversationState]:
         """The last state of each conversation."""
         records = read_topic(self.settings.kafka, self.settings.topics.state)
@@ -91,26 +88,60 @@ def turns(conversation: str, texts: Sequence[str]) -> list[ConversationEvent]:
     ]
 
 
-def test_a_kill_between_two_turns_raises_no_ceiling(kafka: Kafka, tmp_path: Path) -> None:
-    """The same turns in two conversations: one meets a worker that lives, the other a new one for every turn."""
-    slot = Slot(kafka, tmp_path)
+class Lived(NamedTuple):
+    """What became of two conversations with the same turns, of which one met a new worker for every turn."""
+
+    slot: Slot
+    kept: list[AuditRecord]
+    killed: list[AuditRecord]
+    answers: list[AuditedResponse]
+
+
+@pytest.fixture(scope="module")
+def lived(kafka_session: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Lived:
+    """The last worker also gets second copies of what each of the two that were killed had answered."""
+    slot = Slot(kafka_session, tmp_path_factory.mktemp("state"))
     whole, split = turns("whole", RECIPE), turns("split", RECIPE)
+    with slot.worker() as process:
+        slot.answer([*whole, split[0]], 4)
+        process.send(signal.SIGKILL)
+    with slot.worker() as process:
+        slot.answer([split[1]], 5)
+        process.send(signal.SIGKILL)
     with slot.worker():
-        slot.answer(whole, 4)
-    for number, turn in enumerate(split):
-        with slot.worker() as process:
-            slot.answer([turn], 5 + number)
-            process.send(signal.SIGKILL)
-    kept, killed = slot.audits_of("whole"), slot.audits_of("split")
-    assert [record.plan for record in killed] == [record.plan for record in kept]
-    ceilings = [record.plan.ceilings[WEAPONS] for record in killed if record.plan is not None]
-    assert ceilings == [0, 0, 0, 0]
-    assert killed[0].state_before == EMPTY
-    for before, after in zip(killed, killed[1:], strict=False):
+        slot.answer([split[0], split[1], split[2], split[2]], 9)
+    found = audits(slot.settings)
+    kept, killed = (
+        [record for record in found if record.conversation_id == name and not record.duplicate_of]
+        for name in ("whole", "split")
+    )
+    return Lived(slot, kept, killed, responses(slot.settings))
+
+
+def test_a_kill_between_two_turns_raises_no_ceiling(lived: Lived) -> None:
+    assert [record.plan for record in lived.killed] == [record.plan for record in lived.kept]
+    ceilings = [record.plan.ceilings[WEAPONS] for record in lived.killed if record.plan is not None]
+    assert ceilings == [0, 0, 0]
+    assert f"C9:{WEAPONS}" in (lived.killed[2].plan.rule_ids if lived.killed[2].plan else ())
+
+
+def test_every_turn_begins_with_what_the_last_one_left(lived: Lived) -> None:
+    assert lived.killed[0].state_before == EMPTY
+    for before, after in pairwise(lived.killed):
         assert after.state_before == before.state_after
-    assert slot.states()["split"] == killed[-1].state_after
-    assert killed[-1].state_before.intent_of(WEAPONS) is Intent.MALICIOUS
-    for record in killed:
+    assert lived.slot.states()["split"] == lived.killed[-1].state_after
+
+
+def test_the_audit_record_alone_gives_plan_and_verdicts_again(lived: Lived) -> None:
+    for record in (*lived.kept, *lived.killed):
         again = recompute(record, packaged_bundle(), STRICTEST)
         assert again.plan == record.plan
         assert again.verdicts == tuple(attempt.verdict for attempt in record.attempts)
+
+
+def test_a_second_copy_is_answered_but_not_generated_again_also_by_the_next_worker(lived: Lived) -> None:
+    first = {record.event_id: record.audit_id for record in lived.killed}
+    copies = [answer for answer in lived.answers if answer.duplicate_of]
+    assert [(copy.event_id, copy.duplicate_of) for copy in copies] == list(first.items())
+    assert {(copy.action, copy.reason_codes) for copy in copies} == {(Action.WITHHELD, ("duplicate_event",))}
+    assert lived.slot.asked_count() == 6
