@@ -36,7 +36,7 @@ def matrix() -> dict[str, Values]:
             if mode == "statefulset"
             else {"ray": {"autoscaler": {"enabled": is_scaled}}}
         )
-        watched = {name: {"enabled": is_watched} for name in ("podMonitor", "serviceMonitor", "rules", "dashboards")}
+        watched = {name: {"enabled": is_watched} for name in ("podMonitor", "serviceMonitor", "rules")}
         name = f"{mode}-{preset}-{security}-scaled:{is_scaled}-watched:{is_watched}-closed:{is_closed}"
         found[name] = merged(
             MINIMAL,

@@ -88,6 +88,7 @@ http://{{ include "sluicegate.fullname" $root }}-serve-svc:8000{{ if eq $role "j
 {{- $policy := dict -}}
 {{- if or $v.policy.existingConfigMap $v.policy.inline -}}{{- $_ := set $policy "bundle" "/etc/sluicegate/policy/bundle.yaml" -}}{{- end -}}
 {{- if or $v.policy.overlays.existingConfigMap $v.policy.overlays.inline -}}{{- $_ := set $policy "overlays" "/etc/sluicegate/overlays" -}}{{- end -}}
+{{- if or $v.policy.shadows.existingConfigMap $v.policy.shadows.inline -}}{{- $_ := set $policy "shadows" "/etc/sluicegate/shadows" -}}{{- end -}}
 {{- $redaction := dict "digest_key_id" $v.redaction.digestKeyId -}}
 {{- if hasKey $paths "redaction/digest-key" -}}{{- $_ := set $redaction "digest_key_file" (index $paths "redaction/digest-key") -}}{{- end -}}
 {{- $telemetry := dict

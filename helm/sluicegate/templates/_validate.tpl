@@ -87,14 +87,14 @@
 {{- if ne .failureMode "closed" -}}
 {{- fail "failureMode must be closed: an answer that a guard could not judge is withheld, and nothing else is offered" -}}
 {{- end -}}
-{{- if and .policy.existingConfigMap .policy.inline -}}
-{{- fail "policy.existingConfigMap and policy.inline are both given: keep one" -}}
+{{- $isTopic := eq (toString (default dict .settings.policy).source) "topic" -}}
+{{- range $name, $files := dict "policy" .policy "policy.overlays" .policy.overlays "policy.shadows" .policy.shadows -}}
+{{- if and $files.existingConfigMap $files.inline -}}
+{{- fail (printf "%s.existingConfigMap and %s.inline are both given: keep one" $name $name) -}}
 {{- end -}}
-{{- if and (eq (toString (default dict .settings.policy).source) "topic") (or .policy.existingConfigMap .policy.inline .policy.overlays.existingConfigMap .policy.overlays.inline) -}}
-{{- fail "settings.policy.source is topic, so policy.* is not read: leave policy.* empty, or take the policy from files" -}}
+{{- if and $isTopic (or $files.existingConfigMap $files.inline) -}}
+{{- fail (printf "settings.policy.source is topic, so %s is not read: leave it empty, or take the policy from files" $name) -}}
 {{- end -}}
-{{- if and .policy.overlays.existingConfigMap .policy.overlays.inline -}}
-{{- fail "policy.overlays.existingConfigMap and policy.overlays.inline are both given: keep one" -}}
 {{- end -}}
 {{- end -}}
 
@@ -228,6 +228,7 @@ topics.min_insync_replicas: kafka.topics.minInsyncReplicas
 limits.crash_journal_directory: worker.extraVolumes and worker.extraVolumeMounts at /var/lib/sluicegate
 policy.bundle: policy.inline or policy.existingConfigMap
 policy.overlays: policy.overlays
+policy.shadows: policy.shadows
 generation.base_url: generation.baseUrl
 generation.model: generation.model
 generation.api_key: generation.apiKeySecret
