@@ -1,7 +1,7 @@
 """A worker's loop on a real broker, in a thread of the test: everything but Ray is real, ports as the test says."""
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,8 +11,8 @@ from serving.clock import SystemClock
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
 from tests.plugins.kafka_broker import Kafka, wait_until
 from topology.events import AuditedResponse, AuditRecord, ConversationEvent, LoggedText, Message, Role, TextPart
+from topology.in_force import Policies
 from topology.instruments import Instruments
-from topology.pipeline import Policies
 from topology.policy import packaged_bundle
 from topology.ports import Check, CheckInput, CheckReport, Labeler
 from topology.ports import Generator as GeneratorPort
@@ -46,12 +46,13 @@ def running_loop(
     generator: GeneratorPort | None = None,
     labeler: Labeler | None = None,
     checks: Sequence[Check] | None = None,
+    policies: Callable[[], Policies] | None = None,
 ) -> Generator[Loop]:
     """A loop that runs while the block does; afterwards it is drained, and must have ended without an error."""
-    metrics, policies = Instruments.none(), Policies(packaged_bundle())
+    metrics, packaged = Instruments.none(), Policies(packaged_bundle())
     pipeline = build_pipeline(
         settings,
-        lambda: policies,
+        policies or (lambda: packaged),
         labeler or FakeLabeler(),
         generator or FakeGenerator(lambda _: "A plain answer."),
         checks or (FakeCheck("classification"), FakeCheck("bias"), FakeCheck("logging", logged)),
