@@ -25,6 +25,9 @@ from workers.settings import KafkaSettings, TopicSettings
 
 DAY_MS = 24 * 3600 * 1000
 FOREVER_MS = -1
+STATE_RETENTION_MS = 31 * DAY_MS
+"""Longer than `state.ttl_s` can be; without an end the topic would grow with every conversation there ever was."""
+
 READY_TIMEOUT_S = 20.0
 READY_INTERVAL_S = 0.1
 RECORD_OVERHEAD_BYTES = 64 * 1024
@@ -36,6 +39,7 @@ class Cleanup(StrEnum):
 
     DELETE = "delete"
     COMPACT = "compact"
+    COMPACT_DELETE = "compact,delete"
 
 
 class TopicSpec(Struct, frozen=True, kw_only=True):
@@ -125,8 +129,8 @@ def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
             common,
             name=topics.state,
             purpose="conversation state",
-            retention_ms=FOREVER_MS,
-            cleanup=Cleanup.COMPACT,
+            retention_ms=STATE_RETENTION_MS,
+            cleanup=Cleanup.COMPACT_DELETE,
             readers=("worker",),
             partitions_of=topics.events,
         ),

@@ -7,6 +7,7 @@ import pytest
 
 from tests.plugins.kafka_broker import Kafka, wait_until
 from workers.settings import TopicSettings
+from workers.settings_schema import StateSettings
 from workers.topics import Cleanup, Existing, TopicSpec, compare, create_topics, topic_table
 
 WEEK_MS = 7 * 24 * 3600 * 1000
@@ -38,9 +39,16 @@ def test_dead_letters_go_after_a_week_and_only_operators_read_them() -> None:
     assert dead_letters.readers == ("operator",)
 
 
-@pytest.mark.parametrize("name", ["sluicegate.state", "sluicegate.policy"])
-def test_what_is_looked_up_by_key_is_compacted(name: str) -> None:
-    assert _named(name).cleanup is Cleanup.COMPACT
+def test_what_is_looked_up_by_key_is_compacted() -> None:
+    assert _named("sluicegate.policy").cleanup is Cleanup.COMPACT
+
+
+def test_the_state_of_a_conversation_is_compacted_and_goes_later_than_it_is_remembered() -> None:
+    state = _named("sluicegate.state")
+    assert state.cleanup is Cleanup.COMPACT_DELETE
+    assert state.retention_ms > 30 * 24 * 3600 * 1000
+    with pytest.raises(msgspec.ValidationError, match="ttl_s"):
+        msgspec.convert({"ttl_s": 30 * 24 * 3600 + 1}, StateSettings)
 
 
 def test_audit_records_are_kept() -> None:
