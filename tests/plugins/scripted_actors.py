@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 
+from tests.plugins.policy_witness import WitnessStage
 from topology.ports import CheckInput, CheckReport, Stage
 from workers.actors import IngressHealth, StageHost
 from workers.loop import LoopHealth, LoopState
@@ -56,6 +57,14 @@ class GarbageHost(StageHost):
     def run(self, batch: bytes, policies: bytes = b"") -> bytes:
         del policies
         return batch[:1]
+
+
+class WitnessHost(StageHost):
+    """One replica of a classification that reports under which policy it was asked."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        super().__init__(settings, name)
+        self._stage = WitnessStage()
 
 
 class WorkingIngress:
@@ -124,6 +133,7 @@ _as_stage = _remote(max_restarts=-1, max_task_retries=0, concurrency_groups={"co
 SlowActor: Any = _as_stage(SlowHost)
 GarbageActor: Any = _as_stage(GarbageHost)
 SlowStartActor: Any = _as_stage(SlowStartHost)
+WitnessActor: Any = _as_stage(WitnessHost)
 
 _as_ingress = _remote(max_restarts=-1, max_task_retries=0, concurrency_groups={"control": 4})
 
