@@ -194,24 +194,23 @@ def _is_telling(bundle: PolicyBundle, name: CategoryId, intent: Intent) -> bool:
 def _adds_up(finding: OutputFinding, state: ConversationState, turn: Turn, bundle: PolicyBundle) -> bool:
     """Whether what left of a category was serious, as much as it may be, and worth something beside other answers."""
     category = bundle.categories.get(finding.category)
-    if category is None or not finding.detail_hi:
+    level = turn.plan.ceilings.get(finding.category, UNASKED_CEILING)
+    if category is None or finding.detail_hi < max(1, level):
         return False
     asked = [one for one in turn.labels.findings if one.category == finding.category]
-    intents = [reckoned_intent(one, turn.labels.signals, state) for one in asked] or [Intent.DUAL_USE]
+    if level <= CONCEPTS and max([one.asked_detail for one in asked], default=0) <= level:
+        return False
     harm = max([finding.harm, *[one.harm for one in asked]])
-    level = turn.plan.ceilings.get(finding.category, UNASKED_CEILING)
-    is_pressed = max([one.asked_detail for one in asked], default=0) > level
-    return (
-        finding.detail_hi >= level
-        and (level > CONCEPTS or is_pressed)
-        and any(is_serious(category, harm, intent) for intent in intents)
-    )
+    intents = [reckoned_intent(one, turn.labels.signals, state) for one in asked] or [Intent.DUAL_USE]
+    return any(is_serious(category, harm, intent) for intent in intents)
 
 
 def _vulnerability(
     state: ConversationState, labels: RequestLabels, bundle: PolicyBundle, bounds: StateBounds
 ) -> tuple[Vulnerability, int]:
     """The risk that asks for the strictest mode, this turn's before an older one, and for how many more turns."""
+    if not state.vulnerability_turns and not labels.findings and labels.vulnerability is Vulnerability.NONE:
+        return Vulnerability.NONE, 0
     forced = [bundle.categories[finding.category].force_mode for finding in labels.findings]
     shown = Vulnerability.ACUTE_SELF_HARM if Mode.CRISIS_SUPPORT in forced else labels.vulnerability
     turns_left = max(0, state.vulnerability_turns - 1)
