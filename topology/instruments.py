@@ -7,14 +7,15 @@ cheap brings recorders of its own (`workers/histograms.py`).
 
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import product
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, NoOpMeter, Observation
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
-from topology.metrics import METRICS, Metric, MetricSpec
+from topology.metrics import METRICS, Kind, MetricSpec
 
 SERIES_MAX: Final = 1000
 """Label sets per metric; further values of open labels count as `other`."""
@@ -27,18 +28,30 @@ RecorderOf = Callable[[MetricSpec, dict[str, str]], Recorder]
 """The recorder of one label set of a histogram; called once for each."""
 
 _LabelValues = tuple[str, ...]
+_Spelt = tuple[tuple[str, str], ...]
+"""Labels as a call spells them, in its order."""
+
+T = TypeVar("T")
 
 
 class Instruments:
     """Counts, observes and sets the metrics of `topology.metrics`. Safe from any thread; never blocks on export.
 
-    Names are those of `Metric`. One that is not in the list is a KeyError; a label that is not, or a value outside its
-    enumeration, an AssertionError: both are bugs. Without `recorder_of`, histograms are the meter's.
+    Names are those of `Metric`. One that is not in the list, or of another kind, is a KeyError; a label that is not, or
+    a value outside its enumeration, an AssertionError: all are bugs. Without `recorder_of`, histograms are the meter's.
     """
 
     def __init__(self, meter: Meter, recorder_of: RecorderOf | None = None) -> None:
         recorder_of = recorder_of or _MeterHistograms(meter).recorder_of
-        self._families: dict[str, _Family] = {spec.name: _Family(spec, meter, recorder_of) for spec in METRICS}
+        self._counters: dict[str, _Family[_Total]] = {
+            spec.name: _totals(spec, meter.create_observable_counter) for spec in _of_kind("counter")
+        }
+        self._gauges: dict[str, _Family[_Total]] = {
+            spec.name: _totals(spec, meter.create_observable_gauge) for spec in _of_kind("gauge")
+        }
+        self._histograms: dict[str, _Family[Recorder]] = {
+            spec.name: _Family(spec, partial(recorder_of, spec)) for spec in _of_kind("histogram")
+        }
 
     @classmethod
     def none(cls) -> "Instruments":
@@ -47,30 +60,34 @@ class Instruments:
 
     def count(self, name: str, n: float = 1, **labels: str) -> None:
         """Add `n`, at least 0, to a counter."""
-        family = self._families[name]
-        assert family.spec.kind == "counter", name
         assert n >= 0, name
-        family.add(n, labels)
+        family = self._counters[name]
+        total = family.found.get(tuple(labels.items())) or family.of(labels)
+        with family.lock:
+            total.value += n
 
     def observe(self, name: str, value: float, context: Context | None = None, **labels: str) -> None:
         """Record `value` in a histogram; `context` holds the span that becomes the exemplar (`EventTrace.context`)."""
-        family = self._families[name]
-        assert family.spec.kind == "histogram", name
-        family.recorder(labels)(value, context)
+        family = self._histograms[name]
+        (family.found.get(tuple(labels.items())) or family.of(labels))(value, context)
 
     def gauge_set(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""
-        family = self._families[name]
-        assert family.spec.kind == "gauge", name
-        family.set(value, labels)
+        self._gauges[name].of(labels).value = value
 
-    def gauge_clear(self, name: Metric) -> None:
+    def gauge_clear(self, name: str) -> None:
         """Forget every label set of a gauge, such as the lag of partitions that were given away."""
-        self._families[name].clear()
+        self._gauges[name].clear()
 
     def value(self, name: str, **labels: str) -> float:
         """What a counter or gauge stands at; 0 where it was never touched."""
-        return self._families[name].value(labels)
+        family = self._counters.get(name) or self._gauges[name]
+        total = family.known(labels)
+        return total.value if total is not None else 0
+
+
+def _of_kind(kind: Kind) -> list[MetricSpec]:
+    return [spec for spec in METRICS if spec.kind == kind]
 
 
 _NO_CONTEXT = set_span_in_context(INVALID_SPAN, Context())
@@ -94,98 +111,79 @@ class _MeterHistograms:
         return lambda value, context: made.record(value, attributes, context or _NO_CONTEXT)
 
 
-class _Family:
-    """One metric and its label sets."""
+class _Total:
+    """What a counter or gauge stands at for one label set."""
 
-    def __init__(self, spec: MetricSpec, meter: Meter, recorder_of: RecorderOf) -> None:
-        self.spec = spec
-        self._recorder_of = recorder_of
-        self._recorders: dict[_LabelValues, Recorder] = {}
+    __slots__ = ("attributes", "value")
+
+    def __init__(self, attributes: dict[str, str]) -> None:
+        self.attributes = attributes
+        self.value: float = 0
+
+
+class _Family(Generic[T]):
+    """What is kept of each label set of one metric; `make` makes it from the labels.
+
+    In `found` it is by the labels as they were asked for: to look into a dictionary needs no lock.
+    """
+
+    def __init__(self, spec: MetricSpec, make: Callable[[dict[str, str]], T]) -> None:
+        self.lock = threading.Lock()
+        self.found: dict[_Spelt, T] = {}
+        self._name = spec.name
+        self._make = make
         self._names = tuple(label.name for label in spec.labels)
         self._keys = frozenset(self._names)
         self._enumerations = tuple(frozenset(label.values) for label in spec.labels)
-        self._lock = threading.Lock()
-        self._seen: dict[tuple[tuple[str, str], ...], _LabelValues] = {}
-        self._values: dict[_LabelValues, float] = {}
-        self._attributes: dict[_LabelValues, dict[str, str]] = {}
-        if spec.zeros:
-            for values in product(*(label.values for label in spec.labels)):
-                self._values[values] = 0
-                self._attributes[values] = dict(zip(self._names, values, strict=True))
-        self._create(meter)
+        self._kept: dict[_LabelValues, T] = {}
 
-    def _create(self, meter: Meter) -> None:
-        spec = self.spec
-        callbacks: list[Callable[[CallbackOptions], Iterable[Observation]]] = [self._observations]
-        match spec.kind:
-            case "counter":
-                meter.create_observable_counter(spec.name, callbacks, spec.unit, spec.help)
-            case "gauge":
-                meter.create_observable_gauge(spec.name, callbacks, spec.unit, spec.help)
-            case "histogram":
-                pass  # its recorders come with its label sets
+    def of(self, labels: dict[str, str]) -> T:
+        """What is kept of this label set, from now on found at once; of `other` where there are too many."""
+        values = self._in_order(labels)
+        with self.lock:
+            if values not in self._kept and len(self._kept) >= SERIES_MAX:
+                pairs = zip(values, self._enumerations, strict=True)
+                values = tuple(value if allowed else OTHER for value, allowed in pairs)
+            kept = self._kept.get(values)
+            if kept is None:
+                kept = self._kept[values] = self._make(dict(zip(self._names, values, strict=True)))
+            if len(self.found) < SERIES_MAX:
+                self.found[tuple(labels.items())] = kept
+            return kept
 
-    def add(self, n: float, labels: dict[str, str]) -> None:
-        with self._lock:
-            values = self._known(labels)
-            self._values[values] = self._values.get(values, 0) + n
+    def known(self, labels: dict[str, str]) -> T | None:
+        """What is kept of this label set; None where nothing is."""
+        return self._kept.get(self._in_order(labels))
 
-    def set(self, value: float, labels: dict[str, str]) -> None:
-        with self._lock:
-            self._values[self._known(labels)] = value
+    def all(self) -> list[T]:
+        """What is kept of every label set."""
+        with self.lock:
+            return list(self._kept.values())
 
     def clear(self) -> None:
-        with self._lock:
-            self._seen.clear()
-            self._values.clear()
-            self._attributes.clear()
-
-    def value(self, labels: dict[str, str]) -> float:
-        with self._lock:
-            return self._values.get(self._in_order(labels), 0)
-
-    def recorder(self, labels: dict[str, str]) -> Recorder:
-        """What takes the values of this label set."""
-        values = self._seen.get(tuple(labels.items()))  # to look into a dictionary needs no lock
-        recorder = self._recorders.get(values) if values is not None else None
-        return recorder or self._new_recorder(labels)
-
-    def _new_recorder(self, labels: dict[str, str]) -> Recorder:
-        with self._lock:
-            values = self._known(labels)
-            recorder = self._recorders.get(values)
-            if recorder is None:
-                recorder = self._recorders[values] = self._recorder_of(self.spec, self._attributes[values])
-            return recorder
-
-    def _known(self, labels: dict[str, str]) -> _LabelValues:
-        """The label set as it is kept. Called with the lock held."""
-        spelled = tuple(labels.items())
-        values = self._seen.get(spelled)
-        if values is None:
-            values = self._kept(labels)
-            if len(self._seen) < SERIES_MAX:
-                self._seen[spelled] = values
-        return values
-
-    def _kept(self, labels: dict[str, str]) -> _LabelValues:
-        values = self._in_order(labels)
-        if values in self._attributes:
-            return values
-        if len(self._attributes) >= SERIES_MAX:
-            pairs = zip(values, self._enumerations, strict=True)
-            values = tuple(value if allowed else OTHER for value, allowed in pairs)
-        self._attributes[values] = dict(zip(self._names, values, strict=True))
-        return values
+        """Forget every label set."""
+        with self.lock:
+            self.found.clear()
+            self._kept.clear()
 
     def _in_order(self, labels: dict[str, str]) -> _LabelValues:
-        assert labels.keys() == self._keys, (self.spec.name, sorted(labels))
-        values = tuple(labels[name] for name in self._names)
+        assert labels.keys() == self._keys, (self._name, sorted(labels))
+        values = tuple([str(labels[name]) for name in self._names])
         assert all(
             not allowed or value in allowed for value, allowed in zip(values, self._enumerations, strict=True)
-        ), (self.spec.name, values)
+        ), (self._name, values)
         return values
 
-    def _observations(self, _options: CallbackOptions) -> Iterable[Observation]:
-        with self._lock:
-            return [Observation(value, self._attributes[values]) for values, value in self._values.items()]
+
+def _totals(spec: MetricSpec, create: Callable[..., object]) -> _Family[_Total]:
+    """A counter or a gauge, which `create` has the meter read."""
+    family = _Family(spec, _Total)
+    if spec.zeros:
+        for values in product(*(label.values for label in spec.labels)):
+            family.of({label.name: value for label, value in zip(spec.labels, values, strict=True)})
+
+    def observations(_options: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(total.value, total.attributes) for total in family.all()]
+
+    create(spec.name, [observations], spec.unit, spec.help)
+    return family

@@ -112,11 +112,11 @@ def test_a_label_that_is_missing_unknown_or_outside_its_enumeration_is_an_error(
 
 
 def test_a_kind_is_not_another_kind() -> None:
-    with pytest.raises(AssertionError):
+    with pytest.raises(KeyError):
         Instruments.none().count(Metric.INFLIGHT_EVENTS)
-    with pytest.raises(AssertionError):
+    with pytest.raises(KeyError):
         Instruments.none().gauge_set(Metric.REGENERATIONS, 1)
-    with pytest.raises(AssertionError):
+    with pytest.raises(KeyError):
         Instruments.none().observe(Metric.REGENERATIONS, 1)
 
 
