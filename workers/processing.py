@@ -1,8 +1,9 @@
 """Runs `process` for many records at once, on an event loop of its own thread.
 
 The tracker says whose turn it is. It belongs to the poll thread as much as to this one, so each takes its lock for the
-few microseconds of a call; as soon as something finishes, what waited for it starts. An event that waits between two
-tries gives its place to others, so those that need no model go on while it is down; its key waits with it.
+few microseconds of a call, here once in a turn of the event loop: for all that has finished, and for what may start,
+what waited for it included. An event that waits between two tries gives its place to others, so those that need no
+model go on while it is down; its key waits with it.
 Suspects, which were running when an earlier process crashed, run beside the others, but one at a time.
 """
 
@@ -68,7 +69,9 @@ class Processing:
         self._states = states
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="processing", daemon=True)
-        self._running: dict[asyncio.Task[None], _Run] = {}
+        self._running: dict[asyncio.Task[Result], _Run] = {}
+        self._finished: list[tuple[WorkItem, Result]] = []
+        """What the tracker has not been told of."""
         self._is_fill_due = False
         self._is_stopping = False
         self._is_ended = False
@@ -113,6 +116,8 @@ class Processing:
         self._loop.run_forever()
         pending = asyncio.all_tasks(self._loop)
         self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        with self._lock:
+            self._hand_over()
         if self._close is not None:
             self._loop.run_until_complete(self._close())
         self._loop.close()
@@ -125,10 +130,11 @@ class Processing:
 
     def _fill(self) -> None:
         self._is_fill_due = False
-        if self._error is not None or self._is_stopping:
-            return
-        self._places.share()
         with self._lock:
+            self._hand_over()
+            if self._error is not None or self._is_stopping:
+                return
+            self._places.share()
             items = self._tracker.next_to_start(self._places.free_count)
         for item in items:
             if self._journal.suspicion(item.record) is None:
@@ -138,6 +144,17 @@ class Processing:
                 self._fill_soon()  # it left its place to others
         self._places.admit()
         self._fill_suspects()
+
+    def _hand_over(self) -> None:
+        """Give the tracker what has finished. Called with the lock held."""
+        finished, self._finished = self._finished, []
+        try:
+            for item, result in finished:
+                is_live = self._tracker.finish(item, result)
+                if is_live and self._states is not None:
+                    self._states.finished(result)  # in one step: nobody may take the partition over in between
+        except ValueError as exc:
+            self._error = exc
 
     def _fill_suspects(self) -> None:
         places = self._places_of_suspects
@@ -157,16 +174,13 @@ class Processing:
         self._running[task] = run
         task.add_done_callback(self._on_done)
 
-    async def _one(self, run: _Run) -> None:
+    async def _one(self, run: _Run) -> Result:
         record = run.item.record
         result = self._quarantine.answer(record) if run.places is self._places_of_suspects else None
         if result is None:
             run.mark = self._journal.start(record)
             result = await self._process(record, partial(self._rest, run))
-        with self._lock:
-            is_live = self._tracker.finish(run.item, result)
-            if is_live and self._states is not None:
-                self._states.finished(result)  # in one step: nobody may take the partition over in between
+        return result
 
     async def _rest(self, run: _Run, seconds: float) -> None:
         self._journal.stop(run.mark)
@@ -176,7 +190,7 @@ class Processing:
         finally:
             run.mark = self._journal.start(run.item.record)
 
-    def _on_done(self, task: asyncio.Task[None]) -> None:
+    def _on_done(self, task: asyncio.Task[Result]) -> None:
         run = self._running.pop(task)
         run.places.leave()
         if task.cancelled():
@@ -189,6 +203,7 @@ class Processing:
             error = task.exception()
             if error is None:
                 self._journal.finish(run.mark)
+                self._finished.append((run.item, task.result()))
                 return
             self._error = error
         self._journal.blame(run.mark)
