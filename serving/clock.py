@@ -7,13 +7,12 @@ import time
 class SystemClock:
     """Wall clock, monotonic clock and the running loop's sleep."""
 
+    monotonic_s = staticmethod(time.monotonic)
+    """Seconds on the clock that asyncio's own loops use."""
+
     def now_ms(self) -> int:
         """Unix epoch milliseconds."""
         return time.time_ns() // 1_000_000
-
-    def monotonic_s(self) -> float:
-        """Seconds on the clock that asyncio's own loops use."""
-        return time.monotonic()
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the running loop."""

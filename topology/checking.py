@@ -53,11 +53,14 @@ async def run_checks(
         raise
     finally:
         timer.cancel()
-    ended = [task.result() for task in running]
-    return Checked(
-        reports=tuple([report for report, _ in ended if report is not None]),
-        runs=tuple([run for _, run in ended]),
-    )
+    reports: list[CheckReport] = []
+    runs: list[GuardRun] = []
+    for task in running:
+        report, run = task.result()
+        runs.append(run)
+        if report is not None:
+            reports.append(report)
+    return Checked(reports=tuple(reports), runs=tuple(runs))
 
 
 class _Limit:
@@ -128,9 +131,10 @@ async def _run_one(
 
 def note_stage(metrics: Instruments, stage: StageName | str, latency_s: float, outcome: Outcome) -> None:
     """Record one run of a stage: its duration and, where it could not tell, why."""
-    metrics.observe(Metric.STAGE_DURATION, latency_s, stage=str(stage))
+    metrics.observe(Metric.STAGE_DURATION, latency_s, stage=stage)
+    if outcome is Outcome.OK:
+        return
     if outcome is Outcome.TIMEOUT:
-        metrics.count(Metric.STAGE_TIMEOUTS, stage=str(stage))
-    if outcome is not Outcome.OK:
-        metrics.count(Metric.STAGE_ERRORS, stage=str(stage), reason=outcome.value)
-        metrics.count(Metric.FAIL_CLOSED, stage=str(stage), reason=outcome.value)
+        metrics.count(Metric.STAGE_TIMEOUTS, stage=stage)
+    metrics.count(Metric.STAGE_ERRORS, stage=stage, reason=outcome.value)
+    metrics.count(Metric.FAIL_CLOSED, stage=stage, reason=outcome.value)

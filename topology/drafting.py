@@ -21,7 +21,7 @@ from topology.labels import NONE, Outcome, OutputLabels, Plan, Verdict, VerdictK
 from topology.metrics import ActionReason, LlmRole, Metric
 from topology.names import StageName
 from topology.plan import tighten
-from topology.ports import Check, CheckInput, Clock, Draft, GenerationRequest, Generator
+from topology.ports import Check, CheckInput, CheckReport, Clock, Draft, GenerationRequest, Generator
 from topology.reports import merge_reports
 
 CompilePrompt = Callable[[Case, Plan, str], tuple[Message, ...]]
@@ -95,7 +95,7 @@ class Drafting:
         """Fill `case.request_log` where no draft was ever checked, as far as the logging stage can."""
         logging = [check for check in self._checks if check.name == StageName.LOGGING]
         checked = await self._run(logging, case, given)
-        self._note_request(case, checked)
+        self._note_request(case, checked.report_of(StageName.LOGGING))
 
     async def _first_draft(self, case: Case, plan: Plan) -> Draft:
         candidate = case.event.candidate
@@ -137,8 +137,8 @@ class Drafting:
                 state=case.state,
             )
             span.verdict(verdict)
-        self._note_request(case, checked)
         logged = checked.report_of(StageName.LOGGING)
+        self._note_request(case, logged)
         attempt = Attempt(
             source=current.draft.source,
             draft=logged.draft_log if logged is not None else None,
@@ -235,8 +235,7 @@ class Drafting:
             return 0
         return self._budget.revisions_max
 
-    def _note_request(self, case: Case, checked: Checked) -> None:
-        logged = checked.report_of(StageName.LOGGING)
+    def _note_request(self, case: Case, logged: CheckReport | None) -> None:
         if case.request_log is None and logged is not None:
             case.request_log = logged.request_log
 
@@ -244,8 +243,8 @@ class Drafting:
         strictest = max(labels.findings, key=lambda finding: (finding.harm, finding.detail_hi), default=None)
         self._metrics.count(
             Metric.VERDICTS,
-            stage=StageName.JUDGE.value,
-            verdict=verdict.verdict.value,
+            stage=StageName.JUDGE,
+            verdict=verdict.verdict,
             category=NONE if strictest is None else strictest.category,
             policy_version=case.bundle.version,
         )

@@ -1,10 +1,12 @@
 """What all checks together say about one draft: their reports merged, in any order, into one set of labels."""
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
+from operator import attrgetter
 
 from topology.labels import CategoryId, Confidence, GuardRun, OutputFinding, OutputLabels, Span
 from topology.ports import CheckReport
+
+_ORDER_OF_RUNS = attrgetter("guard", "version", "outcome", "latency_ms")
 
 
 def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> OutputLabels:
@@ -12,24 +14,35 @@ def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> O
 
     A check that says None does not look for that fault.
     """
-    # Lists where a generator would read as well: an event passes here once a draft, and most reports are clean.
+    # One pass over the reports: an event comes here once a draft.
     findings: dict[CategoryId, list[OutputFinding]] = {}
+    offers: set[str] = set()
+    obligations: set[str] = set()
+    soft_violations: set[str] = set()
+    leaking: list[CheckReport] = []
+    is_bare_refusal = unfair = False
     for report in reports:
         for finding in report.findings:
             findings.setdefault(finding.category, []).append(finding)
-    leaking = [report for report in reports if report.obeyed_injection or report.privileged_leak]
+        offers.update(report.offers_present)
+        obligations.update(report.obligations_present)
+        soft_violations.update(report.soft_violations)
+        is_bare_refusal = is_bare_refusal or report.bare_refusal is True
+        unfair = unfair or report.unfair is True
+        if report.obeyed_injection or report.privileged_leak:
+            leaking.append(report)
     return OutputLabels(
         findings=tuple([_merged(findings[name]) for name in sorted(findings)]),
-        is_bare_refusal=True in [report.bare_refusal for report in reports],
-        offers_present=_names([report.offers_present for report in reports]),
-        obligations_present=_names([report.obligations_present for report in reports]),
+        is_bare_refusal=is_bare_refusal,
+        offers_present=tuple(sorted(offers)),
+        obligations_present=tuple(sorted(obligations)),
         obeyed_injection=True in [report.obeyed_injection for report in leaking],
         privileged_leak=True in [report.privileged_leak for report in leaking],
         leak_separable=bool(leaking) and all(report.leak_separable and report.leak_spans for report in leaking),
         leak_spans=ordered_spans([span for report in leaking for span in report.leak_spans]),
-        unfair=True in [report.unfair for report in reports],
-        soft_violations=_names([report.soft_violations for report in reports]),
-        guards=tuple(sorted(runs, key=lambda run: (run.guard, run.version, run.outcome, run.latency_ms))),
+        unfair=unfair,
+        soft_violations=tuple(sorted(soft_violations)),
+        guards=tuple(sorted(runs, key=_ORDER_OF_RUNS)),
     )
 
 
@@ -54,10 +67,6 @@ def _merged(same: Sequence[OutputFinding]) -> OutputFinding:
         confidence=Confidence.LOW if is_low else Confidence.HIGH,
         probability=max((found.probability for found in same if found.probability is not None), default=None),
     )
-
-
-def _names(groups: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    return tuple(sorted(set(chain.from_iterable(groups))))
 
 
 def ordered_spans(spans: Iterable[Span]) -> tuple[Span, ...]:

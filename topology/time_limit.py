@@ -18,11 +18,12 @@ class TimeLimit:
         self._is_over = False
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
         assert task is not None, "a time limit outside a task"
         self._task = task
         self._cancelling_count = task.cancelling()
-        self._timer = asyncio.get_running_loop().call_later(self._timeout_s, self._end)
+        self._timer = loop.call_later(self._timeout_s, self._end)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

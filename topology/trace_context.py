@@ -1,6 +1,7 @@
 """W3C trace context as spans need it: contexts from carriers, carriers from contexts."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
@@ -15,6 +16,7 @@ HASH_CHARACTERS: Final = 16
 _TRACEPARENT: Final = Header.TRACEPARENT.value
 _TRACEPARENT_BYTES: Final = 55
 _UNSAMPLED: Final = b"-00"
+_HEADER_SAFE: Final = re.compile(r"[A-Za-z0-9_.:~-]*")
 
 
 def conversation_hash(conversation_id: str) -> str:
@@ -66,4 +68,4 @@ def _is_left_out(name: str, value: bytes) -> bool:
 
 def header_safe(text: str) -> str:
     """`text` as an HTTP header can hold it: percent-encoded where it is not plain ASCII."""
-    return quote(text, safe=":~")
+    return text if _HEADER_SAFE.fullmatch(text) else quote(text, safe=":~")

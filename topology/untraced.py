@@ -9,11 +9,11 @@ from opentelemetry.trace import INVALID_SPAN
 
 from topology.errors import DeadLetter
 from topology.event_trace import CURRENT_TRACE, EventTrace
-from topology.events import Action, ConversationEvent, GenerationParameters
+from topology.events import Action, ConversationEvent, GenerationParameters, Message
 from topology.headers import trace_carrier
 from topology.labels import Plan, RequestLabels, Verdict
 from topology.names import Header
-from topology.ports import CheckReport, Record
+from topology.ports import CheckReport, Draft, Record
 from topology.span_handles import ChatHandle, Facts, SendHandle, SpanHandle
 from topology.span_names import Attribute, AttributeValue
 from topology.trace_context import carrier, header_safe, span_context
@@ -51,6 +51,31 @@ class UntracedSpan(SpanHandle):
         """Nothing."""
 
 
+class UntracedChat(UntracedSpan, ChatHandle):
+    """A request's id, and the sender's trace context for it."""
+
+    __slots__ = ()
+
+    def __init__(self, request_id: str, headers: dict[str, str]) -> None:
+        self.request_id = request_id
+        self.headers = headers
+
+    def asked(self, messages: Sequence[Message]) -> None:
+        """Nothing."""
+
+    def answered(self, draft: Draft) -> None:
+        """Nothing."""
+
+
+class UntracedSend(UntracedSpan, SendHandle):
+    """The sender's trace context for what we send."""
+
+    __slots__ = ()
+
+    def __init__(self, headers: dict[str, str]) -> None:
+        self.headers = headers
+
+
 _FORGOTTEN: Final = Facts(capture_content=False)
 UNTRACED: Final = UntracedSpan(INVALID_SPAN, _FORGOTTEN, time.time_ns)
 
@@ -60,7 +85,7 @@ class UntracedEvent(EventTrace):
 
     def __init__(self, tracing: "Tracing", record: Record) -> None:
         self._incoming = trace_carrier(record.headers)
-        is_parent = tracing.relationship == "parent" and Header.TRACEPARENT.value in self._incoming
+        is_parent = tracing.relationship == "parent" and _TRACEPARENT in self._incoming
         self._upstream = _upstream(self._incoming) if is_parent else {}
         self._token = None
         self._conversation_id = ""
@@ -104,12 +129,12 @@ class UntracedEvent(EventTrace):
         """The request's id, and the sender's trace context for its headers."""
         del parameters
         request_id = f"{header_safe(self.event_id)}.{role}.{attempt}"
-        return ChatHandle(INVALID_SPAN, _FORGOTTEN, time.time_ns, request_id, self._upstream)
+        return UntracedChat(request_id, self._upstream)
 
     def send(self, topic: str) -> SendHandle:
         """The sender's trace context for the records."""
         del topic
-        return SendHandle(INVALID_SPAN, _FORGOTTEN, time.time_ns, self._incoming | self._upstream)
+        return UntracedSend(self._incoming | self._upstream)
 
     def planned(self, plan: Plan) -> None:
         """Nothing."""
@@ -131,12 +156,13 @@ class UntracedEvent(EventTrace):
 
 
 _TRACEPARENT: Final = Header.TRACEPARENT.value
+_TRACESTATE: Final = Header.TRACESTATE.value
 _AS_WE_WRITE_IT: Final = "00-"
 
 
 def _upstream(incoming: dict[str, str]) -> dict[str, str]:
     """What goes to a model, spelt as we would: baggage stays behind, an unknown version becomes ours."""
-    if incoming[_TRACEPARENT].startswith(_AS_WE_WRITE_IT) and Header.TRACESTATE.value not in incoming:
+    if incoming[_TRACEPARENT].startswith(_AS_WE_WRITE_IT) and _TRACESTATE not in incoming:
         return {_TRACEPARENT: incoming[_TRACEPARENT]}
     context = span_context(incoming)
     return carrier(context) if context is not None else {}
