@@ -63,7 +63,7 @@ def _add_lint(verbs: Subparsers, common: argparse.ArgumentParser) -> None:
 
 def _add_show(verbs: Subparsers, common: argparse.ArgumentParser) -> None:
     show = verbs.add_parser("show", parents=[common], help="show a policy's categories and ceilings")
-    show.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a policy (default: that of the settings)")
+    show.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a policy (default: the one in force)")
     show.add_argument("--category", action="append", metavar="NAME", help="this one; may be given several times")
     show.add_argument("--tenant", type=Path, metavar="OVERLAY", help="also its ceilings under the overlay in this file")
     show.add_argument("--json", action="store_true", help="one JSON object instead of tables")
@@ -84,7 +84,7 @@ def _add_explain(verbs: Subparsers, common: argparse.ArgumentParser) -> None:
     explain.add_argument("id", metavar="EVENT_ID|AUDIT_ID", help="of the event, or of its audit record")
     _add_audit(explain)
     explain.add_argument(
-        "--policy", type=Path, metavar="FILE", help="the policy that decided (default: that of the settings)"
+        "--policy", type=Path, metavar="FILE", help="the policy that decided (default: the one in force)"
     )
     explain.add_argument("--json", action="store_true", help="one JSON object a line")
 
@@ -94,7 +94,7 @@ def _add_simulate(verbs: Subparsers, common: argparse.ArgumentParser) -> None:
     simulate.add_argument("--policy", type=Path, required=True, metavar="NEW", help="the policy to try (YAML or JSON)")
     _add_audit(simulate)
     simulate.add_argument(
-        "--overlays", type=Path, metavar="DIR", help="tenants' overlays to go with it (default: policy.overlays)"
+        "--overlays", type=Path, metavar="DIR", help="tenants' overlays to go with it (default: those in force)"
     )
     simulate.add_argument("--limit", type=count, default=0, metavar="N", help="the first N decisions (default: all)")
     ago = "ISO 8601, UTC where it names no zone, or a duration ago: 90s, 30m, 2h, 7d, 1w"

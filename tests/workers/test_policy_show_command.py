@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.plugins.dead_letter_desk import Desk
+from tests.plugins.kafka_broker import Kafka
 from tests.plugins.policy_desk import PolicyDesk
+from tests.plugins.policy_publisher import CATEGORY, KEYS, LOW, bundle, overlay, publication
+from topology.envelopes import PublicationKind
 from topology.policy import packaged_bundle
 
 BUNDLE = packaged_bundle()
@@ -78,3 +82,21 @@ def test_an_overlay_that_is_rejected_says_why(desk: PolicyDesk) -> None:
     )
     assert status == 2
     assert "caps.nought: unknown category" in err
+
+
+@pytest.mark.kafka
+def test_with_a_policy_topic_the_one_that_holds_there_is_shown(
+    kafka: Kafka, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk = Desk(kafka, tmp_path, capsys)
+    keys = "".join(f"{name} = {json.dumps(key)}\n" for name, key in KEYS.items())
+    with desk.config.open("a") as file:
+        file.write(f'[policy]\nsource = "topic"\nstart_timeout_s = 20\n[policy.keys]\n{keys}')
+    capped = publication("1.0.0", overlay("t", caps={"gore": 0}), 2, kind=PublicationKind.OVERLAY, name="t")
+    for value in (bundle("7.0.0", 1, LOW), capped):
+        kafka.send_record(desk.topics["policy"], value, b"key", [])
+    status, out, err = desk.run("policy", "show", "--category", CATEGORY, "--json")
+    assert (status, err) == (0, "")
+    shown = json.loads(out)
+    assert shown["policy_ref"].startswith("safe-completion-core@7.0.0#")
+    assert shown["categories"][0]["ceilings"]["2"] == list(LOW)

@@ -1,5 +1,6 @@
-"""Policies from files that a command line names, loaded as a worker would load them."""
+"""Policies from files that a command line names, or those in force; loaded as a worker would load them."""
 
+from contextlib import closing
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -7,34 +8,56 @@ from msgspec.structs import replace
 from serving.grants import public_keys, signature_verifier
 from topology.bundle import PolicyBundle
 from topology.in_force import Policies
+from topology.instruments import Instruments
 from topology.overlays import TenantOverlay, load_overlay
+from workers.kafka_session import kafka_session
 from workers.policy_files import load_policies
+from workers.policy_topic import PolicyTopic
 from workers.recovery.wrong_use import WrongUse
 from workers.settings import Settings
 
 
 def policies_of(settings: Settings, option: str, bundle: Path | None, overlays: Path | None = None) -> Policies:
-    """The policy in the file `bundle`, with the overlays in the directory `overlays`; None: those of the settings.
+    """The policy in the file `bundle`, with the overlays in the directory `overlays`; None: those that are in force.
 
-    Raises WrongUse for what cannot be read, PolicyError with every reason against what can.
+    Raises WrongUse for what cannot be read, PolicyError with every reason against what can, and what Kafka's clients do
+    where the policy in force is on its topic.
     """
-    if overlays is not None and not overlays.is_dir():
-        raise WrongUse("--overlays", str(overlays), "no such directory")
-    named = replace(
-        settings.policy,
-        bundle=settings.policy.bundle if bundle is None else str(bundle),
-        overlays=settings.policy.overlays if overlays is None else str(overlays),
-    )
+    if bundle is None:
+        return in_force(settings)
+    if overlays is not None:
+        if not overlays.is_dir():
+            raise WrongUse("--overlays", str(overlays), "no such directory")
+        return _in_files(settings, option, str(bundle), str(overlays))
+    if settings.policy.source == "topic":
+        return Policies(_in_files(settings, option, str(bundle), "").bundle, in_force(settings).overlays)
+    return _in_files(settings, option, str(bundle), settings.policy.overlays)
+
+
+def bundle_of(settings: Settings, option: str, path: Path | None) -> PolicyBundle:
+    """The policy in the file `path`, or the one that is in force. Raises as `policies_of` does."""
+    return in_force(settings).bundle if path is None else _in_files(settings, option, str(path), "").bundle
+
+
+def in_force(settings: Settings) -> Policies:
+    """What workers are under: the files that settings name, or what the policy topic comes to. Raises as above."""
+    if settings.policy.source == "file":
+        return _in_files(settings, "policy", settings.policy.bundle, settings.policy.overlays)
+    with (
+        kafka_session(settings.kafka, "policy", settings.topics.policy) as kafka,
+        closing(PolicyTopic(replace(settings, kafka=kafka), Instruments.none())) as topic,
+    ):
+        found = topic.look()
+        assert found is not None, "the first look waits for policies"
+        return found
+
+
+def _in_files(settings: Settings, option: str, bundle: str, overlays: str) -> Policies:
+    named = replace(settings.policy, bundle=bundle, overlays=overlays, shadows="")
     try:
         return load_policies(replace(settings, policy=named))
     except OSError as exc:
         raise WrongUse(option, str(exc.filename), f"cannot be read: {exc.strerror}") from exc
-
-
-def bundle_of(settings: Settings, option: str, path: Path | None) -> PolicyBundle:
-    """The policy in the file `path`, or the settings' own; no overlay is looked at. Raises as `policies_of` does."""
-    alone = replace(settings, policy=replace(settings.policy, overlays=""))
-    return policies_of(alone, option, path).bundle
 
 
 def overlay_of(settings: Settings, option: str, path: Path, bundle: PolicyBundle) -> TenantOverlay:
