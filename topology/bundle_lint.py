@@ -197,6 +197,7 @@ def _uncovered(bundle: PolicyBundle) -> Iterator[Remark]:
 
 
 def _help_lines(bundle: PolicyBundle) -> Iterator[Remark]:
-    for region, line in bundle.help_lines.items():
-        if line.evidence is not Evidence.READ:
-            yield _note(f"help_lines.{region}", f"{line.evidence} as of {line.as_of}: call or look it up before use")
+    for evidence in (Evidence.LISTED, Evidence.RECALLED):
+        regions = [region for region, line in bundle.help_lines.items() if line.evidence is evidence]
+        if regions:
+            yield _note("help_lines", f"{evidence} only, call or look up before use: {', '.join(regions)}")
