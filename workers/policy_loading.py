@@ -9,6 +9,7 @@ from msgspec import Struct, structs
 from serving.grants import public_keys, signature_verifier
 from topology.bundle import AgeDefault, PolicyBundle
 from topology.errors import PolicyError
+from topology.events import SHADOWS_MAX
 from topology.in_force import Policies
 from topology.overlays import TenantOverlay, load_overlay
 from topology.policy import load_bundle, packaged_bundle
@@ -72,6 +73,8 @@ class DocumentLoader:
     def shadows(self, documents: Iterable[Named]) -> tuple[tuple[PolicyBundle, ...], list[str]]:
         """Those that load, in the order of their names, and every reason against the others."""
         loaded, reasons = _each(documents, self.bundle)
+        if len(loaded) > SHADOWS_MAX:
+            reasons.append(f"{len(loaded)} shadows, at most {SHADOWS_MAX}")
         return tuple(bundle for _, bundle in sorted(loaded, key=lambda each: each[0])), reasons
 
 

@@ -17,6 +17,7 @@ from serving.grants import public_keys, signature_verifier
 from topology.bundle import PolicyBundle
 from topology.envelopes import Envelope, PublicationKind, holding, open_envelope
 from topology.errors import PolicyError, PolicyRefusal, PublicationRefused
+from topology.events import SHADOWS_MAX
 from topology.in_force import Policies
 from topology.instruments import Instruments
 from topology.metrics import Metric
@@ -88,7 +89,10 @@ class Publications:
         for envelope in self._holding(PublicationKind.SHADOW, refused):
             keep.append(envelope)
             if envelope.document and (shadow := self._bundle(envelope, refused)) is not None:
-                shadows[envelope.id] = shadow
+                if len(shadows) < SHADOWS_MAX:
+                    shadows[envelope.id] = shadow
+                else:
+                    refused.append((envelope, _invalid(envelope, [f"more than {SHADOWS_MAX} shadows"])))
         self._drop_oldest({envelope.key for envelope in keep})
         return Found(Policies(bundle, overlays, tuple(shadows[name] for name in sorted(shadows))), tuple(refused))
 

@@ -15,6 +15,7 @@ from serving.fakes import ManualClock
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.policy_publisher import CATEGORY, HIGH, LOW, document, overlay
 from topology.errors import PolicyError, PolicyRefusal
+from topology.events import SHADOWS_MAX
 from topology.in_force import Policies
 from topology.instruments import Instruments
 from topology.metrics import Metric
@@ -117,6 +118,13 @@ def test_overlays_and_shadows_come_and_go_with_their_files(mount: Mount, tmp_pat
     (tmp_path / "shadows" / "candidate.yaml").unlink()
     desk.keeper.look()
     assert (desk.keeper.current().overlays, desk.keeper.current().shadows) == ({}, ())
+
+
+def test_more_shadows_than_the_bound_are_refused(mount: Mount) -> None:
+    for index in range(SHADOWS_MAX + 1):
+        mount.shadow(f"candidate-{index}", document("2.0.0"))
+    with pytest.raises(PolicyError, match=f"{SHADOWS_MAX + 1} shadows, at most {SHADOWS_MAX}"):
+        PolicyFiles(mount.settings).look()
 
 
 @pytest.mark.parametrize("broken", [document("1.1.0", (0, 1, 2)), b"a: [", b"", b"- 1\n", b"x" * 2_000_000], ids=len)

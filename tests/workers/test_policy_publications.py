@@ -19,6 +19,7 @@ from tests.plugins.policy_publisher import (
 from topology.documents import DOCUMENT_BYTES_MAX
 from topology.envelopes import DOMAIN, ENVELOPE_BYTES_MAX, Envelope, PublicationKind, holding, open_envelope
 from topology.errors import PolicyRefusal, PublicationRefused
+from topology.events import SHADOWS_MAX
 from topology.in_force import Policies
 from topology.overlays import STRICTEST
 from workers.policy_topic import PUBLICATIONS_MAX, Publications
@@ -203,6 +204,20 @@ def test_shadows_stand_beside_the_bundle_in_the_order_of_their_names() -> None:
     assert (found.bundle.version, [shadow.version for shadow in found.shadows]) == ("1.0.0", ["2.0.0"])
     assert policies(V1, candidate, publication("2.0.0", b"", 4, kind=SHADOW)).shadows == ()
     assert policies(V1, publication("2.0.0", document("2.0.0", (0, 1, 2)), 3, kind=SHADOW)).shadows == ()
+
+
+def test_more_shadows_than_the_bound_have_no_effect() -> None:
+    names = [f"candidate-{index}" for index in range(SHADOWS_MAX + 1)]
+    shadows = [publication("2.0.0", msgspec.json.encode(named(name)), 3, kind=SHADOW, name=name) for name in names]
+    assert [shadow.policy_id for shadow in policies(V1, *shadows).shadows] == names[:SHADOWS_MAX]
+    assert refusals(V1, *shadows) == [(f"shadow {names[-1]}@2.0.0", PolicyRefusal.INVALID)]
+
+
+def named(policy_id: str) -> dict[str, Any]:
+    """The packaged policy as a candidate of that name."""
+    fields = msgspec.json.decode(document("2.0.0"))
+    fields["policy"]["id"] = policy_id
+    return fields
 
 
 def test_each_publication_has_a_key_of_its_own() -> None:
