@@ -8,11 +8,12 @@ import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import ray
 from msgspec import structs
@@ -31,7 +32,7 @@ from tests.plugins.policy_publisher import (
     publication,
 )
 from tests.plugins.policy_witness import WitnessGenerator, WitnessLabeler, WitnessStage, witnesses
-from tests.plugins.running_worker import audits, fresh_settings, logged, question, running_loop
+from tests.plugins.running_worker import fresh_settings, logged, question, running_loop
 from topology.bundle import PolicyBundle
 from topology.envelopes import PublicationKind
 from topology.errors import PolicyError, PolicyRefusal
@@ -46,6 +47,7 @@ from workers.assembly import policy_keeper
 from workers.batching import BatchedCheck, InlineRunner
 from workers.policy_keeper import PolicyKeeper
 from workers.publishing import write
+from workers.reader import TopicReader
 from workers.sender import EventSender
 from workers.settings import PolicySettings, Settings, StageSettings
 from workers.stage_pool import ActorRunner
@@ -61,8 +63,6 @@ TENANT = "tenant"
 OVERLAY = overlay(TENANT)
 BROKEN = (0, 1, 2)
 """Rises with intent."""
-
-Refused = Callable[[], float]
 
 
 class Load:
@@ -89,14 +89,38 @@ class Load:
         try:
             yield
         finally:
-            self._is_stopping.set()
-            self._thread.join(WAIT_S)
+            self.stop()
 
-    def more(self) -> int:
-        """Waits for `PART` more events; the number of the first that was sent after the call."""
-        first = self.sent + 1  # one may be on its way
-        wait_until(lambda: self.sent >= first + PART, WAIT_S)
-        return first
+    def stop(self) -> None:
+        """Send no more; what was sent is acknowledged."""
+        self._is_stopping.set()
+        self._thread.join(WAIT_S)
+
+
+class Answers:
+    """Reads audit records as they become visible."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._reader = TopicReader(settings.kafka, [settings.topics.audit], from_beginning=True)
+        self.records: dict[int, AuditRecord] = {}
+        """By the number that the event was sent under."""
+        self.count = 0
+
+    def has(self, numbers: range) -> bool:
+        """Whether all of these are answered."""
+        for each in self._reader.poll(0.1):
+            record = msgspec.json.decode(each.value or b"", type=AuditRecord)
+            self.records[int(record.event_id.removeprefix("e"))] = record
+            self.count += 1
+        return all(number in self.records for number in numbers)
+
+    def policies(self, numbers: range) -> set[str]:
+        """The policies that these were decided under, once all are answered."""
+        wait_until(lambda: self.has(numbers), WAIT_S)
+        return {self.records[number].policy_ref for number in numbers}
+
+    def close(self) -> None:
+        self._reader.close()
 
 
 class Source:
@@ -181,11 +205,6 @@ def assert_one_policy_each(records: Sequence[AuditRecord]) -> None:
     assert len({record.plan.ceilings[CATEGORY] for record in records if record.plan}) == 2, "the ceiling did change"
 
 
-def numbered(records: Sequence[AuditRecord]) -> dict[int, str]:
-    """Each event's policy by the number that it was sent under."""
-    return {int(record.event_id.removeprefix("e")): record.policy_ref for record in records}
-
-
 def roll_out_and_back(source: Source, metrics: Instruments, check: Check) -> list[AuditRecord]:
     """1.0.0, then 1.1.0, then a broken 1.2.0, then 1.0.0 again; all of it while events flow."""
 
@@ -193,9 +212,10 @@ def roll_out_and_back(source: Source, metrics: Instruments, check: Check) -> lis
         return metrics.value(Metric.POLICY_RELOAD_FAILURES, reason=why.value)
 
     source.put("1.0.0", HIGH)
-    load = Load(source.settings)
+    load, answers = Load(source.settings), Answers(source.settings)
     checks = (check, FakeCheck("bias"), FakeCheck("logging", logged))
     with (
+        closing(answers),
         kept(source.settings, metrics) as keeper,
         running_loop(
             source.settings,
@@ -207,34 +227,31 @@ def roll_out_and_back(source: Source, metrics: Instruments, check: Check) -> lis
         load.running(),
     ):
 
-        def in_force(ref: str) -> int:
-            """Waits until it is; the first event that can only be decided under it."""
+        def decides(ref: str) -> None:
+            """From the moment that it is in force, every event that is sent is decided under it."""
             wait_until(lambda: keeper.current().bundle.ref == ref, WAIT_S)
-            return load.more()
+            first = load.sent + 1  # one may be on its way
+            assert answers.policies(range(first, first + PART)) == {ref}
 
-        first = in_force(V10)
+        decides(V10)
         source.put("1.1.0", LOW)
-        second = in_force(V11)
+        decides(V11)
         source.put("1.2.0", BROKEN)
         wait_until(lambda: refused(PolicyRefusal.INVALID) == 1, WAIT_S)
-        broken = in_force(V11)
+        decides(V11)
         if isinstance(source, Publications):
             source.put("1.0.0", HIGH)
             source.put("1.3.0", HIGH, key=STRANGER)
             wait_until(
                 lambda: refused(PolicyRefusal.LOWER_VERSION) == refused(PolicyRefusal.BAD_SIGNATURE) == 1, WAIT_S
             )
-            broken = in_force(V11)
+            decides(V11)
         source.put("1.0.0", HIGH, rollback=True)
-        last = in_force(V10)
-        wait_until(lambda: load.sent >= last + PART, WAIT_S)
-    records = audits(source.settings)
-    under = numbered(records)
-    assert len(under) == len(records), "one answer each"
-    assert {under[number] for number in range(first, first + PART // 2)} == {V10}
-    assert {under[number] for number in range(second, broken + PART // 2) if number in under} == {V11}
-    assert {under[number] for number in sorted(under) if number >= last} == {V10}
-    return records
+        decides(V10)
+        load.stop()
+        assert answers.policies(range(load.sent)) == {V10, V11}
+    assert answers.count == load.sent, "one answer each"
+    return list(answers.records.values())
 
 
 @pytest.mark.parametrize("way", ["file", "topic"])
