@@ -140,7 +140,7 @@ RULES = (
     Mutation(
         "K7 positions not read again",
         "a partition that comes back keeps its position",
-        (Change(SOURCE, "            self._consumer.seek(partition, committed.offset)", "            pass"),),
+        (Change(SOURCE, "self._consumer.seek(partition, position.offset)", "pass"),),
     ),
     Mutation(
         "K10 cooperative assignor",
