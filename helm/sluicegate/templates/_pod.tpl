@@ -128,7 +128,7 @@ topologySpreadConstraints:
 - {name: NODE_NAME, valueFrom: {fieldRef: {fieldPath: spec.nodeName}}}
 - name: OTEL_RESOURCE_ATTRIBUTES
   value: k8s.pod.name=$(POD_NAME),k8s.namespace.name=$(POD_NAMESPACE),k8s.node.name=$(NODE_NAME)
-- {name: HOME, value: /home/sluicegate}
+- {name: HOME, value: /tmp}
 {{- range $name, $value := .container.env }}
 - {name: {{ $name }}, value: {{ $value | toString | quote }}}
 {{- end }}
@@ -143,7 +143,6 @@ topologySpreadConstraints:
 {{- define "sluicegate.volumeMounts" -}}
 {{- $root := .root -}}
 - {name: tmp, mountPath: /tmp}
-- {name: home, mountPath: /home/sluicegate}
 {{- if has "settings" .mounts }}
 - {name: settings, mountPath: /etc/sluicegate/settings, readOnly: true}
 {{- if include "sluicegate.secretFiles" $root | fromJsonArray }}
@@ -188,7 +187,6 @@ topologySpreadConstraints:
 {{- define "sluicegate.volumes" -}}
 {{- $root := .root -}}{{- $full := include "sluicegate.fullname" $root -}}
 - {name: tmp, emptyDir: {sizeLimit: 1Gi}}
-- {name: home, emptyDir: {sizeLimit: 256Mi}}
 {{- if has "settings" .mounts }}
 - {name: settings, configMap: {name: {{ $full }}-settings}}
 {{- with include "sluicegate.secretFiles" $root | fromJsonArray }}
