@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NewType
 
+import msgspec
 from msgspec import Meta, Struct
 
 from serving.vllm_options import Device, Progress, engine_environment, is_local_model
@@ -23,7 +24,7 @@ _POLL_INTERVAL_S = 0.5
 BaseUrl = NewType("BaseUrl", str)
 
 
-class LlmServing(Struct, frozen=True, kw_only=True):
+class LlmServing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to serve and on what. `model` is a hub name or a directory; clients ask for `served_name`.
 
     `engine` is passed to vLLM as it is (`enforce_eager`, `dtype`, `max_model_len`, `tensor_parallel_size`, …).
@@ -78,6 +79,18 @@ def build_application(serving: LlmServing) -> "Application":
             "ingress_deployment_config": _ingress_options(serving),
         }
     )
+
+
+def build_from_arguments(args: dict[str, Any]) -> "Application":
+    """What a Serve configuration file names by `import_path`: its `args` are the fields of `LlmServing`.
+
+    Raises SettingsError where one of them is not, or is out of its bounds.
+    """
+    try:
+        serving = msgspec.convert(args, LlmServing)
+    except msgspec.ValidationError as exc:
+        raise SettingsError("args", str(exc), "the fields of serving.app.LlmServing") from exc
+    return build_application(serving)
 
 
 def _llm_config(serving: LlmServing) -> dict[str, Any]:

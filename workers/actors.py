@@ -24,6 +24,7 @@ class StageHealth(Struct, frozen=True, kw_only=True):
     pid: int
     busy_s: float
     batch_count: int
+    node_id: str = ""
 
 
 class IngressHealth(Struct, frozen=True, kw_only=True):
@@ -32,6 +33,7 @@ class IngressHealth(Struct, frozen=True, kw_only=True):
     pid: int
     slot: int
     loop: LoopHealth | None
+    node_id: str = ""
 
 
 class Ingress:
@@ -48,7 +50,12 @@ class Ingress:
         self._drain_timeout_s: float | None = None
 
     def run(self) -> int:
-        """Work until drained; returns how many records were committed. Raises what broke the worker."""
+        """Work until drained; returns how many records were committed. Raises what broke the worker.
+
+        One that was drained stays so: its node is going, and Ray starts it again on another.
+        """
+        if self._drain_timeout_s is not None:
+            return 0
         handles = {stage: [ray.get_actor(name) for name in names] for stage, names in self._stage_actors.items()}
         worker = build_worker(self._settings, self._slot, handles)
         self._worker = worker
@@ -60,7 +67,8 @@ class Ingress:
     def health(self) -> IngressHealth:
         """A snapshot, answered also while `run` blocks."""
         worker = self._worker
-        return IngressHealth(pid=os.getpid(), slot=self._slot, loop=worker.health() if worker else None)
+        loop = worker.health() if worker else None
+        return IngressHealth(pid=os.getpid(), slot=self._slot, loop=loop, node_id=_node_id())
 
     @ray.method(concurrency_group="control")
     def families(self) -> list[Family]:
@@ -97,6 +105,11 @@ class StageHost:
         since_s = self._busy_since_s
         busy_s = 0.0 if since_s is None else time.monotonic() - since_s
         return StageHealth(pid=os.getpid(), busy_s=busy_s, batch_count=self._desk.batch_count)
+
+
+def _node_id() -> str:
+    """Ray's name of the node that this actor is on."""
+    return ray.get_runtime_context().get_node_id()
 
 
 _remote: Any = ray.remote  # its overloads do not know concurrency groups

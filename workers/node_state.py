@@ -34,11 +34,15 @@ class ActorStatus(Struct, frozen=True, kw_only=True):
 
 
 class NodeState(Struct, frozen=True, kw_only=True):
-    """One node at one moment. `beat_age_s` is how long ago its actors were last looked at."""
+    """One node at one moment. `beat_age_s` is how long ago its actors were last looked at.
+
+    `may_be_empty`: actors come and go here, and a node without any stands by.
+    """
 
     beat_age_s: float
     actors: tuple[ActorStatus, ...]
     is_draining: bool = False
+    may_be_empty: bool = False
 
 
 Faults = tuple[str, ...]
@@ -57,7 +61,7 @@ def not_ready(node: NodeState) -> Faults:
 
 def not_started(node: NodeState) -> Faults:
     """Which actors have never been up."""
-    if not node.actors:
+    if not node.actors and not node.may_be_empty:
         return ("no actor has been started",)
     return tuple(f"{actor.name} is starting" for actor in node.actors if actor.pid is None)
 
@@ -74,7 +78,7 @@ def _not_live(node: NodeState, beat_max_s: float, poll_max_s: float) -> Iterator
 def _not_ready(node: NodeState) -> Iterator[str]:
     if node.is_draining:
         yield "draining"
-    if not node.actors:
+    if not node.actors and not node.may_be_empty:
         yield "no actor has been started"
     for actor in node.actors:
         if not actor.is_healthy:

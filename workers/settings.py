@@ -23,6 +23,7 @@ from workers.settings_checks import cross_problems
 from workers.settings_docs import markdown
 from workers.settings_keys import Leaf, allowed, leaves, parsed_text
 from workers.settings_schema import (
+    AgentSettings,
     DrainSettings,
     GenerationSettings,
     GrantSettings,
@@ -40,6 +41,7 @@ from workers.settings_schema import (
 )
 
 __all__ = [
+    "AgentSettings",
     "DrainSettings",
     "GenerationSettings",
     "GrantSettings",

@@ -20,6 +20,7 @@ from topology.metrics import Metric
 from workers.actors import IngressActor, StageActor
 from workers.assembly import stage_settings
 from workers.loop import LoopHealth
+from workers.node_agents import Watched
 from workers.node_state import ActorStatus, NodeState
 from workers.openmetrics import Family
 from workers.settings import Settings
@@ -31,6 +32,9 @@ HEALTHY_RUN_S = 30.0
 
 RESTART_PAUSE_S = 0.25
 """Wait before the first restart; it doubles with every further failure, up to `ray.restart_backoff_max_s`."""
+
+ACTOR_CPUS = 0.1
+"""What Ray counts for an actor of ours; they mostly wait."""
 
 KILL_WAIT_S = 5.0
 """How long after a drain's own bound an actor may take to end before it is killed."""
@@ -58,6 +62,7 @@ class _Actor:
     restart_count: int = 0
     loop: LoopHealth | None = None
     """As of its last answer."""
+    node_id: str = ""
 
 
 @dataclass(slots=True)
@@ -69,7 +74,6 @@ class _Run:
     """Whether the actor was seen up since this run was asked for."""
     not_before_s: float = 0.0
     failures: int = 0
-    done: bool = False
 
 
 class Supervisor:
@@ -138,6 +142,14 @@ class Supervisor:
             for actor in self._actors()
         ]
 
+    def placed(self) -> list[tuple[str, Watched]]:
+        """Which actor is on which node, as far as they have said."""
+        return [
+            (actor.node_id, Watched(actor=self._scoped(actor.name), name=actor.name, role=actor.role))
+            for actor in self._actors()
+            if actor.node_id
+        ]
+
     def node_state(self) -> NodeState:
         """What the last step saw. From any thread."""
         return NodeState(beat_age_s=self._now_s() - self._beat_s, actors=self._statuses, is_draining=self._is_draining)
@@ -169,7 +181,8 @@ class Supervisor:
         return f"{self._settings.kafka.group_id}.{self._settings.kafka.cluster_name}.{name}"
 
     def _create(self, actor_class: Any, name: str, role: str, *arguments: object) -> _Actor:
-        handle = actor_class.options(name=self._scoped(name), num_cpus=0.1).remote(self._settings, *arguments)
+        options = {"name": self._scoped(name), "num_cpus": ACTOR_CPUS, "scheduling_strategy": "SPREAD"}
+        handle = actor_class.options(**options).remote(self._settings, *arguments)
         return _Actor(name=name, role=role, handle=handle, began_s=self._now_s())
 
     def _begin(self, run: _Run) -> None:
@@ -177,8 +190,6 @@ class Supervisor:
         run.was_up = run.actor.is_up
 
     def _watch_run(self, run: _Run) -> None:
-        if run.done:
-            return
         if run.ref is None:
             if self._now_s() >= run.not_before_s:
                 self._begin(run)
@@ -188,8 +199,9 @@ class Supervisor:
         if not done:
             return
         error = _error_of(run.ref)
-        if error is None:
-            run.done = True
+        if error is None:  # drained by its node's agent: Ray will start the actor on another node
+            run.ref = None
+            run.not_before_s = self._now_s() + self._settings.ray.restart_backoff_max_s
         elif isinstance(error, RayActorError) and not run.was_up:  # asked of a process on its way out: no new failure
             run.ref = None
             run.not_before_s = self._now_s() + RESTART_PAUSE_S
@@ -244,6 +256,7 @@ class Supervisor:
         actor.pid = health.pid
         actor.is_up = True
         actor.loop = getattr(health, "loop", None)
+        actor.node_id = health.node_id
         if not self._is_alive(actor, health):
             self._note_missed(actor)
             return

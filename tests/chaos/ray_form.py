@@ -29,6 +29,7 @@ from tests.chaos.ray_result import RayResult, look, summary, violations_of
 from workers.demo.parts import MODEL_NAME
 from workers.reader import TopicReader
 from workers.settings import (
+    AgentSettings,
     DrainSettings,
     GenerationSettings,
     KafkaSettings,
@@ -226,6 +227,7 @@ def chaos_settings(kafka: KafkaSettings, directory: Path, *, ray_address: str, b
         generation=GenerationSettings(base_url=base_url, model=MODEL_NAME, max_tokens=16, concurrency_max=8),
         stages=StagesSettings(classification=StageSettings(placement="actor", replicas=STAGE_REPLICAS)),
         telemetry=TelemetrySettings(enabled=False),
+        agent=AgentSettings(port=0),
         ray=RaySettings(address=ray_address, slots=SLOTS, health_interval_s=0.5, logical_cpus=4),
         drain=DrainSettings(timeout_s=20),
     )

@@ -15,6 +15,8 @@ import pytest
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import fresh_settings, question, responses, send
 from topology.events import Action, Candidate, TextPart
+from workers.demo.parts import free_port
+from workers.node_client import node_status
 from workers.settings import Settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(180)]
@@ -23,11 +25,11 @@ START_S = 90.0
 STOP_S = 60.0
 
 
-def settings_file(path: Path, settings: Settings) -> Path:
+def settings_file(path: Path, settings: Settings, agent_port: int) -> Path:
     """The settings that differ from the defaults, as an operator would write them."""
     topics = "\n".join(
         f'{name} = "{getattr(settings.topics, name)}"'
-        for name in ("events", "audited", "audit", "review", "dead_letters")
+        for name in ("events", "audited", "audit", "review", "state", "canary", "policy", "dead_letters")
     )
     kafka = settings.kafka
     path.write_text(
@@ -46,6 +48,8 @@ placement = "actor"
 digest_key = "a key for tests"
 [ray]
 health_interval_s = 0.5
+[agent]
+port = {agent_port}
 """
     )
     return path
@@ -77,7 +81,8 @@ def test_a_worker_answers_survives_kill_9_and_drains_on_sigterm(kafka: Kafka, tm
     log = tmp_path / "run.log"
     candidate = Candidate(parts=(TextPart(text="It opens at nine."),))
     events = [question(number, conversation=f"c{number % 5}", candidate=candidate) for number in range(200)]
-    with running(settings_file(tmp_path / "sluicegate.toml", settings), log) as process:
+    port = free_port()
+    with running(settings_file(tmp_path / "sluicegate.toml", settings, port), log) as process:
         send(settings, events[:100])
         wait_until(lambda: len(responses(settings)) >= 50, START_S)
         pid = ingress_pid(log)
@@ -85,6 +90,11 @@ def test_a_worker_answers_survives_kill_9_and_drains_on_sigterm(kafka: Kafka, tm
         os.kill(pid, signal.SIGKILL)
         send(settings, events[100:])
         wait_until(lambda: len(responses(settings)) >= len(events), START_S)
+        wait_until(lambda: node_status(f"http://127.0.0.1:{port}").ready, START_S)
+        status = node_status(f"http://127.0.0.1:{port}")
+        assert status.live
+        assert {actor.name for actor in status.actors} == {"ingress-0", "stage-bias-0"}
+        assert status.totals.published > 0
         began_s = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(STOP_S) == 0, log.read_text(errors="replace")[-2000:]

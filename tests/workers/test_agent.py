@@ -13,6 +13,7 @@ from topology.errors import SettingsError
 from topology.metrics import Metric
 from workers.agent import Agent, Node
 from workers.cli import main
+from workers.demo.parts import free_port
 from workers.loop import LoopHealth, LoopState
 from workers.node_client import AgentError, agent_url, ask_to_drain, node_status
 from workers.node_state import REPLACE_GRACE_S, ActorStatus, NodeState, not_live, not_ready, not_started
@@ -47,7 +48,7 @@ class World:
         self.state = WELL
         self.drained = threading.Event()
         self.telemetry = start_telemetry(TelemetrySettings(), "ingress", 0)
-        settings = AgentSettings(port=_free_port(), token=Secret("let me"))
+        settings = AgentSettings(port=free_port(), token=Secret("let me"))
         node = Node(
             state=lambda: self.state,
             families=self.telemetry.families,
@@ -66,14 +67,6 @@ class World:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as exc:
             return exc.code, exc.read().decode()
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture
