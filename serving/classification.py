@@ -26,7 +26,7 @@ from serving.own_words import OwnWords
 from serving.private_data import PRIVATE, private_findings
 from serving.shown import quoted_stretches
 from serving.wrappers import decoded, gives_orders
-from topology.bundle import Family, PolicyBundle
+from topology.bundle import Family, PolicyBundle, region_of
 from topology.events import ConversationEvent, Role, parts_text
 from topology.labels import CategoryId, Confidence, Level, OutputFinding, RequestFinding
 from topology.names import StageName
@@ -73,7 +73,7 @@ class ClassificationStage:
         own = self._own_words.without(folded)
         scores = self._model.probabilities(own)
         leaked = leaks(given.draft.text, _privileged(given.event))
-        line = self._bundle.help_lines.get(given.event.user.region.upper())
+        line = self._bundle.help_lines.get(region_of(given.event.user.locale, given.event.user.region))
         return CheckReport(
             check=self.name,
             version=self.version,

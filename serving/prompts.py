@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 
 from serving.prompt_rules import Wording
+from topology.bundle import region_of
 from topology.conversation import EMPTY, ConversationState
 from topology.events import CodePart, ContentPart, ConversationEvent, ImagePart, Message, Role, TextPart, UserContext
 from topology.labels import CategoryId, Mode, Plan
@@ -34,12 +35,6 @@ def tenant_text(overlay: TenantOverlay) -> str:
         ("legal notices", "; ".join(notice.text for notice in overlay.legal_notices)),
     )
     return "\n".join(f"{name}: {value}" for name, value in points if value)
-
-
-def _region(user: UserContext) -> str:
-    subtags = user.locale.replace("_", "-").split("-")[1:]
-    region = user.region or next((tag for tag in subtags if len(tag) == 2 and tag.isalpha()), "")
-    return region.upper()
 
 
 def compile_prompt(
@@ -70,7 +65,7 @@ def compile_prompt(
 
 def _named(words: Wording, user: UserContext) -> Mapping[str, str]:
     """The words behind the names on a card, with the help lines of the user's region."""
-    line = words.help_lines.get(_region(user))
+    line = words.help_lines.get(region_of(user.locale, user.region))
     if line is None:
         return words.names
     numbers = {"crisis_line": line.number and f"{line.name}, {line.number}", "emergency_number": line.emergency}

@@ -265,6 +265,12 @@ class HelpLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     number: str = ""
 
 
+def region_of(locale: str, region: str) -> str:
+    """The region whose help lines fit a reader: the one stated, else that of the BCP 47 locale; empty where unknown."""
+    subtags = locale.replace("_", "-").split("-")[1:]
+    return region.upper() or next((tag.upper() for tag in subtags if len(tag) == 2 and tag.isalpha()), "")
+
+
 class PolicyBundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A whole policy. `withhold_above[family][c]` is what starts right above ceiling D`c`.
 

@@ -51,6 +51,7 @@ TEMPLATE_KEYS = frozenset(
         "offer",
         "offer_generic",
         "offer_or",
+        "grounding_opening",
         "crisis_opening",
         "crisis_closing",
         "crisis_line",

@@ -6,7 +6,7 @@ No template names a method, a figure or a target, so none can break a ceiling. N
 from collections.abc import Iterable
 from typing import Literal
 
-from topology.bundle import LOCALE_DEFAULT, HelpLine, PolicyBundle
+from topology.bundle import LOCALE_DEFAULT, AddOn, HelpLine, PolicyBundle, region_of
 from topology.labels import Mode, OutputLabels, Plan, Severity, Verdict
 from topology.overlays import STRICTEST, TenantOverlay
 
@@ -33,7 +33,7 @@ def fallback(
     `locale` is a BCP 47 tag and falls back to English; `region` is two letters and, where empty, is read from it.
     """
     words = bundle.templates[_language(bundle, locale)]
-    line = bundle.help_lines.get(_region(locale, region))
+    line = bundle.help_lines.get(region_of(locale, region))
     opening, closing = _frame(bundle, plan, kind, locale)
     obliged = (_obligation(words, name, line, plan, overlay) for name in plan.must_include)
     return PARAGRAPH.join(_joined((*opening, *obliged, *closing, *overlay.must_include)))
@@ -69,6 +69,8 @@ def _frame(bundle: PolicyBundle, plan: Plan, kind: Kind, locale: str) -> tuple[t
     if plan.mode is Mode.EMERGENCY_GUIDANCE:
         return (words["emergency_opening"],), (words["emergency_closing"],)
     opening = {"safe_complete": words["limit"], "refuse": words["inability"], "withheld": words["withheld"]}[kind]
+    if bundle.add_ons[AddOn.DELUSION].style in plan.style_profile.split("+"):
+        return (f"{words['grounding_opening']} {_offers(bundle, plan, locale)}",), ()
     if plan.mode is Mode.HARD_REFUSE:
         return (words["withheld"] if kind == "withheld" else words["inability"],), ()
     return (f"{opening} {_offers(bundle, plan, locale)}",), ()
@@ -97,12 +99,6 @@ def _language(bundle: PolicyBundle, locale: str) -> str:
     """The language of a locale, where the policy speaks it; else English."""
     language = locale.replace("_", "-").partition("-")[0].lower()
     return language if language in bundle.templates else LOCALE_DEFAULT
-
-
-def _region(locale: str, region: str) -> str:
-    """The stated region, else the locale's, else empty."""
-    subtags = locale.replace("_", "-").split("-")[1:]
-    return region.upper() or next((tag.upper() for tag in subtags if len(tag) == 2 and tag.isalpha()), "")
 
 
 def _joined(texts: Iterable[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 import pickle
 
+import msgspec
 import pytest
 
 from serving.classification import ClassificationStage
@@ -29,6 +30,13 @@ def given(draft: str, *turns: tuple[Role, str], offer: tuple[str, ...] = (), reg
     return CheckInput(
         event=event, labels=labels, plan=plan, draft=Draft(text=draft, source="generator"), attempt=1, policy=BUNDLE
     )
+
+
+def test_a_help_number_fits_the_region_of_the_locale_where_none_is_stated() -> None:
+    asked = given("You can call 142 at any hour.", (Role.USER, "hi"))
+    austrian = msgspec.structs.replace(asked.event, user=UserContext(locale="de-AT"))
+    found = STAGE.run([asked, msgspec.structs.replace(asked, event=austrian)])
+    assert ["crisis_line" in each.obligations_present for each in found] == [False, True]
 
 
 def report(draft: str, ask: str = HARMFUL) -> CheckReport:

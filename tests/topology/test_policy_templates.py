@@ -91,6 +91,13 @@ def test_an_emergency_says_whom_to_call_and_claims_no_call() -> None:
     assert "can't call anyone" in text
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_belief_that_lost_touch_is_neither_brushed_off_nor_confirmed(kind: Kind) -> None:
+    text = fallback(bundle(), CASES[33].plan(), kind=kind)
+    assert text.startswith(bundle().templates["en"]["grounding_opening"])
+    assert bundle().offers["grounding"]["en"] in text
+
+
 def test_a_hard_refusal_is_one_sentence_without_an_offer() -> None:
     assert fallback(bundle(), HARD, kind="refuse") == bundle().templates["en"]["inability"]
 
