@@ -104,6 +104,27 @@ def test_a_guard_llm_checks_drafts_and_labels_where_settings_say_so(labeler: str
     asyncio.run(session())
 
 
+def test_a_guard_llm_is_asked_group_by_group_where_settings_say_so() -> None:
+    async def session() -> set[str]:
+        async with FakeEndpoint() as guard:
+
+            async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                is_manner = "faults of manner" in json.dumps(guard.received[-1].body["messages"])
+                await says({"rationale": "", "faults": []} if is_manner else JUDGEMENT)(reader, writer)
+
+            async def use(models: ModelSet) -> str:
+                return (await models.checks[0].check(check_input())).version
+
+            guard.then = play
+            settings = settings_of("http://127.0.0.1:1/v1", guard.base_url)
+            grouped = structs.replace(settings, guard=structs.replace(settings.guard, judge_prompts="groups"))
+            versions = {await using(settings, use), await using(grouped, use)}
+            assert len(guard.received) == 1 + 2
+            return versions
+
+    assert len(asyncio.run(session())) == 2
+
+
 def test_the_generator_is_asked_as_settings_say() -> None:
     async def session() -> dict[str, Any]:
         async with FakeEndpoint() as endpoint:
