@@ -10,17 +10,22 @@ import pytest
 from bench.simulate_policy import candidate, decisions
 from tests.plugins.dead_letter_desk import Desk
 from tests.plugins.kafka_broker import Kafka
+from tests.topology.contract_samples import SAMPLES
 from topology.codec import encode
 from topology.events import AuditRecord
 from topology.headers import Wire
+from topology.in_force import Policies
+from topology.labels import Verdict, VerdictKind
 from topology.names import CONTENT_TYPE_MSGPACK, Header
-from topology.policy import packaged_bundle
+from topology.policy import load_bundle, packaged_bundle
 from workers.cli import main
-from workers.policy_tools.simulation import Simulated
+from workers.policy_tools.explaining import explained
+from workers.policy_tools.simulation import NAMES_MAX, Simulated, Simulation
 
 COUNT = 1000
 RECORDS = tuple(decisions(COUNT))
 FRAUD = "wrongdoing.nonviolent"
+NAMELESS = Verdict(verdict=VerdictKind.REVISE, rule_ids=(), policy_ref="")
 
 
 @pytest.fixture
@@ -161,6 +166,25 @@ def test_an_empty_file_is_no_success(folder: Path, capsys: pytest.CaptureFixture
     status, _, err = run(folder, capsys)
     assert status == 1
     assert "no decisions in" in err
+
+
+def test_whatever_is_an_audit_record_is_counted() -> None:
+    simulation = Simulation(load_bundle(candidate(packaged_bundle())), {})
+    for name in ("audit-record.full", "audit-record.minimal"):
+        sample = SAMPLES[name]
+        assert isinstance(sample, AuditRecord)
+        bare = [msgspec.structs.replace(each, verdict=NAMELESS) for each in sample.attempts]
+        for record in (sample, msgspec.structs.replace(sample, attempts=tuple(bare))):
+            simulation.add(record)
+            explained(record, Policies(packaged_bundle()))
+    assert simulation.result().decisions == 4
+
+
+def test_names_that_records_bring_along_do_not_grow_without_bound() -> None:
+    simulation = Simulation(packaged_bundle(), {})
+    for index in range(NAMES_MAX + 50):
+        simulation.add(msgspec.structs.replace(RECORDS[0], policy_ref=f"policy-{index}"))
+    assert len(simulation.result().policies) == NAMES_MAX
 
 
 @pytest.mark.kafka

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from topology.bundle import PolicyBundle
 from topology.events import AuditRecord, ShadowDifference, Shift
-from topology.labels import NONE
+from topology.labels import NONE, Verdict
 from topology.overlays import STRICTEST, TenantOverlay
 from topology.recompute import Recomputed, recompute
 from topology.shadow import difference
@@ -124,7 +124,7 @@ class Simulation:
                 _count(counter, each)
         if what.attempt:
             index = what.attempt - 1
-            _count(self._rules, (record.attempts[index].verdict.rule_ids[0], found.verdicts[index].rule_ids[0]))
+            _count(self._rules, (_decisive(record.attempts[index].verdict), _decisive(found.verdicts[index])))
 
     def result(self) -> Simulated:
         """The count so far."""
@@ -185,6 +185,11 @@ def _draft_moved(record: AuditRecord, found: Recomputed, what: ShadowDifference)
     seen = {finding.category for finding in attempt.labels.findings}
     is_looser = STRICTNESS[verdict.verdict] < STRICTNESS[attempt.verdict.verdict]
     return {(name, is_looser) for name in (seen & what.ceilings.keys()) or seen or {NONE}}
+
+
+def _decisive(verdict: Verdict) -> str:
+    """The rule that decided; empty where a record, which may come from anywhere, names none."""
+    return next(iter(verdict.rule_ids), "")
 
 
 def _count(counter: Counter[K], key: K) -> None:
