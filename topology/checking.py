@@ -125,7 +125,8 @@ async def _run_one(
             span.failed(outcome.value)
     latency_s = clock.monotonic_s() - started_s
     note_stage(metrics, check.name, latency_s, outcome)
-    run = GuardRun(guard=check.name, version=check.version, outcome=outcome, latency_ms=round(latency_s * 1000, 3))
+    version = check.version if report is None else report.version  # a report also names what belongs to its policy
+    run = GuardRun(guard=check.name, version=version, outcome=outcome, latency_ms=round(latency_s * 1000, 3))
     return report, run
 
 

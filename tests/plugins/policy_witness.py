@@ -69,10 +69,8 @@ class WitnessStage:
 def witnesses(record: AuditRecord) -> set[str]:
     """Every policy that something of the record was made under; one, where nothing went wrong."""
     assert record.labels is not None
-    guards = {run.version for run in record.guards if run.guard in {"assess", WitnessStage.name}}
-    return {
-        record.policy_ref,
-        record.labels.labeler.version,
-        *guards,
-        *(each.model for each in record.attempts if each.model),
-    }
+    checked = {run.version for each in record.attempts for run in each.labels.guards if run.guard == WitnessStage.name}
+    generated = {each.model for each in record.attempts if each.source == "generator"}
+    assert checked, "a check looked at the draft"
+    assert generated, "a model was asked"
+    return {record.policy_ref, record.labels.labeler.version} | checked | generated
