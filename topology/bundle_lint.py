@@ -194,6 +194,12 @@ def _uncovered(bundle: PolicyBundle) -> Iterator[Remark]:
             yield Remark(path=f"crosswalk.{name}", text="missing: labels of other taxonomies do not lead to it")
         if name not in grouped and name != NONE:
             yield Remark(path=f"categories.{name}", text="in no guard group: no prompt defines it")
+    for key, group in bundle.guard_groups.items():
+        for place, example in enumerate(group.examples):
+            low, high = bundle.categories[example.category].harm
+            if not low <= example.harm <= high:
+                text = f"H{example.harm} is outside the range of {example.category}, H{low} to H{high}"
+                yield Remark(path=f"guard_groups.{key}.examples[{place}]", text=text)
 
 
 def _help_lines(bundle: PolicyBundle) -> Iterator[Remark]:

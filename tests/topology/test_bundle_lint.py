@@ -58,6 +58,7 @@ def test_the_shipped_policy_has_notes_and_no_warnings() -> None:
         (drop("crosswalk/hate"), "crosswalk.hate", "missing"),
         (put("guard_groups/cyber/categories", ["cyber.offense"]), "categories.cyber.defense", "in no guard group"),
         (put("policy/spec/version", "2030-01-01"), "policy.spec", "no table"),
+        (put("categories/cyber.defense/harm", [0, 0]), "guard_groups.cyber.examples[0]", "H1 is outside the range"),
     ],
 )  # fmt: skip
 def test_what_is_odd_is_named_with_its_path(change: Callable[[Document], None], path: str, text: str) -> None:
