@@ -124,3 +124,9 @@ def test_gpu_clusters_are_not_doubled(engine: Engine) -> None:
     assert strategy(examples()["rayserve"]) == "None"
     assert strategy(merged(MINIMAL, gpu_group)) == "None"
     assert strategy(merged(examples()["rayserve"], {"ray": {"upgrade": "NewCluster"}})) == "NewCluster"
+
+
+def test_nothing_that_needs_a_cpu_alone_lands_on_a_gpu_node(engine: Engine) -> None:
+    cluster = _keyed(engine.render(examples()["rayserve"]))["RayService", "gate-sluicegate"]["spec"]["rayClusterConfig"]
+    cpus = {group["groupName"]: group["rayStartParams"].get("num-cpus") for group in cluster["workerGroupSpecs"]}
+    assert cpus == {"consumer": None, "spot": None, "generation": "0", "judge": "0"}

@@ -11,6 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis.strategies import characters, text
 
 from serving.app import LlmServing
 from tests.helm.cases import MINIMAL, examples, matrix
@@ -116,8 +118,8 @@ def _mounted(documents: list[Document], directory: Path) -> Path:
         for source in volume.get("projected", {}).get("sources", []):
             for item in source["secret"]["items"]:
                 _write(place / item["path"], item["path"])
-        for name, text in maps.get(volume.get("configMap", {}).get("name", ""), {}).items():
-            _write(place / name, text.replace(MOUNTED, f"{directory}{MOUNTED}"))
+        for name, content in maps.get(volume.get("configMap", {}).get("name", ""), {}).items():
+            _write(place / name, content.replace(MOUNTED, f"{directory}{MOUNTED}"))
     return directory / "etc/sluicegate/settings/settings.toml"
 
 
@@ -203,6 +205,17 @@ def test_a_number_keeps_every_digit(engine: Engine, tmp_path: Path) -> None:
     given = {"kafka": {"batch_bytes": 123456789}, "limits": {"checks_timeout_s": 5.125}}
     settings = _loaded(engine.render({**MINIMAL, "settings": given}), tmp_path)
     assert (settings.kafka.batch_bytes, settings.limits.checks_timeout_s) == (123456789, 5.125)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=text(alphabet=characters(exclude_categories=["Cs", "Cc"], include_characters="\n\t\x7f\x85"), max_size=40))
+@example(text="yes")
+@example(text="1e3")
+@example(text='"\n[kafka]\ngroup_id = "other"')
+@example(text="\x7f\x85\u2028{{ .Release.Name }}<&>")
+def test_any_text_reaches_its_setting_unchanged(engine: Engine, tmp_path: Path, text: str) -> None:
+    values = merged(MINIMAL, {"otel": {"environment": text}})
+    assert _loaded(engine.render(values), tmp_path).telemetry.environment == text
 
 
 @pytest.mark.parametrize("name", examples())

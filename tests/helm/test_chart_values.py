@@ -76,6 +76,22 @@ def test_a_release_may_have_any_name(engine: Engine, values: dict[str, Any], rel
     assert all(len(document["metadata"]["name"]) <= 63 for document in documents)
 
 
+@pytest.mark.parametrize(
+    "text", ["y", "no", "on", "null", "~", "1e3", "0x1f", "1_000", "12:30:45", "2026-01-01", "'", '"']
+)
+def test_text_that_yaml_could_misread_stays_text(engine: Engine, text: str) -> None:
+    given = {"commonLabels": {"a": text}, "commonAnnotations": {"a": text}, "worker": {"podAnnotations": {"b": text}}}
+    named = {"kafka": {"groupId": "1e3", "security": {"username": text, "existingSecret": {"name": "0x1f"}}}}
+    documents = engine.render(merged(STATEFULSET, given, named, {"keda": {"enabled": True}}), namespace="1e3")
+    for document in documents:
+        assert document["metadata"]["labels"]["a"] == text
+        assert document["metadata"]["namespace"] == "1e3"
+    worker = next(pod for pod in pods(documents) if pod.owner.startswith("StatefulSet"))
+    assert worker.template["metadata"]["annotations"]["b"] == text
+    scaled = next(each for each in documents if each["kind"] == "ScaledObject")
+    assert scaled["spec"]["triggers"][0]["metadata"]["consumerGroup"] == "1e3"
+
+
 def test_two_long_names_do_not_meet(engine: Engine) -> None:
     first, second = (engine.render(MINIMAL, name=LONG + ending) for ending in ("a", "b"))
     names = [{document["metadata"]["name"] for document in documents} for documents in (first, second)]

@@ -90,6 +90,9 @@ groupName: {{ $role }}
 {{- include "sluicegate.groupSize" (dict "root" $root "min" $server.replicas "max" $server.replicas "idle" 600) }}
 rayStartParams:
   object-store-memory: "268435456"
+  {{- if eq $server.device "gpu" }}
+  num-cpus: "0" {{- /* vLLM asks for GPUs alone; whatever asks for a CPU stays away from this node */}}
+  {{- end }}
 template:
   {{- include "sluicegate.modelPod" (dict "root" $root "role" $role "component" $role "isRay" true) | nindent 2 }}
 {{- end -}}

@@ -106,14 +106,15 @@ http://{{ include "sluicegate.fullname" $root }}-serve-svc:8000{{ if eq $role "j
       "limits" (dict "crash_journal_directory" "/var/lib/sluicegate") | toJson -}}
 {{- end -}}
 
-{{/* A table as TOML: takes (list path table). JSON's strings, numbers, booleans and arrays are TOML's too. */}}
+{{/* A table as TOML: takes (list path table). JSON's strings, numbers, booleans and arrays are TOML's too, but for two
+     characters that one or the other takes for the end of a line or refuses. */}}
 {{- define "sluicegate.toml" -}}
 {{- $path := index . 0 -}}{{- $table := index . 1 -}}
 {{- $plain := list -}}{{- $tables := list -}}
 {{- range $key := keys $table | sortAlpha -}}
 {{- $value := index $table $key -}}
 {{- if kindIs "map" $value -}}{{- $tables = append $tables $key -}}
-{{- else if not (kindIs "invalid" $value) -}}{{- $plain = append $plain (printf "%s = %s" (ternary $key (toJson $key) (regexMatch "^[A-Za-z0-9_-]+$" $key)) (toJson $value)) -}}
+{{- else if not (kindIs "invalid" $value) -}}{{- $plain = append $plain (printf "%s = %s" (ternary $key (toJson $key) (regexMatch "^[A-Za-z0-9_-]+$" $key)) (toJson $value | replace "\x7f" "\\u007f" | replace "\u0085" "\\u0085")) -}}
 {{- end -}}
 {{- end -}}
 {{- if $plain }}
