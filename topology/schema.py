@@ -1,4 +1,4 @@
-"""JSON Schemas of what crosses a topic, and the AsyncAPI document, made from the structs.
+"""JSON Schemas of what crosses a topic and of policy documents, and the AsyncAPI document, made from the structs.
 
 `python -m topology.schema --write schemas` writes them, `--check schemas` says which are out of date.
 Bounds over several fields, which structs check when they are made, are stated in descriptions only.
@@ -13,10 +13,12 @@ from pathlib import Path
 import msgspec
 
 from topology.asyncapi import asyncapi_document
+from topology.bundle import PolicyBundle
 from topology.conversation import ConversationState
 from topology.events import AuditedResponse, AuditRecord, ConversationEvent, ReviewItem
 from topology.headers import SCHEMA_VERSION
 from topology.names import SchemaName
+from topology.overlays import TenantOverlay
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ID_PREFIX = "urn:sluicegate:schema"
@@ -30,17 +32,26 @@ TYPES: Mapping[SchemaName, type[msgspec.Struct]] = {
 }
 
 
+POLICY_TYPES: Mapping[str, type[msgspec.Struct]] = {"policy-bundle": PolicyBundle, "tenant-overlay": TenantOverlay}
+"""Documents that people write: an editor can check them against these. What they refer to, only the loader checks."""
+
+
 def json_schema(name: SchemaName) -> dict[str, object]:
     """The JSON Schema (2020-12) of version 1 of one schema, complete in itself."""
-    made = msgspec.json.schema(TYPES[name])
+    return _schema(name.value, TYPES[name])
+
+
+def _schema(name: str, kind: type[msgspec.Struct]) -> dict[str, object]:
+    made = msgspec.json.schema(kind)
     definitions = dict(sorted(made.pop("$defs").items()))
-    head = {"$schema": DIALECT, "$id": f"{ID_PREFIX}:{name.value}:{SCHEMA_VERSION}"}
+    head = {"$schema": DIALECT, "$id": f"{ID_PREFIX}:{name}:{SCHEMA_VERSION}"}
     return {**head, **made, "$defs": definitions}
 
 
 def documents() -> dict[str, bytes]:
     """Every generated file by name, with its bytes."""
     made: dict[str, dict[str, object]] = {f"{name.value}.json": json_schema(name) for name in SchemaName}
+    made |= {f"{name}.json": _schema(name, kind) for name, kind in POLICY_TYPES.items()}
     made["asyncapi.json"] = asyncapi_document()
     return {name: (json.dumps(document, indent=2) + "\n").encode() for name, document in made.items()}
 
