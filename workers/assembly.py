@@ -13,6 +13,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NoReturn
 
+from msgspec import structs
+
 from serving.clock import SystemClock
 from serving.grants import Ed25519GrantVerifier, public_keys
 from serving.per_policy import PerPolicy, PolicyStage
@@ -41,7 +43,7 @@ from workers.logs import configure_logging
 from workers.loop import Loop, LoopHealth
 from workers.openmetrics import Family
 from workers.policy_files import PolicyFiles
-from workers.policy_keeper import PolicyHealth, PolicyKeeper
+from workers.policy_keeper import PolicyKeeper
 from workers.policy_topic import PolicyTopic
 from workers.quarantine import Quarantine
 from workers.settings import Settings, StageSettings
@@ -85,12 +87,8 @@ class Worker:
         self._loop.drain(timeout_s)
 
     def health(self) -> LoopHealth:
-        """As `Loop.health`."""
-        return self._loop.health()
-
-    def policy_health(self) -> PolicyHealth | None:
-        """As `PolicyKeeper.health`."""
-        return self._keeper.health()
+        """As `Loop.health`, with what the keeper says of the policy."""
+        return structs.replace(self._loop.health(), policy=self._keeper.health())
 
     def families(self) -> list[Family]:
         """As `Telemetry.families`."""

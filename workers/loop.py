@@ -17,6 +17,7 @@ from topology.ports import Clock, ConversationStates, Sink, Source
 from topology.tracing import Tracing
 from topology.tracker import Tracker, TrackerLimits
 from workers.committer import Committer
+from workers.policy_keeper import PolicyHealth
 from workers.polling import Poller
 from workers.processing import Close, Process, Processing
 from workers.quarantine import Quarantine
@@ -56,6 +57,8 @@ class LoopHealth(Struct, frozen=True, kw_only=True):
     assigned: bool
     stopped_count: int = 0
     """Partitions whose committed map is unreadable: nothing of them is processed until somebody repairs it."""
+    policy: PolicyHealth | None = None
+    """What the worker judges under; None where nobody keeps it up to date."""
 
 
 class Loop:

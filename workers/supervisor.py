@@ -23,6 +23,7 @@ from workers.loop import LoopHealth
 from workers.node_agents import Watched
 from workers.node_state import ActorStatus, NodeState
 from workers.openmetrics import Family
+from workers.policy_skew import PolicySkew
 from workers.settings import Settings
 
 logger = logging.getLogger("sluicegate.supervisor")
@@ -95,6 +96,7 @@ class Supervisor:
         self._ingress_class = ingress_class
         self._stages: list[_Actor] = []
         self._runs: list[_Run] = []
+        self._skew = PolicySkew(settings.policy.reload_interval_s, monotonic_s)
         self._beat_s = monotonic_s()
         self._statuses: tuple[ActorStatus, ...] = ()
         self._is_draining = False
@@ -121,6 +123,9 @@ class Supervisor:
             self._watch_run(run)
         for actor in self._actors():
             self._watch_health(actor)
+        self._skew.note(
+            {actor.name: actor.loop.policy.ref for actor in self._actors() if actor.loop and actor.loop.policy}
+        )
         for role in ("ingress", "stage"):
             for state in ("starting", "ready", "unhealthy"):
                 count = sum(_state(actor) == state for actor in self._actors() if actor.role == role)

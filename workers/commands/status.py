@@ -90,7 +90,9 @@ def _row(actor: ActorStatus) -> tuple[str, ...]:
     if loop.stopped_count:
         doing += f", {loop.stopped_count} partitions stopped"
     polled = f"{loop.poll_age_s:.1f} s ago"
-    policy = getattr(loop, "policy_ref", "")
+    policy = loop.policy.ref if loop.policy else ""
+    if loop.policy and loop.policy.refused_count:
+        policy += f", {loop.policy.refused_count} reasons against what came after"
     return (
         actor.name,
         actor.state,
