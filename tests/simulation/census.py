@@ -5,13 +5,19 @@ order, I6 the map fits, I7 the committed base never goes back.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from topology.errors import UnreadableMap
 from topology.offset_map import decode
 
 Place = tuple[int, int]
 """Partition and offset of an input record."""
+
+Answered = Mapping[tuple[int, bytes], Sequence[Place]]
+"""Of each partition and key: position in the output log and input offset, in the order of positions."""
+
+STATE = "state"
+"""How the topics of states begin."""
 
 Written = tuple[int, str, Place]
 """Position in the output log, topic, and which input it answers."""
@@ -37,15 +43,22 @@ class Input:
 
 
 class Census:
-    """`fail` is called with what is wrong."""
+    """`fail` is called with what is wrong, `on_state` with a state's topic and all answers up to its transaction."""
 
-    def __init__(self, partition_count: int, map_chars_max: int, fail: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        partition_count: int,
+        map_chars_max: int,
+        fail: Callable[[str], None],
+        on_state: Callable[[str, Answered], None],
+    ) -> None:
         self.inputs = [Input() for _ in range(partition_count)]
         self.audited: set[Place] = set()
         self.written_count = 0
         self.answered_count = 0
         self._map_chars_max = map_chars_max
         self._fail = fail
+        self._on_state = on_state
         self._of_key: dict[tuple[int, bytes], list[Place]] = {}
         """Of each key: position in the output log and input offset, in the order of positions."""
 
@@ -56,15 +69,18 @@ class Census:
         target.keys[offset] = key
         self.written_count += 1
 
-    def commit(self, written: Iterable[Written], offsets: Mapping[int, tuple[int, str]], before: list[int]) -> None:
+    def commit(self, written: Sequence[Written], offsets: Mapping[int, tuple[int, str]], before: list[int]) -> None:
         """A transaction became visible; `before` holds the committed bases until now."""
         for position, topic, place in written:
             if topic == "audit":
                 if place in self.audited:
                     self._fail(f"I3: {place} was audited twice")
                 self.audited.add(place)
-            else:
+            elif not topic.startswith(STATE):
                 self._answer(position, place)
+        for _, topic, _ in written:
+            if topic.startswith(STATE):
+                self._on_state(topic, self._of_key)
         for partition, (base, text) in offsets.items():
             self._check_position(partition, base, text, before[partition])
         for _, _, (partition, offset) in written:

@@ -85,6 +85,7 @@ class WatchedSource:
         self.ownership = source.ownership
         self.assignment = source.assignment
         self.on_revoke = source.on_revoke
+        self.hold_until = source.hold_until
         self.pause = source.pause
         self.end_offsets = source.end_offsets
         self.close = source.close

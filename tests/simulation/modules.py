@@ -21,6 +21,7 @@ NAMES = (
     "topology.rounds",
     "topology.tracker",
     "workers.kafka_errors",
+    "workers.conversation_states",
     "workers.watchdog",
     "workers.kafka_client",
     "workers.source",

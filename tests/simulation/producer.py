@@ -88,8 +88,11 @@ class Producer:
         partition: int | None = None,
     ) -> Future:
         self._use()
-        number, offset = value.split(b":")
-        future = Future(topic, (int(number), int(offset)))
+        if partition is not None and key is not None:
+            future = Future(*self._world.ledger.send(partition, key, value))
+        else:
+            number, offset = value.split(b":")
+            future = Future(topic, (int(number), int(offset)))
         self._waiting.append(future)
         return future
 

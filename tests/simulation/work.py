@@ -7,6 +7,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from tests.simulation.remembered import with_answer
+from topology.conversation import ConversationState
 from topology.ports import OutRecord, Record, Result
 
 if TYPE_CHECKING:
@@ -15,12 +17,13 @@ if TYPE_CHECKING:
 WAKE_S = 0.0005
 
 
-def answer(record: Record) -> Result:
-    """One answer and one audit record, which name the place they answer."""
+def answer(record: Record, state: OutRecord | None = None) -> Result:
+    """One answer and one audit record, which name the place they answer, and perhaps a state."""
     value = record.value or b""
     records = (
         OutRecord(topic="audit", key=record.key, value=value),
         OutRecord(topic="out", key=record.key, value=value),
+        *([] if state is None else [state]),
     )
     return Result(topic=record.topic, partition=record.partition, offset=record.offset, records=records)
 
@@ -44,6 +47,9 @@ class Work:
         self._world = world
         self._process = world.scheduler.current.process
         self._in_flight_max: int = named["in_flight_max"]
+        self._states: Any = named.get("states")
+        self._found: dict[int, ConversationState] = {}
+        """What a running item's turn began with."""
         self._running: dict[int, Any] = {}
         self._newest: dict[tuple[int, int], Any] = {}
         """By place, under which token it was handed out last."""
@@ -82,23 +88,28 @@ class Work:
             self._count += 1
             number = self._count
             self._running[number] = item
+            if self._states is not None and item.record.key is not None:
+                place = (item.record.topic, item.record.partition)
+                self._found[number] = self._states.state_of(place, item.record.key.decode())
             self._soon(self._world.work_s(), lambda number=number: self._finish(number))
 
     def _finish(self, number: int) -> None:
-        item = self._running.pop(number, None)
+        item, found = self._running.pop(number, None), self._found.pop(number, None)
         if item is None or self._is_ended:
             return
         self._world.pass_by("finish", self._process)
         if self._process.is_dead:
             return
-        self._take(item)
+        self._take(item, answer(item.record, None if found is None else with_answer(found, item.record)))
         self._fill()
 
-    def _take(self, item: Any) -> None:
+    def _take(self, item: Any, result: Result) -> None:
         tracker, fail = self._tracker, self._world.scheduler.fail
         with self._lock:
             before = tracker.ready_count, tracker.running_count
-            is_taken = tracker.finish(item, answer(item.record))
+            is_taken = tracker.finish(item, result)
+            if is_taken and self._states is not None:
+                self._states.finished(result)
             after = tracker.ready_count, tracker.running_count
         place = item.record.partition, item.record.offset
         if not is_taken:

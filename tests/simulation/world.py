@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from tests.simulation.broker import MARKER_MAX_S, MARKER_S, Broker
-from tests.simulation.census import Census
+from tests.simulation.census import STATE, Census
 from tests.simulation.consumer import Consumer
 from tests.simulation.faults import Counts, Fault, plan
 from tests.simulation.group import Group
@@ -18,9 +18,11 @@ from tests.simulation.inspection import WatchedSource, check_process
 from tests.simulation.misfortune import Misfortune
 from tests.simulation.modules import Change, Modules
 from tests.simulation.producer import Producer
+from tests.simulation.remembered import Ledger, LedgerReader
 from tests.simulation.scheduling import Process, Scheduler
 from tests.simulation.work import answer, processing_module
 from topology.errors import SluicegateError
+from topology.headers import Wire
 from topology.metrics import Metric
 from workers.settings import KafkaSettings, LimitSettings
 
@@ -116,12 +118,16 @@ class Code:
 
 
 class World:
-    """`is_strict`: no producer is used again once it saw an error (I13), and sources keep to their contract."""
+    """`is_strict`: no producer is used again once it saw an error (I13), and sources keep to their contract.
 
-    def __init__(self, seed: int, code: Code, *, is_strict: bool = True) -> None:
+    `remembers`: conversations have states (S1).
+    """
+
+    def __init__(self, seed: int, code: Code, *, is_strict: bool = True, remembers: bool = False) -> None:
         self.rng = rng = random.Random(seed)
         self.code = code
         self.is_strict = is_strict
+        self.remembers = remembers
         self.counts = Counts()
         self.scheduler = Scheduler(rng)
         code.world = self
@@ -141,7 +147,10 @@ class World:
         """A restart may come with others."""
         self.seen: dict[tuple[Process, int], tuple[object, int, int, int, bool]] = {}
         """What `inspection` last saw of each window."""
-        self.census = Census(partition_count, self._limits.offset_map_chars_max, self.scheduler.fail)
+        self.ledger = Ledger(self.scheduler.fail)
+        self.census = Census(
+            partition_count, self._limits.offset_map_chars_max, self.scheduler.fail, self.ledger.commit
+        )
         group = Group(self.scheduler, rng, partition_count, 0.6, rng.choice((0.3, 1.0)))
         self.broker = Broker(self.scheduler, rng, self.census, group, 1.2)
         self.consumers: dict[Process, Consumer] = {}
@@ -253,6 +262,7 @@ class World:
                 limits=self.limits[process],
                 metrics=silent,
                 tracing=silent,
+                states=self._states(process, silent) if self.remembers else None,
             )
             self.loops[process] = loop
             loop.run()
@@ -263,6 +273,15 @@ class World:
         except SluicegateError as exc:
             self.scheduler.fail(f"a worker ended: {exc!r}")
         self.scheduler.kill(process)
+
+    def _states(self, process: Process, silent: Silent) -> Any:
+        modules = self.code.modules["workers.conversation_states"]
+        bounds = modules.HeldBounds(conversations_max=1000, bytes_max=1 << 20, ttl_ms=10**9)
+        reader = LedgerReader(self, process, self.code.modules["workers.kafka_errors"])
+        clock = VirtualClock(self.scheduler)
+        return modules.TopicConversationStates(
+            STATE, reader, bounds=bounds, wire=Wire.JSON, clock=clock, metrics=silent
+        )
 
     def _ended(self, slot: int, process: Process) -> None:
         """Somebody looks after the slot: it gets a new process where it has none."""
@@ -341,15 +360,15 @@ def quiet() -> Generator[None]:
         logging.disable(before)
 
 
-def run(seed: int, code: Code, *, is_strict: bool = True) -> Counts:
+def run(seed: int, code: Code, *, is_strict: bool = True, remembers: bool = False) -> Counts:
     """One run. Raises what broke."""
-    return World(seed, code, is_strict=is_strict).run()
+    return World(seed, code, is_strict=is_strict, remembers=remembers).run()
 
 
-def notices(seed: int, code: Code, is_strict: bool) -> str:
+def notices(seed: int, code: Code, is_strict: bool, *, remembers: bool = False) -> str:
     """What a run with that seed finds wrong; empty where it finds nothing."""
     try:
-        run(seed, code, is_strict=is_strict)
+        run(seed, code, is_strict=is_strict, remembers=remembers)
     except Exception as exc:  # noqa: BLE001 - a changed worker may break in any way
         return f"{type(exc).__name__}: {exc}"
     return ""
