@@ -11,11 +11,12 @@ from typing import TypeVar, cast
 import msgspec
 
 from topology.codec import canonical_json
+from topology.document_bounds import check_json, check_yaml
 from topology.errors import PolicyError
 
 DOCUMENT_BYTES_MAX = 1_048_576
 DOCUMENT_VALUES_MAX = 100_000
-"""Values in one document. YAML aliases can make few bytes into very many values, or into a circle."""
+"""Values in one document."""
 
 T = TypeVar("T")
 
@@ -35,7 +36,7 @@ def read_document(raw: bytes, what: str) -> dict[str, object]:
     if len(raw) > DOCUMENT_BYTES_MAX:
         raise PolicyError(f"{what}: {len(raw)} bytes, at most {DOCUMENT_BYTES_MAX}")
     try:
-        document = _decode(raw)
+        document = _decode(raw, what)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as exc:
         raise PolicyError(f"{what}: neither YAML nor JSON ({type(exc).__name__})") from exc
     if not isinstance(document, dict):
@@ -44,11 +45,14 @@ def read_document(raw: bytes, what: str) -> dict[str, object]:
     return cast("dict[str, object]", document)
 
 
-def _decode(raw: bytes) -> object:
+def _decode(raw: bytes, what: str) -> object:
     try:
-        return msgspec.json.decode(raw)
+        document = msgspec.json.decode(raw)
     except msgspec.DecodeError:
+        check_yaml(raw, what)
         return msgspec.yaml.decode(raw)
+    check_json(raw, what)
+    return document
 
 
 def part(path: str, value: object, kind: type[T], reasons: list[str]) -> T | None:

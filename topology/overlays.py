@@ -23,6 +23,8 @@ WHOLE_TENANT = "*"
 """The subject of a grant that an overlay carries."""
 
 NOTICES_MAX = 16
+"""Entries of each list of an overlay."""
+LOCALE = r"^([A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*)?\Z"
 REGULATED = "regulated_advice."
 
 Text = Annotated[str, Meta(max_length=4000)]
@@ -67,11 +69,11 @@ class TenantOverlay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     persona: Text = ""
     scope: Text = ""
     age_default: AgeDefault | None = None
-    locale: Annotated[str, Meta(max_length=35)] = ""
+    locale: Annotated[str, Meta(max_length=35, pattern=LOCALE)] = ""
     legal_notices: Annotated[tuple[LegalNotice, ...], Meta(max_length=NOTICES_MAX)] = ()
     must_include: Annotated[tuple[Words, ...], Meta(max_length=NOTICES_MAX)] = ()
-    may_disclose: tuple[Words, ...] = ()
-    waives: tuple[str, ...] = ()
+    may_disclose: Annotated[tuple[Words, ...], Meta(max_length=NOTICES_MAX)] = ()
+    waives: Annotated[tuple[str, ...], Meta(max_length=NOTICES_MAX)] = ()
     key_id: str = ""
     signature: str = ""
     content_hash: str = ""
@@ -172,7 +174,7 @@ def _raise_faults(name: CategoryId, category: Category, raised: Raise) -> Iterat
         yield f"by {raised.by}, needs {category.loosen.by}"
     if raised.by.rank < Authority.DEVELOPER.rank:
         yield f"by {raised.by}, which no tenant is"
-    if name.startswith(REGULATED) and not raised.attestation.strip():
+    if name.startswith(REGULATED) and not any(letter.isalnum() for letter in raised.attestation):
         yield "needs an attestation of licence"
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.topology.policy_document import drop, put, rule
 from tests.topology.policy_world import Document, bundle, document, load
-from topology.documents import DOCUMENT_BYTES_MAX, digest
+from topology.documents import DOCUMENT_BYTES_MAX, DOCUMENT_VALUES_MAX, digest
 from topology.errors import PolicyError
 from topology.policy import load_bundle, packaged_bundle
 
@@ -144,8 +144,16 @@ LAUGHS = b"a: &a [x,x,x,x,x,x,x,x,x,x]\n" + b"".join(
         (b"{}", "bundle"),
         (b"on: x", "reads as bool"),
         (b"x" * (DOCUMENT_BYTES_MAX + 1), "bytes, at most"),
-        (CIRCLE, "more than"),
-        (LAUGHS, "more than"),
+        (CIRCLE, "line 1: an anchor"),
+        (LAUGHS, "line 1: an anchor"),
+        (b"a: [" + b"x," * DOCUMENT_VALUES_MAX + b"x]", "more than"),
+        (b"a: " + b"[" * 1_000_000, "line 1: nested deeper"),
+        (b"- " * 500_000, "line 1: nested deeper"),
+        (b'{"a": {"b": 1, "b": 2}}', "a name for the second time"),
+        (b"a:\n  b: 1\n  'b': 2\n", "line 3: a name for the second time"),
+        (b"a: {<<: {b: 1}}", "line 1: a merge"),
+        (b"a: !!python/name:os.system x", "line 1: a tag"),
+        (b"? [a, b]\n: c", "line 1: a name that is no text"),
     ],
 )
 def test_what_is_no_document_is_refused(raw: bytes, reason: str) -> None:
