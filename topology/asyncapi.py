@@ -112,7 +112,7 @@ _CHANNELS = (
     _Channel(Topic.AUDIT, "One record for every answer.", SchemaName.AUDIT_RECORD, "send"),
     _Channel(Topic.REVIEW, "What a person must look at.", SchemaName.REVIEW_ITEM, "send"),
     _Channel(Topic.DEAD_LETTERS, "Records that could not be processed, as they were.", "dead-letter", "send"),
-    _Channel(Topic.CANARY, "Answers to canary events; none are sent yet.", SchemaName.AUDITED_RESPONSE, None),
+    _Channel(Topic.CANARY, "Answers to canary events.", SchemaName.AUDITED_RESPONSE, "send"),
     _Channel(Topic.STATE, "State of conversations, compacted.", SchemaName.CONVERSATION_STATE, "send"),
     _Channel(Topic.POLICY, "Policy bundles and overlays, compacted; nothing is read yet.", None, None),
 )

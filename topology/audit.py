@@ -197,6 +197,7 @@ def _record(
         age_verified=done.event.user.age_verified,
         revisions_max=done.revisions_max,
         prompt_hashes=done.prompt_hashes,
+        canary="" if done.event.canary is None else done.event.canary.case,
     )
 
 

@@ -84,8 +84,8 @@ def decode_event(record: Record, limits: RecordLimits) -> ConversationEvent:
         event = _decode(_EVENT_JSON, _unwrapped(value) if is_wrapped else value)
     if record.key != event.conversation_id.encode():
         raise _failure(DeadLetterReason.KEY_MISMATCH, "the record's key is not conversation_id")
-    if event.tenant_id == CANARY_TENANT:
-        raise _failure(DeadLetterReason.RESERVED_TENANT, f"{CANARY_TENANT} without its signature")
+    if (event.tenant_id == CANARY_TENANT) != (event.canary is not None):
+        raise _failure(DeadLetterReason.RESERVED_TENANT, f"{CANARY_TENANT} and a canary's mark go together")
     return event
 
 

@@ -240,6 +240,8 @@ class Drafting:
             case.request_log = logged.request_log
 
     def _count(self, case: Case, labels: OutputLabels, verdict: Verdict) -> None:
+        if case.event.canary is not None:
+            return
         strictest = max(labels.findings, key=lambda finding: (finding.harm, finding.detail_hi), default=None)
         self._metrics.count(
             Metric.VERDICTS,

@@ -120,6 +120,26 @@ class Grant(Struct, frozen=True, kw_only=True):
     signature: Short
 
 
+class Expectation(StrEnum):
+    """What must become of a canary's candidate."""
+
+    PUBLISHED = "published"
+    HELD = "held"
+
+
+class CanaryMark(Struct, frozen=True, kw_only=True):
+    """What makes an event of the reserved tenant a canary: which case, what must become of it, and the signature.
+
+    `signature` is the base64 Ed25519 signature of the whole event with this field empty (`topology.canary`).
+    """
+
+    case: Id
+    expect: Expectation
+    issued_ms: EpochMs
+    key_id: Id
+    signature: Short = ""
+
+
 class UserContext(Struct, frozen=True, kw_only=True):
     """What the chat service knows of the user. An unverified `adult` counts as `unknown`."""
 
@@ -162,6 +182,7 @@ class ConversationEvent(Struct, frozen=True, kw_only=True):
     generation: GenerationParameters = GenerationParameters()
     created_ms: EpochMs | None = None
     deadline_ms: EpochMs | None = None
+    canary: CanaryMark | None = None
 
     def __post_init__(self) -> None:
         count = sum([parts_length(message.parts) for message in self.messages])
@@ -271,6 +292,7 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     event claimed; `revisions_max` is how many more drafts were allowed, which the verdict depends on. `shadows` has an
     entry for each of the `shadow_count` candidate policies that would have decided otherwise. `prompt_hashes` names the
     words that a generator was given, empty where none was asked; a guard's are in its labeller or its run's version.
+    `canary` is the case of a probe, empty for everybody else's event.
     """
 
     audit_id: str
@@ -301,6 +323,7 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     shadow_count: int = 0
     duplicate_of: str = ""
     prompt_hashes: dict[str, str] = {}
+    canary: str = ""
 
 
 class ReviewItem(Struct, frozen=True, kw_only=True):

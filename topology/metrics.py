@@ -45,6 +45,8 @@ class Metric(StrEnum):
     RETRIES = "sluicegate_retries_total"
     REGENERATIONS = "sluicegate_regenerations_total"
     SAFE_COMPLETION = "sluicegate_safe_completion_total"
+    CANARY_RESULT = "sluicegate_canary_result"
+    CANARY_LAST_SUCCESS = "sluicegate_canary_last_success_timestamp_seconds"
     POLICY_INFO = "sluicegate_policy_info"
     POLICY_RELOAD_FAILURES = "sluicegate_policy_reload_failures_total"
     SHADOW_DECISIONS = "sluicegate_shadow_decisions_total"
@@ -210,6 +212,8 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         Label("kind", ("full", "partial", "refusal")),
         zeros=True,
     ),
+    _gauge(Metric.CANARY_RESULT, "", "1: the last probe of a case ended as it must; 0: it did not.", Label("case")),
+    _gauge(Metric.CANARY_LAST_SUCCESS, "s", "When a probe last ended as it must; at first, when the worker started."),
     _gauge(Metric.POLICY_INFO, "", "1 for the policy in force.", Label("version"), Label("hash")),
     _counter(
         Metric.POLICY_RELOAD_FAILURES,

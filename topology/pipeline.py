@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from msgspec import structs
 
 from topology import audit
+from topology.canary import RequireGenuine, is_as_expected, no_canaries
 from topology.case import Case, Decision, processed
 from topology.ceilings import settled_age
 from topology.checking import note_stage
@@ -22,7 +23,7 @@ from topology.conversation import EMPTY, ConversationState
 from topology.dead_letters import dead_letter
 from topology.drafting import Drafting
 from topology.errors import CheckFailed, DeadLetter, DeadLetterReason
-from topology.events import Action, AuditedResponse, AuditRecord, ConversationEvent, ReviewItem
+from topology.events import Action, AuditedResponse, AuditRecord, CanaryMark, ConversationEvent, ReviewItem
 from topology.headers import Wire, last_header, response_headers
 from topology.in_force import Policies
 from topology.instruments import Instruments
@@ -61,6 +62,7 @@ class Routes:
     audited: str = Topic.AUDITED.value
     audit: str = Topic.AUDIT.value
     review: str = Topic.REVIEW.value
+    canary: str = Topic.CANARY.value
     dead_letters: str = Topic.DEAD_LETTERS.value
     wire: Wire = Wire.JSON
 
@@ -103,6 +105,7 @@ class Pipeline:
         metrics: Instruments,
         clock: Clock,
         memory: Memory | None = None,
+        require_genuine: RequireGenuine = no_canaries,
     ) -> None:
         self._policies = policies
         self._labeler = labeler
@@ -115,6 +118,7 @@ class Pipeline:
         self._metrics = metrics
         self._clock = clock
         self._memory = memory
+        self._require_genuine = require_genuine
 
     async def process(self, record: Record, rest: Rest = asyncio.sleep) -> Result:
         """What `record` ends as; `rest` waits between tries. A failure is an answer `withheld`, and is counted.
@@ -124,7 +128,7 @@ class Pipeline:
         started_s = self._clock.monotonic_s()
         with self._tracing.event(record) as trace:
             try:
-                event = decode_event(record, self._bounds.records)
+                event = self._decoded(record)
             except DeadLetter as exc:
                 return self._bury(record, exc, trace)
             await _wait_for_others()
@@ -137,10 +141,17 @@ class Pipeline:
     def decodes(self, record: Record) -> bool:
         """Whether `record` is an event. Nothing else is done with it."""
         try:
-            decode_event(record, self._bounds.records)
+            self._decoded(record)
         except DeadLetter:
             return False
         return True
+
+    def _decoded(self, record: Record) -> ConversationEvent:
+        """Raises DeadLetter where it is no event, or a canary that the platform did not sign."""
+        event = decode_event(record, self._bounds.records)
+        if event.canary is not None:
+            self._require_genuine(event, self._clock.now_ms())
+        return event
 
     def quarantine(self, record: Record, crash_count: int, decodes: bool) -> Result:
         """What a record ends as that must not run again: a dead letter, and `withheld` where it can be answered.
@@ -165,7 +176,7 @@ class Pipeline:
 
     def _quarantined(self, record: Record, trace: EventTrace) -> Case:
         """Raises DeadLetter where it is no event."""
-        event = decode_event(record, self._bounds.records)
+        event = self._decoded(record)
         policies = self._policies()
         trace.of_event(event, policies.bundle.ref)
         return Case(
@@ -198,8 +209,12 @@ class Pipeline:
             deadline_s=self._clock.monotonic_s() + max(0.0, (deadline_ms - now_ms) / 1000),
             rest=rest,
             grants=grants,
-            state=EMPTY if self._memory is None else self._memory.recall(record, event, now_ms),
+            state=EMPTY if (memory := self._memory_of(event)) is None else memory.recall(record, event, now_ms),
         )
+
+    def _memory_of(self, event: ConversationEvent) -> Memory | None:
+        """Where the state of its conversation is kept; a canary has none, so that its every turn is its first."""
+        return self._memory if event.canary is None else None
 
     def _repeated(self, case: Case) -> Decision | None:
         """What a second copy of an answered event ends as; None for any other event.
@@ -299,16 +314,18 @@ class Pipeline:
         return Result(topic=record.topic, partition=record.partition, offset=record.offset, records=(letter,))
 
     def _publish(self, case: Case, decision: Decision) -> Result:
-        memory = self._memory
+        memory = self._memory_of(case.event)
         case.state_after = case.state if memory is None else memory.fold(case, decision, self._clock.now_ms())
         response, record, item = audit.assemble(processed(case, decision), self._digest)
-        record, shadows = shadowed(record, case.policies.shadows, case.overlay)
+        candidates = case.policies.shadows if case.event.canary is None else ()
+        record, shadows = shadowed(record, candidates, case.overlay)
         for version, outcome in shadows:
             self._metrics.count(Metric.SHADOW_DECISIONS, policy_version=version, outcome=outcome.value)
         routes, record_id = self._routes, response.audit_id
-        with case.trace.send(routes.audited) as span:
+        answers = routes.audited if case.event.canary is None else routes.canary
+        with case.trace.send(answers) as span:
             out = [
-                self._out(case, routes.audited, SchemaName.AUDITED_RESPONSE, response, record_id, span.headers),
+                self._out(case, answers, SchemaName.AUDITED_RESPONSE, response, record_id, span.headers),
                 self._out(case, routes.audit, SchemaName.AUDIT_RECORD, record, record_id, span.headers),
             ]
             if item is not None:
@@ -351,9 +368,21 @@ class Pipeline:
     def _note(self, case: Case, decision: Decision, started_s: float) -> None:
         case.trace.decided(decision.action, decision.reason_codes)
         action = decision.action
+        if case.event.canary is not None:
+            self._note_canary(case.event.canary, action)
+            return
         self._metrics.count(Metric.ACTIONS, action=action, reason=decision.reason)
         self._metrics.count(Metric.SAFE_COMPLETION, kind=HELP_GIVEN[decision.action])
         took_s = self._clock.monotonic_s() - started_s
         self._metrics.observe(Metric.PROCESSING_DURATION, took_s, case.trace.context, outcome=action)
         waited_ms = max(0, self._clock.now_ms() - case.record.timestamp_ms)
         self._metrics.observe(Metric.EVENT_DURATION, waited_ms / 1000, case.trace.context, outcome=action)
+
+    def _note_canary(self, mark: CanaryMark, action: Action) -> None:
+        """A probe counts as itself, not as traffic."""
+        is_well = is_as_expected(mark, action)
+        self._metrics.gauge_set(Metric.CANARY_RESULT, is_well, case=mark.case)
+        if is_well:
+            self._metrics.gauge_set(Metric.CANARY_LAST_SUCCESS, self._clock.now_ms() / 1000)
+        else:
+            logger.error("a canary did not end as it must", extra={"case": mark.case, "action": action.value})

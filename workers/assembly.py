@@ -16,10 +16,11 @@ from typing import Any, NoReturn
 from msgspec import structs
 
 from serving.clock import SystemClock
-from serving.grants import Ed25519GrantVerifier, public_keys
+from serving.grants import Ed25519GrantVerifier, public_keys, signature_verifier
 from serving.per_policy import PerPolicy, PolicyStage
 from serving.prompt_rules import rules_hash, wording
 from serving.prompts import compile_prompt, tenant_text
+from topology.canary import RequireGenuine, require_genuine
 from topology.case import Case
 from topology.codec import RecordLimits
 from topology.drafting import Budget, CompilePrompt, Drafting
@@ -124,6 +125,8 @@ def _build_loop(
 ) -> Loop:
     """The loop; what must be let go of when a later part fails is put on `undo`."""
     metrics = telemetry.instruments
+    if settings.canary.keys:  # from now on somebody waits for probes
+        metrics.gauge_set(Metric.CANARY_LAST_SUCCESS, SystemClock().now_ms() / 1000)
     undo.callback(keeper.stop)
     keeper.start()
     models = ModelSet(settings, SystemClock(), metrics)
@@ -222,6 +225,7 @@ def build_pipeline(
             audited=topics.audited,
             audit=topics.audit,
             review=topics.review,
+            canary=topics.canary,
             dead_letters=topics.dead_letters,
             wire=Wire(topics.wire),
         ),
@@ -238,7 +242,15 @@ def build_pipeline(
         metrics=metrics,
         clock=SystemClock(),
         memory=None if states is None else memory_of(settings, states),
+        require_genuine=canary_guard(settings),
     )
+
+
+def canary_guard(settings: Settings) -> RequireGenuine:
+    """Tells canaries that the platform signed from forged ones."""
+    is_signed = signature_verifier(public_keys(settings.canary.keys))
+    age_max_ms = int(settings.canary.age_max_s * 1000)
+    return lambda event, now_ms: require_genuine(event, now_ms, age_max_ms, is_signed)
 
 
 def _build_drafting(

@@ -88,6 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands, common)
     _add_run(commands, common)
     _add_status(commands, common)
+    _add_canary(commands, common)
     _add_send(commands, common)
     _add_tail(commands, common)
     _add_dlq(commands, common)
@@ -134,6 +135,14 @@ def _add_status(commands: Subparsers, common: argparse.ArgumentParser) -> None:
     )
     for each in (status, drain):
         each.add_argument("--url", default="", metavar="URL", help="its agent (default: this machine's, by settings)")
+
+
+def _add_canary(commands: Subparsers, common: argparse.ArgumentParser) -> None:
+    canary = commands.add_parser("canary", parents=[common], help="send signed probes down the live path")
+    canary.add_argument("--key-file", type=Path, required=True, metavar="FILE", help="private key (Ed25519, PEM)")
+    canary.add_argument("--case", action="append", choices=("allowed", "blocked"), help="this one (default: all)")
+    canary.add_argument("--wait", type=seconds, default=60.0, metavar="S", help="seconds until given up (default 60)")
+    canary.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
 def _add_send(commands: Subparsers, common: argparse.ArgumentParser) -> None:

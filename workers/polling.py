@@ -26,8 +26,9 @@ PARTITION_GAUGES = (
     Metric.CONSUMER_LAG_SECONDS,
     Metric.WINDOW_FILL,
     Metric.OFFSET_MAP_CHARS,
+    Metric.CANARY_RESULT,
 )
-"""Those that end with the ownership of their partition."""
+"""Those that end with the ownership of their partition: a probe's, too, come to one partition."""
 
 
 class Poller:

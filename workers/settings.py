@@ -24,6 +24,7 @@ from workers.settings_docs import markdown
 from workers.settings_keys import Leaf, allowed, leaves, parsed_text
 from workers.settings_schema import (
     AgentSettings,
+    CanarySettings,
     DrainSettings,
     GenerationSettings,
     GrantSettings,
@@ -42,6 +43,7 @@ from workers.settings_schema import (
 
 __all__ = [
     "AgentSettings",
+    "CanarySettings",
     "DrainSettings",
     "GenerationSettings",
     "GrantSettings",

@@ -283,6 +283,19 @@ class GrantSettings(Struct, frozen=True, kw_only=True):
     ] = {}
 
 
+class CanarySettings(Struct, frozen=True, kw_only=True):
+    """Probes that prove on the live path that the gate holds."""
+
+    keys: Annotated[
+        dict[Name, Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=$")]],
+        Meta(
+            max_length=64,
+            description="Key id to Ed25519 public key (base64) that may sign canaries; none: no canaries.",
+        ),
+    ] = {}
+    age_max_s: Annotated[Seconds, _about("A mark of another time, by the worker's clock, is refused.")] = 600
+
+
 class RedactionSettings(Struct, frozen=True, kw_only=True):
     """How user text is made fit for the audit record."""
 
@@ -348,9 +361,7 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
 
     host: Annotated[Name, _about("Address to listen on; in a pod `0.0.0.0`.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535, description="Port to listen on; 0: no agent.")] = 9464
-    token: Annotated[Secret, _about("What `POST /drain` must present; empty: it is refused.")] = (
-        Secret()
-    )
+    token: Annotated[Secret, _about("What `POST /drain` must present; empty: it is refused.")] = Secret()
     beat_max_s: Annotated[Seconds, _about("Liveness fails where nobody has looked at the actors for so long.")] = 30
     scrape_timeout_s: Annotated[Seconds, _about("How long the actors' metrics may take; what is late is left out.")] = 5
 
@@ -366,6 +377,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     guard: GuardSettings = GuardSettings()
     stages: StagesSettings = StagesSettings()
     grants: GrantSettings = GrantSettings()
+    canary: CanarySettings = CanarySettings()
     redaction: RedactionSettings = RedactionSettings()
     state: StateSettings = StateSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -15,6 +15,7 @@ from serving.fakes import (
     FakeLabeler,
     clean_report,
 )
+from topology.canary import RequireGenuine, no_canaries
 from topology.case import Case
 from topology.codec import RecordLimits, encode
 from topology.drafting import Budget, Drafting
@@ -99,20 +100,14 @@ class Bench:
         digest: Callable[[str], str] = lambda text: f"digest of {len(text)}",
         states: FakeConversationStates | None = None,
         clock: Clock | None = None,
+        require_genuine: RequireGenuine = no_canaries,
     ) -> None:
         self.states = states
         self.generator = generator or FakeGenerator(lambda _: "A plain answer.")
         self.metrics = Instruments.none()
         self.prompts: list[tuple[Plan, str]] = []
         found = labels or RequestLabels(labeler=IDENTITY)
-        budget = Budget(
-            revisions_max=revisions_max,
-            candidate_regenerate=candidate_regenerate,
-            checks_timeout_s=0.2,
-            attempts_max=attempts_max,
-            backoff_initial_s=0.001,
-            backoff_max_s=0.01,
-        )
+        budget = _budget(candidate_regenerate, revisions_max, attempts_max)
         drafting = Drafting(
             generator=self.generator,
             checks=checks
@@ -136,6 +131,7 @@ class Bench:
             metrics=self.metrics,
             clock=clock or SystemClock(),
             memory=None if states is None else Memory(states=states, topic=Topic.STATE, bounds=StateBounds()),
+            require_genuine=require_genuine,
         )
 
     def _compile(self, case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:
@@ -152,6 +148,17 @@ class Bench:
         return result
 
 
+def _budget(candidate_regenerate: bool, revisions_max: int, attempts_max: int) -> Budget:
+    return Budget(
+        revisions_max=revisions_max,
+        candidate_regenerate=candidate_regenerate,
+        checks_timeout_s=0.2,
+        attempts_max=attempts_max,
+        backoff_initial_s=0.001,
+        backoff_max_s=0.01,
+    )
+
+
 class Ended:
     """The records that one event ended as, decoded."""
 
@@ -159,7 +166,8 @@ class Ended:
         by_topic: dict[str, list[OutRecord]] = {}
         for record in result.records:
             by_topic.setdefault(record.topic, []).append(record)
-        (response,), (audit,) = by_topic[Topic.AUDITED], by_topic[Topic.AUDIT]
+        self.canaries = by_topic.get(Topic.CANARY, [])
+        (response,), (audit,) = by_topic.get(Topic.AUDITED) or self.canaries, by_topic[Topic.AUDIT]
         self.response = msgspec.json.decode(response.value, type=AuditedResponse)
         self.audit = msgspec.json.decode(audit.value, type=AuditRecord)
         self.review = [msgspec.json.decode(one.value, type=ReviewItem) for one in by_topic.get(Topic.REVIEW, [])]

@@ -13,7 +13,7 @@ from opentelemetry.trace import set_span_in_context
 from topology.instruments import OTHER, SERIES_MAX, Instruments
 from topology.metrics import GUARDS, METRICS, Metric
 
-OPEN_LABELS = {"topic", "partition", "category", "policy_version", "model", "version", "hash", "role"}
+OPEN_LABELS = {"case", "topic", "partition", "category", "policy_version", "model", "version", "hash", "role"}
 Point = NumberDataPoint | HistogramDataPoint
 
 

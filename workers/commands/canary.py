@@ -1,0 +1,114 @@
+"""`sluicegate canary`: send the signed probes down the live path, and see that each ends as it must."""
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from serving.clock import SystemClock
+from serving.signing import private_key, public_half
+from topology.canary import is_as_expected
+from topology.errors import SettingsError
+from topology.events import Action, AuditedResponse, ConversationEvent
+from workers.canaries import CASES, CanaryCase, canary_event
+from workers.kafka_session import kafka_session
+from workers.reader import TopicReader, ValueDecoder
+from workers.sender import EventSender, position_of
+from workers.settings import Settings
+from workers.terminal import Terminal
+
+POLL_S = 0.2
+
+
+class Probe(Struct, frozen=True, kw_only=True):
+    """What became of one probe; `action` None where nothing came back in time."""
+
+    case: str
+    expect: str
+    is_well: bool
+    seconds: float
+    action: Action | None = None
+    reason_codes: tuple[str, ...] = ()
+    audit_id: str = ""
+
+
+def execute(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Send, wait, say; 1 where a probe ended wrongly or not at all."""
+    pem = arguments.key_file.read_bytes()
+    key_id, key = _key_id(public_half(pem), settings), private_key(pem)
+    cases = [case for case in CASES if not arguments.case or case.name in arguments.case]
+    now_ms = SystemClock().now_ms()
+    sent = {event.event_id: (case, event) for case in cases for event in [canary_event(case, key_id, key, now_ms)]}
+    terminal = Terminal()
+    wrong_count = 0
+    for probe in _probes(sent, settings, arguments.wait):
+        wrong_count += not probe.is_well
+        terminal.say(msgspec.json.encode(probe).decode() if arguments.json else _line(probe), _style(probe))
+    return 1 if wrong_count else 0
+
+
+def _key_id(public: str, settings: Settings) -> str:
+    """What the workers call this key."""
+    for key_id, known in settings.canary.keys.items():
+        if known == public:
+            return key_id
+    raise SettingsError("canary.keys", f"{len(settings.canary.keys)} keys", "the public half of --key-file among them")
+
+
+def _probes(
+    sent: dict[str, tuple[CanaryCase, ConversationEvent]], settings: Settings, wait_s: float
+) -> Iterator[Probe]:
+    """What became of each, as it comes; at the end those that did not."""
+    left = dict(sent)
+    with kafka_session(settings.kafka, "canary", settings.topics.canary) as kafka:
+        reader = TopicReader(kafka, [settings.topics.canary], from_beginning=False)
+        try:
+            began_s = time.monotonic()
+            _send([event for _, event in sent.values()], settings)
+            decoder = ValueDecoder(AuditedResponse)
+            while left and time.monotonic() - began_s < wait_s:
+                for record in reader.poll(POLL_S):
+                    response = decoder(record)
+                    if response is not None and response.event_id in left:
+                        case, _ = left.pop(response.event_id)
+                        yield _ended(case, sent[response.event_id][1], response, time.monotonic() - began_s)
+        finally:
+            reader.close()
+    for case, _ in left.values():
+        yield Probe(case=case.name, expect=case.expect.value, is_well=False, seconds=wait_s)
+
+
+def _send(events: Sequence[ConversationEvent], settings: Settings) -> None:
+    sender = EventSender(settings.kafka, settings.topics.events)
+    try:
+        for future in [sender.send_event(event) for event in events]:
+            position_of(future)
+    finally:
+        sender.close()
+
+
+def _ended(case: CanaryCase, event: ConversationEvent, response: AuditedResponse, seconds: float) -> Probe:
+    assert event.canary is not None
+    return Probe(
+        case=case.name,
+        expect=case.expect.value,
+        is_well=is_as_expected(event.canary, response.action),
+        seconds=round(seconds, 3),
+        action=response.action,
+        reason_codes=response.reason_codes,
+        audit_id=response.audit_id,
+    )
+
+
+def _line(probe: Probe) -> str:
+    if probe.action is None:
+        return f"{probe.case}: nothing came back in {probe.seconds:g} s"
+    word = "as it must" if probe.is_well else f"WRONG, expected {probe.expect}"
+    codes = ", ".join(probe.reason_codes)
+    return f"{probe.case}: {probe.action.value} after {probe.seconds:.1f} s ({codes}): {word}"
+
+
+def _style(probe: Probe) -> str:
+    return "green" if probe.is_well else "bold red"
