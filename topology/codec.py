@@ -3,8 +3,8 @@
 Error details name a field's path and its bound, never the value that was there.
 """
 
+import functools
 import re
-from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
@@ -25,6 +25,7 @@ CONTENT_TYPE_CLOUDEVENT = "application/cloudevents+json"
 
 _MSGPACK_TYPES = frozenset({CONTENT_TYPE_MSGPACK, "application/vnd.msgpack", "application/x-msgpack"})
 _STATE_SCHEMA = f"{SchemaName.CONVERSATION_STATE.value}/{SCHEMA_VERSION}"
+_CONTENT_TYPE, _SCHEMA, _SPECVERSION = Header.CONTENT_TYPE.value, Header.SCHEMA.value, Header.CE_SPECVERSION.value
 _EVENT_SCHEMA = f"{SchemaName.CONVERSATION_EVENT.value}/{SCHEMA_VERSION}"
 
 
@@ -74,8 +75,9 @@ def decode_event(record: Record, limits: RecordLimits) -> ConversationEvent:
     """
     value = _checked_value(record, limits)
     headers = last_headers(record.headers)
-    wire, is_wrapped = _wire(header_text(headers.get(Header.CONTENT_TYPE)))
-    _check_schema(headers)
+    wire, is_wrapped = _wire(headers.get(_CONTENT_TYPE))
+    _check_version(_SCHEMA, headers.get(_SCHEMA), _EVENT_SCHEMA)
+    _check_version(_SPECVERSION, headers.get(_SPECVERSION), CE_SPECVERSION)
     if wire is Wire.MSGPACK:
         event = _decode(_EVENT_MSGPACK, _checked_depth(value, wire, limits))
     else:
@@ -124,8 +126,10 @@ def _checked_value(record: Record, limits: RecordLimits) -> bytes:
     return record.value
 
 
-def _wire(stated: str | None) -> tuple[Wire, bool]:
-    """How a value of the stated content type is written, and whether a CloudEvent is wrapped around the event."""
+@functools.lru_cache(maxsize=16)  # who sends to a topic spells it in a few ways
+def _wire(header: bytes | None) -> tuple[Wire, bool]:
+    """How a value of this content type is written, and whether a CloudEvent is wrapped around the event."""
+    stated = header_text(header)
     essence = CONTENT_TYPE_JSON if stated is None else stated.partition(";")[0].strip().lower()
     if essence == CONTENT_TYPE_CLOUDEVENT:
         return Wire.JSON, True
@@ -137,11 +141,11 @@ def _wire(stated: str | None) -> tuple[Wire, bool]:
     raise _failure(DeadLetterReason.UNKNOWN_CONTENT_TYPE, f"{Header.CONTENT_TYPE.value}: known are {known}")
 
 
-def _check_schema(headers: Mapping[str, bytes]) -> None:
-    for name, known in ((Header.SCHEMA, _EVENT_SCHEMA), (Header.CE_SPECVERSION, CE_SPECVERSION)):
-        stated = header_text(headers.get(name))
-        if stated is not None and stated != known:
-            raise _failure(DeadLetterReason.UNKNOWN_VERSION, f"{name.value}: known is {known}")
+@functools.lru_cache(maxsize=16)  # as above
+def _check_version(name: str, header: bytes | None, known: str) -> None:
+    stated = header_text(header)
+    if stated is not None and stated != known:
+        raise _failure(DeadLetterReason.UNKNOWN_VERSION, f"{name}: known is {known}")
 
 
 def _check_utf8(value: bytes) -> None:
