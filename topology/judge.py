@@ -95,20 +95,18 @@ def judge(
     `required` names the checks without whose report nothing leaves. Raises CheckFailed as `plan` does.
     """
     require_known(bundle, labels_in)
-    subject = subject_of(bundle, labels_in, overlay=overlay, user=user, grants=grants, state=state)
     bench = _Bench(
         bundle=bundle,
         plan=plan,
         labels_in=labels_in,
         overlay=overlay,
-        subject=subject,
+        subject=subject_of(bundle, labels_in, overlay=overlay, user=user, grants=grants, state=state),
         state=state,
         has_budget=attempts <= revisions_max,
     )
-    known = [finding for finding in out.findings if finding.category in bundle.categories]
-    measured = [_measured(bench, finding) for finding in known]
+    measured = [_measured(bench, finding) for finding in out.findings if finding.category in bundle.categories]
     matches = [
-        *_guards(bench, out, required, is_known=len(known) == len(out.findings)),
+        *_guards(bench, out, required, is_known=len(measured) == len(out.findings)),
         *[match for each in measured for match in _finding(bench, each)],
         *_draft(bench, out),
     ]

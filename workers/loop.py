@@ -78,9 +78,7 @@ class Loop:
         quarantine: Quarantine | None = None,
         states: ConversationStates | None = None,
     ) -> None:
-        self._source = source
-        self._sink = sink
-        self._clock = clock
+        self._source, self._sink, self._clock, self._states = source, sink, clock, states
         self._lock = threading.Lock()
         self._tracker = tracker = Tracker(tracker_limits(limits))
         self._processing = Processing(
@@ -114,7 +112,6 @@ class Loop:
             settle=lambda: self._committer.settle(limits.revoke_timeout_s),
             states=states,
         )
-        self._states = states
         self._state = LoopState.STARTING
         self._drain_until_s: float | None = None
 

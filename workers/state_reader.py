@@ -78,7 +78,7 @@ class StateReader:
         if partition.partition >= count:
             raise StatesUnreadable(
                 f"{self._topic} has {count} partitions and must have as many as the input, whose partition "
-                f"{partition.partition} has no states there"
+                f"{partition.partition} has no states there; `sluicegate topics create` makes what is missing"
             )
         left_ms = max(1, int((deadline_s - self._monotonic_s()) * 1000))
         end: int = self._written.end_offsets([partition], timeout_ms=left_ms)[partition]

@@ -10,7 +10,7 @@ from serving.clock import SystemClock
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.memory_loop import INPUT, OUTPUT, WAIT_S, World, running
 from topology.codec import encode
-from topology.conversation import ConversationState
+from topology.conversation import EMPTY, ConversationState
 from topology.headers import Wire, response_headers
 from topology.instruments import Instruments
 from topology.names import SchemaName
@@ -228,6 +228,26 @@ def test_states_of_before_their_time_are_not_restored() -> None:
     with running(loop_of(world, Counting(world.broker))):
         wait_answers(world, 2)
     assert sorted(answers(world)) == ["a 1", "b 1"]
+
+
+def test_states_written_in_another_form_are_read() -> None:
+    """The setting `topics.wire` may change between two starts."""
+    broker = FakeBroker()
+    broker.send(STATE, state(5), key=b"a", headers=HEADERS, partition=0)
+    states = TopicConversationStates(
+        STATE, BrokerStates(broker), bounds=BOUNDS, wire=Wire.MSGPACK, clock=SystemClock(), metrics=Instruments.none()
+    )
+    position = PartitionOffset(topic=INPUT, partition=0, offset=0)
+    wait_until(lambda: states.is_restored(position), WAIT_S)
+    states.begin(position)
+    assert states.state_of((INPUT, 0), "a").turns == 5
+    packed = encode(ConversationState(turns=6), Wire.MSGPACK)
+    left = OutRecord(topic=STATE, key=b"a", value=packed, partition=0)
+    states.finished(Result(topic=INPUT, partition=0, offset=0, records=(left,)))
+    assert states.state_of((INPUT, 0), "a").turns == 6
+    states.keep([])
+    assert states.state_of((INPUT, 0), "a") == EMPTY
+    states.close()
 
 
 def test_a_window_never_begins_with_states_that_were_not_read() -> None:
