@@ -17,7 +17,7 @@ from topology.bundle import Version
 from topology.codec import canonical_json
 from topology.documents import DOCUMENT_BYTES_MAX, without
 from topology.errors import PolicyRefusal, PublicationRefused
-from topology.events import Id
+from topology.events import ID_CHARACTERS_MAX, Id
 from topology.overlays import VerifySignature
 
 DOMAIN = b"sluicegate policy publication 1\n"
@@ -49,7 +49,7 @@ class Envelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     issued_ms: Annotated[int, Meta(ge=0)]
     document: str = ""
     rollback: bool = False
-    key_id: Id = ""
+    key_id: Annotated[str, Meta(max_length=ID_CHARACTERS_MAX)] = ""
     signature: str = ""
 
     @property
