@@ -13,6 +13,8 @@ from tests.helm.engine import Document
 RAYSERVICE_NAME_MAX = 47
 DNS_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 TOKEN_SINCE = (2, 52)
+SELECTED = ("app.kubernetes.io/name", "app.kubernetes.io/created-by")
+"""Labels of pods that a template can overwrite and the operator's Services select by (`common/service.go`)."""
 GATED = ("networkPolicy", "tlsOptions", "historyServerOptions")
 """Alpha in 1.7: set while their gate is off, the resource is invalid."""
 
@@ -36,6 +38,7 @@ def _problems(service: Document) -> Iterator[str]:
         yield "token authentication with an old Ray"
     yield from _group_problems(cluster)
     yield from _scaling_problems(cluster)
+    yield from _storage_problems(cluster)
 
 
 def _version(text: str) -> tuple[int, ...]:
@@ -56,13 +59,36 @@ def _group_problems(cluster: Document) -> Iterator[str]:
             yield f"{group['groupName']}: rayStartParams are strings"
         if "readinessProbe" not in group["template"]["spec"]["containers"][0]:
             yield f"{group['groupName']}: the injected readiness probe would wait for a Serve replica"
+    for template in _templates(cluster):
+        yield from (
+            f"label {label} hides the pod from the operator's Services"
+            for label in SELECTED
+            if label in template["metadata"]["labels"]
+        )
     if cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] != "0":
         yield "work may land on the head"
 
 
+def _templates(cluster: Document) -> list[Document]:
+    return [cluster["headGroupSpec"]["template"], *(group["template"] for group in cluster["workerGroupSpecs"])]
+
+
+def _storage_problems(cluster: Document) -> Iterator[str]:
+    options = cluster.get("gcsFaultToleranceOptions", {})
+    if options.get("backend") == "rocksdb" and options.keys() & {"redisAddress", "redisUsername", "redisPassword"}:
+        yield "Redis with rocksdb"
+    if options.get("backend") == "redis" and "storage" in options:
+        yield "storage with Redis"
+    environment = {
+        variable["name"] for variable in cluster["headGroupSpec"]["template"]["spec"]["containers"][0]["env"]
+    }
+    if environment & {"RAY_REDIS_ADDRESS", "REDIS_PASSWORD", "REDIS_USERNAME", "RAY_enable_autoscaler_v2"}:
+        yield "the operator sets these itself"
+
+
 def _scaling_problems(cluster: Document) -> Iterator[str]:
     is_scaled = cluster["enableInTreeAutoscaling"]
-    templates = [cluster["headGroupSpec"]["template"], *(group["template"] for group in cluster["workerGroupSpecs"])]
+    templates = _templates(cluster)
     if (
         is_scaled
         and cluster["autoscalerOptions"]["version"] == "v2"

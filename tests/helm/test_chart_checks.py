@@ -55,6 +55,10 @@ RAY_BREAKS: dict[str, Break] = {
     ),
     "replicas of the autoscaler": lambda spec: spec["rayClusterConfig"]["workerGroupSpecs"][0].update(replicas=1),
     "same group twice": lambda spec: spec["rayClusterConfig"]["workerGroupSpecs"][1].update(groupName="consumer"),
+    "label of the operator": lambda spec: spec["rayClusterConfig"]["headGroupSpec"]["template"]["metadata"][
+        "labels"
+    ].update({"app.kubernetes.io/name": "sluicegate"}),
+    "storage": lambda spec: spec["rayClusterConfig"]["gcsFaultToleranceOptions"].update(storage={}),
     "strategy": lambda spec: spec["upgradeStrategy"].update(type="Rolling"),
 }
 

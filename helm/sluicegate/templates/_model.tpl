@@ -24,6 +24,8 @@
 {{- $container := dict
       "name" "vllm" "image" (include "sluicegate.image" (list $root $v.modelImage)) "pullPolicy" $v.modelImage.pullPolicy
       "env" $env "resources" (include "sluicegate.modelResources" (list $root $server)) -}}
+{{- $keys := list -}}
+{{- with $server.hubTokenSecret -}}{{- if .name -}}{{- $keys = append $keys (dict "volume" "hub" "secret" .name "key" .key "path" "token") -}}{{- end -}}{{- end -}}
 {{- $mounts := list "cache" -}}
 {{- if .isRay -}}
 {{- $mounts = list "cache" "settings" "journal" "ray" -}}
@@ -43,7 +45,7 @@
 {{- end -}}
 {{- end -}}
 {{- include "sluicegate.podTemplate" (dict "root" $root "component" .component "block" $server "container" $container
-      "mounts" $mounts "shm" $server.shmSize "isGpu" $isGpu "hubToken" (ternary $server.hubTokenSecret "" (ne $server.hubTokenSecret.name ""))
+      "mounts" $mounts "shm" $server.shmSize "isRay" .isRay "isGpu" $isGpu "keys" $keys
       "graceSeconds" $server.terminationGracePeriodSeconds "isSpread" true) -}}
 {{- end -}}
 

@@ -22,8 +22,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What selectors are made of. Not app.kubernetes.io/name, which the Ray operator sets on its pods; nothing that a
-     new version changes. Takes (list root component). */}}
+{{/* What selectors are made of: nothing that a new version changes. Takes (list root component). */}}
 {{- define "sluicegate.selectorLabels" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/part-of: sluicegate
@@ -50,11 +49,15 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end }}
 {{- end -}}
 
-{{/* Labels of a pod: nothing that a new version of the chart changes, because that would replace every pod. */}}
+{{/* Labels of a pod: nothing that a new version of the chart changes, because that would replace every pod. In a Ray
+     cluster not app.kubernetes.io/name either: the head's Service of a RayService selects the operator's value (KubeRay
+     1.7, common/service.go). Takes (list root component isRay). */}}
 {{- define "sluicegate.podLabels" -}}
 {{- $root := index . 0 -}}
 {{ include "sluicegate.selectorLabels" . }}
+{{- if not (index . 2) }}
 app.kubernetes.io/name: {{ default $root.Chart.Name $root.Values.nameOverride | trunc 63 | trimSuffix "-" | quote }}
+{{- end }}
 {{- with $root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}

@@ -1,13 +1,13 @@
 {{/* Every pod of this chart, whatever makes it. Takes a dict:
      root; component; block (placement and extra*: `worker`, `ray.head`, a group, a model's `server`);
      container: {name, image, pullPolicy, command, args, env, ports, probes, lifecycle, resources};
-     mounts: [settings, work, ray, cache] with shm and graceSeconds; isGpu; automount; serviceAccount; restartPolicy;
+     mounts: of [settings, journal, ray, cache]; keys: further Secrets, [{volume, secret, key, path}]; shm; graceSeconds; isRay; isGpu; automount; serviceAccount; restartPolicy;
      annotations. */}}
 {{- define "sluicegate.podTemplate" -}}
 {{- $root := .root -}}{{- $block := .block -}}{{- $c := .container -}}
 metadata:
   labels:
-    {{- include "sluicegate.podLabels" (list $root .component) | nindent 4 }}
+    {{- include "sluicegate.podLabels" (list $root .component .isRay) | nindent 4 }}
     {{- with $block.podLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -172,11 +172,8 @@ topologySpreadConstraints:
 {{- if has "cache" .mounts }}
 - {name: cache, mountPath: /cache}
 {{- end }}
-{{- if .signingKey }}
-- {name: signing-key, mountPath: /etc/sluicegate/canary, readOnly: true}
-{{- end }}
-{{- if .hubToken }}
-- {name: hub-token, mountPath: /etc/sluicegate/hub, readOnly: true}
+{{- range .keys }}
+- {name: {{ .volume }}, mountPath: /etc/sluicegate/{{ .volume }}, readOnly: true}
 {{- end }}
 {{- with .block.extraVolumeMounts }}
 {{ tpl (toYaml .) $root }}
@@ -222,13 +219,9 @@ topologySpreadConstraints:
 {{- if has "cache" .mounts }}
 - {{ include "sluicegate.cacheVolume" (list $root .component .block) }}
 {{- end }}
-{{- if .signingKey }}
-- name: signing-key
-  secret: {secretName: {{ .signingKey.name | quote }}, defaultMode: 0440, items: [{key: {{ .signingKey.key | quote }}, path: signing-key}]}
-{{- end }}
-{{- if .hubToken }}
-- name: hub-token
-  secret: {secretName: {{ .hubToken.name | quote }}, defaultMode: 0440, items: [{key: {{ .hubToken.key | quote }}, path: token}]}
+{{- range .keys }}
+- name: {{ .volume }}
+  secret: {secretName: {{ .secret | quote }}, defaultMode: 0440, items: [{key: {{ .key | quote }}, path: {{ .path }}}]}
 {{- end }}
 {{- with .block.extraVolumes }}
 {{ tpl (toYaml .) $root }}

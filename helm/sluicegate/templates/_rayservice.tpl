@@ -107,6 +107,6 @@ template:
 {{- $isScaled := $v.ray.autoscaler.enabled -}}
 {{- include "sluicegate.podTemplate" (dict "root" . "component" "head" "block" $head "container" $container
       "mounts" (list "settings" "journal" "ray") "shm" $shm
-      "graceSeconds" $head.terminationGracePeriodSeconds "automount" $isScaled
+      "graceSeconds" $head.terminationGracePeriodSeconds "isRay" true "automount" $isScaled
       "serviceAccount" (ternary (printf "%s-head" (include "sluicegate.fullname" .)) "" $isScaled)) -}}
 {{- end -}}

@@ -98,10 +98,12 @@ http://{{ include "sluicegate.fullname" $root }}-serve-svc:8000{{ if eq $role "j
 {{- if hasKey $paths "otel/headers" -}}{{- $_ := set $telemetry "headers_file" (index $paths "otel/headers") -}}{{- end -}}
 {{- $agent := dict "host" "0.0.0.0" "port" 9464 -}}
 {{- if hasKey $paths "agent/token" -}}{{- $_ := set $agent "token_file" (index $paths "agent/token") -}}{{- end -}}
+{{- $canary := dict -}}
+{{- if $v.canary.publicKeys -}}{{- $_ := set $canary "keys" $v.canary.publicKeys -}}{{- end -}}
 {{- $ray := dict "address" "" "slots" 1 -}}
 {{- if eq $v.mode "rayservice" -}}{{- $ray = dict "address" "auto" "slots" (include "sluicegate.replicas" . | int) -}}{{- end -}}
 {{- dict "kafka" $kafka "topics" $topics "generation" $generation "guard" $guard "stages" $stages "policy" $policy
-      "redaction" $redaction "telemetry" $telemetry "agent" $agent "ray" $ray
+      "redaction" $redaction "telemetry" $telemetry "agent" $agent "canary" $canary "ray" $ray
       "drain" (dict "timeout_s" $v.worker.drainTimeoutSeconds)
       "limits" (dict "crash_journal_directory" "/var/lib/sluicegate") | toJson -}}
 {{- end -}}

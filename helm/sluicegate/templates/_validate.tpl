@@ -35,6 +35,12 @@
 {{- else if $security.clientCertSecret.name -}}
 {{- fail (printf "kafka.security.clientCertSecret is given, and protocol %s uses none: use SSL or leave the name empty" $security.protocol) -}}
 {{- end -}}
+{{- if and $security.operator.existingSecret.name (ne $security.protocol "SASL_SSL") -}}
+{{- fail "kafka.security.operator is a user with a password, which only SASL_SSL has: leave it empty" -}}
+{{- end -}}
+{{- if and $security.operator.existingSecret.name (not $security.operator.username) -}}
+{{- fail "kafka.security.operator.username is empty: name the user that the password belongs to" -}}
+{{- end -}}
 {{- if gt (int .topics.minInsyncReplicas) (int .topics.replicationFactor) -}}
 {{- fail "kafka.topics.minInsyncReplicas is above kafka.topics.replicationFactor: nothing could ever be written; lower it" -}}
 {{- end -}}
@@ -138,6 +144,12 @@
 {{- if and (eq $ray.gcs.backend "redis") (not $ray.gcs.address) -}}
 {{- fail "ray.gcs.address is empty: with ray.gcs.backend redis name the Redis as host:port" -}}
 {{- end -}}
+{{- if and (eq $ray.gcs.backend "rocksdb") (or $ray.gcs.address $ray.gcs.existingSecret.name) -}}
+{{- fail "ray.gcs.address and ray.gcs.existingSecret are for redis: leave them empty with ray.gcs.backend rocksdb" -}}
+{{- end -}}
+{{- if or (hasKey .Values.commonLabels "app.kubernetes.io/name") (hasKey .Values.commonLabels "app.kubernetes.io/created-by") -}}
+{{- fail "commonLabels: the Ray operator finds pods by app.kubernetes.io/name and created-by; use another label" -}}
+{{- end -}}
 {{- $groups := 0 -}}
 {{- range $name, $group := .Values.workerGroups -}}
 {{- if $group -}}
@@ -172,6 +184,9 @@
 {{- end -}}
 {{- if and $v.canary.enabled (not $v.canary.signingKeySecret.name) -}}
 {{- fail "canary.signingKeySecret.name is empty: name the Secret with the Ed25519 key that signs canaries" -}}
+{{- end -}}
+{{- if and $v.canary.enabled (not $v.canary.publicKeys) -}}
+{{- fail "canary.publicKeys is empty: give workers the public half of the key that signs canaries, by its id" -}}
 {{- end -}}
 {{- range $name, $job := $v.jobs -}}
 {{- if and $job.enabled (not $job.args) -}}
@@ -253,6 +268,7 @@ telemetry.capture_content: otel.captureContent
 agent.host: networkPolicy
 agent.port: networkPolicy
 agent.token: agent.tokenSecret
+canary.keys: canary.publicKeys
 ray.address: mode
 ray.slots: worker.replicas
 ray.slot_start: worker.replicas

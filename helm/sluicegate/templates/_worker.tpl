@@ -18,7 +18,7 @@
 {{- end -}}
 {{- include "sluicegate.podTemplate" (dict "root" $root "component" .component "block" .block "container" $container
       "mounts" (list "settings" "journal" "ray") "shm" $shm
-      "graceSeconds" $v.worker.terminationGracePeriodSeconds "isSpread" true "annotations" .annotations) -}}
+      "graceSeconds" $v.worker.terminationGracePeriodSeconds "isRay" $isRay "isSpread" true "annotations" .annotations) -}}
 {{- end -}}
 
 {{- define "sluicegate.rayEnv" -}}
@@ -36,14 +36,23 @@ DO_NOT_TRACK: "1"
 {{- end -}}
 {{- end -}}
 
-{{/* A pod that runs one command and ends: takes a dict of root, component, args, restartPolicy and signingKey. */}}
+{{/* A pod that runs one command and ends: takes a dict of root, component, args, isOperator (logs in to Kafka as
+     `kafka.security.operator`) and signingKey. */}}
 {{- define "sluicegate.commandPod" -}}
-{{- $root := .root -}}
-{{- $block := dict "podLabels" (dict) "nodeSelector" $root.Values.worker.nodeSelector "tolerations" $root.Values.worker.tolerations -}}
+{{- $root := .root -}}{{- $v := $root.Values -}}
+{{- $operator := ternary $v.kafka.security.operator.existingSecret dict (and (default false .isOperator) (ne $v.kafka.security.operator.existingSecret.name "")) -}}
+{{- $env := dict -}}
+{{- if $operator -}}
+{{- $env = dict "SLUICEGATE_KAFKA__SASL_USERNAME" $v.kafka.security.operator.username "SLUICEGATE_KAFKA__SASL_PASSWORD_FILE" "/etc/sluicegate/operator/password" -}}
+{{- end -}}
+{{- $block := dict "nodeSelector" $v.worker.nodeSelector "tolerations" $v.worker.tolerations "priorityClassName" $v.worker.priorityClassName -}}
 {{- $container := dict
-      "name" .component "image" (include "sluicegate.image" (list $root $root.Values.image)) "pullPolicy" $root.Values.image.pullPolicy
-      "command" (list "sluicegate") "args" .args
+      "name" .component "image" (include "sluicegate.image" (list $root $v.image)) "pullPolicy" $v.image.pullPolicy
+      "command" (list "sluicegate") "args" .args "env" $env
       "resources" "requests: {cpu: 100m, memory: 256Mi}\nlimits: {memory: 512Mi}" -}}
+{{- $keys := list -}}
+{{- if $operator -}}{{- $keys = append $keys (dict "volume" "operator" "secret" $operator.name "key" $operator.key "path" "password") -}}{{- end -}}
+{{- with .signingKey -}}{{- $keys = append $keys (dict "volume" "canary" "secret" .name "key" .key "path" "signing-key") -}}{{- end -}}
 {{- include "sluicegate.podTemplate" (dict "root" $root "component" .component "block" $block "container" $container
-      "mounts" (list "settings") "graceSeconds" 30 "restartPolicy" .restartPolicy "signingKey" .signingKey) -}}
+      "mounts" (list "settings") "graceSeconds" 30 "restartPolicy" "Never" "keys" $keys) -}}
 {{- end -}}
