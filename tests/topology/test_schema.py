@@ -130,6 +130,7 @@ def test_asyncapi_operations_are_ours(asyncapi: dict[str, Any]) -> None:
         "sendAudited": "send",
         "sendAudit": "send",
         "sendReview": "send",
+        "sendCanary": "send",
         "sendState": "send",
         "sendDeadLetters": "send",
     }
