@@ -42,6 +42,8 @@ def settled_age(labels: RequestLabels, user: UserContext, state: ConversationSta
 
     An unverified `adult` counts as unknown. Settling again, with any less known user, changes nothing.
     """
+    if not labels.age_verified and labels.age_band is user.age_band is state.age_band is AgeBand.UNKNOWN:
+        return labels
     said = (
         (labels.age_band, labels.age_verified),
         (user.age_band, user.age_verified),
@@ -117,13 +119,38 @@ def ceiling(
 
     The category must be one of the bundle's.
     """
+    level, rules = _in_conversation(bundle, finding, overlay, subject, signals, state)
+    return level, tuple([f"{rule}:{finding.category}" for rule in rules])
+
+
+def ceiling_level(
+    bundle: PolicyBundle,
+    finding: RequestFinding,
+    overlay: TenantOverlay,
+    subject: Subject,
+    signals: Collection[Signal] = (),
+    state: ConversationState = EMPTY,
+) -> Level:
+    """As `ceiling`, without the rules: judging needs none."""
+    return _in_conversation(bundle, finding, overlay, subject, signals, state)[0]
+
+
+def _in_conversation(
+    bundle: PolicyBundle,
+    finding: RequestFinding,
+    overlay: TenantOverlay,
+    subject: Subject,
+    signals: Collection[Signal],
+    state: ConversationState,
+) -> tuple[Level, list[str]]:
+    """The ceiling, and its rules without the category."""
     level, rules = _of_turn(bundle, finding, overlay, subject, signals)
-    if state.concerns(finding.category):
+    if state is not EMPTY and state.concerns(finding.category):
         remembered = _remembered(bundle, finding, overlay, subject, signals, state)
         if remembered < level:
             level = remembered
             rules.append("C9")
-    return level, tuple([f"{rule}:{finding.category}" for rule in rules])
+    return level, rules
 
 
 def _remembered(
@@ -159,20 +186,20 @@ def _of_turn(
         for rule, lifted in (
             ("C2", _excused(category, finding)),
             ("C3", _in_context(category, finding, level, signals)),
-            ("C4", _granted(category, subject, intent)),
+            ("C4", _granted(category, subject, intent) if subject.grants else 0),
             ("C5", _transformed(category, finding)),
-            ("C6", _raised(category, finding, overlay)),
+            ("C6", _raised(category, finding, overlay) if overlay.raises else 0),
         ):
             if lifted > level:
                 level = lifted
                 rules.append(rule)
-    for rule, lowered in (
-        ("C7", overlay.caps.get(finding.category)),
-        ("C8", category.teen_cap if subject.has_teen_limits else None),
-    ):
-        if lowered is not None and lowered < level:
-            level = lowered
-            rules.append(rule)
+    cap = overlay.caps.get(finding.category)
+    if cap is not None and cap < level:
+        level = cap
+        rules.append("C7")
+    if subject.has_teen_limits and category.teen_cap is not None and category.teen_cap < level:
+        level = category.teen_cap
+        rules.append("C8")
     return level, rules
 
 
@@ -197,8 +224,6 @@ def _in_context(category: Category, finding: RequestFinding, level: Level, signa
 
 
 def _granted(category: Category, subject: Subject, intent: Intent) -> Level:
-    if not subject.grants or not category.grants:
-        return 0
     column = INTENTS.index(intent)
     return max([row[column] for name, row in category.grants.items() if name in subject.grants], default=0)
 

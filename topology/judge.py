@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from msgspec import Struct, structs
 
 from topology.bundle import Aspect, Authority, PolicyBundle, VerdictRow
-from topology.ceilings import Subject, ceiling, floored, subject_of
+from topology.ceilings import Subject, ceiling_level, floored, subject_of
 from topology.conversation import EMPTY, ConversationState
 from topology.events import UserContext
 from topology.labels import (
@@ -249,7 +249,7 @@ def _ceiling(bench: _Bench, finding: OutputFinding) -> Level:
 
 def _at_harm(bench: _Bench, asked: RequestFinding, harm: Level) -> Level:
     worse = asked if harm <= asked.harm else structs.replace(asked, harm=harm)
-    return ceiling(bench.bundle, worse, bench.overlay, bench.subject, bench.labels_in.signals, bench.state)[0]
+    return ceiling_level(bench.bundle, worse, bench.overlay, bench.subject, bench.labels_in.signals, bench.state)
 
 
 def _strictest(labels: RequestLabels) -> Intent:

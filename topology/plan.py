@@ -10,7 +10,7 @@ from msgspec import Struct, structs
 from topology.bundle import AddOn, Category, ContentClass, ModeRule, PolicyBundle
 from topology.ceilings import Subject, ceiling, harm_of, reckoned_intent, subject_of
 from topology.conversation import EMPTY, ConversationState
-from topology.documents import digest, without
+from topology.documents import digest
 from topology.errors import CheckFailed
 from topology.events import UserContext
 from topology.labels import (
@@ -74,7 +74,7 @@ def plan(
     subject = subject_of(bundle, labels, overlay=overlay, user=user, grants=grants, state=state)
     planned = [_planned(bundle, finding, labels, overlay, subject, state) for finding in labels.findings or (HARMLESS,)]
     asked_mode = max([each.mode for each in planned], key=MODES.index)
-    mode = max(asked_mode, state.floor_mode, key=MODES.index)
+    mode = asked_mode if state is EMPTY else max(asked_mode, state.floor_mode, key=MODES.index)
     rules = _rules(bundle, planned, mode, (labels.vulnerability, state.vulnerability), subject)
     mode_rules = [] if mode is asked_mode else [REMEMBERED_RULE]
     return sealed(
@@ -102,7 +102,9 @@ def tighten(made: Plan) -> Plan:
 
 def sealed(made: Plan) -> Plan:
     """The plan with its hash: the SHA-256 of its other fields' canonical JSON."""
-    return structs.replace(made, plan_hash=digest(without(structs.asdict(made), "plan_hash")))
+    fields = structs.asdict(made)
+    del fields["plan_hash"]
+    return Plan(**fields, plan_hash=digest(fields))
 
 
 def require_known(bundle: PolicyBundle, labels: RequestLabels) -> None:
