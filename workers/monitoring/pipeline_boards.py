@@ -51,15 +51,24 @@ OVERVIEW: Final = Board(
             about="Must be 0.",
         ),
         Panel(
-            title="Canaries",
+            title="Probes",
             kind="stat",
             width=4,
             queries=(Query("min by (case) (sluicegate_canary_result{$where})", "{{case}}"),),
             about="1: the probe ended as it must.",
         ),
         Panel(
+            title="Since a probe last ended well",
+            kind="stat",
+            unit="s",
+            red_from=900,
+            width=4,
+            queries=(Query("time() - max(sluicegate_canary_last_success_timestamp_seconds{$where})"),),
+        ),
+        Panel(
             title="Dead letters",
             unit="reqps",
+            width=4,
             queries=(Query(rate("sluicegate_dlq_total", "reason"), "{{reason}}"),),
         ),
         Panel(
