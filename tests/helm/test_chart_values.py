@@ -1,6 +1,7 @@
 """What the chart accepts: every value is known, and what is wrong is refused with a sentence."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from helm.generate import CHART, README, SCHEMA, readme_text, schema_text
 from tests.helm.cases import MINIMAL, STATEFULSET, examples
-from tests.helm.engine import DATA, Engine, RenderRefused, load_values, merged
+from tests.helm.engine import DATA, ROOT, Engine, RenderRefused, load_values, merged
 from tests.helm.operator_rules import rayservice_problems
 from tests.helm.pods import pods
 from tests.helm.references import reference_problems
@@ -111,6 +112,26 @@ def test_no_secret_is_rendered_or_put_into_an_environment(rendered: dict[str, li
             for container in pod.containers:
                 sources = [variable.get("valueFrom", {}) for variable in container.get("env", [])]
                 assert "secretKeyRef" not in json.dumps(sources)
+
+
+def _size(resources: dict[str, Any]) -> str:
+    """As the guide writes it: CPUs and GiB."""
+    cpus, memory = resources["requests"]["cpu"].removesuffix("m"), resources["limits"]["memory"].removesuffix("Mi")
+    return f"{int(cpus) / 1000:g} CPU, {int(memory) / 1024:g} GiB"
+
+
+@pytest.mark.parametrize("preset", ["nano", "small", "medium", "large"])
+def test_the_guide_has_the_sizes_that_are_rendered(engine: Engine, preset: str) -> None:
+    model = {"generation": {"mode": "deployment", "baseUrl": "", "server": {"source": "a", "shmSize": "0Mi"}}}
+    documents = engine.render(merged(MINIMAL, model, {"preset": preset}))
+    sizes = {
+        pod.labels["app.kubernetes.io/component"]: pod.spec["containers"][0]["resources"] for pod in pods(documents)
+    }
+    settings = next(each["data"]["settings.toml"] for each in documents if "settings.toml" in each.get("data", {}))
+    workers = re.search(r"^slots = (\d+)$", settings, re.MULTILINE)
+    assert workers is not None
+    cells = [workers[1], *(_size(sizes[component]) for component in ("worker", "head", "generation"))]
+    assert f"| `{preset}` | {' | '.join(cells)} |" in (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
 
 
 def test_the_notes_warn(engine: Engine) -> None:

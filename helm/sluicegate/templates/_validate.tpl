@@ -130,6 +130,9 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if and $v.keda.enabled (gt (int $v.keda.fallback.replicas) (int $v.keda.maxReplicas)) -}}
+{{- fail "keda.fallback.replicas is above keda.maxReplicas: lower it" -}}
+{{- end -}}
 {{- if gt (include "sluicegate.replicas" . | int) (int $v.kafka.topics.partitions) -}}
 {{- fail "worker.replicas is above kafka.topics.partitions: a worker without a partition does nothing; lower it, or give the input more partitions" -}}
 {{- end -}}
