@@ -15,7 +15,16 @@ from topology.headers import trace_carrier
 from topology.labels import Plan
 from topology.names import Header, StageName
 from topology.ports import Record
-from topology.span_handles import CANCELLED, CODES_MAX, CURRENT_SPAN, ChatHandle, Facts, SendHandle, SpanHandle
+from topology.span_handles import (
+    CANCELLED,
+    CODES_MAX,
+    CURRENT_SPAN,
+    ChatHandle,
+    Facts,
+    SendHandle,
+    SpanHandle,
+    error_type,
+)
 from topology.span_names import (
     GUARD_INPUT,
     GUARD_OUTPUT,
@@ -26,6 +35,7 @@ from topology.span_names import (
     ChatTarget,
     chat_attributes,
     chat_name,
+    openinference_kind,
     process_name,
     record_attributes,
     send_name,
@@ -46,8 +56,10 @@ class EventTrace:
 
     def __init__(self, tracing: "Tracing", record: Record) -> None:
         self._tracing = tracing
-        self._facts = Facts(capture_content=tracing.capture_content)
+        self._facts = Facts(tracing.style)
         self._known_at_start = record_attributes(record, tracing.group)
+        if tracing.style.with_openinference:
+            self._known_at_start[Attribute.OPENINFERENCE_KIND] = openinference_kind(process_name(record.topic))
         self._topic = record.topic
         self._started_ns = tracing.now_ns()
         self._incoming = trace_carrier(record.headers)
@@ -191,7 +203,7 @@ class EventTrace:
         assert self._token is not None
         CURRENT_TRACE.reset(self._token)
         if kind is not None and not issubclass(kind, asyncio.CancelledError):
-            self.failed(kind.__name__)
+            self.failed(error_type(kind, error))
         if not self._span.is_recording():
             return
         if kind is not None and issubclass(kind, asyncio.CancelledError):
@@ -240,6 +252,8 @@ class EventTrace:
 
     def _start(self, name: str, attributes: Attributes, kind: SpanKind, parent: Context) -> Span:
         tracing = self._tracing
+        if tracing.style.with_openinference:
+            attributes = {**attributes, Attribute.OPENINFERENCE_KIND: openinference_kind(name)}
         return tracing.tracer.start_span(
             name, context=parent, kind=kind, attributes=attributes, start_time=tracing.now_ns()
         )

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import msgspec
+from msgspec import Struct
 from opentelemetry.context import Context
 from opentelemetry.trace import (
     Span,
@@ -16,10 +17,18 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from topology.errors import CheckFailed, RetryLater
 from topology.events import Message, parts_text
 from topology.labels import NONE, CategoryId, RequestLabels, Verdict
 from topology.ports import CheckReport, Draft
-from topology.span_names import EVALUATION_EVENT, Attribute, Attributes, AttributeValue
+from topology.span_names import (
+    EVALUATION_EVENT,
+    GUARDRAIL_EVENT,
+    Attribute,
+    Attributes,
+    AttributeValue,
+    guardrail_results,
+)
 
 SCORES_MAX: Final = 16
 """Scores of one check that become events; the audit record has all."""
@@ -36,15 +45,30 @@ Clock = Callable[[], int]
 """Wall-clock nanoseconds."""
 
 
+class SpanStyle(Struct, frozen=True, kw_only=True):
+    """What spans say beyond the ordinary.
+
+    `content` makes of a message what spans may hold of it, such as the text without personal data; None: nothing.
+    `with_guardrail_results` adds the proposed GenAI event to verdicts, `with_openinference` that project's span kinds.
+    """
+
+    content: Callable[[str], str] | None = None
+    with_guardrail_results: bool = False
+    with_openinference: bool = False
+
+
+PLAIN: Final = SpanStyle()
+
+
 class Facts:
     """What is known of one event, as attributes of its `process` span; its handles share it."""
 
-    __slots__ = ("attributes", "capture_content", "failure")
+    __slots__ = ("attributes", "failure", "style")
 
-    def __init__(self, *, capture_content: bool) -> None:
+    def __init__(self, style: SpanStyle = PLAIN) -> None:
         self.attributes: Attributes = {}
         self.failure = ""
-        self.capture_content = capture_content
+        self.style = style
 
 
 class SpanHandle:
@@ -104,6 +128,9 @@ class SpanHandle:
         }
         self._facts.attributes.update(known)
         self._span.set_attributes(known)
+        if self._facts.style.with_guardrail_results and self._span.is_recording():
+            for result in guardrail_results(verdict)[:CODES_MAX]:
+                self._span.add_event(GUARDRAIL_EVENT, result, self._now_ns())
 
     def reported(self, report: CheckReport) -> None:
         """What a check found: counts and the strictest category; its scores as evaluation events."""
@@ -133,7 +160,7 @@ class SpanHandle:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is not None:
-            self.failed(CANCELLED if issubclass(kind, asyncio.CancelledError) else kind.__name__)
+            self.failed(error_type(kind, error))
         if self._token is not None:
             CURRENT_SPAN.reset(self._token)
             self._token = None
@@ -152,8 +179,9 @@ class ChatHandle(SpanHandle):
 
     def asked(self, messages: Sequence[Message]) -> None:
         """The prompt: recorded where content capture is on, and only there."""
-        if self._facts.capture_content and self._span.is_recording():
-            content = [_content(message.role.value, parts_text(message.parts)) for message in messages]
+        shown = self._facts.style.content
+        if shown is not None and self._span.is_recording():
+            content = [_content(message.role.value, shown(parts_text(message.parts))) for message in messages]
             self._span.set_attribute(Attribute.GEN_AI_INPUT_MESSAGES, msgspec.json.encode(content).decode())
 
     def answered(self, draft: Draft) -> None:
@@ -168,8 +196,9 @@ class ChatHandle(SpanHandle):
             Attribute.GEN_AI_INPUT_TOKENS: draft.usage.input_tokens,
             Attribute.GEN_AI_OUTPUT_TOKENS: draft.usage.output_tokens,
         }
-        if self._facts.capture_content:
-            content = [_content("assistant", draft.text)]
+        shown = self._facts.style.content
+        if shown is not None:
+            content = [_content("assistant", shown(draft.text))]
             known[Attribute.GEN_AI_OUTPUT_MESSAGES] = msgspec.json.encode(content).decode()
         self._span.set_attributes(known)
 
@@ -182,6 +211,13 @@ class SendHandle(SpanHandle):
     def __init__(self, span: Span, facts: Facts, now_ns: Clock, headers: dict[str, str]) -> None:
         super().__init__(span, facts, now_ns)
         self.headers = headers
+
+
+def error_type(kind: type[BaseException], error: BaseException | None) -> str:
+    """`error.type` of an exception: how it ended where that is known, else its class; never its message."""
+    if issubclass(kind, asyncio.CancelledError):
+        return CANCELLED
+    return error.outcome.value if isinstance(error, CheckFailed | RetryLater) else kind.__name__
 
 
 def _content(role: str, text: str) -> dict[str, object]:

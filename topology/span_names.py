@@ -11,7 +11,8 @@ from typing import Final
 from msgspec import Struct
 
 from topology.events import GenerationParameters
-from topology.names import StageName
+from topology.labels import Verdict
+from topology.names import SERVICE, StageName
 from topology.ports import Record
 
 AttributeValue = str | int | float | bool | Sequence[str]
@@ -53,6 +54,12 @@ class Attribute(StrEnum):
     GEN_AI_OUTPUT_MESSAGES = "gen_ai.output.messages"
     GEN_AI_EVALUATION_NAME = "gen_ai.evaluation.name"
     GEN_AI_EVALUATION_SCORE = "gen_ai.evaluation.score.value"
+    GUARDRAIL_COMPONENT = "gen_ai.guardrail.component.name"
+    GUARDRAIL_POLICY = "gen_ai.guardrail.policy.id"
+    GUARDRAIL_POLICY_VERSION = "gen_ai.guardrail.policy.version"
+    GUARDRAIL_RULE = "gen_ai.guardrail.policy.rule.id"
+    GUARDRAIL_RESULT = "gen_ai.guardrail.result.value"
+    OPENINFERENCE_KIND = "openinference.span.kind"
 
     SERVER_ADDRESS = "server.address"
     SERVER_PORT = "server.port"
@@ -94,11 +101,24 @@ PROVIDER: Final = "vllm"
 """The GenAI enumeration has no such value, and allows one's own; `openai` would name the vendor, not the interface."""
 CHAT: Final = "chat"
 EVALUATION_EVENT: Final = "gen_ai.evaluation.result"
+GUARDRAIL_EVENT: Final = "gen_ai.guardrail.result"
+"""Proposed and not adopted: semantic-conventions-genai, pull request 427."""
+EXPERIMENTAL_OPT_IN: Final = "gen_ai_latest_experimental"
+"""What `OTEL_SEMCONV_STABILITY_OPT_IN` names for conventions that are not adopted yet."""
 GUARD_INPUT: Final = "guard input"
 GUARD_OUTPUT: Final = "guard output"
 
 STAGE_SPANS: Final = frozenset({StageName.CLASSIFICATION, StageName.BIAS, StageName.LOGGING, StageName.GUARD_LLM})
 """Stages with a span of their own name. Decode and plan take microseconds: their outcome is on `process`."""
+
+
+def openinference_kind(name: str) -> str:
+    """What the span `name` is to a backend that knows OpenInference's kinds and not the GenAI conventions."""
+    if name in STAGE_SPANS:
+        return "EVALUATOR"
+    if name in {GUARD_INPUT, GUARD_OUTPUT}:
+        return "GUARDRAIL"
+    return "LLM" if name.startswith(f"{CHAT} ") else "CHAIN"
 
 
 def process_name(topic: str) -> str:
@@ -162,3 +182,15 @@ def chat_attributes(target: ChatTarget, parameters: GenerationParameters | None)
         known[Attribute.GEN_AI_MAX_TOKENS] = parameters.max_tokens
         known[Attribute.GEN_AI_SEED] = parameters.seed
     return {name: value for name, value in known.items() if value is not None}
+
+
+def guardrail_results(verdict: Verdict) -> list[Attributes]:
+    """One result for each rule that led to the verdict, in the words of the proposal; the value is ours, as it asks."""
+    policy, _, version = verdict.policy_ref.partition("@")
+    known: Attributes = {
+        Attribute.GUARDRAIL_COMPONENT: SERVICE,
+        Attribute.GUARDRAIL_POLICY: policy,
+        Attribute.GUARDRAIL_POLICY_VERSION: version,
+        Attribute.GUARDRAIL_RESULT: verdict.verdict.value,
+    }
+    return [{**known, Attribute.GUARDRAIL_RULE: rule} for rule in verdict.rule_ids]

@@ -24,7 +24,7 @@ from opentelemetry.trace import Link, NoOpTracer, SpanKind, Tracer
 
 from topology.event_trace import CHOSEN_IDS, CURRENT_TRACE, EventTrace
 from topology.ports import Record, Result
-from topology.span_handles import Facts, SpanHandle
+from topology.span_handles import PLAIN, Facts, SpanHandle, SpanStyle
 from topology.span_names import SYSTEM, Attribute, Attributes, ChatTarget, commit_name
 from topology.trace_context import conversation_hash, sent_context
 from topology.untraced import UNTRACED, UntracedEvent
@@ -51,14 +51,14 @@ class Tracing:
         relationship: Relationship = "parent",
         group: str = "",
         chats: Mapping[str, ChatTarget] | None = None,
-        capture_content: bool = False,
+        style: SpanStyle = PLAIN,
         now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.tracer = tracer
         self.relationship: Relationship = relationship
         self.group = group
         self.chats = dict(chats or {})
-        self.capture_content = capture_content
+        self.style = style
         self.now_ns = now_ns
         self._is_off = isinstance(tracer, NoOpTracer)
 
@@ -94,4 +94,4 @@ class Tracing:
             links=[Link(context) for context in sampled[:LINKS_MAX]],
             start_time=self.now_ns(),
         )
-        return SpanHandle(span, Facts(capture_content=False), self.now_ns)
+        return SpanHandle(span, Facts(), self.now_ns)

@@ -76,7 +76,7 @@ class UntracedSend(UntracedSpan, SendHandle):
         self.headers = headers
 
 
-_FORGOTTEN: Final = Facts(capture_content=False)
+_FORGOTTEN: Final = Facts()
 UNTRACED: Final = UntracedSpan(INVALID_SPAN, _FORGOTTEN, time.time_ns)
 
 

@@ -322,13 +322,19 @@ class TelemetrySettings(Struct, frozen=True, kw_only=True):
     consume_relationship: Annotated[
         ConsumeRelationship, _about("Make the chat service's span our parent, or only link to it.")
     ] = "parent"
+    push_metrics: Annotated[
+        bool, _about("Push metrics to the endpoint too; off for backends of traces alone, which refuse them.")
+    ] = True
     export_interval_s: Annotated[Seconds, _about("How often metrics are pushed.")] = 10
     queue_max: Annotated[int, Meta(ge=1, le=1_000_000, description="Spans held for export; more are dropped.")] = 4096
     export_timeout_s: Annotated[Seconds, _about("One export.")] = 5
     service_name: Annotated[Name, _about("`service.name`.")] = SERVICE
     environment: Annotated[Text, _about("`deployment.environment.name`; empty: not sent.")] = ""
     capture_content: Annotated[
-        bool, _about("Put conversation text on spans. Off unless you may store user text there.")
+        bool, _about("Put conversation text on spans, redacted. Off unless you may store user text there.")
+    ] = False
+    openinference: Annotated[
+        bool, _about("Add `openinference.span.kind`, for backends such as Phoenix that group spans by it.")
     ] = False
     log_level: Annotated[LogLevel, _about("Least severe level that is logged.")] = "INFO"
 

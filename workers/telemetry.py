@@ -9,7 +9,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 from urllib.parse import urlsplit
@@ -29,7 +29,8 @@ from opentelemetry.trace import NoOpTracer, Tracer
 from topology.instruments import Instruments
 from topology.metrics import LlmRole, Metric
 from topology.names import SERVICE
-from topology.span_names import SCHEMA_URL, ChatTarget
+from topology.span_handles import SpanStyle
+from topology.span_names import EXPERIMENTAL_OPT_IN, SCHEMA_URL, ChatTarget
 from topology.tracing import LINKS_MAX, Tracing
 from workers.exporting import BoundedSpanProcessor, CountingMetricExporter, metric_exporter, span_exporter
 from workers.histograms import HistogramExporter, Histograms
@@ -41,6 +42,8 @@ ATTRIBUTE_CHARACTERS_MAX: Final = 32_768
 """Longest attribute value; only captured content comes near it."""
 ROLE_ATTRIBUTE: Final = "sluicegate.role"
 SLOT_ATTRIBUTE: Final = "sluicegate.slot"
+STABILITY_OPT_IN: Final = "OTEL_SEMCONV_STABILITY_OPT_IN"
+"""OpenTelemetry's own switch for conventions that are not adopted yet: names, separated by commas."""
 
 
 class Telemetry:
@@ -72,7 +75,11 @@ class Telemetry:
             relationship=settings.telemetry.consume_relationship,
             group=settings.kafka.group_id,
             chats=_chat_targets(settings),
-            capture_content=settings.telemetry.capture_content,
+            style=SpanStyle(
+                content=_redacted(settings.redaction.default_region) if settings.telemetry.capture_content else None,
+                with_guardrail_results=EXPERIMENTAL_OPT_IN in os.environ.get(STABILITY_OPT_IN, "").split(","),
+                with_openinference=settings.telemetry.openinference,
+            ),
         )
 
     def flush(self) -> None:
@@ -127,7 +134,7 @@ def start_telemetry(
     resource = _resource(settings, role, slot)
     exporters = list(metric_exporters)
     dropped = _Dropped()
-    if settings.endpoint:
+    if settings.endpoint and settings.push_metrics:
         exporters.append(CountingMetricExporter(metric_exporter(settings), dropped.metrics))
     histograms = Histograms()
     pulled = Pulled(InMemoryMetricReader(), histograms, _place(role, slot))
@@ -205,6 +212,14 @@ def _resource(settings: TelemetrySettings, role: str, slot: int | None) -> Resou
 
 def _place(role: str, slot: int | None) -> str:
     return role if slot is None else f"{role}-{slot}"
+
+
+def _redacted(region: str) -> Callable[[str], str]:
+    """A text without the personal data that patterns find, as the audit record keeps it. Loads the patterns."""
+    from serving.redaction import Redactor
+
+    redactor = Redactor(lambda _text: "", region=region)
+    return lambda text: redactor.redact(text).redacted
 
 
 def _chat_targets(settings: Settings) -> dict[str, ChatTarget]:

@@ -14,7 +14,8 @@ from topology.errors import CheckFailed, DeadLetter, DeadLetterReason
 from topology.events import Action, ConversationEvent, GenerationParameters, Message, Role, TextPart, Usage
 from topology.labels import CategoryId, LabelerIdentity, Outcome, RequestFinding, RequestLabels, Verdict, VerdictKind
 from topology.ports import CheckReport, Draft, Headers, OutRecord, Record, Result
-from topology.span_names import ChatTarget
+from topology.span_handles import PLAIN, SpanStyle
+from topology.span_names import GUARDRAIL_EVENT, ChatTarget
 from topology.tracing import LINKS_MAX, EventTrace, Relationship, Tracing, conversation_hash
 
 PLANTED = "my name is Zebulon Quartermain and I live at 12 Elm Street"
@@ -26,7 +27,7 @@ TRACEPARENT = f"00-{TRACE_ID}-{UPSTREAM}-01".encode()
 class Recorded:
     """Tracing into memory."""
 
-    def __init__(self, relationship: Relationship = "parent", *, capture_content: bool = False) -> None:
+    def __init__(self, relationship: Relationship = "parent", style: SpanStyle = PLAIN) -> None:
         self._exporter = InMemorySpanExporter()
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
@@ -35,7 +36,7 @@ class Recorded:
             relationship=relationship,
             group="g",
             chats={"generator": ChatTarget(model="m1", server_address="h", server_port=8000)},
-            capture_content=capture_content,
+            style=style,
         )
 
     @property
@@ -271,16 +272,57 @@ def test_user_text_and_raw_conversation_ids_are_in_no_exported_byte() -> None:
 
 
 def test_text_is_recorded_on_chat_spans_alone_where_capture_is_on() -> None:
-    recorded = Recorded(capture_content=True)
+    recorded = Recorded(style=SpanStyle(content=lambda text: f"shown: {text}"))
     with recorded.tracing.event(record()) as trace:
         walk(trace)
     holding = {
         (span.name, name)
         for span in recorded.spans
         for name, value in (span.attributes or {}).items()
-        if PLANTED in str(value)
+        if f"shown: {PLANTED}" in str(value)
     }
     assert holding == {("chat m1", "gen_ai.input.messages"), ("chat m1", "gen_ai.output.messages")}
+
+
+def test_a_verdict_is_an_event_for_each_of_its_rules_where_the_proposal_is_opted_in() -> None:
+    for style, expected in ((PLAIN, []), (SpanStyle(with_guardrail_results=True), ["rule.1"])):
+        recorded = Recorded(style=style)
+        with recorded.tracing.event(record()) as trace:
+            walk(trace)
+        results = [event for event in recorded.named("guard output").events if event.name == GUARDRAIL_EVENT]
+        assert [(event.attributes or {})["gen_ai.guardrail.policy.rule.id"] for event in results] == expected
+
+
+def test_spans_say_their_openinference_kind_where_it_is_asked_for() -> None:
+    recorded = Recorded(style=SpanStyle(with_openinference=True))
+    with recorded.tracing.event(record()) as trace:
+        walk(trace)
+    assert {span.name: (span.attributes or {})["openinference.span.kind"] for span in recorded.spans} == {
+        "process conversations.events": "CHAIN",
+        "guard input": "GUARDRAIL",
+        "chat m1": "LLM",
+        "guard output": "GUARDRAIL",
+        "classification": "EVALUATOR",
+        "bias": "EVALUATOR",
+        "logging": "EVALUATOR",
+        "send conversations.audited": "CHAIN",
+    }
+
+
+def test_a_guards_scores_are_evaluation_events_of_its_span() -> None:
+    recorded = Recorded()
+    with recorded.tracing.event(record()) as trace:
+        walk(trace)
+    (event,) = recorded.named("classification").events
+    assert event.name == "gen_ai.evaluation.result"
+    assert event.attributes == {"gen_ai.evaluation.name": "toxic", "gen_ai.evaluation.score.value": 0.25}
+
+
+def test_a_failure_that_leaves_a_span_is_named_by_how_it_ended() -> None:
+    recorded = Recorded()
+    with recorded.tracing.event(record()) as trace, pytest.raises(CheckFailed), trace.chat("judge", 1):
+        raise CheckFailed(Outcome.UNPARSABLE, "guard_llm", "the answer was cut off")
+    assert (recorded.named("chat judge").attributes or {})["error.type"] == "unparsable"
 
 
 def test_events_that_share_an_event_loop_do_not_mix() -> None:
