@@ -201,25 +201,25 @@
 {{- end -}}
 {{- end -}}
 
-{{/* `settings` is for what has no value of its own; a key said twice could be said differently. */}}
+{{/* `settings` is for what the chart has no value for; a key said twice could be said differently. */}}
 {{- define "sluicegate.validateSettings" -}}
 {{- $own := include "sluicegate.ownedSettings" . | fromYaml -}}
 {{- range $section, $keys := .Values.settings -}}
 {{- range $key, $value := $keys -}}
 {{- if kindIs "map" $value -}}
 {{- if hasKey $value "failure_mode" -}}
-{{- fail (printf "settings.%s.%s.failure_mode has a value of its own: set failureMode" $section $key) -}}
+{{- fail (printf "settings.%s.%s.failure_mode follows from failureMode: change that instead" $section $key) -}}
 {{- end -}}
 {{- end -}}
 {{- $path := printf "%s.%s" $section $key -}}
 {{- if hasKey $own $path -}}
-{{- fail (printf "settings.%s has a value of its own: set %s" $path (index $own $path)) -}}
+{{- fail (printf "settings.%s follows from %s: change that instead" $path (index $own $path)) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{/* Settings that the chart's values stand for. */}}
+{{/* Settings that are rendered, and from what. */}}
 {{- define "sluicegate.ownedSettings" -}}
 kafka.bootstrap_servers: kafka.bootstrapServers
 kafka.group_id: kafka.groupId
@@ -228,7 +228,7 @@ kafka.security_protocol: kafka.security.protocol
 kafka.ssl_cafile: kafka.security.caSecret
 kafka.ssl_certfile: kafka.security.clientCertSecret
 kafka.ssl_keyfile: kafka.security.clientCertSecret
-kafka.ssl_password: an unencrypted key in kafka.security.clientCertSecret
+kafka.ssl_password: kafka.security.clientCertSecret, whose key has none
 kafka.sasl_mechanism: kafka.security.mechanism
 kafka.sasl_username: kafka.security.username
 kafka.sasl_password: kafka.security.existingSecret
@@ -243,7 +243,7 @@ topics.dead_letters: kafka.topics.deadLetters
 topics.partitions: kafka.topics.partitions
 topics.replication_factor: kafka.topics.replicationFactor
 topics.min_insync_replicas: kafka.topics.minInsyncReplicas
-limits.crash_journal_directory: worker.extraVolumes and worker.extraVolumeMounts at /var/lib/sluicegate
+limits.crash_journal_directory: the pod's own volume at /var/lib/sluicegate
 policy.bundle: policy.inline or policy.existingConfigMap
 policy.overlays: policy.overlays
 policy.shadows: policy.shadows
@@ -268,8 +268,8 @@ telemetry.ratio: otel.ratio
 telemetry.consume_relationship: otel.consumeRelationship
 telemetry.environment: otel.environment
 telemetry.capture_content: otel.captureContent
-agent.host: networkPolicy
-agent.port: networkPolicy
+agent.host: the pod's address
+agent.port: the pod's port http, 9464
 agent.token: agent.tokenSecret
 canary.keys: canary.publicKeys
 ray.address: mode
