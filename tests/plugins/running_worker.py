@@ -47,9 +47,10 @@ def running_loop(
     labeler: Labeler | None = None,
     checks: Sequence[Check] | None = None,
     policies: Callable[[], Policies] | None = None,
+    metrics: Instruments | None = None,
 ) -> Generator[Loop]:
     """A loop that runs while the block does; afterwards it is drained, and must have ended without an error."""
-    metrics, packaged = Instruments.none(), Policies(packaged_bundle())
+    metrics, packaged = metrics or Instruments.none(), Policies(packaged_bundle())
     pipeline = build_pipeline(
         settings,
         policies or (lambda: packaged),
