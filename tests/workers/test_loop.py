@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
+from msgspec import structs
 
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.memory_loop import (
@@ -137,6 +138,18 @@ def test_while_nothing_can_be_committed_the_loop_does_not_spin() -> None:
         world.wait_answered(4)
     assert polls < 100, "one poll every 4 ms or less often"
     assert len(desk.started) == 4
+
+
+def test_a_result_of_another_record_ends_the_worker_and_is_never_visible() -> None:
+    async def confused(record: Record, _rest: Rest) -> Result:
+        return structs.replace(answer(record), offset=record.offset + 1)
+
+    world = World()
+    world.send(0, 1)
+    ended = Running(world.loop(confused))
+    ended.wait_ended()
+    assert isinstance(ended.error, ValueError)
+    assert not world.answered()
 
 
 def test_after_an_aborted_transaction_its_results_are_kept_and_nothing_is_lost_or_repeated() -> None:
