@@ -111,6 +111,14 @@ def test_a_younger_subject_is_never_treated_more_laxly() -> None:
     assert np.all(np.diff(made.modes, axis=SUBJECT) >= 0)
 
 
+def test_youth_and_unknown_age_taken_for_it_get_exactly_the_teen_cap() -> None:
+    levels = np.moveaxis(asked_by_whom().levels, SUBJECT, 0)
+    caps = along(0, [4 if kind.teen_cap is None else kind.teen_cap for kind in KINDS], AXIS_COUNT - 1)
+    _, grown, taken_for_teen, teen, child = levels
+    for young in (taken_for_teen, teen, child):
+        assert np.array_equal(young, np.minimum(grown, caps))
+
+
 def test_only_a_verified_adult_without_ill_intent_is_served_by_a_grant() -> None:
     levels = asked_by_whom().levels
     without, with_grants = np.moveaxis(levels, GRANTED, 0)
