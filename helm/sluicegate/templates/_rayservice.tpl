@@ -101,7 +101,7 @@ template:
 {{- $v := .Values -}}{{- $head := $v.ray.head -}}{{- $shm := include "sluicegate.shm" (list . "head" "") -}}
 {{- $container := dict
       "name" "head" "image" (include "sluicegate.image" (list . $v.image)) "pullPolicy" $v.image.pullPolicy
-      "ports" (dict "gcs" 6379 "dashboard" 8265 "client" 10001 "serve" 8000 "as-metrics" 44217 "dash-metrics" 44227)
+      "ports" (dict "gcs-server" 6379 "dashboard" 8265 "client" 10001 "serve" 8000 "as-metrics" 44217 "dash-metrics" 44227)
       "env" (include "sluicegate.rayEnv" . | fromYaml) "envFields" (include "sluicegate.slotEnv" . | fromYamlArray)
       "resources" (include "sluicegate.resources" (list . "head" $head.resources $shm)) -}}
 {{- $isScaled := $v.ray.autoscaler.enabled -}}
