@@ -13,6 +13,7 @@ from topology.headers import last_header
 from topology.names import CONTENT_TYPE_MSGPACK, Header
 from topology.ports import Record
 from workers.kafka_client import connect, consumer_options
+from workers.kafka_errors import KafkaRefused
 from workers.settings import KafkaSettings
 
 logger = logging.getLogger("sluicegate.reader")
@@ -25,7 +26,7 @@ T = TypeVar("T")
 class TopicReader:
     """A reader of `topics`, from their beginning or from now. All calls on one thread.
 
-    Raises KafkaUnavailable where the brokers are not there within `connect_timeout_s`.
+    Raises KafkaUnavailable where the brokers are not there within `connect_timeout_s`, KafkaRefused without a topic.
     """
 
     def __init__(self, kafka: KafkaSettings, topics: Sequence[str], *, from_beginning: bool) -> None:
@@ -36,6 +37,9 @@ class TopicReader:
             for topic in topics
             for partition in sorted(self._consumer.partitions_for_topic(topic) or ())
         ]
+        if not self._partitions:
+            self._consumer.close()
+            raise KafkaRefused("reader", f"no topic {', '.join(topics)}", "`sluicegate topics create` makes it")
         self._consumer.assign(self._partitions)
         if from_beginning:
             self._consumer.seek_to_beginning(*self._partitions)

@@ -45,6 +45,7 @@ from topology.ports import Check
 from topology.recompute import recompute
 from workers.assembly import policy_keeper
 from workers.batching import BatchedCheck, InlineRunner
+from workers.kafka_errors import KafkaRefused
 from workers.policy_keeper import PolicyKeeper
 from workers.publishing import write
 from workers.reader import TopicReader
@@ -298,6 +299,17 @@ def test_a_worker_does_not_start_without_a_signed_bundle_and_says_what_it_looked
     ):
         pass
     assert time.monotonic() - began_s < WAIT_S
+
+
+def test_a_worker_does_not_start_without_the_topic_and_says_how_to_make_it(kafka: Kafka) -> None:
+    settings = fresh_settings(kafka)
+    policy = PolicySettings(source="topic", keys=KEYS, start_timeout_s=1)
+    topics = structs.replace(settings.topics, policy="not-there")
+    with (
+        pytest.raises(KafkaRefused, match="no topic not-there"),
+        kept(structs.replace(settings, policy=policy, topics=topics), Instruments.none()),
+    ):
+        pass
 
 
 def test_a_restarted_worker_is_not_brought_back_by_old_publications_sent_again(kafka: Kafka) -> None:
