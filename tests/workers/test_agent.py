@@ -17,6 +17,7 @@ from workers.demo.parts import free_port
 from workers.loop import LoopHealth, LoopState
 from workers.node_client import AgentError, agent_url, ask_to_drain, node_status
 from workers.node_state import REPLACE_GRACE_S, ActorStatus, NodeState, not_live, not_ready, not_started
+from workers.policy_keeper import PolicyHealth
 from workers.secret import Secret
 from workers.settings import Settings
 from workers.settings_schema import AgentSettings, TelemetrySettings
@@ -30,6 +31,15 @@ LOOP = LoopHealth(
     committed_count=99,
     paused=False,
     assigned=True,
+    policy=PolicyHealth(
+        ref="core@1.2.0#abc",
+        source="file",
+        overlay_count=0,
+        shadow_refs=(),
+        loaded_ms=1,
+        looked_ms=2,
+        refused_count=3,
+    ),
 )
 INGRESS = ActorStatus(name="ingress-0", role="ingress", pid=2, restart_count=0, state="ready", loop=LOOP)
 STAGE = ActorStatus(name="stage-bias-0", role="stage", pid=3, restart_count=0, state="ready")
@@ -182,6 +192,7 @@ def test_the_command_shows_a_node_and_its_exit_status_says_whether_it_is_ready(
     shown = capsys.readouterr().out
     assert "ready" in shown
     assert "ingress-0" in shown
+    assert "core@1.2.0#abc, 3 reasons" in " ".join(shown.split())
     world.state = structs.replace(WELL, is_draining=True)
     assert main(["status", "--url", world.url, "--json"]) == 1
     assert '"draining":true' in capsys.readouterr().out
