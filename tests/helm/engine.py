@@ -66,6 +66,10 @@ class Engine:
         report = self._ask(do="lint", values=values)
         return report["errors"] + [message["error"] for message in report["messages"] if message["severity"] >= 2]
 
+    def package(self, directory: Path) -> Path:
+        """The chart as an archive in `directory`, as it is published."""
+        return Path(self._ask(do="package", destination=str(directory)))
+
     def validate(self, documents: list[Document], versions: tuple[str, ...]) -> list[str]:
         """What the strict schemas of these versions of Kubernetes mind."""
         return self._ask(do="validate", documents=documents, versions=versions)

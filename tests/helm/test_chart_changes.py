@@ -104,6 +104,12 @@ def test_a_new_version_of_the_chart_alone_replaces_no_pod(engine: Engine, tmp_pa
     assert "0.1" not in selectors
 
 
+def test_the_packaged_chart_renders_the_same(engine: Engine, tmp_path: Path) -> None:
+    values = examples()["production"]
+    with Engine(engine.package(tmp_path)) as packaged:
+        assert packaged.render_files(values) == engine.render_files(values)
+
+
 def test_jobs_have_a_new_name_for_another_command(engine: Engine) -> None:
     first = merged(MINIMAL, {"jobs": {"replay": {"enabled": True, "args": ["dlq", "redrive"]}}})
     second = merged(MINIMAL, {"jobs": {"replay": {"enabled": True, "args": ["dlq", "redrive", "--yes"]}}})

@@ -1,7 +1,8 @@
 """Runs in the chart's tool environment: answers one JSON request a line with Helm's engine and Kubernetes' schemas.
 
 Requests: {"do": "render", "values", "name", "namespace", "is_upgrade"}, {"do": "lint", "values"},
-{"do": "validate", "documents", "versions"}. Answers: {"result": …}, or {"error": text} where Helm refused.
+{"do": "package", "destination"}, {"do": "validate", "documents", "versions"}.
+Answers: {"result": …}, or {"error": text} where Helm refused.
 """
 
 import json
@@ -9,7 +10,7 @@ import sys
 from functools import cache
 from typing import Any
 
-from helm_python import Chart, HelmError, lint
+from helm_python import Chart, HelmError, lint, package
 from jsonschema import Draft202012Validator
 from kubernetes_validate import utils
 from referencing import Registry, Resource
@@ -63,6 +64,7 @@ def main() -> None:
     verbs = {
         "render": render,
         "validate": validate,
+        "package": lambda request: package(CHART, destination=request["destination"]),
         "lint": lambda request: lint(CHART, request["values"], strict=True),
     }
     for line in sys.stdin:
