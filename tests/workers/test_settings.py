@@ -124,6 +124,8 @@ def test_a_file_that_is_missing_or_no_toml_is_one_problem(tmp_path: Path, conten
     assert set(_problems(path)) == {"file"}
 
 
+FROM_TOPIC = {"POLICY__SOURCE": "topic", "POLICY__KEYS": f"platform={'A' * 43}="}
+
 CONTRADICTIONS = [
     ({"KAFKA__HEARTBEAT_INTERVAL_MS": "4000"}, "kafka.heartbeat_interval_ms"),
     ({"KAFKA__MAX_POLL_INTERVAL_MS": "5000"}, "kafka.max_poll_interval_ms"),
@@ -142,6 +144,10 @@ CONTRADICTIONS = [
     ({"LIMITS__QUEUE_BYTES_MAX": "2048"}, "limits.queue_bytes_max"),
     ({"GENERATION__BACKOFF_INITIAL_S": "6"}, "generation.backoff_initial_s"),
     ({"GUARD__LABELER": "llm", "GUARD__JUDGE_MODEL": "m"}, "guard.judge_base_url"),
+    ({"POLICY__SOURCE": "topic"}, "policy.keys"),
+    ({**FROM_TOPIC, "POLICY__BUNDLE": "bundle.yaml"}, "policy.bundle"),
+    ({**FROM_TOPIC, "POLICY__OVERLAYS": "overlays"}, "policy.overlays"),
+    ({**FROM_TOPIC, "POLICY__SHADOWS": "shadows"}, "policy.shadows"),
     ({"STAGES__BIAS__TIMEOUT_S": "11"}, "stages.bias.timeout_s"),
     ({"TOPICS__AUDIT": "sluicegate.dlq"}, "topics"),
 ]
