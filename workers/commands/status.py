@@ -44,7 +44,11 @@ def _watch(url: str, before: NodeStatus, terminal: Terminal) -> None:
 def shown(status: NodeStatus, before: NodeStatus | None, elapsed_s: float) -> Group:
     """The status for people; with the one before, rates since then."""
     return Group(
-        _headline(status), _numbers(status, before, elapsed_s), _actors(status.actors), *map(Text, status.faults)
+        _headline(status),
+        _numbers(status, before, elapsed_s),
+        _actors(status.actors),
+        *_policies(status.actors),
+        *(Text(fault, "yellow") for fault in status.faults),
     )
 
 
@@ -74,7 +78,7 @@ def _numbers(status: NodeStatus, before: NodeStatus | None, elapsed_s: float) ->
 
 def _actors(actors: tuple[ActorStatus, ...]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("actor", "state", "pid", "restarts", "loop", "held", "committed", "last poll", "policy"):
+    for name in ("actor", "state", "pid", "restarts", "loop", "held", "committed", "last poll"):
         table.add_column(name, justify="right" if name in {"pid", "restarts", "held", "committed"} else "left")
     for actor in actors:
         table.add_row(*_row(actor), style="" if actor.is_healthy else "yellow")
@@ -85,14 +89,11 @@ def _row(actor: ActorStatus) -> tuple[str, ...]:
     loop = actor.loop
     pid = "" if actor.pid is None else str(actor.pid)
     if loop is None:
-        return actor.name, actor.state, pid, str(actor.restart_count), "", "", "", "", ""
+        return actor.name, actor.state, pid, str(actor.restart_count), "", "", "", ""
     doing = loop.state.value + (", paused" if loop.paused else "") + ("" if loop.assigned else ", not in its group")
     if loop.stopped_count:
         doing += f", {loop.stopped_count} partitions stopped"
     polled = f"{loop.poll_age_s:.1f} s ago"
-    policy = loop.policy.ref if loop.policy else ""
-    if loop.policy and loop.policy.refused_count:
-        policy += f", {loop.policy.refused_count} reasons against what came after"
     return (
         actor.name,
         actor.state,
@@ -102,5 +103,19 @@ def _row(actor: ActorStatus) -> tuple[str, ...]:
         str(loop.held_count),
         str(loop.committed_count),
         polled,
-        policy,
     )
+
+
+def _policies(actors: tuple[ActorStatus, ...]) -> list[Text]:
+    """Which policy is in force where; more than one for long is skew."""
+    lines: list[Text] = []
+    held = [(actor.name, actor.loop.policy) for actor in actors if actor.loop is not None and actor.loop.policy]
+    for ref in sorted({policy.ref for _, policy in held}):
+        names = ", ".join(name for name, policy in held if policy.ref == ref)
+        lines.append(Text(f"policy {ref}: {names}"))
+    for name, policy in held:
+        if policy.refused_count:
+            lines.append(
+                Text(f"{name} refuses what is offered, for {policy.refused_count} reasons: see its log", "red")
+            )
+    return lines
