@@ -5,7 +5,7 @@ import logging
 import signal
 import threading
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 from workers.agent import Agent, Node
@@ -28,21 +28,25 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     del arguments
     stop = threading.Event()
     _on_signals(stop)
-    with prints_as_logs() as out:
+    with prints_as_logs() as out, ExitStack() as after_ray:
         configure_logging(settings.telemetry.log_level, out)
         with ray_session(settings.ray, show_actors=True):
             telemetry = start_telemetry(settings.telemetry, "supervisor")
             supervisor = Supervisor(settings, telemetry.instruments)
             try:
-                with _agent(settings, supervisor, telemetry, stop):
-                    return _supervise(supervisor, settings, stop)
+                after_ray.enter_context(_agent(settings, supervisor, telemetry, stop))
+                return _supervise(supervisor, settings, stop)
             finally:
                 telemetry.shutdown(TELEMETRY_STOP_S)
 
 
 @contextmanager
 def _agent(settings: Settings, supervisor: Supervisor, telemetry: Telemetry, stop: threading.Event) -> Generator[None]:
-    """The port of this node, from before the first actor to after the last."""
+    """The port of this node, from before the first actor until Ray is gone.
+
+    A preStop hook waits for the port to close, and SIGTERM follows at once. Ray's shutdown takes a second, and takes
+    our handler of SIGTERM with it (`RayLog::UninstallSignalAction`): a clean end would look like a killed process.
+    """
     if not settings.agent.port:
         yield
         return
@@ -59,6 +63,7 @@ def _agent(settings: Settings, supervisor: Supervisor, telemetry: Telemetry, sto
     try:
         yield
     finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         agent.stop()
 
 
