@@ -12,7 +12,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCKS = ("dev", "gpu", "helm", "runtime", "uv")
+LOCKS = ("dev", "gpu", "helm", "phoenix", "runtime", "uv")
 ABSENT = frozenset({"torchvision", "torchaudio", "torchcodec"})
 """Builds of these that do not match the torch in use break `transformers` at import."""
 

@@ -124,9 +124,9 @@ class SpanStore:
 class OtlpReceiver:
     """Serves a `SpanStore` while it is entered. `endpoint` is what settings take."""
 
-    def __init__(self, *, port: int = 0, grpc_port: int | None = None) -> None:
-        """`port` 0 takes a free one; `grpc_port` None serves no gRPC, 0 takes a free port."""
-        self.store = SpanStore()
+    def __init__(self, *, port: int = 0, grpc_port: int | None = None, store: SpanStore | None = None) -> None:
+        """`port` 0 takes a free one; `grpc_port` None serves no gRPC, 0 takes a free port; `store` None: a new one."""
+        self.store = store or SpanStore()
         self._server = _Server(self.store, port)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="otlp-receiver", daemon=True

@@ -1,9 +1,32 @@
-"""Collectors that misbehave: one that is not there, one that takes a request and never answers."""
+"""Collectors for tests: one that keeps every byte, one that is not there, one that never answers."""
 
 import socket
 import threading
 from types import TracebackType
 from typing import Self
+
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from workers.otlp_receiver import SpanStore
+
+
+class KeptExports(SpanStore):
+    """A store that also keeps each export as it was sent, unpacked; `endpoint` is said by who serves it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.endpoint = ""
+        self.traces: list[bytes] = []
+        self.metric_pushes: list[bytes] = []
+
+    def add_traces(self, request: ExportTraceServiceRequest) -> None:
+        self.traces.append(request.SerializeToString())
+        super().add_traces(request)
+
+    def add_metrics(self, request: ExportMetricsServiceRequest) -> None:
+        self.metric_pushes.append(request.SerializeToString())
+        super().add_metrics(request)
 
 
 def closed_endpoint() -> str:
