@@ -268,6 +268,20 @@ def test_a_served_model_is_described_as_its_application_wants_it(engine: Engine)
     assert len({each["route_prefix"] for each in applications}) == len(applications)
 
 
+def test_ray_serve_takes_what_it_is_given_to_run(rendered: dict[str, list[Document]]) -> None:
+    from ray.serve.schema import ServeDeploySchema
+
+    texts = {
+        document["spec"]["serveConfigV2"]
+        for documents in rendered.values()
+        for document in documents
+        if document["kind"] == "RayService"
+    }
+    configs = [ServeDeploySchema(**yaml.safe_load(text)) for text in sorted(texts)]
+    assert {str(config.proxy_location.value) for config in configs} == {"EveryNode"}
+    assert {len(config.applications) for config in configs} == {1, 3}
+
+
 def test_the_supervisor_is_told_the_digest_of_the_file_that_it_reads(engine: Engine) -> None:
     documents = engine.render(examples()["minimal"])
     service = next(each for each in documents if each["kind"] == "RayService")
