@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,13 @@ LONG = "a-release-whose-name-is-longer-than-anything-should-be-60-ch"
 
 def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(SCHEMA_DOCUMENT)
+
+
+def test_versions_are_those_of_the_project() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    ray = next(each for each in project["dependencies"] if each.startswith("ray["))
+    assert load_values(CHART / "Chart.yaml")["appVersion"] == project["version"]
+    assert load_values(CHART / "values.yaml")["ray"]["version"] == ray.partition("==")[2]
 
 
 def _unequal(schema: dict[str, Any], value: object, path: str) -> Iterator[str]:
