@@ -268,6 +268,18 @@ def test_a_served_model_is_described_as_its_application_wants_it(engine: Engine)
     assert len({each["route_prefix"] for each in applications}) == len(applications)
 
 
+def test_jobs_log_in_as_the_operator_and_workers_do_not(engine: Engine) -> None:
+    found = {pod.labels["app.kubernetes.io/component"]: pod for pod in pods(engine.render(examples()["everything"]))}
+    replay, worker = (found[component].spec for component in ("replay", "worker"))
+    given = {each["name"]: each.get("value") for each in replay["containers"][0]["env"]}
+    assert given["SLUICEGATE_KAFKA__SASL_USERNAME"] == "operator"
+    mounted = {each["mountPath"]: each["name"] for each in replay["containers"][0]["volumeMounts"]}
+    volume = next(each for each in replay["volumes"] if each["name"] == mounted["/etc/sluicegate/operator"])
+    assert volume["secret"]["secretName"] == "operator-kafka"
+    assert given["SLUICEGATE_KAFKA__SASL_PASSWORD_FILE"] == "/etc/sluicegate/operator/password"
+    assert "operator-kafka" not in str(worker)
+
+
 def test_ray_serve_takes_what_it_is_given_to_run(rendered: dict[str, list[Document]]) -> None:
     from ray.serve.schema import ServeDeploySchema
 

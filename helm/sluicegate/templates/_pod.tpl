@@ -1,8 +1,9 @@
 {{/* Every pod of this chart, whatever makes it. Takes a dict:
-     root; component; block (placement and extra*: `worker`, `ray.head`, a group, a model's `server`);
-     container: {name, image, pullPolicy, command, args, env, ports, probes, lifecycle, resources};
-     mounts: of [settings, journal, ray, cache]; keys: further Secrets, [{volume, secret, key, path}]; shm; graceSeconds; isRay; isGpu; automount; serviceAccount; restartPolicy;
-     annotations. */}}
+     root, component;
+     block: placement and extra* (`worker`, `ray.head`, a group, a model's `server`);
+     container: {name, image, pullPolicy, command, args, env, envFields, ports, probes, lifecycle, resources};
+     mounts: of [settings, journal, ray, cache]; keys: further Secrets, [{volume, secret, key, path}]; shm: a size;
+     isRay, isGpu, isSpread; automount, serviceAccount; restartPolicy; graceSeconds; annotations. */}}
 {{- define "sluicegate.podTemplate" -}}
 {{- $root := .root -}}{{- $block := .block -}}{{- $c := .container -}}
 metadata:
