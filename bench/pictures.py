@@ -32,7 +32,7 @@ STYLE: Any = {
 
 
 @contextmanager
-def _drawing(path: Path, rows: int, height: float) -> Generator[Any]:
+def drawing(path: Path, rows: int, height: float) -> Generator[Any]:
     """A figure of `rows` plots, one below the other, that is written to `path` after the block."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -49,7 +49,7 @@ def _drawing(path: Path, rows: int, height: float) -> Generator[Any]:
 
 def in_flight(runs: Sequence[Filled], path: Path) -> None:
     """Events running at once over time, each run with its bound."""
-    with _drawing(path, 1, 3.2) as axes:
+    with drawing(path, 1, 3.2) as axes:
         for run, colour in zip(runs, (OURS, OTHER), strict=False):
             points = thinned(run.running)
             axes.plot(*zip(*points, strict=True), color=colour, label=f"in_flight_max {run.bound:,}", linewidth=1.6)
@@ -67,7 +67,7 @@ def latencies(steady: Steady, stuck_s: float, path: Path) -> None:
         f"one key stuck for {stuck_s:g} s: the other keys of its partition": (list(chain(*steady.beside)), OURS),
     }
     computed = list(chain(*steady.prefix))
-    with _drawing(path, 2, 5.4) as (near, far):
+    with drawing(path, 2, 5.4) as (near, far):
         values = list(chain(*(values for values, _ in measured.values())))
         low, high = min(values), max(values)
         for label, (of, colour) in measured.items():
@@ -88,7 +88,7 @@ def latencies(steady: Steady, stuck_s: float, path: Path) -> None:
 def memory(samples: Sequence[Sample], path: Path) -> None:
     """Resident memory over the events committed."""
     points = thinned([(sample.committed / 1000, sample.rss_mib) for sample in samples])
-    with _drawing(path, 1, 3.0) as axes:
+    with drawing(path, 1, 3.0) as axes:
         axes.plot(*zip(*points, strict=True), color=OURS, linewidth=1.4)
         axes.axvline(points[-1][0] / 5, color=COMPUTED, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.annotate("20 %", (points[-1][0] / 5, 0), xytext=(4, 6), textcoords="offset points", color="#555555")

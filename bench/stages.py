@@ -47,6 +47,7 @@ def measure(*, is_quick: bool, say: Callable[[str], None]) -> list[Figure]:
         *_pure(rounds, calls),
         *_stages(3 if is_quick else BATCH_ROUNDS),
         *_spans(rounds, calls),
+        *spans.promised(rounds, 2 * calls),
     ]
     for figure in figures:
         say(f"c: {figure.value:9.1f} {figure.unit}  {figure.name}")
