@@ -351,6 +351,7 @@ def test_rights_to_look_are_not_rights_to_work(guarded: Guarded) -> None:
         "grant READ on topic sluicegate.policy",
         "grant WRITE on topic sluicegate.dlq",
         "grant READ on group sluicegate",
+        "grant WRITE and DESCRIBE on transactional id sluicegate.local.0",
     ]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from kafka import errors as library
+from kafka.protocol.producer import InitProducerIdRequest
 
 from workers.kafka_client import slot_name
 from workers.probes.probe import Line, note, ok, wrong
@@ -32,7 +33,7 @@ def right_lines(
         *_asked(
             "transactional id",
             slot,
-            lambda: client.describe_transactions([slot]),
+            lambda: _write_transactions(client, slot),
             deadline_s,
             f"grant WRITE and DESCRIBE on transactional id {slot}",
         ),
@@ -47,6 +48,20 @@ def _read_group(client: Any, group: str) -> None:
     granted = client.describe_groups([group])[group]["authorized_operations"]
     if granted is not None and "READ" not in granted:
         raise library.GroupAuthorizationFailedError(group)
+
+
+def _write_transactions(client: Any, slot: str) -> None:
+    """Raises TransactionalIdAuthorizationFailedError where the id may not be written or looked at. Changes nothing.
+
+    Brokers do not tell the rights on a transactional id. But asked for half an identity, they look at the right to
+    write first, and only then find the request invalid (KafkaApis.handleInitProducerIdRequest, 2.7 to 4.2).
+    """
+    half = InitProducerIdRequest(transactional_id=slot, transaction_timeout_ms=1, producer_id=-1, producer_epoch=0)
+    manager = client._manager  # noqa: SLF001 - the library has no call for it
+    refused = library.for_code(manager.run(manager.send, half).error_code)
+    if issubclass(refused, library.AuthorizationError):
+        raise refused(slot)
+    client.describe_transactions([slot])
 
 
 def _topic_rights(table: Sequence[TopicSpec], described: Mapping[str, Any]) -> Iterator[Line]:
