@@ -122,18 +122,18 @@ class CountingMetricExporter(MetricExporter):
 
 def span_exporter(settings: TelemetrySettings) -> SpanExporter:
     """The OTLP exporter for spans. Connects on first use."""
-    if settings.protocol == "grpc":
-        from opentelemetry.exporter.otlp.proto.grpc import trace_exporter as grpc
+    from workers.otlp_exporters import GrpcSpanExporter, HttpSpanExporter
 
-        return grpc.OTLPSpanExporter(
+    if settings.protocol == "grpc":
+        return GrpcSpanExporter(
             endpoint=settings.endpoint,
             insecure=settings.endpoint.startswith("http://"),
             headers=header_pairs(settings),
             timeout=settings.export_timeout_s,
         )
-    from opentelemetry.exporter.otlp.proto.http import Compression, trace_exporter
+    from opentelemetry.exporter.otlp.proto.http import Compression
 
-    return trace_exporter.OTLPSpanExporter(
+    return HttpSpanExporter(
         endpoint=settings.endpoint.rstrip("/") + "/v1/traces",
         headers=dict(header_pairs(settings)),
         timeout=settings.export_timeout_s,
