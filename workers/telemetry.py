@@ -32,6 +32,7 @@ from topology.names import SERVICE
 from topology.span_handles import SpanStyle
 from topology.span_names import EXPERIMENTAL_OPT_IN, SCHEMA_URL, ChatTarget
 from topology.tracing import LINKS_MAX, Tracing
+from workers.convention_metrics import ConventionMetrics
 from workers.exporting import BoundedSpanProcessor, CountingMetricExporter, metric_exporter, span_exporter
 from workers.histograms import HistogramExporter, Histograms
 from workers.openmetrics import Family, families
@@ -77,7 +78,7 @@ class Telemetry:
             chats=_chat_targets(settings),
             style=SpanStyle(
                 content=_redacted(settings.redaction.default_region) if settings.telemetry.capture_content else None,
-                with_guardrail_results=EXPERIMENTAL_OPT_IN in os.environ.get(STABILITY_OPT_IN, "").split(","),
+                with_guardrail_results=EXPERIMENTAL_OPT_IN in _opted_in(),
                 with_openinference=settings.telemetry.openinference,
             ),
         )
@@ -135,7 +136,8 @@ def start_telemetry(
     exporters = list(metric_exporters)
     dropped = _Dropped()
     if settings.endpoint and settings.push_metrics:
-        exporters.append(CountingMetricExporter(metric_exporter(settings), dropped.metrics))
+        counting = CountingMetricExporter(metric_exporter(settings), dropped.metrics)
+        exporters.append(ConventionMetrics(counting, _opted_in()))
     histograms = Histograms()
     pulled = Pulled(InMemoryMetricReader(), histograms, _place(role, slot))
     readers: list[MetricReader] = [
@@ -212,6 +214,10 @@ def _resource(settings: TelemetrySettings, role: str, slot: int | None) -> Resou
 
 def _place(role: str, slot: int | None) -> str:
     return role if slot is None else f"{role}-{slot}"
+
+
+def _opted_in() -> list[str]:
+    return os.environ.get(STABILITY_OPT_IN, "").split(",")
 
 
 def _redacted(region: str) -> Callable[[str], str]:

@@ -17,6 +17,7 @@ from topology.events import Action
 from topology.metrics import Metric
 from topology.ports import Headers, OutRecord, Record, Result
 from topology.tracing import EventTrace, Tracing
+from workers.convention_metrics import COPIES
 from workers.otlp_receiver import BODY_BYTES_MAX, OtlpReceiver
 from workers.secret import Secret
 from workers.settings import GenerationSettings, Settings, TelemetrySettings
@@ -111,6 +112,41 @@ def test_metrics_arrive_with_their_zeros(receiver: OtlpReceiver) -> None:
     assert metrics[Metric.UNSCREENED_PUBLISHED] == {(): 0}
     assert set(metrics[Metric.FAIL_CLOSED].values()) == {0}
     assert [dict(labels)["role"] for labels in metrics[Metric.BUILD_INFO]] == ["ingress"]
+
+
+@pytest.mark.parametrize(
+    ("opted_in", "copied"),
+    [
+        ("", set[str]()),
+        ("messaging", {copy.name for copy in COPIES if copy.opt_in == "messaging"}),
+        ("http,gen_ai_latest_experimental", {"gen_ai.client.operation.duration"}),
+    ],
+)
+def test_conventional_names_are_pushed_as_well_where_they_are_opted_in(
+    receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch, opted_in: str, copied: set[str]
+) -> None:
+    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", opted_in)
+    telemetry = start_telemetry(settings(receiver.endpoint).telemetry, "ingress", 2)
+    instruments = telemetry.instruments
+    instruments.count(Metric.EVENTS_CONSUMED, 3, topic="t")
+    instruments.count(Metric.EVENTS_PUBLISHED, 3, topic="t")
+    instruments.observe(Metric.COMMIT_DURATION, 0.1)
+    instruments.observe(Metric.PROCESSING_DURATION, 0.1, outcome="published")
+    for outcome in ("ok", "timeout"):
+        instruments.observe(Metric.LLM_REQUEST_DURATION, 0.1, model="m1", role="judge", outcome=outcome)
+    assert telemetry.shutdown(WAIT_S)
+    metrics = receiver.store.metrics()
+    assert {name for name in metrics if not name.startswith("sluicegate_")} == copied
+    if "messaging.client.consumed.messages" in copied:
+        (labels,) = metrics["messaging.client.consumed.messages"]
+        assert dict(labels) == {
+            "messaging.system": "kafka",
+            "messaging.operation.name": "poll",
+            "messaging.destination.name": "t",
+        }
+    if "gen_ai.client.operation.duration" in copied:
+        series = metrics["gen_ai.client.operation.duration"]
+        assert {dict(labels).get("error.type") for labels in series} == {None, "timeout"}
 
 
 @pytest.mark.parametrize("flags", ["00", "01", "03"])

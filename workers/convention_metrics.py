@@ -1,0 +1,147 @@
+"""Some of our metrics once more under OpenTelemetry's own names, for dashboards that know only those.
+
+Pushed, never on the Prometheus page, and only where `OTEL_SEMCONV_STABILITY_OPT_IN` names the conventions, which are
+not stable yet. Made from what is exported anyway, so an event pays nothing for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from msgspec import Struct
+from opentelemetry.sdk.metrics.export import (
+    Histogram,
+    HistogramDataPoint,
+    Metric,
+    MetricExporter,
+    MetricExportResult,
+    MetricsData,
+    NumberDataPoint,
+    ScopeMetrics,
+    Sum,
+)
+
+from topology.labels import Outcome
+from topology.metrics import Metric as Name
+from topology.span_names import CHAT, EXPERIMENTAL_OPT_IN, PROVIDER, SYSTEM, Attribute
+
+MESSAGING_OPT_IN: Final = "messaging"
+_MESSAGING: Final = {Attribute.MESSAGING_SYSTEM.value: SYSTEM}
+_GENERATION: Final = {Attribute.GEN_AI_OPERATION.value: CHAT, Attribute.GEN_AI_PROVIDER.value: PROVIDER}
+
+
+class Copy(Struct, frozen=True, kw_only=True):
+    """One metric under another name: its labels renamed by `labels`, `always` added."""
+
+    opt_in: str
+    source: Name
+    name: str
+    unit: str
+    labels: Mapping[str, Attribute]
+    always: Mapping[str, str]
+
+
+def _operation(name: str) -> dict[str, str]:
+    return {**_MESSAGING, Attribute.MESSAGING_OPERATION_NAME.value: name}
+
+
+COPIES: Final = (
+    Copy(
+        opt_in=MESSAGING_OPT_IN,
+        source=Name.PROCESSING_DURATION,
+        name="messaging.process.duration",
+        unit="s",
+        labels={"outcome": Attribute.ACTION},
+        always=_operation("process"),
+    ),
+    Copy(
+        opt_in=MESSAGING_OPT_IN,
+        source=Name.COMMIT_DURATION,
+        name="messaging.client.operation.duration",
+        unit="s",
+        labels={},
+        always=_operation("commit"),
+    ),
+    Copy(
+        opt_in=MESSAGING_OPT_IN,
+        source=Name.EVENTS_CONSUMED,
+        name="messaging.client.consumed.messages",
+        unit="{message}",
+        labels={"topic": Attribute.MESSAGING_DESTINATION},
+        always=_operation("poll"),
+    ),
+    Copy(
+        opt_in=MESSAGING_OPT_IN,
+        source=Name.EVENTS_PUBLISHED,
+        name="messaging.client.sent.messages",
+        unit="{message}",
+        labels={"topic": Attribute.MESSAGING_DESTINATION},
+        always=_operation("send"),
+    ),
+    Copy(
+        opt_in=EXPERIMENTAL_OPT_IN,
+        source=Name.LLM_REQUEST_DURATION,
+        name="gen_ai.client.operation.duration",
+        unit="s",
+        labels={"model": Attribute.GEN_AI_REQUEST_MODEL, "role": Attribute.ROLE, "outcome": Attribute.ERROR_TYPE},
+        always=_GENERATION,
+    ),
+)
+"""Every copy. An outcome that is no error has no `error.type`."""
+
+
+class ConventionMetrics(MetricExporter):
+    """Exports a collection with the copies that `opted_in` names conventions of."""
+
+    def __init__(self, inner: MetricExporter, opted_in: Sequence[str]) -> None:
+        super().__init__()
+        self._inner = inner
+        self._copies = {copy.source.value: copy for copy in COPIES if copy.opt_in in opted_in}
+
+    def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object) -> MetricExportResult:
+        """Pass on one collection."""
+        return self._inner.export(self._added(metrics_data), timeout_millis, **kwargs)
+
+    def force_flush(self, timeout_millis: float = 10_000) -> bool:
+        """As the inner exporter's."""
+        return self._inner.force_flush(timeout_millis)
+
+    def shutdown(self, timeout_millis: float = 30_000, **kwargs: object) -> None:
+        """As the inner exporter's."""
+        self._inner.shutdown(timeout_millis, **kwargs)
+
+    def _added(self, data: MetricsData) -> MetricsData:
+        return MetricsData(
+            resource_metrics=[
+                replace(resource, scope_metrics=[self._scope(scope) for scope in resource.scope_metrics])
+                for resource in data.resource_metrics
+            ]
+        )
+
+    def _scope(self, scope: ScopeMetrics) -> ScopeMetrics:
+        copied = [_copied(metric, self._copies[metric.name]) for metric in scope.metrics if metric.name in self._copies]
+        return replace(scope, metrics=[*scope.metrics, *copied])
+
+
+def _copied(metric: Metric, copy: Copy) -> Metric:
+    data = metric.data
+    if isinstance(data, Histogram):
+        data = replace(data, data_points=[_relabelled(point, copy) for point in data.data_points])
+    elif isinstance(data, Sum):
+        data = replace(data, data_points=[_counted(point, copy) for point in data.data_points])
+    return replace(metric, name=copy.name, unit=copy.unit, data=data)
+
+
+def _relabelled(point: HistogramDataPoint, copy: Copy) -> HistogramDataPoint:
+    return replace(point, attributes=_attributes(point.attributes or {}, copy))
+
+
+def _counted(point: NumberDataPoint, copy: Copy) -> NumberDataPoint:
+    return replace(point, attributes=_attributes(point.attributes or {}, copy))
+
+
+def _attributes(labels: Mapping[str, object], copy: Copy) -> dict[str, str]:
+    renamed = {new.value: str(labels[old]) for old, new in copy.labels.items()}
+    if renamed.get(Attribute.ERROR_TYPE) == Outcome.OK.value:
+        del renamed[Attribute.ERROR_TYPE]
+    return {**copy.always, **renamed}
