@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
@@ -15,7 +16,8 @@ from topology.events import Action, ConversationEvent, GenerationParameters, Mes
 from topology.labels import CategoryId, LabelerIdentity, Outcome, RequestFinding, RequestLabels, Verdict, VerdictKind
 from topology.ports import CheckReport, Draft, Headers, OutRecord, Record, Result
 from topology.span_handles import PLAIN, SpanStyle
-from topology.span_names import GUARDRAIL_EVENT, ChatTarget
+from topology.span_meanings import MEANINGS, attribute_table
+from topology.span_names import GUARDRAIL_EVENT, Attribute, ChatTarget
 from topology.tracing import LINKS_MAX, EventTrace, Relationship, Tracing, conversation_hash
 
 PLANTED = "my name is Zebulon Quartermain and I live at 12 Elm Street"
@@ -385,3 +387,21 @@ def test_without_tracing_a_records_own_context_is_passed_on_unchanged() -> None:
     assert headers == {"traceparent": TRACEPARENT.decode(), "tracestate": "a=b"}
     with Tracing.none().event(record(())) as trace:
         assert (walk(trace), trace.trace_id) == ({}, "")
+
+
+def test_the_page_lists_every_attribute_as_the_code_does() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text(encoding="utf-8")
+    assert set(MEANINGS) == set(Attribute)
+    assert attribute_table() in page, "python -m topology.span_meanings"
+
+
+def test_an_attribute_stands_only_on_the_spans_that_the_page_says() -> None:
+    recorded = Recorded()
+    with recorded.tracing.event(record()) as trace:
+        walk(trace, Action.REFUSED)
+    for span in recorded.spans:
+        operation = span.name.split(" ", maxsplit=1)[0] if span.kind is not SpanKind.INTERNAL else span.name
+        words = {operation, "guards" if span.kind is SpanKind.INTERNAL else "messaging spans"}
+        for name in span.attributes or {}:
+            on = {each.strip() for each in MEANINGS[Attribute(name)][0].split(",")}
+            assert on & words, (span.name, name)
