@@ -1,108 +1,29 @@
 """The span tree of an event: names, kinds, parents, links, and what must not be in it."""
 
 import asyncio
-from collections.abc import Sequence
-from pathlib import Path
 
 import pytest
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
+from tests.topology.recorded_spans import (
+    PLANTED,
+    TRACE_ID,
+    TRACEPARENT,
+    UPSTREAM,
+    Recorded,
+    conversation,
+    parent_of,
+    record,
+    span_id_of,
+    walk,
+)
 from topology.errors import CheckFailed, DeadLetter, DeadLetterReason
-from topology.events import Action, ConversationEvent, GenerationParameters, Message, Role, TextPart, Usage
-from topology.labels import CategoryId, LabelerIdentity, Outcome, RequestFinding, RequestLabels, Verdict, VerdictKind
-from topology.ports import CheckReport, Draft, Headers, OutRecord, Record, Result
-from topology.span_handles import PLAIN, SpanStyle
-from topology.span_meanings import MEANINGS, attribute_table
-from topology.span_names import GUARDRAIL_EVENT, Attribute, ChatTarget
-from topology.tracing import LINKS_MAX, EventTrace, Relationship, Tracing, conversation_hash
-
-PLANTED = "my name is Zebulon Quartermain and I live at 12 Elm Street"
-TRACE_ID = "ab" * 16
-UPSTREAM = "12" * 8
-TRACEPARENT = f"00-{TRACE_ID}-{UPSTREAM}-01".encode()
-
-
-class Recorded:
-    """Tracing into memory."""
-
-    def __init__(self, relationship: Relationship = "parent", style: SpanStyle = PLAIN) -> None:
-        self._exporter = InMemorySpanExporter()
-        provider = TracerProvider(shutdown_on_exit=False)
-        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-        self.tracing = Tracing(
-            provider.get_tracer("test"),
-            relationship=relationship,
-            group="g",
-            chats={"generator": ChatTarget(model="m1", server_address="h", server_port=8000)},
-            style=style,
-        )
-
-    @property
-    def spans(self) -> Sequence[ReadableSpan]:
-        return self._exporter.get_finished_spans()
-
-    def named(self, name: str) -> ReadableSpan:
-        (span,) = (span for span in self.spans if span.name == name)
-        return span
-
-
-def record(headers: Headers = (("traceparent", TRACEPARENT),), offset: int = 7) -> Record:
-    return Record(
-        topic="conversations.events",
-        partition=3,
-        offset=offset,
-        timestamp_ms=1,
-        key=b"c-1",
-        value=PLANTED.encode(),
-        headers=headers,
-    )
-
-
-def conversation(event_id: str = "e-1") -> ConversationEvent:
-    message = Message(role=Role.USER, parts=(TextPart(text=PLANTED),))
-    return ConversationEvent(event_id=event_id, conversation_id="c-1", tenant_id="t-1", messages=(message,))
-
-
-def labels() -> RequestLabels:
-    finding = RequestFinding(category=CategoryId("weapons"), harm=3)
-    return RequestLabels(labeler=LabelerIdentity(model="embedded", version="1"), findings=(finding,))
-
-
-def verdict(kind: VerdictKind = VerdictKind.PUBLISH) -> Verdict:
-    return Verdict(verdict=kind, rule_ids=("rule.1",), policy_ref="p@1")
-
-
-def walk(trace: EventTrace, action: Action = Action.PUBLISHED) -> dict[str, str]:
-    """An event with one attempt, as the pipeline goes through it; gives the headers of what is sent."""
-    event = conversation()
-    trace.of_event(event, "p@1")
-    with trace.guard_input() as span:
-        span.labels(labels())
-    with trace.chat("generator", 1, GenerationParameters(temperature=0.5, max_tokens=9)) as chat:
-        chat.asked(event.messages)
-        chat.answered(Draft(text=PLANTED, source="generator", model="m1", response_id="r-1", usage=Usage()))
-    with trace.guard_output() as span:
-        for name in ("classification", "bias", "logging"):
-            with trace.stage(name) as stage:
-                stage.reported(CheckReport(check=name, version="1", scores={"toxic": 0.25}))
-        span.verdict(verdict())
-    trace.decided(action, ("rule.1",))
-    with trace.send("conversations.audited") as sent:
-        return sent.headers
-
-
-def parent_of(span: ReadableSpan) -> int:
-    assert span.parent is not None
-    return span.parent.span_id
-
-
-def span_id_of(span: ReadableSpan) -> int:
-    assert span.context is not None
-    return span.context.span_id
+from topology.events import Action
+from topology.labels import Outcome
+from topology.ports import Draft, Headers, OutRecord, Result
+from topology.span_handles import SpanStyle
+from topology.tracing import LINKS_MAX, EventTrace, Tracing, conversation_hash
 
 
 def test_an_event_with_one_attempt_is_a_tree_of_eight_spans_under_the_chat_services_span() -> None:
@@ -286,40 +207,6 @@ def test_text_is_recorded_on_chat_spans_alone_where_capture_is_on() -> None:
     assert holding == {("chat m1", "gen_ai.input.messages"), ("chat m1", "gen_ai.output.messages")}
 
 
-def test_a_verdict_is_an_event_for_each_of_its_rules_where_the_proposal_is_opted_in() -> None:
-    for style, expected in ((PLAIN, []), (SpanStyle(with_guardrail_results=True), ["rule.1"])):
-        recorded = Recorded(style=style)
-        with recorded.tracing.event(record()) as trace:
-            walk(trace)
-        results = [event for event in recorded.named("guard output").events if event.name == GUARDRAIL_EVENT]
-        assert [(event.attributes or {})["gen_ai.guardrail.policy.rule.id"] for event in results] == expected
-
-
-def test_spans_say_their_openinference_kind_where_it_is_asked_for() -> None:
-    recorded = Recorded(style=SpanStyle(with_openinference=True))
-    with recorded.tracing.event(record()) as trace:
-        walk(trace)
-    assert {span.name: (span.attributes or {})["openinference.span.kind"] for span in recorded.spans} == {
-        "process conversations.events": "CHAIN",
-        "guard input": "GUARDRAIL",
-        "chat m1": "LLM",
-        "guard output": "GUARDRAIL",
-        "classification": "EVALUATOR",
-        "bias": "EVALUATOR",
-        "logging": "EVALUATOR",
-        "send conversations.audited": "CHAIN",
-    }
-
-
-def test_a_guards_scores_are_evaluation_events_of_its_span() -> None:
-    recorded = Recorded()
-    with recorded.tracing.event(record()) as trace:
-        walk(trace)
-    (event,) = recorded.named("classification").events
-    assert event.name == "gen_ai.evaluation.result"
-    assert event.attributes == {"gen_ai.evaluation.name": "toxic", "gen_ai.evaluation.score.value": 0.25}
-
-
 def test_a_failure_that_leaves_a_span_is_named_by_how_it_ended() -> None:
     recorded = Recorded()
     with recorded.tracing.event(record()) as trace, pytest.raises(CheckFailed), trace.chat("judge", 1):
@@ -387,21 +274,3 @@ def test_without_tracing_a_records_own_context_is_passed_on_unchanged() -> None:
     assert headers == {"traceparent": TRACEPARENT.decode(), "tracestate": "a=b"}
     with Tracing.none().event(record(())) as trace:
         assert (walk(trace), trace.trace_id) == ({}, "")
-
-
-def test_the_page_lists_every_attribute_as_the_code_does() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text(encoding="utf-8")
-    assert set(MEANINGS) == set(Attribute)
-    assert attribute_table() in page, "python -m topology.span_meanings"
-
-
-def test_an_attribute_stands_only_on_the_spans_that_the_page_says() -> None:
-    recorded = Recorded()
-    with recorded.tracing.event(record()) as trace:
-        walk(trace, Action.REFUSED)
-    for span in recorded.spans:
-        operation = span.name.split(" ", maxsplit=1)[0] if span.kind is not SpanKind.INTERNAL else span.name
-        words = {operation, "guards" if span.kind is SpanKind.INTERNAL else "messaging spans"}
-        for name in span.attributes or {}:
-            on = {each.strip() for each in MEANINGS[Attribute(name)][0].split(",")}
-            assert on & words, (span.name, name)
