@@ -1,0 +1,10 @@
+// Command etcd is where the tests' API server keeps its objects.
+package main
+
+import (
+	"os"
+
+	"go.etcd.io/etcd/server/v3/etcdmain"
+)
+
+func main() { etcdmain.Main(os.Args) }
