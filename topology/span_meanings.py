@@ -23,6 +23,7 @@ MEANINGS: Final[dict[Attribute, tuple[str, str]]] = {
     Attribute.GEN_AI_PROVIDER: ("chat", "`vllm`."),
     Attribute.GEN_AI_REQUEST_MODEL: ("chat", "The model asked."),
     Attribute.GEN_AI_CONVERSATION: ("chat", "The conversation's id, hashed."),
+    Attribute.GEN_AI_STREAM: ("chat", "True: answers are streamed to us."),
     Attribute.GEN_AI_TEMPERATURE: ("chat", "As the event asks; absent where it does not."),
     Attribute.GEN_AI_TOP_P: ("chat", "As the event asks."),
     Attribute.GEN_AI_MAX_TOKENS: ("chat", "As the event asks."),

@@ -41,6 +41,7 @@ class Attribute(StrEnum):
     GEN_AI_PROVIDER = "gen_ai.provider.name"
     GEN_AI_REQUEST_MODEL = "gen_ai.request.model"
     GEN_AI_CONVERSATION = "gen_ai.conversation.id"
+    GEN_AI_STREAM = "gen_ai.request.stream"
     GEN_AI_TEMPERATURE = "gen_ai.request.temperature"
     GEN_AI_TOP_P = "gen_ai.request.top_p"
     GEN_AI_MAX_TOKENS = "gen_ai.request.max_tokens"
@@ -173,6 +174,7 @@ def chat_attributes(target: ChatTarget, parameters: GenerationParameters | None)
         Attribute.GEN_AI_OPERATION: CHAT,
         Attribute.GEN_AI_PROVIDER: PROVIDER,
         Attribute.GEN_AI_REQUEST_MODEL: target.model,
+        Attribute.GEN_AI_STREAM: True,
         Attribute.SERVER_ADDRESS: target.server_address or None,
         Attribute.SERVER_PORT: target.server_port or None,
     }
