@@ -8,8 +8,10 @@ common/v1/common.proto, release 1.8.
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
+from types import MappingProxyType
 from typing import Final
 
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
@@ -43,9 +45,14 @@ Pairs = Mapping[str, object] | None
 def encode_spans(spans: Sequence[ReadableSpan]) -> bytes:
     """An ExportTraceServiceRequest. Raises TypeError for an attribute of a kind that none of ours has."""
     by_resource: dict[Resource, dict[InstrumentationScope | None, list[bytes]]] = {}
+    groups: dict[tuple[int, int], list[bytes]] = {}
     for span in spans:
-        scopes = by_resource.setdefault(span.resource, {})
-        scopes.setdefault(span.instrumentation_scope, []).append(_field(2, _span(span)))
+        resource, scope = span.resource, span.instrumentation_scope
+        group = groups.get((id(resource), id(scope)))
+        if group is None:  # not for every span: a resource's hash is that of its JSON
+            group = by_resource.setdefault(resource, {}).setdefault(scope, [])
+            groups[id(resource), id(scope)] = group
+        group.append(_field(2, _span(span)))
     return b"".join(_field(1, _resource_spans(resource, scopes)) for resource, scopes in by_resource.items())
 
 
@@ -112,6 +119,8 @@ def _status(status: Status) -> bytes:
 def _attributes(number: int, pairs: Pairs) -> bytes:
     if not pairs:
         return b""
+    if isinstance(pairs, MappingProxyType | BoundedAttributes):  # to walk through these takes longer than all the rest
+        pairs = pairs.copy()
     return b"".join(
         [
             (_pair if isinstance(value, str) and len(value) > REMEMBERED_CHARACTERS_MAX else _remembered_pair)(
