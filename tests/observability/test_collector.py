@@ -110,7 +110,8 @@ def collecting(program: Path, directory: Path) -> Generator[tuple[str, Path]]:
 def kept_traces(kept: Path) -> dict[str, list[dict[str, Any]]]:
     """The spans that were kept, by trace."""
     traces: dict[str, list[dict[str, Any]]] = {}
-    for line in kept.read_text().splitlines() if kept.exists() else ():
+    whole, _, _ = kept.read_text().rpartition("\n") if kept.exists() else ("", "", "")  # what follows is being written
+    for line in whole.splitlines():
         for resource in json.loads(line)["resourceSpans"]:
             for scope in resource["scopeSpans"]:
                 for span in scope["spans"]:
