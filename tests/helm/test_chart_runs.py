@@ -1,21 +1,28 @@
-"""What is rendered runs: the worker's command, files and environment as a pod has them, on real Kafka."""
+"""What is rendered runs, on real Kafka: the worker as a pod has it, and what Ray Serve is told, on a local Ray."""
 
+import hashlib
 import signal
 import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from tests.helm.engine import ROOT, Engine, Values
+from serving.tiny import build_tiny_checkpoint
+from serving.vllm_options import TINY_ENGINE
+from tests.helm.engine import ROOT, Engine, Values, merged
 from tests.helm.local_pod import LocalPod, SecretTexts
 from tests.helm.pods import pods
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import audits, fresh_settings, question, responses, send
 from topology.events import Action, Candidate, TextPart
 from workers.demo.parts import free_port
+from workers.node_client import node_status
 from workers.settings import Settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(240)]
@@ -24,6 +31,15 @@ POLICY = ROOT / "topology" / "policies" / "safe-completion-core.yaml"
 OVERLAY = ROOT / "workers" / "demo" / "overlays" / "harbour-bank.yaml"
 SECRETS: SecretTexts = {"agent": {"token": "let me"}, "digests": {"digest-key": "a key for tests"}}
 ANSWERED_S = 90.0
+MODEL_S = 300.0
+FIELDS = {
+    "metadata.name": "gate-sluicegate-0",
+    "metadata.namespace": "chat",
+    "metadata.labels['apps.kubernetes.io/pod-index']": "0",
+    "metadata.labels['ray.io/cluster']": "gate-sluicegate-a1b2c",
+    "spec.nodeName": "node",
+}
+PLAIN = Candidate(parts=(TextPart(text="It opens at nine."),))
 
 
 def chart_values(settings: Settings, port: int) -> Values:
@@ -66,13 +82,7 @@ def test_the_rendered_worker_becomes_ready_answers_and_drains(engine: Engine, ka
     settings, port = fresh_settings(kafka), free_port()
     documents = engine.render({"mode": "statefulset", **chart_values(settings, port)})
     worker = next(pod for pod in pods(documents) if pod.owner.startswith("StatefulSet/"))
-    fields = {
-        "metadata.name": "gate-sluicegate-0",
-        "metadata.namespace": "chat",
-        "metadata.labels['apps.kubernetes.io/pod-index']": "0",
-        "spec.nodeName": "node",
-    }
-    pod = LocalPod(worker, documents, secrets=SECRETS, fields=fields, directory=tmp_path / "pod")
+    pod = LocalPod(worker, documents, secrets=SECRETS, fields=FIELDS, directory=tmp_path / "pod")
     probes = {
         kind: f"http://127.0.0.1:{port}{pod.container[kind]['httpGet']['path']}"
         for kind in ("startupProbe", "readinessProbe", "livenessProbe")
@@ -85,8 +95,7 @@ def test_the_rendered_worker_becomes_ready_answers_and_drains(engine: Engine, ka
         wait_until(lambda: process.poll() is not None or _answers(probes["readinessProbe"]), startup_s)
         assert process.poll() is None, log.read_text(errors="replace")[-2000:]
         assert _answers(probes["livenessProbe"])
-        candidate = Candidate(parts=(TextPart(text="It opens at nine."),))
-        send(settings, [question(number, candidate=candidate, tenant_id="harbour-bank") for number in range(5)])
+        send(settings, [question(number, candidate=PLAIN, tenant_id="harbour-bank") for number in range(5)])
         wait_until(lambda: len(responses(settings)) == 5, ANSWERED_S)
         asked_s = time.monotonic()
         hook = subprocess.run(pod.pre_stop, env=pod.environment, capture_output=True, timeout=pod.grace_s, check=False)
@@ -96,3 +105,82 @@ def test_the_rendered_worker_becomes_ready_answers_and_drains(engine: Engine, ka
     assert {response.action for response in responses(settings)} <= {Action.PUBLISHED, Action.SAFE_COMPLETED}
     assert {audit.overlay_ref is not None for audit in audits(settings)} == {True}
     assert "It opens at nine" not in log.read_text(errors="replace")
+
+
+@pytest.fixture
+def serve_port(local_ray: None) -> Generator[int]:
+    """Ray Serve on loopback; its proxy's port."""
+    from ray import serve
+
+    del local_ray
+    port = free_port()
+    serve.start(http_options={"host": "127.0.0.1", "port": port})
+    yield port
+    serve.shutdown()
+
+
+def serve_config(engine: Engine, values: Values, directory: Path) -> dict[str, Any]:
+    """`serveConfigV2` of the RayService for this machine: paths moved, and a worker pod's environment for all."""
+    documents = engine.render(values)
+    group = next(pod for pod in pods(documents) if pod.owner.endswith(" consumer"))
+    pod = LocalPod(group, documents, secrets=SECRETS, fields=FIELDS, directory=directory)
+    service = next(each for each in documents if each["kind"] == "RayService")
+    config = yaml.safe_load(pod.moved(service["spec"]["serveConfigV2"]))
+    file = Path(config["applications"][0]["args"]["config"])
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    config["applications"][0]["deployments"][0]["user_config"]["settings_sha256"] = digest
+    own = {name: value for name, value in pod.environment.items() if name.startswith("SLUICEGATE_")}
+    for application in config["applications"]:
+        application["runtime_env"] = {"env_vars": own}
+    return config
+
+
+def deploy(config: dict[str, Any]) -> None:
+    """As the Ray operator does it."""
+    from ray import serve
+    from ray.serve.schema import ServeDeploySchema
+
+    client: Any = serve.context._get_global_client()
+    client.deploy_apps(ServeDeploySchema.model_validate(config))
+
+
+def test_the_rendered_serve_configuration_puts_workers_to_work(
+    engine: Engine, kafka: Kafka, serve_port: int, tmp_path: Path
+) -> None:
+    from ray import serve
+
+    settings, port = fresh_settings(kafka), free_port()
+    values = merged(chart_values(settings, port), {"worker": {"replicas": 2}})
+    config = serve_config(engine, values, tmp_path / "pod")
+    deploy(config)
+    wait_until(lambda: _answers(f"http://127.0.0.1:{port}/readyz"), ANSWERED_S)
+    send(settings, [question(number, conversation=f"c{number}", candidate=PLAIN) for number in range(8)])
+    wait_until(lambda: len(responses(settings)) == 8, ANSWERED_S)
+    names = {actor.name for actor in node_status(f"http://127.0.0.1:{port}").actors}
+    assert names == {"ingress-0", "ingress-1"}
+    serve.delete(config["applications"][0]["name"])
+    wait_until(lambda: not _answers(f"http://127.0.0.1:{port}/livez"), ANSWERED_S)
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+@pytest.mark.timeout(900)
+def test_the_rendered_model_application_answers_on_the_cpu(
+    engine: Engine, kafka: Kafka, serve_port: int, tmp_path: Path
+) -> None:
+    """`generation.mode: rayserve` with the tiny checkpoint: an event is answered by the model that Serve runs."""
+    settings, port = fresh_settings(kafka), free_port()
+    server = {"source": str(build_tiny_checkpoint(tmp_path / "tiny")), "device": "cpu", "engine": TINY_ENGINE}
+    values = chart_values(settings, port)
+    values["generation"] = {"mode": "rayserve", "model": "tiny", "server": server}
+    url = {"name": "SLUICEGATE_GENERATION__BASE_URL", "value": f"http://127.0.0.1:{serve_port}/v1"}
+    values["worker"]["extraEnv"].append(url)
+    config = serve_config(engine, values, tmp_path / "pod")
+    assert [each["name"] for each in config["applications"]] == ["sluicegate", "sluicegate-generation"]
+    deploy(config)
+    wait_until(lambda: _answers(f"http://127.0.0.1:{serve_port}/v1/models"), MODEL_S)
+    send(settings, [question(1)])
+    wait_until(lambda: len(responses(settings)) == 1, MODEL_S)
+    (response,) = responses(settings)
+    assert response.usage is not None
+    assert response.usage.output_tokens > 0
