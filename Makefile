@@ -6,6 +6,7 @@ UV := $(VENV)/bin/uv
 STAMP := $(VENV)/.set-up
 LOCKS := requirements/dev.txt requirements/uv.txt
 HELM_TOOL := var/tools/helm/lock.txt
+PHOENIX_TOOL := var/tools/phoenix/lock.txt
 COMPILE := $(UV) pip compile pyproject.toml --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 EXIT_CODE := var/pytest-exit-code
 
@@ -35,7 +36,7 @@ endef
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
-setup: $(STAMP) $(HELM_TOOL) ## install everything into .venv, by hash; again only when locks or pyproject.toml change
+setup: $(STAMP) $(HELM_TOOL) $(PHOENIX_TOOL) ## install everything into .venv, by hash; again only when locks or pyproject.toml change
 
 $(STAMP): $(LOCKS) pyproject.toml requirements/check.sh
 	@python=$$(sh requirements/check.sh) && { [ -x $(PYTHON_BIN) ] || { echo "setup: virtual environment from $$python"; "$$python" -m venv $(VENV); }; }
@@ -47,6 +48,9 @@ $(STAMP): $(LOCKS) pyproject.toml requirements/check.sh
 
 $(HELM_TOOL): requirements/helm.txt requirements/tool.sh | $(STAMP)
 	@$(AS_PIP); sh requirements/tool.sh helm && touch $@
+
+$(PHOENIX_TOOL): requirements/phoenix.txt requirements/tool.sh | $(STAMP)
+	@$(AS_PIP); sh requirements/tool.sh phoenix && touch $@
 
 demo: setup ## the whole path on real parts, live, with a census at the end
 	@$(VENV)/bin/sluicegate demo
@@ -96,7 +100,8 @@ lock: setup ## resolve all locks anew: names, versions and hashes, no addresses
 	$(COMPILE) --upgrade --extra cpu --extra dev --overrides requirements/cpu.overrides.in --excludes requirements/cpu.excludes.in -o requirements/dev.txt; \
 	$(COMPILE) --upgrade --extra gpu -o requirements/gpu.txt; \
 	$(COMPILE) --upgrade --constraints requirements/dev.txt -o requirements/runtime.txt; \
-	$(subst pyproject.toml,requirements/helm.in,$(COMPILE)) --upgrade -o requirements/helm.txt
+	$(subst pyproject.toml,requirements/helm.in,$(COMPILE)) --upgrade -o requirements/helm.txt; \
+	$(subst pyproject.toml,requirements/phoenix.in,$(COMPILE)) --upgrade -o requirements/phoenix.txt
 	@awk '/^uv==/ { on = 1 } on && /# via/ { exit } on' requirements/dev.txt > requirements/uv.txt
 
 clean: ## remove what was built here; the cache of broker jars stays

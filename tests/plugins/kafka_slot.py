@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaProducer
 from kafka.structs import (
     ConsumerGroupMetadata,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
     OffsetAndMetadata,
@@ -16,6 +16,7 @@ from kafka.structs import (
 from tests.contracts.delivery import after, read, settle
 from tests.plugins.kafka_broker import Kafka, wait_until
 from topology.ports import OutRecord, Ownership, PartitionOffset
+from workers.group_consumer import GroupConsumer
 from workers.kafka_client import consumer_options, producer_options, slot_name
 from workers.settings import KafkaSettings
 from workers.sink import TransactionalSink
@@ -121,9 +122,12 @@ def bare_producer(settings: KafkaSettings, slot: int = 0) -> Generator[Any]:
 
 @contextmanager
 def bare_member(settings: KafkaSettings, topic: str, listener: object = None, **changed: object) -> Generator[Any]:
-    """The library's consumer as a member of the group, with our options but for `changed` and none of our rules."""
+    """The library's consumer as a member of the group, with our options but for `changed`.
+
+    It has none of our rules but that it keeps its joins (K15): without, it may take minutes until the group settles.
+    """
     options: dict[str, Any] = {**consumer_options(settings, instance_id=slot_name(settings, 0)), **changed}
-    consumer: Any = KafkaConsumer(**options)
+    consumer: Any = GroupConsumer(**options)
     try:
         consumer.subscribe([topic], listener=listener)
         yield consumer
