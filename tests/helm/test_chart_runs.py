@@ -70,7 +70,8 @@ def chart_values(settings: Settings, port: int) -> Values:
     }
 
 
-def _answers(url: str) -> bool:
+def is_answered(url: str) -> bool:
+    """Whether there is an answer, and it is 200."""
     try:
         with urllib.request.urlopen(url, timeout=5) as answer:
             return answer.status == 200
@@ -91,10 +92,10 @@ def test_the_rendered_worker_becomes_ready_answers_and_drains(engine: Engine, ka
     startup_s = startup["periodSeconds"] * startup["failureThreshold"]
     log = tmp_path / "worker.log"
     with pod.running(log) as process:
-        wait_until(lambda: process.poll() is not None or _answers(probes["startupProbe"]), startup_s)
-        wait_until(lambda: process.poll() is not None or _answers(probes["readinessProbe"]), startup_s)
+        wait_until(lambda: process.poll() is not None or is_answered(probes["startupProbe"]), startup_s)
+        wait_until(lambda: process.poll() is not None or is_answered(probes["readinessProbe"]), startup_s)
         assert process.poll() is None, log.read_text(errors="replace")[-2000:]
-        assert _answers(probes["livenessProbe"])
+        assert is_answered(probes["livenessProbe"])
         send(settings, [question(number, candidate=PLAIN, tenant_id="harbour-bank") for number in range(5)])
         wait_until(lambda: len(responses(settings)) == 5, ANSWERED_S)
         asked_s = time.monotonic()
@@ -153,13 +154,13 @@ def test_the_rendered_serve_configuration_puts_workers_to_work(
     values = merged(chart_values(settings, port), {"worker": {"replicas": 2}})
     config = serve_config(engine, values, tmp_path / "pod")
     deploy(config)
-    wait_until(lambda: _answers(f"http://127.0.0.1:{port}/readyz"), ANSWERED_S)
+    wait_until(lambda: is_answered(f"http://127.0.0.1:{port}/readyz"), ANSWERED_S)
     send(settings, [question(number, conversation=f"c{number}", candidate=PLAIN) for number in range(8)])
     wait_until(lambda: len(responses(settings)) == 8, ANSWERED_S)
     names = {actor.name for actor in node_status(f"http://127.0.0.1:{port}").actors}
     assert names == {"ingress-0", "ingress-1"}
     serve.delete(config["applications"][0]["name"])
-    wait_until(lambda: not _answers(f"http://127.0.0.1:{port}/livez"), ANSWERED_S)
+    wait_until(lambda: not is_answered(f"http://127.0.0.1:{port}/livez"), ANSWERED_S)
 
 
 @pytest.mark.slow
@@ -178,7 +179,7 @@ def test_the_rendered_model_application_answers_on_the_cpu(
     config = serve_config(engine, values, tmp_path / "pod")
     assert [each["name"] for each in config["applications"]] == ["sluicegate", "sluicegate-generation"]
     deploy(config)
-    wait_until(lambda: _answers(f"http://127.0.0.1:{serve_port}/v1/models"), MODEL_S)
+    wait_until(lambda: is_answered(f"http://127.0.0.1:{serve_port}/v1/models"), MODEL_S)
     send(settings, [question(1)])
     wait_until(lambda: len(responses(settings)) == 1, MODEL_S)
     (response,) = responses(settings)
