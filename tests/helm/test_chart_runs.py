@@ -141,7 +141,7 @@ def deploy(config: dict[str, Any]) -> None:
     from ray import serve
     from ray.serve.schema import ServeDeploySchema
 
-    client: Any = serve.context._get_global_client()
+    client: Any = serve.context._get_global_client()  # pyright: ignore[reportAttributeAccessIssue] - not public
     client.deploy_apps(ServeDeploySchema.model_validate(config))
 
 
