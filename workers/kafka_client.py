@@ -1,6 +1,6 @@
 """Options of every Kafka client of this project, from settings; and the bounded wait for brokers at a start.
 
-docs/kafka.md says of each option why it is set; K1 to K15 are the library's defects as that page lists them.
+docs/kafka.md says of each option why it is set; K1 to K16 are the library's defects as that page lists them.
 """
 
 import importlib.util
@@ -17,6 +17,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.net.compat import KafkaNetClient
 
 from workers.kafka_errors import DETAIL_CHARACTERS_MAX, Fault, KafkaRefused, KafkaUnavailable, fault_of, refused
+from workers.last_words import hear_last_words
 from workers.settings import KafkaSettings, Secret
 
 logger = logging.getLogger("sluicegate.kafka")
@@ -179,6 +180,7 @@ def _closed_on_failure() -> Generator[None]:
 
 def _network_client(**config: Any) -> Any:
     client: Any = KafkaNetClient(**config)
+    hear_last_words(client)
     opened = _NETWORK_CLIENTS.get()
     if opened is not None:
         opened.append(client)
