@@ -154,13 +154,13 @@ def test_the_rendered_serve_configuration_puts_workers_to_work(
     values = merged(chart_values(settings, port), {"worker": {"replicas": 2}})
     config = serve_config(engine, values, tmp_path / "pod")
     deploy(config)
-    wait_until(lambda: is_answered(f"http://127.0.0.1:{port}/readyz"), ANSWERED_S)
+    url = f"http://127.0.0.1:{port}"
+    wait_until(lambda: is_answered(f"{url}/readyz"), ANSWERED_S)
     send(settings, [question(number, conversation=f"c{number}", candidate=PLAIN) for number in range(8)])
     wait_until(lambda: len(responses(settings)) == 8, ANSWERED_S)
-    names = {actor.name for actor in node_status(f"http://127.0.0.1:{port}").actors}
-    assert names == {"ingress-0", "ingress-1"}
+    wait_until(lambda: {actor.name for actor in node_status(url).actors} == {"ingress-0", "ingress-1"}, ANSWERED_S)
     serve.delete(config["applications"][0]["name"])
-    wait_until(lambda: not is_answered(f"http://127.0.0.1:{port}/livez"), ANSWERED_S)
+    wait_until(lambda: not is_answered(f"{url}/livez"), ANSWERED_S)
 
 
 @pytest.mark.slow
