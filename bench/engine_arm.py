@@ -158,20 +158,12 @@ class MeteredSink:
         self.committed_ms: dict[tuple[int, int], float] = {}
         self.ended_s = 0.0
 
-    def commit(
-        self,
-        records: Sequence[OutRecord],
-        offsets: Sequence[PartitionOffset],
-        ownership: Ownership,
-        on_sent: Callable[[], None] | None = None,
-    ) -> bool:
+    def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
         task = self._work.task
         if task.is_marked:
             mark = ((ROUND_HEADER, str(self.transactions).encode()),)
             records = [structs.replace(record, headers=record.headers + mark) for record in records]
-        assert self._sink.commit(records, offsets, ownership, on_sent), (
-            "a transaction was aborted: this measures something else"
-        )
+        assert self._sink.commit(records, offsets, ownership), "a transaction was aborted: this measures something else"
         self.ended_s = time.perf_counter()
         self.transactions += 1
         self.committed += len(records) // self._work.records_per_event

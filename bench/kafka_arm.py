@@ -93,14 +93,8 @@ class MeteredSink:
         self._on_done = on_done
         self._done: dict[int, int] = {}
 
-    def commit(
-        self,
-        records: Sequence[OutRecord],
-        offsets: Sequence[PartitionOffset],
-        ownership: Ownership,
-        on_sent: Callable[[], None] | None = None,
-    ) -> bool:
-        is_done = self._sink.commit(records, offsets, ownership, on_sent)
+    def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
+        is_done = self._sink.commit(records, offsets, ownership)
         assert is_done, "a transaction was aborted: the run measures something else"
         self._meter.committed(len(records) // 2)
         if self._meter.figures is not None:

@@ -309,17 +309,10 @@ class ConversationStates(Protocol):
 class Sink(Protocol):
     """Makes results and consumed offsets visible together or not at all. All calls on one thread."""
 
-    def commit(
-        self,
-        records: Sequence[OutRecord],
-        offsets: Sequence[PartitionOffset],
-        ownership: Ownership,
-        on_sent: Callable[[], None] | None = None,
-    ) -> bool:
+    def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
         """True when everything is visible, False when nothing is and it may be tried again.
 
-        Offsets are committed with their metadata. `on_sent` is called once only waiting for the brokers is left.
-        Ends the process where the outcome cannot be known.
+        Offsets are committed with their metadata. Ends the process where the outcome cannot be known.
         """
         ...
 

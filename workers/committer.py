@@ -38,15 +38,9 @@ REST_ROUNDS_MAX = 10_000
 """Bound on the rounds after the end of processing; the tracker's bounds hold far less."""
 
 
-def _nothing() -> None:
-    """What is called where nobody wants to know."""
-
-
 class Committer:
     """`lock` guards `tracker`. `on_room` is called when a round has made room in it.
 
-    `on_sending` is called before a round's records are handed to the client, and `on_sent` when they are, or when the
-    round has failed; it may be called twice. All three are called on the thread that commits.
     The sink is called by the thread of `start`, or by whoever calls `turn` instead.
     """
 
@@ -61,8 +55,6 @@ class Committer:
         metrics: Instruments,
         tracing: Tracing,
         on_room: Callable[[], None],
-        on_sending: Callable[[], None] = _nothing,
-        on_sent: Callable[[], None] = _nothing,
     ) -> None:
         self._sink = sink
         self._tracker = tracker
@@ -73,8 +65,6 @@ class Committer:
         self._metrics = metrics
         self._tracing = tracing
         self._on_room = on_room
-        self._on_sending = on_sending
-        self._on_sent = on_sent
         self._thread = threading.Thread(target=self._serve, name="commit", daemon=True)
         self._wake = threading.Event()
         self._turned = threading.Condition()
@@ -194,25 +184,13 @@ class Committer:
             self._last_commit_s = started_s
             return False
         with self._tracing.commit(taken.offsets[0].topic, taken.results) as span:
-            is_done = self._sent(taken)
+            is_done = self._sink.commit(taken.records, taken.offsets, taken.ownership)
             if not is_done:
                 span.failed("aborted")
         self._last_commit_s = self._clock.monotonic_s()
         self._metrics.observe(Metric.COMMIT_DURATION, self._last_commit_s - started_s)
         self._end(taken, is_done=is_done)
         return is_done
-
-    def _sent(self, taken: Round) -> bool:
-        """Whether a round became visible.
-
-        Handing its records over takes the interpreter, the rest is waiting for brokers. Were events begun all the time,
-        both would share the interpreter first, and then nobody would use it: nothing begins in between.
-        """
-        self._on_sending()
-        try:
-            return self._sink.commit(taken.records, taken.offsets, taken.ownership, self._on_sent)
-        finally:
-            self._on_sent()
 
     def _end(self, taken: Round, *, is_done: bool) -> None:
         with self._lock:

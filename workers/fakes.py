@@ -324,13 +324,7 @@ class FakeSink:
         """Let the answer to the next commit get lost, with the transaction `applied` or not: the process ends."""
         self._loses = applied
 
-    def commit(
-        self,
-        records: Sequence[OutRecord],
-        offsets: Sequence[PartitionOffset],
-        ownership: Ownership,
-        on_sent: Callable[[], None] | None = None,
-    ) -> bool:
+    def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
         """As `Sink.commit`. Raises SlotFenced, and OutcomeUnknown after `exit_process` was called."""
         if ownership.generation < 0 or not ownership.member_id:
             return False
@@ -338,8 +332,6 @@ class FakeSink:
             raise SlotFenced(self._name, "fake")
         if not records and not offsets:
             return True
-        if on_sent is not None:
-            on_sent()
         wants_commit, self._aborts = not self._aborts and self._loses is not False, False
         done = self._broker.end(records, offsets, ownership, wants_commit=wants_commit)
         if self._loses is not None:

@@ -64,9 +64,6 @@ class LoopHealth(Struct, frozen=True, kw_only=True):
 class Loop:
     """Moves records from a source through `process` into a sink."""
 
-    _state = LoopState.STARTING
-    _drain_until_s: float | None = None
-
     def __init__(
         self,
         source: Source,
@@ -103,8 +100,6 @@ class Loop:
             metrics=metrics,
             tracing=tracing,
             on_room=self._processing.wake,
-            on_sending=self._processing.hold,
-            on_sent=self._processing.release,
         )
         self._poller = Poller(
             source,
@@ -117,6 +112,8 @@ class Loop:
             settle=lambda: self._committer.settle(limits.revoke_timeout_s),
             states=states,
         )
+        self._state = LoopState.STARTING
+        self._drain_until_s: float | None = None
 
     def run(self) -> None:
         """Work until drained. Raises what ended it: a bug in `process`, or a source or sink that cannot go on."""

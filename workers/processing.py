@@ -73,7 +73,6 @@ class Processing:
         self._finished: list[tuple[WorkItem, Result]] = []
         """What the tracker has not been told of."""
         self._is_fill_due = False
-        self._is_held = False
         self._is_stopping = False
         self._is_ended = False
         self._gate = threading.Lock()
@@ -86,19 +85,6 @@ class Processing:
     def wake(self) -> None:
         """Start what may be started; nothing once `stop` was called. From any thread."""
         self._call(self._fill_soon)
-
-    def hold(self) -> None:
-        """Start nothing until `release`: another thread has work to do, and the interpreter runs one of them.
-
-        What has begun goes on. From any thread.
-        """
-        self._is_held = True
-
-    def release(self) -> None:
-        """End a `hold`, where there is one. From any thread."""
-        if self._is_held:
-            self._is_held = False
-            self.wake()
 
     def cancel_dead(self) -> None:
         """Cancel what runs under an ownership that is over. From any thread."""
@@ -146,7 +132,7 @@ class Processing:
         self._is_fill_due = False
         with self._lock:
             self._hand_over()
-            if self._error is not None or self._is_stopping or self._is_held:
+            if self._error is not None or self._is_stopping:
                 return
             self._places.share()
             items = self._tracker.next_to_start(self._places.free_count)

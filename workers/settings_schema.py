@@ -82,12 +82,7 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     transaction_timeout_ms: Annotated[
         Milliseconds, _about("The broker aborts an open transaction after this; above `delivery_timeout_ms`.")
     ] = 15_000
-    linger_ms: Annotated[
-        int,
-        Meta(
-            ge=0, le=1000, description="How long a producer waits for a fuller batch; a worker's waits for its round."
-        ),
-    ] = 3
+    linger_ms: Annotated[int, Meta(ge=0, le=1000, description="How long the producer waits for a fuller batch.")] = 3
     batch_bytes: Annotated[Bytes, _about("Producer batch per partition.")] = 128 * KIB
     partition_fetch_bytes: Annotated[Bytes, _about("What one fetch returns per partition.")] = 256 * KIB
     fetch_bytes_max: Annotated[Bytes, _about("What one fetch returns over all partitions.")] = 16 * MIB

@@ -35,9 +35,6 @@ FAILURES_MAX = 10
 FLUSH_MARGIN_S = 1.0
 """On top of `delivery_timeout_ms`, after which the library itself fails every record."""
 
-LINGER_MS = 1_000
-"""How long the client may wait for fuller batches: no round is so long under way before it is flushed."""
-
 NO_LEADER_EPOCH = -1
 
 _SEVERITY = (Fault.FENCED, Fault.REFUSED, Fault.STALE, Fault.TRANSIENT)
@@ -71,13 +68,7 @@ class TransactionalSink:
         self._producer: Any = self._build()
         self._identity = _identity(self._producer)
 
-    def commit(
-        self,
-        records: Sequence[OutRecord],
-        offsets: Sequence[PartitionOffset],
-        ownership: Ownership,
-        on_sent: Callable[[], None] | None = None,
-    ) -> bool:
+    def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
         """As `Sink.commit`. Raises SlotFenced, KafkaRefused, and KafkaUnavailable after FAILURES_MAX in a row."""
         if not is_joined(ownership):
             # The broker takes an empty identity for an old client's and lets it overwrite anything (K5).
@@ -87,7 +78,7 @@ class TransactionalSink:
         if not records and not offsets:
             return True
         with self._watchdog.limit("commit", self._kafka.commit_timeout_s):
-            error = self._prepare(records, offsets, ownership, on_sent)
+            error = self._prepare(records, offsets, ownership)
             if error is None:
                 self._finish()
         if error is None:
@@ -101,11 +92,7 @@ class TransactionalSink:
         discard(self._producer)
 
     def _prepare(
-        self,
-        records: Sequence[OutRecord],
-        offsets: Sequence[PartitionOffset],
-        ownership: Ownership,
-        on_sent: Callable[[], None] | None,
+        self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership
     ) -> KafkaError | None:
         """Everything up to the commit; None when all of it is acknowledged."""
         producer = self._producer
@@ -121,8 +108,6 @@ class TransactionalSink:
                 )
                 for record in records
             ]
-            if on_sent is not None:
-                on_sent()
             producer.flush(self._kafka.delivery_timeout_ms / 1000 + FLUSH_MARGIN_S)
             # A commit succeeds although a record of its transaction was given up (K1).
             errors = [future.exception if future.is_done else KafkaTimeoutError() for future in sent]
@@ -180,7 +165,6 @@ class TransactionalSink:
 
     def _start_producer(self) -> Any:
         options = producer_options(self._kafka, transactional_id=self._name)
-        options["linger_ms"] = _linger_ms(self._kafka)
         producer = self._make_producer(**options, partitioner=KeyPartitioner())
         try:
             producer.init_transactions()
@@ -188,11 +172,6 @@ class TransactionalSink:
             discard(producer)
             raise
         return producer
-
-
-def _linger_ms(kafka: KafkaSettings) -> int:
-    """As long as the client allows: a round is flushed at its end, and sooner only wakes its network thread."""
-    return max(kafka.linger_ms, min(LINGER_MS, kafka.delivery_timeout_ms - kafka.request_timeout_ms))
 
 
 def is_joined(ownership: Ownership) -> bool:

@@ -1,7 +1,7 @@
 """The committer by itself: when a round is due, what `settle` promises, and how its thread ends."""
 
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
 
@@ -40,13 +40,7 @@ class Ledger:
         self.gate = threading.Event()
         self.gate.set()
 
-    def commit(
-        self,
-        records: Sequence[OutRecord],
-        offsets: Sequence[PartitionOffset],
-        ownership: Ownership,
-        on_sent: Callable[[], None] | None = None,
-    ) -> bool:
+    def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
         assert offsets
         assert ownership == member()
         self.tries += 1

@@ -4,7 +4,7 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import pytest
@@ -13,7 +13,7 @@ from serving.clock import SystemClock
 from topology.instruments import Instruments
 from topology.metrics import Metric
 from topology.offset_map import decode
-from topology.ports import OutRecord, Ownership, PartitionOffset, Record, Rest, Result
+from topology.ports import OutRecord, PartitionOffset, Record, Rest, Result
 from topology.tracing import Tracing
 from workers.fakes import FakeBroker, FakeSink, FakeSource
 from workers.loop import Loop, LoopState
@@ -65,15 +65,9 @@ class World:
 
     @contextmanager
     def worker(
-        self,
-        *,
-        drain_s: float = 5.0,
-        slot: int = 0,
-        metrics: Instruments | None = None,
-        sink: FakeSink | None = None,
-        **limits: int,
+        self, *, drain_s: float = 5.0, slot: int = 0, metrics: Instruments | None = None, **limits: int
     ) -> Generator[tuple[Loop, FakeSink]]:
-        sink = sink or FakeSink(self.broker, slot)
+        sink = FakeSink(self.broker, slot)
         loop = Loop(
             FakeSource(self.broker, "in", slot),
             sink,
@@ -127,47 +121,6 @@ def test_what_is_done_above_a_stuck_record_is_not_done_again_by_the_next_worker(
         wait_for(lambda: len(world.output()) == 4)
     assert world.output() == ["b1", "c1", "a1", "a2"]
     assert world.work.calls == {b"a1": 2, b"b1": 1, b"a2": 1, b"c1": 1}
-
-
-class HandingOver(FakeSink):
-    """A sink that stays in the middle of handing over, or of waiting for the brokers, until it is let go on."""
-
-    def __init__(self, broker: FakeBroker) -> None:
-        super().__init__(broker, 0)
-        self.is_sending, self.may_send = threading.Event(), threading.Event()
-        self.is_waiting, self.may_end = threading.Event(), threading.Event()
-
-    def commit(
-        self,
-        records: Sequence[OutRecord],
-        offsets: Sequence[PartitionOffset],
-        ownership: Ownership,
-        on_sent: Callable[[], None] | None = None,
-    ) -> bool:
-        self.is_sending.set()
-        assert self.may_send.wait(WAIT_S)
-        assert on_sent is not None
-        on_sent()
-        self.is_waiting.set()
-        assert self.may_end.wait(WAIT_S)
-        return super().commit(records, offsets, ownership)
-
-
-def test_events_begin_while_brokers_are_waited_for_and_not_while_a_round_is_handed_over() -> None:
-    world = World()
-    sink = HandingOver(world.broker)
-    with world.worker(sink=sink):
-        world.send("a1")
-        assert sink.is_sending.wait(WAIT_S)
-        world.send("b1")
-        time.sleep(0.1)
-        assert world.work.calls[b"b1"] == 0
-        sink.may_send.set()
-        assert sink.is_waiting.wait(WAIT_S)
-        wait_for(lambda: world.work.calls[b"b1"] == 1)
-        assert world.output() == []
-        sink.may_end.set()
-        wait_for(lambda: world.output() == ["a1", "b1"])
 
 
 def test_results_of_a_failed_transaction_are_kept() -> None:
