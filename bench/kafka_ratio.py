@@ -32,8 +32,8 @@ OURS: dict[Arm, str] = {
 class Size(Struct, frozen=True, kw_only=True):
     """How much is measured."""
 
-    events: int = 6_000
-    warm_events: int = 500
+    events: int = 20_000
+    warm_events: int = 1_000
     repetitions: int = 5
     arms: tuple[Arm, ...] = ("off", "off, plan and judge", "ratio", "full")
 
