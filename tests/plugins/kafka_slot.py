@@ -129,6 +129,8 @@ def bare_member(settings: KafkaSettings, topic: str, listener: object = None, **
     options: dict[str, Any] = {**consumer_options(settings, instance_id=slot_name(settings, 0)), **changed}
     consumer: Any = GroupConsumer(**options)
     try:
+        # An assignment is made of what the client knows of its topics; of one that it does not, nobody gets anything.
+        wait_until(lambda: bool(consumer.partitions_for_topic(topic)))
         consumer.subscribe([topic], listener=listener)
         yield consumer
     finally:

@@ -29,6 +29,7 @@ _TELLING = (
     library.UnsupportedSaslMechanismError,
     library.IllegalSaslStateError,
     library.IncompatibleBrokerVersion,
+    library.InvalidReceiveError,
     library.KafkaConnectionError,
 )
 """Of the errors on the way in, the first of these that occurred says most: after a failed login the library often
@@ -107,7 +108,8 @@ def _no_login(kafka: KafkaSettings, errors: Sequence[BaseException]) -> Line:
         case library.KafkaConnectionError() if protocol.startswith("SASL_"):
             found = f"the connection is closed during the login ({_said(error)})"
             return wrong("brokers", found, f"mostly a wrong password or mechanism: look at {login}")
-        case library.KafkaConnectionError():
+        case library.KafkaConnectionError() | library.InvalidReceiveError():
+            # What a TLS listener says to a client without TLS is no answer of Kafka's, where it is heard at all.
             found = f"the port opens, and the connection is then closed ({_said(error)})"
             mend = (
                 f"kafka.security_protocol is {protocol}: does this listener want TLS, a client certificate or a login?"
