@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import ray
@@ -88,19 +89,32 @@ class NodeAgent:
         return structs.replace(before, state="ready", pid=health.pid, loop=loop)
 
     def _families(self) -> list[Family]:
-        handles = [ray.get_actor(each.actor) for each in self._watched if each.role == "ingress"]
-        refs: list[Any] = [handle.families.remote() for handle in handles]
-        timeout_s = self._settings.agent.scrape_timeout_s
-        if not refs:
-            return []
-        done, _ = ray.wait(refs, num_returns=len(refs), timeout=timeout_s)
-        return [family for ref in done for family in ray.get(ref)]
+        return families_of(self._workers(), self._settings.agent.scrape_timeout_s)
 
     def _drain(self) -> None:
         self._is_draining = True
+        for worker in self._workers():
+            worker.drain.remote(self._settings.drain.timeout_s)
+
+    def _workers(self) -> list[Any]:
+        """Handles of this node's workers; one that is not there just now is left out."""
+        found: list[Any] = []
         for each in self._watched:
             if each.role == "ingress":
-                ray.get_actor(each.actor).drain.remote(self._settings.drain.timeout_s)
+                with suppress(ValueError):
+                    found.append(ray.get_actor(each.actor))
+        return found
+
+
+def families_of(workers: Sequence[Any], timeout_s: float) -> list[Family]:
+    """The metrics of every worker that answers within `timeout_s`; whoever fails or is late is left out."""
+    refs: list[Any] = [worker.families.remote() for worker in workers]
+    done, _ = ray.wait(refs, num_returns=len(refs), timeout=timeout_s) if refs else ([], [])
+    found: list[Family] = []
+    for ref in done:
+        with suppress(RayError):
+            found.extend(ray.get(ref))
+    return found
 
 
 _remote: Any = ray.remote

@@ -20,7 +20,7 @@ from topology.metrics import Metric
 from workers.actors import IngressActor, StageActor
 from workers.assembly import stage_settings
 from workers.loop import LoopHealth
-from workers.node_agents import Watched
+from workers.node_agents import Watched, families_of
 from workers.node_state import ActorStatus, NodeState
 from workers.openmetrics import Family
 from workers.policy_skew import PolicySkew
@@ -161,9 +161,7 @@ class Supervisor:
 
     def families(self, timeout_s: float) -> list[Family]:
         """The metrics of every worker that answers within `timeout_s`. From any thread."""
-        refs = [run.actor.handle.families.remote() for run in tuple(self._runs) if run.actor.is_up]
-        done, _ = ray.wait(refs, num_returns=len(refs), timeout=timeout_s) if refs else ([], [])
-        return [family for ref in done if _error_of(ref) is None for family in ray.get(ref)]
+        return families_of([run.actor.handle for run in tuple(self._runs) if run.actor.is_up], timeout_s)
 
     def drain(self, timeout_s: float) -> bool:
         """Finish and commit within `timeout_s`, then end every actor. True when every worker ended by itself."""

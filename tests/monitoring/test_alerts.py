@@ -114,4 +114,5 @@ def test_every_alert_fires_ends_and_is_silent_on_a_quiet_day(tmp_path: Path) -> 
             "tests": [_unit(alert, case, history) for history in ("fires", "quiet")],
         }
         (tmp_path / f"{alert.name}.test.yaml").write_text(yaml.safe_dump(suite), encoding="utf-8")
-    promtool("test", "rules", *sorted(path.name for path in tmp_path.glob("*.test.yaml")), cwd=tmp_path)
+    told = promtool("test", "rules", *sorted(path.name for path in tmp_path.glob("*.test.yaml")), cwd=tmp_path)
+    assert told.count("SUCCESS") == len(ALERTS)

@@ -25,7 +25,10 @@ def signed(case: int = 0, now_ms: int = NOW_MS, key_id: str = "k1") -> Conversat
 
 
 def test_a_canary_that_the_platform_signed_is_one() -> None:
-    require_genuine(signed(), NOW_MS, AGE_MAX_MS, VERIFY)
+    event = signed()
+    assert event.canary is not None
+    assert VERIFY(canary_message(event), "k1", event.canary.signature)
+    require_genuine(event, NOW_MS, AGE_MAX_MS, VERIFY)
 
 
 @pytest.mark.parametrize(
