@@ -22,6 +22,8 @@ Text = Annotated[str, Meta(max_length=1024)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 KafkaName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
 """At most 249 characters to Kafka; the rest is left for the slot in a transactional id."""
+PublicKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=$")]
+"""An Ed25519 public key: 32 bytes in base64."""
 Url = Annotated[str, Meta(pattern=r"^(https?://[^\s/@]+(/[^\s@]*)?)?$")]
 """`http://` or `https://`, without user and password: those are secrets with a setting of their own."""
 
@@ -164,7 +166,7 @@ class PolicySettings(Struct, frozen=True, kw_only=True):
     shadows: Annotated[Text, _about("With `file`: directory of bundles judged beside the live one; empty: none.")] = ""
     id: Annotated[PolicyId, _about("With `topic`: which policy's bundles hold here.")] = "safe-completion-core"
     keys: Annotated[
-        dict[Name, Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=$")]],
+        dict[Name, PublicKey],
         Meta(max_length=64, description="With `topic`: key id to Ed25519 public key (base64) that may sign policies."),
     ] = {}
     version_min: Annotated[Version, _about("With `topic`: no bundle below it is loaded, rolled back or not.")] = "0.0.0"
@@ -278,7 +280,7 @@ class GrantSettings(Struct, frozen=True, kw_only=True):
     """Whose grants hold."""
 
     keys: Annotated[
-        dict[Name, Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=$")]],
+        dict[Name, PublicKey],
         Meta(max_length=64, description="Key id to Ed25519 public key (base64, 32 bytes)."),
     ] = {}
 
@@ -287,7 +289,7 @@ class CanarySettings(Struct, frozen=True, kw_only=True):
     """Probes that prove on the live path that the gate holds."""
 
     keys: Annotated[
-        dict[Name, Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=$")]],
+        dict[Name, PublicKey],
         Meta(
             max_length=64,
             description="Key id to Ed25519 public key (base64) that may sign canaries; none: no canaries.",
