@@ -33,7 +33,12 @@ class KeyPartitioner(DefaultPartitioner):
         partitions = cluster.partitions_for_topic(topic)
         if not partitions:
             raise ValueError(f"no partitions of {topic}")
-        return _hashed(bytes(serialized_key)) % len(partitions)  # they are numbered from 0
+        return key_partition(bytes(serialized_key), len(partitions))
+
+
+def key_partition(key: bytes, partition_count: int) -> int:
+    """Which of so many partitions, numbered from 0, a key's records go to."""
+    return _hashed(key) % partition_count
 
 
 @functools.lru_cache(maxsize=KEYS_MAX)

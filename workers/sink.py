@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kafka import KafkaProducer
 from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.structs import (
     ConsumerGroupMetadata,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
@@ -23,7 +22,7 @@ from topology.metrics import CommitReason, Metric
 from topology.ports import OutRecord, Ownership, PartitionOffset
 from workers.kafka_client import connect, discard, producer_options, slot_name
 from workers.kafka_errors import Fault, KafkaUnavailable, SlotFenced, fault_of, refused
-from workers.partitioner import KeyPartitioner
+from workers.producer import RoundProducer
 from workers.settings import KafkaSettings
 from workers.watchdog import Watchdog
 
@@ -57,7 +56,7 @@ class TransactionalSink:
         *,
         exit_process: Callable[[int], object] = os._exit,
         metrics: Instruments | None = None,
-        make_producer: Callable[..., Any] = KafkaProducer,
+        make_producer: Callable[..., Any] = RoundProducer,
     ) -> None:
         self._kafka = kafka
         self._metrics = metrics or Instruments.none()
@@ -164,8 +163,7 @@ class TransactionalSink:
             raise SlotFenced(self._name, type(exc).__name__) from exc
 
     def _start_producer(self) -> Any:
-        options = producer_options(self._kafka, transactional_id=self._name)
-        producer = self._make_producer(**options, partitioner=KeyPartitioner())
+        producer = self._make_producer(**producer_options(self._kafka, transactional_id=self._name))
         try:
             producer.init_transactions()
         except KafkaError:

@@ -67,6 +67,11 @@ class Kafka:
         wait_until(lambda: self._is_led(name, partitions))
         return name
 
+    def grow(self, topic: str, partitions: int) -> None:
+        """Give a topic more partitions, `partitions` in all."""
+        _once_connected(lambda: self._admin.create_partitions({topic: partitions}))
+        wait_until(lambda: self._is_led(topic, partitions))
+
     def _is_led(self, topic: str, partitions: int) -> bool:
         (found,) = _once_connected(lambda: self._admin.describe_topics([topic]))
         return sum(1 for partition in found["partitions"] if partition["leader_id"] >= 0) == partitions

@@ -18,6 +18,7 @@ from tests.plugins.kafka_broker import Kafka, wait_until
 from topology.ports import OutRecord, Ownership, PartitionOffset
 from workers.group_consumer import GroupConsumer
 from workers.kafka_client import consumer_options, producer_options, slot_name
+from workers.producer import RoundProducer
 from workers.settings import KafkaSettings
 from workers.sink import TransactionalSink
 from workers.source import KafkaSource
@@ -40,7 +41,7 @@ class Ends:
 class Slot:
     """A worker's source and sink that have read one record."""
 
-    def __init__(self, kafka: Kafka, make_producer: Callable[..., Any] = KafkaProducer, **changed: object) -> None:
+    def __init__(self, kafka: Kafka, make_producer: Callable[..., Any] = RoundProducer, **changed: object) -> None:
         self.kafka = kafka
         self.input = kafka.topic()
         self.output = kafka.topic()

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from kafka import KafkaProducer
 from kafka.errors import KafkaError
+
+from workers.producer import RoundProducer
 
 STEPS = ("begin", "send", "record", "flush", "offsets", "commit")
 """Where a transaction can fail; `record` is the fate of a record that was sent."""
@@ -71,7 +72,7 @@ class ScriptedProducer:
             raise self._script[step]
 
 
-class WatchedProducer(KafkaProducer):
+class WatchedProducer(RoundProducer):
     """The real one, which notes whether it is used after a call or a record of it has failed."""
 
     def __init__(self, **options: Any) -> None:

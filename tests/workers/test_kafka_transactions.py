@@ -9,7 +9,6 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
-from kafka import KafkaProducer
 from kafka.errors import CommitFailedError, OutOfOrderSequenceNumberError
 from kafka.structs import TopicPartition
 from msgspec.structs import replace
@@ -19,6 +18,7 @@ from tests.plugins.kafka_slot import QUICK, Slot, bare_member, bare_producer, fr
 from topology.ports import PartitionOffset
 from workers.kafka_errors import OutcomeUnknown
 from workers.mock_broker import MockBroker
+from workers.producer import RoundProducer
 from workers.settings import KafkaSettings, TopicSettings
 
 TOPIC = TopicSettings().audited
@@ -136,7 +136,7 @@ def test_the_library_reports_a_commit_although_its_identity_was_renewed(kafka: K
     assert kafka.values(output) == []
 
 
-class Renewing(KafkaProducer):
+class Renewing(RoundProducer):
     """Has a record under way when it commits, which the broker refuses."""
 
     topic = ""
@@ -180,7 +180,7 @@ def test_the_library_waits_in_a_commit_beyond_every_timeout_it_was_given() -> No
         assert not Call(producer.commit_transaction).is_done(BLOCKED_S)
 
 
-class Freezing(KafkaProducer):
+class Freezing(RoundProducer):
     """Has the broker freeze when everything but the commit itself is done."""
 
     freeze: Callable[[], object]
