@@ -89,12 +89,12 @@ def response_headers(
     subject: str,
     time_ms: int,
     source: str = f"/{SERVICE}",
-    trace: Mapping[str, str] | None = None,
+    trace: Headers = (),
 ) -> Headers:
     """The headers of a record that we write: content type, schema, CloudEvents attributes, trace context.
 
     `ce_id` with `source` names the record for ever (use the audit id), `subject` is the conversation id,
-    `time_ms` is Unix epoch milliseconds. Of `trace` only the W3C names are taken.
+    `time_ms` is Unix epoch milliseconds. `trace` is from `trace_headers`.
     """
     before, after = _same_for_all(schema, wire, source)
     return (
@@ -103,7 +103,7 @@ def response_headers(
         *after,
         (_CE_TIME, _rfc3339(time_ms)),
         (_CE_SUBJECT, subject.encode("utf-8", "replace")),
-        *trace_headers(trace or {}),
+        *trace,
     )
 
 

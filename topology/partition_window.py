@@ -111,7 +111,7 @@ class PartitionWindow:
     _entries: dict[int, Entry] = field(default_factory=dict[int, Entry])
     """By offset, ascending."""
     _listed: deque[int] = field(default_factory=deque[int])
-    _backlog: deque[Record] = field(default_factory=deque[Record])
+    _backlog: deque[Entry] = field(default_factory=deque[Entry])
     _lines: dict[bytes | int, _Line] = field(default_factory=dict["bytes | int", _Line])
     _startable: list[tuple[int, _Line]] = field(default_factory=list["tuple[int, _Line]"])
     """A heap: lines whose first record may start, by its offset, so that what came first starts first."""
@@ -146,8 +146,7 @@ class PartitionWindow:
         self._forget_vanished(record.offset)
         if record.offset < self.next:
             return self._deliver_listed(record)
-        self._backlog.append(record)
-        self.size_bytes += _record_bytes(record)
+        self._backlog.append(self._held(Entry(self, record.offset, Stage.WAITING), record))
         self.admit()
         return True
 
@@ -157,10 +156,9 @@ class PartitionWindow:
             offset = self._backlog[0].offset
             if offset + 1 - next(iter(self._entries), offset) > self.limits.span_max:
                 return
-            record = self._backlog.popleft()
             self.next = offset + 1
-            entry = self._entries[offset] = Entry(self, offset, Stage.WAITING)
-            self._enqueue(entry, record)
+            entry = self._entries[offset] = self._backlog.popleft()
+            self._enqueue(entry)
 
     def start(self) -> Record | None:
         """The next record whose key is free, now running; None where there is none."""
@@ -199,11 +197,13 @@ class PartitionWindow:
         topic, partition = self.id
         return PartitionOffset(topic=topic, partition=partition, offset=base, metadata=metadata)
 
+    def release(self, entry: Entry) -> None:
+        """Let go of what was taken and is committed; `apply` comes after the last of a round."""
+        del self._entries[entry.offset]
+        self.size_bytes -= entry.size_bytes
+
     def apply(self, position: PartitionOffset) -> None:
-        """Let go of what was taken: it is committed with `position`."""
-        for entry in [entry for entry in self._entries.values() if entry.stage is Stage.TAKEN]:
-            del self._entries[entry.offset]
-            self.size_bytes -= entry.size_bytes
+        """A round that was taken is committed, with `position`."""
         self.position = position
         self.admit()
 
@@ -222,7 +222,7 @@ class PartitionWindow:
     def unfinished(self) -> list[int]:
         """Offsets without a result, the backlog's last."""
         left = [offset for offset, entry in self._entries.items() if entry.stage not in {Stage.READY, Stage.TAKEN}]
-        return left + [record.offset for record in self._backlog]
+        return left + [entry.offset for entry in self._backlog]
 
     def stats(self) -> PartitionStats:
         """A snapshot."""
@@ -252,14 +252,19 @@ class PartitionWindow:
         if not self._listed or self._listed[0] != record.offset:
             return False
         self._listed.popleft()
-        self.size_bytes += _record_bytes(record)
-        self._enqueue(self._entries[record.offset], record)
+        self._enqueue(self._held(self._entries[record.offset], record))
         return True
 
-    def _enqueue(self, entry: Entry, record: Record) -> None:
+    def _held(self, entry: Entry, record: Record) -> Entry:
+        """The entry, which now holds its record."""
         entry.stage, entry.record, entry.size_bytes = Stage.WAITING, record, _record_bytes(record)
         entry.timestamp_ms = record.timestamp_ms
-        key = _line_key(record)
+        self.size_bytes += entry.size_bytes
+        return entry
+
+    def _enqueue(self, entry: Entry) -> None:
+        assert entry.record is not None
+        key = _line_key(entry.record)
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = deque()

@@ -8,7 +8,8 @@ record, with them a review item or a dead letter where there is cause, or the de
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+import types
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 from msgspec import structs
@@ -24,7 +25,7 @@ from topology.dead_letters import dead_letter
 from topology.drafting import Drafting
 from topology.errors import CheckFailed, DeadLetter, DeadLetterReason
 from topology.events import Action, AuditedResponse, AuditRecord, CanaryMark, ConversationEvent, ReviewItem
-from topology.headers import Wire, last_header, response_headers
+from topology.headers import Wire, last_header, response_headers, trace_headers
 from topology.in_force import Policies
 from topology.instruments import Instruments
 from topology.labels import GuardRun, LabelerIdentity, Outcome, Plan, RequestLabels
@@ -33,7 +34,7 @@ from topology.metrics import ActionReason, Metric
 from topology.names import Header, SchemaName, StageName, Topic
 from topology.overlays import grant_uses
 from topology.plan import plan as make_plan
-from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Labeler, OutRecord, Record, Rest, Result
+from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Headers, Labeler, OutRecord, Record, Rest, Result
 from topology.remembering import Memory
 from topology.shadow import shadowed
 from topology.time_limit import TimeLimit
@@ -76,13 +77,14 @@ class Bounds:
     records: RecordLimits
 
 
-async def _wait_for_others() -> None:
+@types.coroutine
+def _wait_for_others() -> Generator[None]:
     """Wait until the other events of this turn of the event loop have come as far.
 
     One step for many events in a row leaves the processor its code and data at hand: measured at 64 in flight, an event
-    takes a tenth less time than with all of its steps in a row.
+    takes a tenth less time than with all of its steps in a row. As `asyncio.sleep(0)`, in one frame.
     """
-    await asyncio.sleep(0)
+    yield
 
 
 class Pipeline:
@@ -324,16 +326,15 @@ class Pipeline:
         routes, record_id = self._routes, response.audit_id
         answers = routes.audited if case.event.canary is None else routes.canary
         with case.trace.send(answers) as span:
+            trace = trace_headers(span.headers)
             out = [
-                self._out(case, answers, SchemaName.AUDITED_RESPONSE, response, record_id, span.headers),
-                self._out(case, routes.audit, SchemaName.AUDIT_RECORD, record, record_id, span.headers),
+                self._out(case, answers, SchemaName.AUDITED_RESPONSE, response, record_id, trace),
+                self._out(case, routes.audit, SchemaName.AUDIT_RECORD, record, record_id, trace),
             ]
             if item is not None:
-                out.append(self._out(case, routes.review, SchemaName.REVIEW_ITEM, item, record_id, span.headers))
+                out.append(self._out(case, routes.review, SchemaName.REVIEW_ITEM, item, record_id, trace))
             if memory is not None and case.state_after is not case.state:
-                state = self._out(
-                    case, memory.topic, SchemaName.CONVERSATION_STATE, case.state_after, record_id, span.headers
-                )
+                state = self._out(case, memory.topic, SchemaName.CONVERSATION_STATE, case.state_after, record_id, trace)
                 out.append(structs.replace(state, partition=case.record.partition))
             if decision.failure is not None:
                 self._metrics.count(Metric.DEAD_LETTERS, reason=decision.failure.reason.value)
@@ -348,7 +349,7 @@ class Pipeline:
         schema: SchemaName,
         value: AuditedResponse | AuditRecord | ReviewItem | ConversationState,
         record_id: str,
-        trace: Mapping[str, str],
+        trace: Headers,
     ) -> OutRecord:
         headers = response_headers(
             schema,

@@ -79,6 +79,8 @@ class Rounds:
     def applied(self, done: Round) -> None:
         """As `Tracker.applied`."""
         self._end(done)
+        for entry in self._taken:
+            entry.window.release(entry)
         for position, token in zip(done.offsets, done.tokens, strict=True):
             window = self._windows.get((position.topic, position.partition))
             if window is not None and window.token == token:

@@ -348,7 +348,7 @@ def _record(read: ConsumerRecord) -> Record:
         timestamp_ms=max(read.timestamp, 0),
         key=read.key,
         value=read.value,
-        headers=tuple((name, value or b"") for name, value in read.headers),
+        headers=tuple([(name, value or b"") for name, value in read.headers]),
     )
 
 

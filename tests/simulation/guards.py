@@ -208,7 +208,11 @@ WINDOWS = (
     Mutation(
         "a round takes what finished meanwhile with it",
         "results are forgotten",
-        (Change(WINDOW, "if entry.stage is Stage.TAKEN]:", "if entry.stage in {Stage.TAKEN, Stage.READY}]:"),),
+        (
+            Change(
+                ROUNDS, "        for entry in self._taken:\n", "        for entry in [*self._taken, *self._ready]:\n"
+            ),
+        ),
     ),
     Mutation(
         "the checksum is not compared",

@@ -16,7 +16,7 @@ from tests.topology.contract_strategies import EVENTS
 from topology.codec import DETAIL_CHARACTERS_MAX, RecordLimits, canonical_json, decode_event, encode
 from topology.errors import DeadLetter, DeadLetterReason
 from topology.events import ConversationEvent
-from topology.headers import Wire, response_headers, trace_carrier
+from topology.headers import Wire, response_headers, trace_carrier, trace_headers
 from topology.labels import Signal
 from topology.names import CANARY_TENANT, SchemaName
 from topology.ports import Headers, Record
@@ -276,7 +276,7 @@ def test_response_headers_are_those_of_a_cloudevent() -> None:
         ce_id="a-1",
         subject="conv \u00e9",
         time_ms=1_750_000_000_123,
-        trace={"traceparent": TRACE.decode(), "x-other": "no"},
+        trace=trace_headers({"traceparent": TRACE.decode(), "x-other": "no"}),
     )
     assert headers == (
         ("content-type", b"application/msgpack"),

@@ -194,9 +194,8 @@ class Delivery(RuleBasedStateMachine):
                 assert len(window._entries) <= LIMITS.incomplete_max
                 assert window.next - window.base <= LIMITS.span_max
                 assert len(window._backlog) <= READ_MAX
-                assert window.size_bytes == sum(entry.size_bytes for entry in window._entries.values()) + sum(
-                    len(one.value or b"") + len(one.key or b"") for one in window._backlog
-                )
+                assert all(one.size_bytes == len(one.record.value) + len(one.record.key) for one in window._backlog)
+                assert window.size_bytes == sum(one.size_bytes for one in (*window._entries.values(), *window._backlog))
                 is_current = worker.seen == self.current(worker.number) and self.owners[partition] == worker.number
                 if not is_current:
                     continue
