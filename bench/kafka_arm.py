@@ -6,6 +6,7 @@ The clock starts at the end of the first transaction after `warm_events` and sto
 connecting, joining the group and the first fetch are in no figure.
 """
 
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -21,15 +22,18 @@ from bench.world import own_telemetry, sample_output, stub_pipeline, stub_policy
 from serving.clock import SystemClock
 from topology.events import ConversationEvent
 from topology.names import Topic
-from topology.ports import OutRecord, Ownership, PartitionOffset
+from topology.ports import OutRecord, Ownership, PartitionOffset, Sink
 from workers.interpreter import tune_interpreter
 from workers.kafka_client import connect, consumer_options, producer_options
 from workers.loop import Loop
 from workers.settings import KafkaSettings, Settings
-from workers.sink import TransactionalSink
+from workers.sink_process import ProcessSink, open_sink
 from workers.source import KafkaSource
 
-Arm = Literal["bare", "off", "off, plan and judge", "ratio", "full"]
+Arm = Literal["bare", "off", "off, producer process", "off, plan and judge", "ratio", "full"]
+
+
+CPUCLOCK_SCHED = 2
 
 
 class Task(Struct, frozen=True, kw_only=True):
@@ -44,7 +48,7 @@ class Task(Struct, frozen=True, kw_only=True):
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """What one run took. `cpu_us` and `wall_us` are per event; CPU time is that of all threads of the process."""
+    """What one run took. `cpu_us` and `wall_us` are per event; CPU time is that of all threads of all its processes."""
 
     arm: Arm
     events: int
@@ -55,10 +59,11 @@ class Figures(Struct, frozen=True, kw_only=True):
 
 
 class Meter:
-    """Told of every transaction; measures from the first one after the warm-up."""
+    """Told of every transaction; measures from the first one after the warm-up. `pids` are the arm's processes."""
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, pids: Sequence[int]) -> None:
         self._task = task
+        self._pids = tuple(pids)
         self._started: tuple[int, float, float] | None = None
         self._transactions = 0
         self.count = 0
@@ -68,7 +73,7 @@ class Meter:
         self.count += events
         if self._started is None:
             if self.count >= self._task.warm_events:
-                self._started = (self.count, time.perf_counter(), time.process_time())
+                self._started = (self.count, time.perf_counter(), self._cpu_s())
             return
         self._transactions += 1
         if self.count >= self._task.events and self.figures is None:
@@ -79,15 +84,18 @@ class Meter:
                 events=events,
                 transactions=self._transactions,
                 wall_us=(time.perf_counter() - wall_s) / events * 1e6,
-                cpu_us=(time.process_time() - cpu_s) / events * 1e6,
-                peak_mib=peak_mib("self"),
+                cpu_us=(self._cpu_s() - cpu_s) / events * 1e6,
+                peak_mib=sum(peak_mib(pid) for pid in self._pids),
             )
+
+    def _cpu_s(self) -> float:
+        return sum(time.clock_gettime(cpu_clock(pid)) for pid in self._pids)
 
 
 class MeteredSink:
     """A sink that tells the meter, and calls `on_done` once everything was measured."""
 
-    def __init__(self, sink: TransactionalSink, meter: Meter, on_done: Callable[[], None]) -> None:
+    def __init__(self, sink: Sink, meter: Meter, on_done: Callable[[], None]) -> None:
         self._sink = sink
         self._meter = meter
         self._on_done = on_done
@@ -105,6 +113,11 @@ class MeteredSink:
         self._sink.close()
 
 
+def cpu_clock(pid: int) -> int:
+    """The clock of a process's CPU time, all of its threads together: Linux's `clock_getcpuclockid`."""
+    return (~pid << 3) | CPUCLOCK_SCHED
+
+
 def peak_mib(process: int | str) -> float:
     """The most memory that a process held at once (VmHWM)."""
     lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
@@ -114,14 +127,16 @@ def peak_mib(process: int | str) -> float:
 def run_ours(task: Task) -> Figures:
     """The worker's own loop, pipeline, source and sink."""
     kafka = KafkaSettings(bootstrap_servers=(task.bootstrap,), group_id=task.group)
+    kafka = structs.replace(kafka, producer_process=task.arm == "off, producer process")
     preset = "off" if task.arm.startswith("off") else task.arm
     telemetry, tracing = own_telemetry(preset)
     if task.arm != "off, plan and judge":
         stub_policy()
     pipeline = stub_pipeline(tracing, telemetry.instruments)
-    meter = Meter(task)
+    producer = open_sink(kafka, 0)
+    meter = Meter(task, [os.getpid(), producer.pid] if isinstance(producer, ProcessSink) else [os.getpid()])
     limits = structs.replace(Settings().limits, batch_events_max=task.transaction_events)
-    sink = MeteredSink(TransactionalSink(kafka, 0), meter, lambda: loop.drain(0))
+    sink = MeteredSink(producer, meter, lambda: loop.drain(0))
     loop = Loop(
         KafkaSource(kafka, Topic.EVENTS.value, 0),
         sink,
@@ -149,7 +164,7 @@ def run_bare(task: Task) -> Figures:
     consumer.subscribe([Topic.EVENTS.value])
     while Topic.EVENTS.value not in consumer.topics():
         time.sleep(0.1)
-    meter = Meter(task)
+    meter = Meter(task, [os.getpid()])
     offsets: dict[TopicPartition, OffsetAndMetadata] = {}
     held = 0
     while meter.figures is None:

@@ -48,7 +48,7 @@ from workers.policy_keeper import PolicyKeeper
 from workers.policy_topic import PolicyTopic
 from workers.quarantine import Quarantine
 from workers.settings import Settings, StageSettings
-from workers.sink import TransactionalSink
+from workers.sink_process import open_sink
 from workers.source import KafkaSource
 from workers.stage_pool import ActorRunner
 from workers.telemetry import Telemetry, start_telemetry
@@ -150,7 +150,8 @@ def _build_loop(
     undo.callback(journal.close)
     source = KafkaSource(settings.kafka, settings.topics.events, slot, metrics=metrics)
     undo.callback(source.close)
-    sink = TransactionalSink(settings.kafka, slot, metrics=metrics, exit_process=ending(journal))
+    log_level = settings.telemetry.log_level
+    sink = open_sink(settings.kafka, slot, exit_process=ending(journal), metrics=metrics, log_level=log_level)
     logger.info("worker started", extra={"slot": slot, "pid": os.getpid(), "policy": keeper.current().bundle.ref})
     return Loop(
         source,

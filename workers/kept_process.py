@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 SPAWN_TIMEOUT_S = 30
@@ -24,15 +25,18 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 class KeptProcess:
-    """A running child; its output goes to `log`. On other systems than Linux nothing but `stop` ends it.
+    """A running child; its output goes to `log`, without one where ours goes, and it is given the files `inherited`.
 
-    The signal is sent when the *thread* that started the child ends (prctl(2)), so a thread of our own starts it and
-    stays for as long as it lives.
+    On other systems than Linux nothing but `stop` ends it. The signal is sent when the *thread* that started the child
+    ends (prctl(2)), so a thread of our own starts it and stays for as long as it lives.
     """
 
-    def __init__(self, command: Sequence[str], *, log: Path, directory: Path) -> None:
+    def __init__(
+        self, command: Sequence[str], *, log: Path | None, directory: Path, inherited: Sequence[int] = ()
+    ) -> None:
         self._command = list(command)
         self._log = log
+        self._inherited = tuple(inherited)
         self._directory = directory
         self._process: subprocess.Popen[bytes] | None = None
         self._error: OSError | None = None
@@ -61,10 +65,15 @@ class KeptProcess:
         """Ask it to end, kill it after `grace_s`; returns its exit code. Also where it is stopped or has ended."""
         self.send(signal.SIGCONT)
         self.send(signal.SIGTERM)
+        exit_code = self.wait(grace_s)
+        return self.kill() if exit_code is None else exit_code
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Its exit code once it has ended by itself; None where it still runs after `timeout_s`."""
         try:
-            return self._child.wait(grace_s)
+            return self._child.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            return self.kill()
+            return None
 
     def kill(self) -> int:
         """Kill it; returns its exit code once it is gone."""
@@ -78,13 +87,14 @@ class KeptProcess:
 
     def _keep(self) -> None:
         try:
-            with self._log.open("ab") as output:
+            with nullcontext() if self._log is None else self._log.open("ab") as output:
                 self._process = subprocess.Popen(  # noqa: S603 - the caller's command, no shell
                     self._wrapped(),
                     cwd=self._directory,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
-                    stderr=subprocess.STDOUT,
+                    stderr=None if output is None else subprocess.STDOUT,
+                    pass_fds=self._inherited,
                     start_new_session=True,
                 )
         except OSError as exc:

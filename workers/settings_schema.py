@@ -84,6 +84,12 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     transaction_timeout_ms: Annotated[
         Milliseconds, _about("The broker aborts an open transaction after this; above `delivery_timeout_ms`.")
     ] = 15_000
+    producer_process: Annotated[
+        bool,
+        _about(
+            "Whether a worker's producer has a process of its own, for 33 MiB: more events where workers keep a core busy."
+        ),
+    ] = False
     linger_ms: Annotated[int, Meta(ge=0, le=1000, description="How long the producer waits for a fuller batch.")] = 3
     batch_bytes: Annotated[Bytes, _about("Producer batch per partition.")] = 128 * KIB
     partition_fetch_bytes: Annotated[Bytes, _about("What one fetch returns per partition.")] = 256 * KIB

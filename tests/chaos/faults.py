@@ -16,6 +16,9 @@ class FaultKind(StrEnum):
     ABSENCE = "kill -9, away past the session"
     """The slot stays empty until the group has given its partitions away, then comes back."""
 
+    PRODUCER = "kill -9 of a producer"
+    """Of the process of its own that a worker's producer may have; the worker ends itself and is started again."""
+
     STOP = "SIGSTOP past the session"
     HICCUP = "SIGSTOP within the session"
     DRAIN = "SIGTERM"
@@ -36,8 +39,9 @@ class Fault(Struct, frozen=True, kw_only=True):
 
 
 WEIGHTS: Mapping[FaultKind, float] = {
-    FaultKind.KILL: 38,
+    FaultKind.KILL: 32,
     FaultKind.ABSENCE: 6,
+    FaultKind.PRODUCER: 6,
     FaultKind.STOP: 14,
     FaultKind.HICCUP: 6,
     FaultKind.DRAIN: 20,
@@ -52,6 +56,7 @@ SHORT_ORDER = (
     FaultKind.STOP,
     FaultKind.KILL,
     FaultKind.BROKER,
+    FaultKind.PRODUCER,
     FaultKind.GENERATION,
     FaultKind.HICCUP,
     FaultKind.KILL,

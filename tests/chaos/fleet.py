@@ -1,6 +1,7 @@
 """The worker processes: one for every slot of every generation, started again whenever it ends, unless retired."""
 
 import itertools
+import os
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ from workers.source import leave_group
 from workers.watchdog import EXIT_CODE
 
 ROOT = Path(__file__).parents[2]
+PRODUCER_MODULE = b"workers.sink_child"
 RESTART_PAUSE_S = 0.5
 """Before a worker that ended by itself is started again."""
 
@@ -28,6 +30,11 @@ GIVEN_UP_SHARE = 0.7
 
 DRAIN_MAX_S = 45.0
 """Longest drain: what it may take to finish, commit and close, with a broker that was away meanwhile."""
+
+
+def has_producer_process(slot: int) -> bool:
+    """Every other slot's producer has a process of its own."""
+    return slot % 2 == 1
 
 
 class Drained(Struct, frozen=True, kw_only=True):
@@ -131,6 +138,20 @@ class Fleet:
         seat.start_s = time.monotonic() + away_s
         self.step()
 
+    def producer_of(self, seat: Seat) -> int | None:
+        """The process of its own that the worker's producer has; None where it has none, or none yet."""
+        for path in Path(f"/proc/{seat.process.pid}/task").glob("*/children"):
+            for child in path.read_text(encoding="ascii").split():
+                if PRODUCER_MODULE in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return int(child)
+        return None
+
+    def kill_producer(self, seat: Seat) -> None:
+        """kill -9 of the producer's process; the worker ends itself."""
+        producer = self.producer_of(seat)
+        assert producer is not None
+        os.kill(producer, signal.SIGKILL)
+
     def stop(self, seat: Seat, lasts_s: float) -> None:
         """SIGSTOP, and SIGCONT after `lasts_s`."""
         seat.process.send(signal.SIGSTOP)
@@ -226,6 +247,12 @@ class Fleet:
             self.exits.counts["left by session"] += 1
 
     def _start(self, cluster: str, slot: int) -> tuple[KeptProcess, int]:
-        task = replace(self._task, cluster=cluster, slot=slot, incarnation=next(self._incarnations))
+        task = replace(
+            self._task,
+            cluster=cluster,
+            slot=slot,
+            incarnation=next(self._incarnations),
+            producer_process=has_producer_process(slot),
+        )
         command = [sys.executable, "-m", "tests.chaos.worker", msgspec.json.encode(task).decode()]
         return KeptProcess(command, log=self._logs / f"{cluster}-{slot}.log", directory=ROOT), task.incarnation

@@ -15,6 +15,7 @@ UNDISTURBED = "no fault"
 AFTERMATH_S = {
     FaultKind.KILL: 6.0,
     FaultKind.ABSENCE: 10.0,
+    FaultKind.PRODUCER: 6.0,
     FaultKind.STOP: 18.0,
     FaultKind.HICCUP: 4.0,
     FaultKind.DRAIN: 6.0,
@@ -29,6 +30,7 @@ PRIORITY = (
     FaultKind.STOP,
     FaultKind.ABSENCE,
     FaultKind.KILL,
+    FaultKind.PRODUCER,
     FaultKind.GENERATION,
     FaultKind.PARTITIONS,
     FaultKind.HICCUP,

@@ -18,7 +18,7 @@ from tests.chaos.census import (
     uncommitted,
 )
 from tests.chaos.faults import Fault, FaultKind, plan_fault, plan_short
-from tests.chaos.fleet import Seat
+from tests.chaos.fleet import Seat, has_producer_process
 from tests.chaos.held import AFTERMATH_S, HeldBack, Window, add_sights
 from tests.chaos.marks import Repeat, read_marks, repeated_after_drain
 from tests.chaos.progress import Progress, save_progress
@@ -144,14 +144,11 @@ class Run:
 
     def _do(self, fault: Fault) -> None:
         """The fault, or a kill where it cannot be now."""
-        world, kind = self._world, fault.kind
-        if kind is FaultKind.BROKER:
+        world = self._world
+        if fault.kind is FaultKind.BROKER:
             self._wait_for_broker_turn()
-        if kind is FaultKind.GENERATION and (self._retire is not None or len(world.fleet.clusters()) > 1):
-            kind = FaultKind.KILL
-        if kind is FaultKind.PARTITIONS and world.partition_count() >= PARTITIONS_MAX:
-            kind = FaultKind.KILL
-        seat = self._seat(fault.slot)
+        seat = self._seat(fault)
+        kind = fault.kind if self._can_be(fault.kind, seat) else FaultKind.KILL
         began_s = time.time()
         lasts_s = fault.lasts_s
         match kind:
@@ -171,12 +168,26 @@ class Run:
                 world.fleet.kill(seat)
             case FaultKind.ABSENCE:
                 world.fleet.kill(seat, fault.lasts_s)
+            case FaultKind.PRODUCER:
+                world.fleet.kill_producer(seat)
             case FaultKind.STOP | FaultKind.HICCUP:
                 world.fleet.stop(seat, fault.lasts_s)
             case FaultKind.DRAIN:
                 world.fleet.drain(seat)
         self._progress.faults[kind.value] = self._progress.faults.get(kind.value, 0) + 1
         self._windows.append(Window(kind=kind, from_s=began_s, until_s=began_s + lasts_s + AFTERMATH_S[kind]))
+
+    def _can_be(self, kind: FaultKind, seat: Seat) -> bool:
+        fleet = self._world.fleet
+        match kind:
+            case FaultKind.GENERATION:
+                return self._retire is None and len(fleet.clusters()) == 1
+            case FaultKind.PARTITIONS:
+                return self._world.partition_count() < PARTITIONS_MAX
+            case FaultKind.PRODUCER:
+                return fleet.producer_of(seat) is not None
+            case _:
+                return True
 
     def _wait_for_broker_turn(self) -> None:
         def is_turn() -> bool:
@@ -185,10 +196,12 @@ class Run:
 
         self._world.wait(is_turn, SETTLE_S, self._tick)
 
-    def _seat(self, index: int) -> Seat:
-        """An undisturbed worker, the one of `index` first; any that is not being drained where there is none."""
+    def _seat(self, fault: Fault) -> Seat:
+        """An undisturbed worker, that of the fault's slot first; any that is not being drained where there is none."""
         seats = [seat for seat in self._world.fleet.seats if not seat.is_retired]
-        turned = [seats[(index + step) % len(seats)] for step in range(len(seats))]
+        if fault.kind is FaultKind.PRODUCER:
+            seats = [seat for seat in seats if has_producer_process(seat.slot)] or seats
+        turned = [seats[(fault.slot + step) % len(seats)] for step in range(len(seats))]
         well = [seat for seat in turned if seat.is_well]
         if not well:
             self._world.wait(lambda: any(seat.is_well for seat in seats), SETTLE_S, self._tick)

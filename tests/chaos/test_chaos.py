@@ -1,4 +1,4 @@
-"""The short form of chaos on a real broker of its own: ten faults of eight kinds, then everything is counted."""
+"""The short form of chaos on a real broker of its own: eleven faults of nine kinds, then everything is counted."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ RUN_MAX_S = 280.0
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(RUN_MAX_S + 20)]
 
 
-def test_ten_faults_lose_repeat_and_disorder_nothing(tmp_path: Path) -> None:
+def test_eleven_faults_lose_repeat_and_disorder_nothing(tmp_path: Path) -> None:
     log = tmp_path / "chaos.log"
     command = [sys.executable, "-m", "tests.chaos", "--short", "--dir", str(tmp_path / "run")]
     process = KeptProcess(command, log=log, directory=ROOT)
@@ -31,5 +31,10 @@ def test_ten_faults_lose_repeat_and_disorder_nothing(tmp_path: Path) -> None:
     result = msgspec.json.decode((tmp_path / "run" / "result.json").read_bytes(), type=Result)
     done = result.progress.faults
     assert sum(done.values()) == len(SHORT_ORDER), log.read_text()
-    assert {FaultKind.BROKER.value, FaultKind.GENERATION.value, FaultKind.STOP.value} <= done.keys(), log.read_text()
+    assert {
+        FaultKind.BROKER.value,
+        FaultKind.GENERATION.value,
+        FaultKind.STOP.value,
+        FaultKind.PRODUCER.value,
+    } <= done.keys(), log.read_text()
     assert all(one.sent > 500 for one in result.counts), log.read_text()

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from serving.clock import SystemClock
 from topology.codec import RecordLimits, encode
@@ -36,7 +37,7 @@ from workers.logs import configure_logging
 from workers.loop import Loop
 from workers.quarantine import Quarantine
 from workers.settings import KafkaSettings, LimitSettings, TopicSettings
-from workers.sink import TransactionalSink
+from workers.sink_process import open_sink
 from workers.source import KafkaSource
 
 WORKER_HEADER = "chaos-worker"
@@ -71,10 +72,12 @@ class Task(Struct, frozen=True, kw_only=True):
     shortest_s: float = 0.05
     longest_s: float = 0.5
     drain_s: float = 10.0
+    producer_process: bool = False
 
     def kafka(self) -> KafkaSettings:
         """As in production, but for the session."""
-        return kafka_settings(self.bootstrap, self.group, self.session_s, cluster=self.cluster)
+        kafka = kafka_settings(self.bootstrap, self.group, self.session_s, cluster=self.cluster)
+        return replace(kafka, producer_process=self.producer_process)
 
 
 def kafka_settings(bootstrap: str, group: str, session_s: float, *, cluster: str = "harness") -> KafkaSettings:
@@ -198,7 +201,7 @@ def build(task: Task) -> Loop:
 
     return Loop(
         KafkaSource(kafka, topics.events, task.slot),
-        TransactionalSink(kafka, task.slot, exit_process=exit_process),
+        open_sink(kafka, task.slot, exit_process=exit_process),
         stub.process,
         clock=SystemClock(),
         limits=limits,
