@@ -214,13 +214,13 @@ class RayForm:
 
 
 def chaos_settings(kafka: KafkaSettings, directory: Path, *, ray_address: str, base_url: str) -> Settings:
-    """Two slots, two replicas of the classification stage, and waits short enough for many faults."""
+    """Two slots, each with two processes, two replicas of a stage, and waits short enough for many faults."""
     run = uuid.uuid4().hex[:6]
     names = ("events", "audited", "audit", "review", "state", "canary", "policy", "dead_letters")
     renamed = {name: f"chaos-{run}.{getattr(TopicSettings(), name)}" for name in names}
     topics = structs.replace(TopicSettings(partitions=PARTITIONS), **renamed)
     return Settings(
-        kafka=structs.replace(kafka, group_id=f"chaos-{run}", cluster_name="ray-form"),
+        kafka=structs.replace(kafka, group_id=f"chaos-{run}", cluster_name="ray-form", producer_process=True),
         topics=topics,
         limits=LimitSettings(deadline_default_s=DEADLINE_S, crash_journal_directory=str(directory)),
         policy=PolicySettings(revisions_max=1),
