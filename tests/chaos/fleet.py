@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,13 +16,14 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tests.chaos.worker import EXIT_FENCED, Task
+from tests.plugins.processes import children_of
 from workers.kafka_errors import KafkaRefused, KafkaUnavailable
 from workers.kept_process import KeptProcess
 from workers.source import leave_group
 from workers.watchdog import EXIT_CODE
 
 ROOT = Path(__file__).parents[2]
-PRODUCER_MODULE = b"workers.sink_child"
+PRODUCER_MODULE = "workers.sink_child"
 RESTART_PAUSE_S = 0.5
 """Before a worker that ended by itself is started again."""
 
@@ -140,11 +142,7 @@ class Fleet:
 
     def producer_of(self, seat: Seat) -> int | None:
         """The process of its own that the worker's producer has; None where it has none, or none yet."""
-        for path in Path(f"/proc/{seat.process.pid}/task").glob("*/children"):
-            for child in path.read_text(encoding="ascii").split():
-                if PRODUCER_MODULE in Path(f"/proc/{child}/cmdline").read_bytes():
-                    return int(child)
-        return None
+        return next(iter(children_of(seat.process.pid, PRODUCER_MODULE)), None)
 
     def kill_producer(self, seat: Seat) -> None:
         """kill -9 of the producer's process; the worker ends itself."""
@@ -153,8 +151,8 @@ class Fleet:
         os.kill(producer, signal.SIGKILL)
 
     def stop(self, seat: Seat, lasts_s: float) -> None:
-        """SIGSTOP, and SIGCONT after `lasts_s`."""
-        seat.process.send(signal.SIGSTOP)
+        """SIGSTOP, and SIGCONT after `lasts_s`: of all that the slot runs, as when its machine stands still."""
+        self._send(seat, signal.SIGSTOP)
         seat.may_be_fenced |= lasts_s > self._task.session_s * GIVEN_UP_SHARE
         seat.resume_s = time.monotonic() + lasts_s
 
@@ -165,7 +163,7 @@ class Fleet:
 
     def resume(self, seat: Seat) -> None:
         """SIGCONT."""
-        seat.process.send(signal.SIGCONT)
+        self._send(seat, signal.SIGCONT)
         seat.resume_s = None
 
     def drain(self, seat: Seat) -> None:
@@ -236,6 +234,12 @@ class Fleet:
         else:
             kind = "outcome unknown" if code == EXIT_CODE else f"exit {code}"
         self.exits.counts[kind] += 1
+
+    def _send(self, seat: Seat, number: signal.Signals) -> None:
+        seat.process.send(number)
+        if (producer := self.producer_of(seat)) is not None:
+            with suppress(ProcessLookupError):
+                os.kill(producer, number)
 
     def _leave(self, seat: Seat) -> None:
         """Give the slot's membership up."""

@@ -10,6 +10,7 @@ Each round disturbs one worker of a steady stream and waits until everything is 
   middle of a transaction that is until the broker aborts it: `transaction_timeout_ms` and its clean-up interval.
 """
 
+import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
@@ -34,6 +35,9 @@ BEFORE_S = 4.0
 AFTER_S = 3.0
 ROUND_S = 40.0
 CAUGHT_TRIES_MAX = 300
+BETWEEN_TRIES_S = 0.03, 0.25
+"""Chosen anew for each: a worker commits at once when it goes on, and then at the same intervals as ever."""
+
 RECOVERY_MAX_S = 5.0
 PAUSE_MAX_S = 1.0
 UNDISTURBED_MAX_S = 0.1
@@ -169,6 +173,7 @@ def _kill(world: World, seat: Seat) -> Round:
 def _stop(world: World, seat: Seat) -> StopRound:
     """Stop the worker while it has a transaction open, if that can be caught, until long past its time-outs."""
     _settle(world)
+    chance = random.Random(world.progress.seed)
     is_open = False
     for _ in range(CAUGHT_TRIES_MAX):
         world.fleet.stop(seat, ROUND_S)
@@ -176,7 +181,7 @@ def _stop(world: World, seat: Seat) -> StopRound:
         if is_open:
             break
         world.fleet.resume(seat)
-        _pass(world, 0.1)
+        _pass(world, chance.uniform(*BETWEEN_TRIES_S))
     if not is_open:
         world.fleet.stop(seat, ROUND_S)
     stopped_s = time.time()

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from tests.contracts.delivery import DeliveryContract
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.kafka_slot import QUICK, Slot, open_slots
+from tests.plugins.processes import children_of
 from tests.workers.test_delivery import KafkaWorld, must_not_exit
 from topology.instruments import Instruments
 from topology.metrics import CommitReason, Metric
@@ -111,17 +112,6 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def children_of(pid: int) -> list[int]:
-    """Those that run our child's module."""
-    found = Path(f"/proc/{pid}/task").glob("*/children")
-    return [
-        int(child)
-        for path in found
-        for child in path.read_text(encoding="ascii").split()
-        if b"sink_child" in Path(f"/proc/{child}/cmdline").read_bytes()
-    ]
-
-
 def test_what_the_other_process_counts_is_counted_here(make_slot: Callable[..., ProcessSlot]) -> None:
     one = make_slot()
     stale = replace(one.slot.ownership, generation=one.slot.ownership.generation + 7)
@@ -154,7 +144,7 @@ def test_without_brokers_the_start_fails_in_time_and_leaves_no_process() -> None
     settings = KafkaSettings(bootstrap_servers=("127.0.0.1:1",), group_id="g", connect_timeout_s=1)
     with pytest.raises(KafkaUnavailable):
         ProcessSink(settings, 0, exit_process=must_not_exit)
-    assert not [child for child in children_of(os.getpid()) if is_running(child)]
+    assert not [child for child in children_of(os.getpid(), "workers.sink_child") if is_running(child)]
 
 
 @pytest.mark.parametrize("is_asked", [False, True])
