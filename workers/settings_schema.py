@@ -86,9 +86,7 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     ] = 15_000
     producer_process: Annotated[
         bool,
-        _about(
-            "Whether a worker's producer has a process of its own, for 33 MiB: more events where workers keep a core busy."
-        ),
+        _about("Whether a worker's producer has a process of its own: 33 MiB, and more events where one core is busy."),
     ] = False
     linger_ms: Annotated[int, Meta(ge=0, le=1000, description="How long the producer waits for a fuller batch.")] = 3
     batch_bytes: Annotated[Bytes, _about("Producer batch per partition.")] = 128 * KIB
