@@ -52,6 +52,16 @@ class Drained(Struct, frozen=True, kw_only=True):
     was_given_up: bool = False
 
 
+class Returned(Struct, frozen=True, kw_only=True):
+    """A process that went on after it had stood still for so long that the group may have given it up (Unix time).
+
+    Until it learns that, it works on what it held. Others may have done that already; nothing of it is published.
+    """
+
+    incarnation: int
+    resumed_s: float
+
+
 @dataclass(slots=True)
 class Seat:
     """A slot and who holds it. Monotonic times say what is due; None: nothing is."""
@@ -63,6 +73,8 @@ class Seat:
     resume_s: float | None = None
     start_s: float | None = None
     drain_until_s: float | None = None
+    stopped_past_session: bool = False
+    """Whether the stop that it is in, or was in last, may have cost it its membership."""
     may_be_fenced: bool = False
     """Whether the broker may have given up the process that runs now: it was stopped, or the broker was long away."""
     is_killed: bool = False
@@ -89,6 +101,7 @@ class Exits:
 
     counts: Counter[str] = field(default_factory=Counter[str])
     drained: list[Drained] = field(default_factory=list[Drained])
+    returned: list[Returned] = field(default_factory=list[Returned])
     bad_drains: list[str] = field(default_factory=list[str])
     fenced: list[str] = field(default_factory=list[str])
     """Processes that lost their slot although the broker had no reason to give them up."""
@@ -153,7 +166,8 @@ class Fleet:
     def stop(self, seat: Seat, lasts_s: float) -> None:
         """SIGSTOP, and SIGCONT after `lasts_s`: of all that the slot runs, as when its machine stands still."""
         self._send(seat, signal.SIGSTOP)
-        seat.may_be_fenced |= lasts_s > self._task.session_s * GIVEN_UP_SHARE
+        seat.stopped_past_session = lasts_s > self._task.session_s * GIVEN_UP_SHARE
+        seat.may_be_fenced |= seat.stopped_past_session
         seat.resume_s = time.monotonic() + lasts_s
 
     def note_outage(self) -> None:
@@ -164,6 +178,8 @@ class Fleet:
     def resume(self, seat: Seat) -> None:
         """SIGCONT."""
         self._send(seat, signal.SIGCONT)
+        if seat.resume_s is not None and seat.stopped_past_session:
+            self.exits.returned.append(Returned(incarnation=seat.incarnation, resumed_s=time.time()))
         seat.resume_s = None
 
     def drain(self, seat: Seat) -> None:

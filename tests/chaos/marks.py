@@ -1,12 +1,15 @@
 """What the workers noted about their work: which records each process started and finished, and when."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
 
-from tests.chaos.fleet import Drained
+from tests.chaos.fleet import Drained, Returned
+
+LEARNS_S = 5.0
+"""Until a process that went on again has heard that it is out: the heartbeat's answer, and the next poll."""
 
 Place = tuple[int, int]
 """Partition and offset."""
@@ -54,8 +57,11 @@ def read_marks(directory: Path) -> Work:
     return Work(starts=starts, finishes=finishes)
 
 
-def repeated_after_drain(work: Work, drained: Iterable[Drained]) -> list[Repeat]:
-    """Finished work of drained processes that was done again after their end, but of those that were given up."""
+def repeated_after_drain(work: Work, drained: Iterable[Drained], returned: Sequence[Returned] = ()) -> list[Repeat]:
+    """Finished work of drained processes that was done again after their end, but of those that were given up.
+
+    What a process that came back had held is not done again for anybody: it has LEARNS_S to find out.
+    """
     ends = {one.incarnation: one.ended_s for one in drained if not one.was_given_up}
     found: list[Repeat] = []
     for place, finishes in work.finishes.items():
@@ -63,7 +69,13 @@ def repeated_after_drain(work: Work, drained: Iterable[Drained]) -> list[Repeat]
         for who, finished_s in finishes if len(starts) > 1 else ():
             if (drained_s := ends.get(who)) is None:
                 continue
-            later = [(other, at_s) for other, at_s in starts if other != who and at_s > drained_s]
+            later = [
+                (other, at_s)
+                for other, at_s in starts
+                if other != who
+                and at_s > drained_s
+                and not any(one.incarnation == other and 0 <= at_s - one.resumed_s <= LEARNS_S for one in returned)
+            ]
             found.extend(
                 Repeat(
                     partition=place[0],

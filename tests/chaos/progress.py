@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from tests.chaos.fleet import Drained
+from tests.chaos.fleet import Drained, Returned
 from tests.chaos.held import HeldBack
 
 FILE = "progress.json"
@@ -34,6 +34,7 @@ class Progress(Struct, kw_only=True):
     """As the running reader saw it; what came while no session was under way is not in it."""
     exits: dict[str, int] = {}
     drained: list[Drained] = []
+    returned: list[Returned] = []
     bad_drains: list[str] = []
     fenced: list[str] = []
     held: dict[str, HeldBack] = {}

@@ -247,9 +247,10 @@ class Run:
         self._update()
         done, exits = self._progress, self._world.fleet.exits
         done.drained += exits.drained
+        done.returned += exits.returned
         done.bad_drains += exits.bad_drains
         done.fenced += exits.fenced
-        for kept in (exits.drained, exits.bad_drains, exits.fenced):
+        for kept in (exits.drained, exits.returned, exits.bad_drains, exits.fenced):
             kept.clear()
         held = {name: HeldBack(buckets=list(h.buckets), longest_s=h.longest_s) for name, h in self._held_before.items()}
         add_sights(held, self._world.watch.sights(self._warm_s), self._windows)
@@ -277,7 +278,7 @@ class Run:
             counts=counts,
             uncommitted=tuple(uncommitted(sent, committed_positions(world.kafka, world.topics.events))),
             acknowledged_lost=max(0, self._progress.acknowledged_count - len(sent)),
-            repeats=tuple(repeated_after_drain(work, self._progress.drained)),
+            repeats=tuple(repeated_after_drain(work, self._progress.drained, self._progress.returned)),
             executions=work.started_count,
             executions_repeated=work.repeated_count,
         )

@@ -7,10 +7,10 @@ import pytest
 
 from tests.chaos.census import Output, count, sent_records, uncommitted
 from tests.chaos.faults import SHORT_ORDER, Fault, FaultKind, plan_fault, plan_short
-from tests.chaos.fleet import Drained
+from tests.chaos.fleet import Drained, Returned
 from tests.chaos.held import UNDISTURBED, HeldBack, Window, add_sights
 from tests.chaos.load import BROKEN_VALUE, plain_event
-from tests.chaos.marks import read_marks, repeated_after_drain
+from tests.chaos.marks import LEARNS_S, read_marks, repeated_after_drain
 from tests.chaos.progress import Progress, load_progress, save_progress
 from tests.chaos.watch import Sight
 from tests.chaos.worker import Stub, Task
@@ -116,6 +116,17 @@ def test_finished_work_that_starts_again_after_its_drain_is_found(results: list[
     assert (repeat.partition, repeat.offset, repeat.started_by) == (0, 1, 8)
     assert not repeated_after_drain(work, [Drained(incarnation=7, exit_code=0, ended_s=10.0, was_given_up=True)])
     assert not repeated_after_drain(work, [])
+
+
+def test_what_a_process_held_that_came_back_is_not_done_again_for_anybody(tmp_path: Path) -> None:
+    (tmp_path / "7").write_text("s 0 1 9.0\nf 0 1 9.5\n")
+    (tmp_path / "8").write_text("s 0 1 20.0\n")
+    work, drained = read_marks(tmp_path), [Drained(incarnation=7, exit_code=0, ended_s=10.0)]
+    found = {
+        (who, at_s): len(repeated_after_drain(work, drained, [Returned(incarnation=who, resumed_s=at_s)]))
+        for who, at_s in ((8, 19.0), (8, 20.0 - LEARNS_S - 0.1), (8, 21.0), (9, 19.0))
+    }
+    assert found == {(8, 19.0): 0, (8, 20.0 - LEARNS_S - 0.1): 1, (8, 21.0): 1, (9, 19.0): 1}
 
 
 def test_the_same_seed_plans_the_same_faults() -> None:
