@@ -120,10 +120,11 @@ class EmbeddedLabeler:
 
     def _label(self, event: ConversationEvent) -> RequestLabels:
         messages = [message.parts for message in event.messages if message.role is Role.USER] or [()]
-        said = told(messages[-1])
+        tellings = [told(message) for message in messages]
+        said = tellings[-1]
         whole = self._read(parts_text(messages[-1]))
         own = self._read(said.own) if said.shown else whole
-        earlier = _earlier(messages[:-1])
+        earlier = _earlier(messages[:-1], tellings[:-1])
         malicious = any(reading.markers.intent is Intent.MALICIOUS for reading in (own, whole)) or is_malicious(earlier)
         ask = _Ask(
             detail=max(own.markers.asked_detail, whole.markers.asked_detail),
@@ -131,7 +132,7 @@ class EmbeddedLabeler:
             endangered=own.markers.vulnerability is Vulnerability.IMMINENT_DANGER,
             said=said,
         )
-        age = _youngest(event.user.age_band, messages)
+        age = _youngest(event.user.age_band, messages, tellings)
         return RequestLabels(
             labeler=self._identity,
             findings=self._findings(own, whole, ask),
@@ -247,9 +248,9 @@ def _riskier(told: Vulnerability, shown: Vulnerability) -> Vulnerability:
     return told if told in _CRISES else max(told, shown, key=_RISKS.index)
 
 
-def _youngest(known: AgeBand, messages: list[Parts]) -> AgeBand:
+def _youngest(known: AgeBand, messages: list[Parts], tellings: list[Told]) -> AgeBand:
     """The youngest age that the user or the chat service says; a stated one only ever lowers it."""
-    texts = [text for parts in messages for text in (told(parts).own, parts_text(parts))]
+    texts = [parts_text(parts) for parts in messages] + [said.own for said in tellings if said.shown]
     stated = max(map(stated_age, texts), key=_AGES.index)
     return known if stated is AgeBand.UNKNOWN else max(stated, known, key=_AGES.index)
 
@@ -270,16 +271,17 @@ def _distinct(seen: tuple[_Seen, ...]) -> list[_Seen]:
     return list(kept.values())
 
 
-def _earlier(messages: list[Parts]) -> Hits:
-    """What the user's earlier messages say, read as a whole and by the own words alone.
+def _earlier(messages: list[Parts], tellings: list[Told]) -> Hits:
+    """What the user's earlier messages say, read as a whole and, where something is shown, by the own words alone.
 
     Of each the latest `HISTORY_CHARACTERS_MAX`, the latest message first.
     """
-    latest_first = messages[::-1]
-    whole = "\n".join(parts_text(parts) for parts in latest_first)
-    own = "\n".join(told(parts).own for parts in latest_first)
+    whole = "\n".join(parts_text(parts) for parts in messages[::-1])
     hits = hits_in(fold(whole[:HISTORY_CHARACTERS_MAX]))
-    return hits if own == whole else {**hits, **hits_in(fold(own[:HISTORY_CHARACTERS_MAX]))}
+    if not any(said.shown for said in tellings):
+        return hits
+    own = "\n".join(said.own for said in tellings[::-1])
+    return {**hits, **hits_in(fold(own[:HISTORY_CHARACTERS_MAX]))}
 
 
 def _unauthoritative(event: ConversationEvent) -> tuple[str, ...]:
