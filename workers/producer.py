@@ -49,10 +49,11 @@ class RoundProducer(KafkaProducer):
 
         An error that has broken the transaction since a partition's first record fails the records' futures instead.
         """
-        if key is None or value is None or len(value) > PLAIN_VALUE_BYTES_MAX or not self._count_of(topic):
+        count = self._count_of(topic)
+        if count and key is not None and partition is None:
+            partition = key_partition(key, count)
+        if not count or partition is None or value is None or len(value) > PLAIN_VALUE_BYTES_MAX:
             return super().send(topic, value, key, headers, partition, timestamp_ms)
-        if partition is None:
-            partition = key_partition(key, self._counts[topic])
         place = self._joined.get((topic, partition)) or self._join(topic, partition)
         future, is_full, _, _ = self._accumulator.append(place, timestamp_ms, key, value, headers or [])
         if is_full:

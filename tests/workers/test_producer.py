@@ -83,7 +83,7 @@ def test_a_full_batch_does_not_wait_for_the_flush(kafka: Kafka) -> None:
 
 
 def test_a_key_follows_its_topic_that_has_grown_from_the_next_transaction_on(kafka: Kafka) -> None:
-    topic = kafka.topic(partitions=1)
+    topic = kafka.topic(partitions=1, configs={"max.message.bytes": str(REQUEST_BYTES_MAX)})
     keys = [f"key-{number}".encode() for number in range(20)]
     with started(kafka) as producer:
         for is_grown in (False, True):
@@ -92,7 +92,9 @@ def test_a_key_follows_its_topic_that_has_grown_from_the_next_transaction_on(kaf
                 kafka.grow(topic, 2)
                 producer._metadata.request_update()
                 wait_until(lambda: len(producer.partitions_for(topic)) == 2)
-            assert {partition_of(producer.send(topic, value=b"before", key=key)) for key in keys} == {0}
+            values = (b"before", b"b" * (PLAIN_VALUE_BYTES_MAX + 1))
+            sent = [producer.send(topic, value=value, key=key) for value in values for key in keys[:10]]
+            assert {partition_of(future) for future in sent} == {0}
             committed(producer)
             producer.begin_transaction()
         assert {partition_of(producer.send(topic, value=b"after", key=key)) for key in keys} == {0, 1}
