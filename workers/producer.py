@@ -10,7 +10,7 @@ from typing import Any
 from kafka import KafkaProducer
 from kafka.structs import TopicPartition
 
-from workers.partitioner import KeyPartitioner, key_partition
+from workers.partitioner import key_partition
 
 PLAIN_VALUE_BYTES_MAX = 1 << 20
 """A longer value is measured by the library; this and any headers of ours stay far below what a request may be."""
@@ -26,7 +26,7 @@ class RoundProducer(KafkaProducer):
     _transaction_manager: Any
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options, partitioner=KeyPartitioner())
+        super().__init__(**options)
         self._counts: dict[str, int] = {}
         self._joined: dict[tuple[str, int], TopicPartition] = {}
 

@@ -101,6 +101,20 @@ def test_a_key_follows_its_topic_that_has_grown_from_the_next_transaction_on(kaf
         committed(producer)
 
 
+def test_a_record_without_a_key_goes_anywhere(kafka: Kafka) -> None:
+    topic = kafka.topic(partitions=3)
+    with started(kafka) as producer:
+        places = {producer.send(topic, value=b"keyless").get(timeout=ANSWER_S).partition for _ in range(60)}
+        committed(producer)
+    assert places == {0, 1, 2}
+    assert [(read.key, read.value) for read in read_topic(kafka.settings(), topic)] == [(None, b"keyless")] * 60
+
+
+def test_an_unknown_topic_is_an_error(kafka: Kafka) -> None:
+    with started(kafka, max_block_ms=500) as producer, pytest.raises(KafkaError):
+        producer.send("no-such-topic", value=b"v", key=b"k")
+
+
 def test_a_partition_that_is_not_there_is_refused(kafka: Kafka) -> None:
     with started(kafka) as producer, pytest.raises(ValueError, match="partition 5"):
         producer.send(kafka.topic(partitions=2), value=b"v", key=b"k", partition=5)
