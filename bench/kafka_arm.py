@@ -32,8 +32,8 @@ from workers.source import KafkaSource
 
 Arm = Literal["bare", "off", "off, producer process", "off, plan and judge", "ratio", "full"]
 
-
 CPUCLOCK_SCHED = 2
+"""The kernel's number for a clock of time on a processor."""
 
 
 class Task(Struct, frozen=True, kw_only=True):

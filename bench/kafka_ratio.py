@@ -28,8 +28,6 @@ OURS: dict[Arm, str] = {
     "ratio": "tracing preset ratio (5 %)",
     "full": "tracing preset full",
 }
-
-
 TARGETS: dict[Arm, str] = {"off": "≥ 0.5", "off, producer process": "≥ 0.8"}
 
 

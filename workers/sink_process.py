@@ -25,6 +25,8 @@ from workers.sink import TransactionalSink
 from workers.sink_frames import END, Answer, Request, Start
 from workers.watchdog import Watchdog
 
+CHILD_MODULE = "workers.sink_child"
+
 START_MARGIN_S = 30.0
 """On top of `kafka.connect_timeout_s`, for the process to start and to say what it cannot."""
 
@@ -57,7 +59,7 @@ class ProcessSink:
         self._encoder = msgspec.msgpack.Encoder()
         self._connection, theirs = Pipe()
         with theirs:
-            command = [sys.executable, "-m", "workers.sink_child", str(theirs.fileno())]
+            command = [sys.executable, "-m", CHILD_MODULE, str(theirs.fileno())]
             self._child = KeptProcess(command, log=None, directory=Path.cwd(), inherited=[theirs.fileno()])
         try:
             self._begin(Start(kafka=kafka, slot=slot, log_level=log_level))

@@ -19,11 +19,11 @@ from tests.chaos.worker import EXIT_FENCED, Task
 from tests.plugins.processes import children_of
 from workers.kafka_errors import KafkaRefused, KafkaUnavailable
 from workers.kept_process import KeptProcess
+from workers.sink_process import CHILD_MODULE
 from workers.source import leave_group
 from workers.watchdog import EXIT_CODE
 
 ROOT = Path(__file__).parents[2]
-PRODUCER_MODULE = "workers.sink_child"
 RESTART_PAUSE_S = 0.5
 """Before a worker that ended by itself is started again."""
 
@@ -155,7 +155,7 @@ class Fleet:
 
     def producer_of(self, seat: Seat) -> int | None:
         """The process of its own that the worker's producer has; None where it has none, or none yet."""
-        return next(iter(children_of(seat.process.pid, PRODUCER_MODULE)), None)
+        return next(iter(children_of(seat.process.pid, CHILD_MODULE)), None)
 
     def kill_producer(self, seat: Seat) -> None:
         """kill -9 of the producer's process; the worker ends itself."""

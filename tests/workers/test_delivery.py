@@ -8,18 +8,18 @@ import pytest
 from tests.contracts.delivery import DeliveryContract
 from tests.plugins.kafka_broker import Kafka
 from topology.ports import Sink, Source
-from workers.sink import TransactionalSink
+from workers.sink_process import open_sink
 from workers.source import KafkaSource
 
 
 class KafkaWorld:
     """Closes at the end what the test has opened."""
 
-    def __init__(self, kafka: Kafka) -> None:
+    def __init__(self, kafka: Kafka, **changed: object) -> None:
         self._kafka = kafka
         self._input = kafka.topic(2)
         self.output_topic = kafka.topic()
-        self.settings = kafka.settings()
+        self.settings = kafka.settings(**changed)
         self._open: list[Source | Sink] = []
 
     def source(self, slot: int = 0) -> Source:
@@ -28,7 +28,7 @@ class KafkaWorld:
         return source
 
     def sink(self, slot: int = 0) -> Sink:
-        sink = TransactionalSink(self.settings, slot, exit_process=must_not_exit)
+        sink = open_sink(self.settings, slot, exit_process=must_not_exit)
         self._open.append(sink)
         return sink
 
@@ -52,13 +52,15 @@ def must_not_exit(code: int) -> None:
 
 @pytest.mark.kafka
 class TestKafka(DeliveryContract):
+    producer_process = False
+
     @pytest.fixture(autouse=True)
     def _use(self, kafka: Kafka) -> None:
         self._kafka = kafka
 
     @contextmanager
     def world(self) -> Generator[KafkaWorld]:
-        world = KafkaWorld(self._kafka)
+        world = KafkaWorld(self._kafka, producer_process=self.producer_process)
         try:
             yield world
         finally:

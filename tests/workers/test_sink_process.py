@@ -7,21 +7,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 
-from tests.contracts.delivery import DeliveryContract
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.kafka_slot import QUICK, Slot, open_slots
 from tests.plugins.processes import children_of
-from tests.workers.test_delivery import KafkaWorld, must_not_exit
+from tests.workers import test_delivery
+from tests.workers.test_delivery import must_not_exit
 from topology.instruments import Instruments
 from topology.metrics import CommitReason, Metric
-from topology.ports import Sink
 from workers import sink_process
 from workers.kafka_client import REQUEST_BYTES_MAX
 from workers.kafka_errors import KafkaRefused, KafkaUnavailable, OutcomeUnknown, SlotFenced
@@ -29,7 +27,7 @@ from workers.secret import Secret
 from workers.settings import KafkaSettings
 from workers.sink import TransactionalSink
 from workers.sink_frames import Start
-from workers.sink_process import ProcessSink, open_sink
+from workers.sink_process import CHILD_MODULE, ProcessSink, open_sink
 
 pytestmark = pytest.mark.kafka
 
@@ -45,27 +43,8 @@ time.sleep(600)
 """
 
 
-class ProcessWorld(KafkaWorld):
-    """As a worker's, with `kafka.producer_process` on."""
-
-    def sink(self, slot: int = 0) -> Sink:
-        sink = ProcessSink(self.settings, slot, exit_process=must_not_exit)
-        self._open.append(sink)
-        return sink
-
-
-class TestProcessSink(DeliveryContract):
-    @pytest.fixture(autouse=True)
-    def _use(self, kafka: Kafka) -> None:
-        self._kafka = kafka
-
-    @contextmanager
-    def world(self) -> Generator[KafkaWorld]:
-        world = ProcessWorld(self._kafka)
-        try:
-            yield world
-        finally:
-            world.close()
+class TestProcessSink(test_delivery.TestKafka):
+    producer_process = True
 
 
 class ProcessSlot:
@@ -144,7 +123,7 @@ def test_without_brokers_the_start_fails_in_time_and_leaves_no_process() -> None
     settings = KafkaSettings(bootstrap_servers=("127.0.0.1:1",), group_id="g", connect_timeout_s=1)
     with pytest.raises(KafkaUnavailable):
         ProcessSink(settings, 0, exit_process=must_not_exit)
-    assert not [child for child in children_of(os.getpid(), "workers.sink_child") if is_running(child)]
+    assert not [child for child in children_of(os.getpid(), CHILD_MODULE) if is_running(child)]
 
 
 @pytest.mark.parametrize("is_asked", [False, True])
