@@ -107,8 +107,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
 class Grant(Struct, frozen=True, kw_only=True):
     """A platform-signed permission for one subject of one tenant.
 
-    `signature` is the base64 Ed25519 signature of the canonical JSON of the other fields
-    (`topology.codec.canonical_json`). A grant that does not verify counts as absent and is counted.
+    `signature` is the base64 Ed25519 signature of the other fields as JSON with sorted keys and no spaces. A grant
+    that does not verify counts as absent and is counted.
     """
 
     grant: Id
@@ -130,7 +130,7 @@ class Expectation(StrEnum):
 class CanaryMark(Struct, frozen=True, kw_only=True):
     """What makes an event of the reserved tenant a canary: which case, what must become of it, and the signature.
 
-    `signature` is the base64 Ed25519 signature of the whole event with this field empty (`topology.canary`).
+    `signature` is the base64 Ed25519 signature of the whole event with this field empty.
     """
 
     case: Id
