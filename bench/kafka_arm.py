@@ -20,8 +20,8 @@ from msgspec import Struct, structs
 
 from bench.world import own_telemetry, sample_output, stub_pipeline, stub_policy
 from serving.clock import SystemClock
-from topology.events import ConversationEvent
-from topology.names import Topic
+from topology.contract.events import ConversationEvent
+from topology.contract.names import Topic
 from topology.ports import OutRecord, Ownership, PartitionOffset, Sink
 from workers.interpreter import tune_interpreter
 from workers.kafka_client import connect, consumer_options, producer_options

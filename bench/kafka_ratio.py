@@ -12,7 +12,7 @@ from msgspec import Struct
 from bench.kafka_arm import Arm, Figures, Task
 from bench.report import Figure, median_figure
 from bench.world import event, record
-from topology.names import Topic
+from topology.contract.names import Topic
 from workers.sender import EventSender
 from workers.settings import KafkaSettings, Settings, TopicSettings
 from workers.topics import create_topics

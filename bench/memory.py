@@ -11,10 +11,10 @@ from msgspec import Struct
 from bench.arms import Arm, Say, new_topics, send
 from bench.engine_arm import Done, Sample, Task
 from bench.report import Figure
-from topology.codec import encode
-from topology.events import ConversationEvent, Message, Role, TextPart
-from topology.headers import Wire
-from topology.names import Topic
+from topology.contract.codec import encode
+from topology.contract.events import ConversationEvent, Message, Role, TextPart
+from topology.contract.headers import Wire
+from topology.contract.names import Topic
 
 SAID_EVERY_S = 20.0
 AHEAD_WAIT_S = 0.02

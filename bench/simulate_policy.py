@@ -16,11 +16,9 @@ from pathlib import Path
 import msgspec
 from msgspec import structs
 
-from topology.audit import no_plan
-from topology.bundle import PolicyBundle
-from topology.codec import encode
-from topology.events import Action, Attempt, AuditRecord, LoggedText, Position, Usage
-from topology.labels import (
+from topology.contract.codec import encode
+from topology.contract.events import Action, Attempt, AuditRecord, LoggedText, Position, Usage
+from topology.contract.labels import (
     AgeBand,
     CategoryId,
     Context,
@@ -35,9 +33,11 @@ from topology.labels import (
     Verdict,
     VerdictKind,
 )
-from topology.overlays import STRICTEST
-from topology.policy import packaged_bundle
-from topology.recompute import recompute
+from topology.decision.recompute import recompute
+from topology.policy.bundle import PolicyBundle
+from topology.policy.loading import packaged_bundle
+from topology.policy.overlays import STRICTEST
+from topology.steps.audit import no_plan
 from workers.cli import main as sluicegate
 
 SEED = 7

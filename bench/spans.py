@@ -21,14 +21,14 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from bench.report import Figure, median_figure
 from bench.world import ForgetMetrics, record, stub_pipeline
-from topology.events import Action, ConversationEvent, Message, Role, TextPart
-from topology.instruments import Instruments
-from topology.labels import LabelerIdentity, RequestLabels, Verdict, VerdictKind
-from topology.metrics import Metric
-from topology.names import Header
+from topology.contract.events import Action, ConversationEvent, Message, Role, TextPart
+from topology.contract.labels import LabelerIdentity, RequestLabels, Verdict, VerdictKind
+from topology.contract.names import Header
 from topology.pipeline import Pipeline
 from topology.ports import CheckReport, Draft, Record
-from topology.tracing import Tracing
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
+from topology.telemetry.tracing import Tracing
 from workers.exporting import BoundedSpanProcessor
 from workers.interpreter import tune_interpreter
 from workers.settings import Settings, TelemetrySettings

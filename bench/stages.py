@@ -12,11 +12,9 @@ from bench.report import Figure, median_figure
 from bench.world import ANSWER, CHECKS, LABELS, StubCheck, StubGenerator, event, record, sample_output, stub_pipeline
 from serving.labeler import EmbeddedLabeler
 from serving.linear import LinearModel
-from topology.codec import RecordLimits, decode_event, encode
-from topology.events import Action, AuditedResponse, AuditRecord
-from topology.instruments import Instruments
-from topology.judge import judge, merge_reports
-from topology.labels import (
+from topology.contract.codec import RecordLimits, decode_event, encode
+from topology.contract.events import Action, AuditedResponse, AuditRecord
+from topology.contract.labels import (
     CategoryId,
     GuardRun,
     Outcome,
@@ -26,11 +24,13 @@ from topology.labels import (
     RequestLabels,
     Verdict,
 )
-from topology.overlays import STRICTEST
-from topology.plan import plan as make_plan
-from topology.policy import packaged_bundle
+from topology.decision.judge import judge, merge_reports
+from topology.decision.plan import plan as make_plan
+from topology.policy.loading import packaged_bundle
+from topology.policy.overlays import STRICTEST
 from topology.ports import CheckInput, CheckReport, Draft
-from topology.tracing import Tracing
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.tracing import Tracing
 from workers.assembly import build_stage
 from workers.settings import Settings
 

@@ -22,12 +22,12 @@ from serving.generator import GenerationDefaults, generation_body
 from serving.labeler import EmbeddedLabeler
 from serving.linear import LinearModel
 from serving.per_policy import PolicyLabeler
-from topology.codec import encode
-from topology.events import Message
-from topology.instruments import Instruments
-from topology.names import Topic
+from topology.contract.codec import encode
+from topology.contract.events import Message
+from topology.contract.names import Topic
 from topology.ports import Draft, GenerationRequest, Record
-from topology.tracing import Tracing
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline, build_worker
 from workers.policy_files import load_policies
 from workers.settings import Settings

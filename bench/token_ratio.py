@@ -21,8 +21,8 @@ from bench.world import token_event
 from serving.server import VllmServer, VllmServing, start_vllm
 from serving.tiny import build_tiny_checkpoint
 from serving.vllm_options import TINY_ARGUMENTS
-from topology.events import AuditedResponse
-from topology.names import Topic
+from topology.contract.events import AuditedResponse
+from topology.contract.names import Topic
 from workers.reader import TopicReader
 from workers.sender import EventSender
 from workers.settings import KafkaSettings, TopicSettings

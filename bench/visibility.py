@@ -17,7 +17,7 @@ from bench.reader_arm import Task as ReaderTask
 from bench.report import Figure, median_figure
 from bench.stuck_key import percentile
 from bench.world import record
-from topology.names import Topic
+from topology.contract.names import Topic
 
 BLOCKED_MS_MAX = 100.0
 MARGIN_S = 60.0

@@ -16,27 +16,27 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-import topology.drafting
 import topology.pipeline
+import topology.steps.drafting
 from serving.clock import SystemClock
 from serving.fakes import FakeGrantVerifier
 from serving.redaction import KeyedDigest
-from topology.bundle import PolicyBundle
-from topology.case import Case
-from topology.codec import RecordLimits, encode
-from topology.drafting import Budget, Drafting
-from topology.events import ConversationEvent, GenerationParameters, LoggedText, Message, Role, TextPart, Usage
-from topology.headers import Wire
-from topology.instruments import Instruments
-from topology.judge import judge
-from topology.labels import GuardRun, LabelerIdentity, Outcome, OutputLabels, Plan, RequestLabels, Verdict
-from topology.names import CONTENT_TYPE_JSON, Header, SchemaName, StageName, Topic
-from topology.overlays import STRICTEST
+from topology.contract.codec import RecordLimits, encode
+from topology.contract.events import ConversationEvent, GenerationParameters, LoggedText, Message, Role, TextPart, Usage
+from topology.contract.headers import Wire
+from topology.contract.labels import GuardRun, LabelerIdentity, Outcome, OutputLabels, Plan, RequestLabels, Verdict
+from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName, StageName, Topic
+from topology.decision.judge import judge
+from topology.decision.plan import plan as make_plan
 from topology.pipeline import Bounds, Pipeline, Policies, Routes
-from topology.plan import plan as make_plan
-from topology.policy import packaged_bundle
+from topology.policy.bundle import PolicyBundle
+from topology.policy.loading import packaged_bundle
+from topology.policy.overlays import STRICTEST
 from topology.ports import CheckInput, CheckReport, Draft, GenerationRequest, Headers, OutRecord, Record
-from topology.tracing import Tracing
+from topology.steps.case import Case
+from topology.steps.drafting import Budget, Drafting
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.tracing import Tracing
 from workers.exporting import BoundedSpanProcessor
 from workers.settings import Settings, TelemetrySettings
 from workers.telemetry import Telemetry, start_telemetry

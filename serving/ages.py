@@ -4,7 +4,7 @@
 import re
 
 from serving.phrases.spelling import respelled
-from topology.labels import AgeBand
+from topology.contract.labels import AgeBand
 
 CHARACTERS_MAX = 32_000
 """Characters of a text that are read, its start."""

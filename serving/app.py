@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from serving.vllm_options import Device, Progress, engine_environment, is_local_model
-from topology.errors import SettingsError
+from topology.contract.errors import SettingsError
 
 if TYPE_CHECKING:
     from ray.serve import Application

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from serving.features import fold
 from serving.groups import groups_in
 from serving.linear import LinearModel
-from topology.names import StageName
+from topology.contract.names import StageName
 from topology.ports import CheckInput, CheckReport
 
 UNFAIR_MIN = 0.9

@@ -26,10 +26,10 @@ from serving.own_words import OwnWords
 from serving.private_data import PRIVATE, private_findings
 from serving.shown import quoted_stretches
 from serving.wrappers import decoded, gives_orders
-from topology.bundle import Family, PolicyBundle, region_of
-from topology.events import ConversationEvent, Role, parts_text
-from topology.labels import CategoryId, Confidence, Level, OutputFinding, RequestFinding
-from topology.names import StageName
+from topology.contract.events import ConversationEvent, Role, parts_text
+from topology.contract.labels import CategoryId, Confidence, Level, OutputFinding, RequestFinding
+from topology.contract.names import StageName
+from topology.policy.bundle import Family, PolicyBundle, region_of
 from topology.ports import CheckInput, CheckReport
 
 RULES_VERSION = "2"

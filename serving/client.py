@@ -11,8 +11,8 @@ from msgspec import Meta, Struct
 from serving.breaker import Breaker, BreakerState, Ticket
 from serving.completion import ChatBody, Completion, encode_body
 from serving.transport import Failure, Transport, request_headers
-from topology.errors import CheckFailed, RetryLater
-from topology.labels import Outcome
+from topology.contract.errors import CheckFailed, RetryLater
+from topology.contract.labels import Outcome
 from topology.ports import Clock
 
 _BREAKING = frozenset({Outcome.UNREACHABLE, Outcome.CRASHED, Outcome.REFUSED, Outcome.UNPARSABLE, Outcome.TIMEOUT})

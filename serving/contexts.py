@@ -6,7 +6,7 @@ import re
 from serving.features import fold
 from serving.markers import bounded
 from serving.shown import MARK, STRETCH_CHARACTERS_MIN, Told
-from topology.labels import Context, Level
+from topology.contract.labels import Context, Level
 
 
 def _any(*alternatives: str) -> re.Pattern[str]:

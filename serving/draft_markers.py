@@ -7,7 +7,7 @@ Patterns are linear, and look at whole drafts: an event's size bounds them.
 import re
 from collections.abc import Mapping
 
-from topology.bundle import HelpLine, PolicyBundle
+from topology.policy.bundle import HelpLine, PolicyBundle
 
 BARE_REFUSAL_CHARACTERS_MAX = 700
 DECLINED_CHARACTERS_MAX = 1_500

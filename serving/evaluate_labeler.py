@@ -17,10 +17,8 @@ from serving.corpus import Record, records
 from serving.labeler import EmbeddedLabeler
 from serving.linear import LinearModel
 from serving.private_data import PRIVATE
-from topology.bundle import PolicyBundle
-from topology.events import ConversationEvent, Message, Role, TextPart, UserContext
-from topology.judge import judge, merge_reports
-from topology.labels import (
+from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
+from topology.contract.labels import (
     AgeBand,
     Confidence,
     Intent,
@@ -30,9 +28,11 @@ from topology.labels import (
     Severity,
     Vulnerability,
 )
-from topology.overlays import TenantOverlay
-from topology.plan import plan
-from topology.policy import packaged_bundle
+from topology.decision.judge import judge, merge_reports
+from topology.decision.plan import plan
+from topology.policy.bundle import PolicyBundle
+from topology.policy.loading import packaged_bundle
+from topology.policy.overlays import TenantOverlay
 from topology.ports import CheckInput, Draft
 
 _LABEL_SETS: tuple[tuple[str, str, int | None], ...] = (

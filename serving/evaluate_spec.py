@@ -18,13 +18,13 @@ from serving.classification import ClassificationStage
 from serving.labeler import EmbeddedLabeler
 from serving.linear import LinearModel
 from serving.spec_examples import Label, SpecExample, spec_examples
-from topology.bundle import AgeDefault, PolicyBundle
-from topology.events import ConversationEvent, Message, Role, TextPart, UserContext
-from topology.judge import judge, merge_reports
-from topology.labels import AgeBand, GuardRun, Mode, Outcome, Plan, RequestLabels, VerdictKind
-from topology.overlays import TenantOverlay
-from topology.plan import plan
-from topology.policy import packaged_bundle
+from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
+from topology.contract.labels import AgeBand, GuardRun, Mode, Outcome, Plan, RequestLabels, VerdictKind
+from topology.decision.judge import judge, merge_reports
+from topology.decision.plan import plan
+from topology.policy.bundle import AgeDefault, PolicyBundle
+from topology.policy.loading import packaged_bundle
+from topology.policy.overlays import TenantOverlay
 from topology.ports import CheckInput, Draft
 
 TEEN_SECTION = "chatgpt_u18"

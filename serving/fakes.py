@@ -7,13 +7,13 @@ import asyncio
 import heapq
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
-from topology.bundle import PolicyBundle
-from topology.codec import decode_state
-from topology.conversation import EMPTY, ConversationState
-from topology.events import ConversationEvent, GrantUse, Role, Usage, parts_text, request_text
-from topology.headers import Wire
-from topology.labels import LabelerIdentity, RequestLabels
-from topology.names import Topic
+from topology.contract.codec import decode_state
+from topology.contract.conversation import EMPTY, ConversationState
+from topology.contract.events import ConversationEvent, GrantUse, Role, Usage, parts_text, request_text
+from topology.contract.headers import Wire
+from topology.contract.labels import LabelerIdentity, RequestLabels
+from topology.contract.names import Topic
+from topology.policy.bundle import PolicyBundle
 from topology.ports import (
     CheckInput,
     CheckReport,

@@ -7,11 +7,11 @@ from msgspec import UNSET, Meta, Struct
 
 from serving.client import ChatClient
 from serving.completion import ChatBody, ChatTurn, Completion
-from topology.errors import CheckFailed, RetryLater
-from topology.events import GenerationParameters, Message, Usage, parts_text
-from topology.labels import Outcome
-from topology.metrics import LlmRole
+from topology.contract.errors import CheckFailed, RetryLater
+from topology.contract.events import GenerationParameters, Message, Usage, parts_text
+from topology.contract.labels import Outcome
 from topology.ports import Draft, GenerationRequest
+from topology.telemetry.metrics import LlmRole
 
 
 class GenerationDefaults(Struct, frozen=True, kw_only=True):

@@ -12,9 +12,9 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from topology.codec import canonical_json
-from topology.errors import SettingsError
-from topology.events import ConversationEvent, Grant, GrantUse
+from topology.contract.codec import canonical_json
+from topology.contract.errors import SettingsError
+from topology.contract.events import ConversationEvent, Grant, GrantUse
 
 PUBLIC_KEY_BYTES = 32
 

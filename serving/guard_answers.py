@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from topology.events import ConversationEvent, Message, part_text
-from topology.labels import Confidence, Context, Intent, Level, Signal, Vulnerability
+from topology.contract.events import ConversationEvent, Message, part_text
+from topology.contract.labels import Confidence, Context, Intent, Level, Signal, Vulnerability
 from topology.ports import CheckInput
 
 FINDINGS_MAX = 8

@@ -10,9 +10,9 @@ from serving.client import ChatClient
 from serving.completion import ChatBody, ChatTurn, Completion
 from serving.guard_answers import Answer, strangers
 from serving.guard_prompts import Question
-from topology.errors import CheckFailed, RetryLater
-from topology.labels import Outcome
-from topology.names import StageName
+from topology.contract.errors import CheckFailed, RetryLater
+from topology.contract.labels import Outcome
+from topology.contract.names import StageName
 from topology.ports import Clock
 
 TraceHeaders = Callable[[], Mapping[str, str]]

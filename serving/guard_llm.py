@@ -21,9 +21,8 @@ from serving.guard_answers import (
 )
 from serving.guard_judge import GUARD, GuardBounds, Judge, TraceHeaders, no_trace
 from serving.guard_questions import UNFAIR, draft_questions, request_questions
-from topology.bundle import PolicyBundle
-from topology.events import ConversationEvent
-from topology.labels import (
+from topology.contract.events import ConversationEvent
+from topology.contract.labels import (
     NONE,
     CategoryId,
     Confidence,
@@ -33,6 +32,7 @@ from topology.labels import (
     RequestFinding,
     RequestLabels,
 )
+from topology.policy.bundle import PolicyBundle
 from topology.ports import CheckInput, CheckReport, Clock
 
 __all__ = ["GuardBounds", "LlmCheck", "LlmLabeler"]

@@ -21,8 +21,8 @@ from serving.guard_answers import (
     RequestAnswer,
     answer_schema,
 )
-from topology.bundle import GuardExample, GuardGroup, PolicyBundle
-from topology.labels import NONE, CategoryId
+from topology.contract.labels import NONE, CategoryId
+from topology.policy.bundle import GuardExample, GuardGroup, PolicyBundle
 
 ALL = "all"
 """The name of a question over all categories."""

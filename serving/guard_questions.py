@@ -16,8 +16,8 @@ from serving.guard_prompts import (
     manner_questions,
     request_question,
 )
-from topology.bundle import PolicyBundle
-from topology.labels import CategoryId
+from topology.contract.labels import CategoryId
+from topology.policy.bundle import PolicyBundle
 
 UNFAIR = "unfair"
 """The fault of manner that is no soft rule: it has its own row in the verdict table."""

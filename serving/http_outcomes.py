@@ -6,7 +6,7 @@ import aiohttp
 from aiohttp import http_exceptions
 
 from serving.completion import StreamError
-from topology.labels import Outcome
+from topology.contract.labels import Outcome
 
 ERRORS: tuple[tuple[type[BaseException], Outcome], ...] = (
     # The first row that fits wins, so a class stands before its parents.

@@ -23,10 +23,9 @@ from serving.phrases.table import tags_in
 from serving.shown import Told, told
 from serving.vulnerability import is_malicious, vulnerability
 from serving.wrappers import decoded, gives_orders
-from topology.bundle import Category
-from topology.errors import CheckFailed
-from topology.events import ConversationEvent, Parts, Role, parts_text
-from topology.labels import (
+from topology.contract.errors import CheckFailed
+from topology.contract.events import ConversationEvent, Parts, Role, parts_text
+from topology.contract.labels import (
     NONE,
     AgeBand,
     CategoryId,
@@ -41,6 +40,7 @@ from topology.labels import (
     Signal,
     Vulnerability,
 )
+from topology.policy.bundle import Category
 
 NAME = "embedded"
 HISTORY_CHARACTERS_MAX = 32_000

@@ -2,7 +2,7 @@
 
 import re
 
-from topology.labels import Span
+from topology.contract.labels import Span
 
 RUN_WORDS_MIN = 12
 """Words in a row that a draft shares with privileged text before it counts as a leak."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from serving.lexicon_terms import RULES, TERMS, TopicRule
 from serving.phrases.table import tags_in
-from topology.labels import CategoryId
+from topology.contract.labels import CategoryId
 
 _WORD = re.compile(r"[\w']+")
 PHRASE_PREFIX = "phrase."

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from serving.lexicon import Hits, hits_in
 from serving.vulnerability import is_malicious, vulnerability
-from topology.labels import Intent, Level, Vulnerability
+from topology.contract.labels import Intent, Level, Vulnerability
 
 REQUEST_CHARACTERS_MAX = 16_000
 """Characters of one request that are looked at from each end; what lies between is left to the heads."""

@@ -1,7 +1,7 @@
 """The policy's own phrases: judged when the policy was written, so that a draft made of them holds nothing to judge."""
 
 from serving.features import fold
-from topology.bundle import PolicyBundle
+from topology.policy.bundle import PolicyBundle
 
 REMAINDER_LETTERS_MIN = 30
 """Letters besides the policy's phrases below which a draft says nothing of its own: `I can offer ... or ...`."""

@@ -9,9 +9,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from topology.bundle import PolicyBundle
-from topology.events import ConversationEvent
-from topology.labels import RequestLabels
+from topology.contract.events import ConversationEvent
+from topology.contract.labels import RequestLabels
+from topology.policy.bundle import PolicyBundle
 from topology.ports import Check, CheckInput, CheckReport, Stage
 
 KEPT_MAX = 8

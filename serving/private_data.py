@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from serving.features import CHARACTERS_MAX
-from topology.bundle import PolicyBundle
-from topology.events import ConversationEvent, Role, parts_text
-from topology.labels import CategoryId, Confidence, OutputFinding, Span
+from topology.contract.events import ConversationEvent, Role, parts_text
+from topology.contract.labels import CategoryId, Confidence, OutputFinding, Span
+from topology.policy.bundle import PolicyBundle
 
 PRIVATE, PUBLIC_ROLE = CategoryId("privacy.private"), CategoryId("privacy.public_role")
 CONTEXT_CHARACTERS = 64

@@ -8,7 +8,7 @@ import hashlib
 
 from msgspec import Struct
 
-from topology.bundle import LOCALE_DEFAULT, HelpLine, PolicyBundle
+from topology.policy.bundle import LOCALE_DEFAULT, HelpLine, PolicyBundle
 
 _RULES = """\
 You answer under a safety policy, version {policy_ref}. These rules come first.

@@ -10,11 +10,20 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 
 from serving.prompt_rules import Wording
-from topology.bundle import region_of
-from topology.conversation import EMPTY, ConversationState
-from topology.events import CodePart, ContentPart, ConversationEvent, ImagePart, Message, Role, TextPart, UserContext
-from topology.labels import CategoryId, Mode, Plan
-from topology.overlays import TenantOverlay
+from topology.contract.conversation import EMPTY, ConversationState
+from topology.contract.events import (
+    CodePart,
+    ContentPart,
+    ConversationEvent,
+    ImagePart,
+    Message,
+    Role,
+    TextPart,
+    UserContext,
+)
+from topology.contract.labels import CategoryId, Mode, Plan
+from topology.policy.bundle import region_of
+from topology.policy.overlays import TenantOverlay
 
 _QUOTE = "> "
 _TURN_MARK = re.compile(

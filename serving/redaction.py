@@ -11,9 +11,9 @@ from importlib.metadata import version
 
 from serving.phones import PhoneRecognizer
 from serving.recognizers import SHORT_MAX, Recognizer, load_recognizers
-from topology.events import LoggedText, request_text
-from topology.labels import Span
-from topology.names import StageName
+from topology.contract.events import LoggedText, request_text
+from topology.contract.labels import Span
+from topology.contract.names import StageName
 from topology.ports import CheckInput, CheckReport
 
 RULES_VERSION = "1"

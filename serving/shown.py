@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from serving.wrappers import encoded_spans
-from topology.events import CodePart, ContentPart, part_text
+from topology.contract.events import CodePart, ContentPart, part_text
 
 MARK = "\ufffc"
 """Stands in a text where something was shown: Unicode's object replacement character."""

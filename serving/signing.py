@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from topology.errors import SettingsError
+from topology.contract.errors import SettingsError
 
 
 def new_private_key() -> bytes:

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from topology.events import Message, Role, TextPart
+from topology.contract.events import Message, Role, TextPart
 
 
 class Label(StrEnum):

@@ -13,8 +13,8 @@ import aiohttp
 
 from serving.completion import Completion, CompletionStream, StreamError
 from serving.http_outcomes import CAUGHT, RETRYABLE, is_the_requests_fault, outcome_of_error, outcome_of_status
-from topology.errors import SettingsError
-from topology.labels import Outcome
+from topology.contract.errors import SettingsError
+from topology.contract.labels import Outcome
 from topology.ports import Clock
 
 _REQUEST_ID_SAFE = "-._~:/@+"

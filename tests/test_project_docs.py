@@ -9,8 +9,8 @@ import pytest
 
 from serving.labeler import _COARSE
 from serving.linear import LinearModel
-from topology.labels import NONE
-from topology.policy import load_bundle
+from topology.contract.labels import NONE
+from topology.policy.loading import load_bundle
 from workers.cli import build_parser
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -12,12 +12,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("topology", "serving", "workers")
 
 TRACED = frozenset(
-    f"topology.{name}"
-    for name in ("pipeline", "instruments", "tracing", "event_trace", "untraced", "span_handles", "trace_context")
+    f"topology.telemetry.{name}"
+    for name in ("instruments", "tracing", "event_trace", "untraced", "span_handles", "trace_context")
 )
 """Modules of topology that may use OpenTelemetry, and of it only the API."""
 
-READS_YAML = "topology.document_bounds"
+READS_YAML = "topology.policy.document_bounds"
 """Msgspec reads YAML through PyYAML; this module bounds what it is given."""
 
 HEAVY = frozenset({"torch", "transformers", "vllm", "ray", "presidio_analyzer", "spacy"})

@@ -14,32 +14,32 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from topology import audit
-from topology.canary import RequireGenuine, is_as_expected, no_canaries
-from topology.case import Case, Decision, processed
-from topology.ceilings import settled_age
-from topology.checking import note_stage
-from topology.codec import RecordLimits, decode_event, encode
-from topology.conversation import EMPTY, ConversationState
-from topology.dead_letters import dead_letter
-from topology.drafting import Drafting
-from topology.errors import CheckFailed, DeadLetter, DeadLetterReason
-from topology.events import Action, AuditedResponse, AuditRecord, CanaryMark, ConversationEvent, ReviewItem
-from topology.headers import Wire, last_header, response_headers, trace_headers
-from topology.in_force import Policies
-from topology.instruments import Instruments
-from topology.labels import GuardRun, LabelerIdentity, Outcome, Plan, RequestLabels
-from topology.lineage import position_of
-from topology.metrics import ActionReason, Metric
-from topology.names import Header, SchemaName, StageName, Topic
-from topology.overlays import grant_uses
-from topology.plan import plan as make_plan
+from topology.contract.codec import RecordLimits, decode_event, encode
+from topology.contract.conversation import EMPTY, ConversationState
+from topology.contract.dead_letters import dead_letter
+from topology.contract.errors import CheckFailed, DeadLetter, DeadLetterReason
+from topology.contract.events import Action, AuditedResponse, AuditRecord, CanaryMark, ConversationEvent, ReviewItem
+from topology.contract.headers import Wire, last_header, response_headers, trace_headers
+from topology.contract.labels import GuardRun, LabelerIdentity, Outcome, Plan, RequestLabels
+from topology.contract.lineage import position_of
+from topology.contract.names import Header, SchemaName, StageName, Topic
+from topology.decision.ceilings import settled_age
+from topology.decision.plan import plan as make_plan
+from topology.decision.shadow import shadowed
+from topology.policy.in_force import Policies
+from topology.policy.overlays import grant_uses
 from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Headers, Labeler, OutRecord, Record, Rest, Result
-from topology.remembering import Memory
-from topology.shadow import shadowed
-from topology.time_limit import TimeLimit
-from topology.tracing import EventTrace, Tracing
-from topology.withholding import NOTHING_PLANNED, poison, repeated, withheld
+from topology.steps import audit
+from topology.steps.canary import RequireGenuine, is_as_expected, no_canaries
+from topology.steps.case import Case, Decision, processed
+from topology.steps.checking import note_stage
+from topology.steps.drafting import Drafting
+from topology.steps.remembering import Memory
+from topology.steps.time_limit import TimeLimit
+from topology.steps.withholding import NOTHING_PLANNED, poison, repeated, withheld
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import ActionReason, Metric
+from topology.telemetry.tracing import EventTrace, Tracing
 
 logger = logging.getLogger("sluicegate.pipeline")
 

@@ -5,22 +5,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from topology.bundle import PolicyBundle
-from topology.conversation import ConversationState
-from topology.events import (
-    ConversationEvent,
-    GenerationParameters,
-    GrantUse,
-    LoggedText,
-    Message,
-    Usage,
-)
-from topology.labels import (
-    OutputFinding,
-    Plan,
-    RequestLabels,
-    Span,
-)
+from topology.contract.conversation import ConversationState
+from topology.contract.events import ConversationEvent, GenerationParameters, GrantUse, LoggedText, Message, Usage
+from topology.contract.labels import OutputFinding, Plan, RequestLabels, Span
+from topology.policy.bundle import PolicyBundle
 
 Headers = tuple[tuple[str, bytes], ...]
 

@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from topology.errors import SettingsError
+from topology.contract.errors import SettingsError
 from workers.node_state import Faults, NodeState, NodeStatus, node_status, not_live, not_ready, not_started
 from workers.openmetrics import Family, page
 from workers.settings_schema import AgentSettings

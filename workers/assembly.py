@@ -20,20 +20,20 @@ from serving.grants import Ed25519GrantVerifier, public_keys, signature_verifier
 from serving.per_policy import PerPolicy, PolicyStage
 from serving.prompt_rules import rules_hash, wording
 from serving.prompts import compile_prompt, tenant_text
-from topology.canary import RequireGenuine, require_genuine
-from topology.case import Case
-from topology.codec import RecordLimits
-from topology.drafting import Budget, CompilePrompt, Drafting
-from topology.events import Message
-from topology.headers import Wire
-from topology.in_force import Policies
-from topology.instruments import Instruments
-from topology.labels import Plan
-from topology.metrics import Metric
-from topology.names import StageName
+from topology.contract.codec import RecordLimits
+from topology.contract.events import Message
+from topology.contract.headers import Wire
+from topology.contract.labels import Plan
+from topology.contract.names import StageName
 from topology.pipeline import Bounds, Pipeline, Routes
+from topology.policy.in_force import Policies
 from topology.ports import Check, ConversationStates, Generator, Labeler, Stage
-from topology.tracing import Tracing
+from topology.steps.canary import RequireGenuine, require_genuine
+from topology.steps.case import Case
+from topology.steps.drafting import Budget, CompilePrompt, Drafting
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
+from topology.telemetry.tracing import Tracing
 from workers.batching import BatchedCheck, InlineRunner
 from workers.conversation_states import memory_of, open_states
 from workers.crash_journal import CrashJournal, own_directory

@@ -13,11 +13,11 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from topology.errors import CheckFailed
-from topology.instruments import Instruments
-from topology.labels import Outcome
-from topology.metrics import Metric
+from topology.contract.errors import CheckFailed
+from topology.contract.labels import Outcome
 from topology.ports import CheckInput, CheckReport, Stage
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 from workers.settings import StageSettings
 
 Item = TypeVar("Item")

@@ -7,9 +7,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct, structs
 
 from serving.signing import sign
-from topology.canary import canary_message
-from topology.events import CanaryMark, Candidate, ConversationEvent, Expectation, Message, Role, TextPart, UserContext
-from topology.names import CANARY_TENANT
+from topology.contract.events import (
+    CanaryMark,
+    Candidate,
+    ConversationEvent,
+    Expectation,
+    Message,
+    Role,
+    TextPart,
+    UserContext,
+)
+from topology.contract.names import CANARY_TENANT
+from topology.steps.canary import canary_message
 
 
 class CanaryCase(Struct, frozen=True, kw_only=True):

@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 import msgspec
 from msgspec import Struct
 
-from topology.errors import DeadLetterReason
-from topology.events import Action, AuditedResponse, AuditRecord
-from topology.headers import last_header
-from topology.lineage import source_of
-from topology.names import Header
+from topology.contract.errors import DeadLetterReason
+from topology.contract.events import Action, AuditedResponse, AuditRecord
+from topology.contract.headers import last_header
+from topology.contract.lineage import source_of
+from topology.contract.names import Header
 from topology.ports import Record
 
 PositionKey = tuple[str, int, int]

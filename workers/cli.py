@@ -8,7 +8,7 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import cast
 
-from topology.errors import DeadLetterReason, PolicyError, SettingsError, SluicegateError
+from topology.contract.errors import DeadLetterReason, PolicyError, SettingsError, SluicegateError
 from workers.argument_types import count, rate, seconds
 from workers.policy_parser import Subparsers, add_policy
 from workers.ray_session import prepare_ray

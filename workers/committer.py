@@ -10,11 +10,11 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from topology.instruments import Instruments
-from topology.metrics import Metric
+from topology.delivery.tracker import Round, Tracker
 from topology.ports import Clock, Ownership, Sink
-from topology.tracing import Tracing
-from topology.tracker import Round, Tracker
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
+from topology.telemetry.tracing import Tracing
 from workers.settings import LimitSettings
 
 logger = logging.getLogger("sluicegate.committer")

@@ -21,9 +21,9 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 
-from topology.labels import Outcome
-from topology.metrics import Metric as Name
-from topology.span_names import CHAT, EXPERIMENTAL_OPT_IN, PROVIDER, SYSTEM, Attribute
+from topology.contract.labels import Outcome
+from topology.telemetry.metrics import Metric as Name
+from topology.telemetry.span_names import CHAT, EXPERIMENTAL_OPT_IN, PROVIDER, SYSTEM, Attribute
 
 MESSAGING_OPT_IN: Final = "messaging"
 _MESSAGING: Final = {Attribute.MESSAGING_SYSTEM.value: SYSTEM}

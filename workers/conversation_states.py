@@ -13,13 +13,13 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from topology.codec import decode_state, encode, state_wire
-from topology.conversation import EMPTY, ConversationState
-from topology.headers import Wire
-from topology.instruments import Instruments
-from topology.metrics import Metric
+from topology.contract.codec import decode_state, encode, state_wire
+from topology.contract.conversation import EMPTY, ConversationState
+from topology.contract.headers import Wire
 from topology.ports import Clock, ConversationStates, PartitionId, PartitionOffset, Record, Result
-from topology.remembering import Memory, StateBounds
+from topology.steps.remembering import Memory, StateBounds
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 from workers.kafka_errors import StatesUnreadable
 from workers.settings import Settings
 from workers.state_reader import StateReader

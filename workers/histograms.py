@@ -25,8 +25,8 @@ from opentelemetry.sdk.metrics.export import (
 )
 from opentelemetry.trace import get_current_span
 
-from topology.instruments import Recorder
-from topology.metrics import MetricSpec
+from topology.telemetry.instruments import Recorder
+from topology.telemetry.metrics import MetricSpec
 
 NowNs = Callable[[], int]
 """Wall-clock nanoseconds."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from kafka import errors as kafka
 
-from topology.errors import SluicegateError
+from topology.contract.errors import SluicegateError
 
 DETAIL_CHARACTERS_MAX = 200
 

@@ -12,16 +12,16 @@ from serving.guard_llm import GuardBounds, LlmCheck, LlmLabeler
 from serving.labeler import EmbeddedLabeler
 from serving.linear import LinearModel
 from serving.per_policy import PolicyCheck, PolicyLabeler
-from topology.bundle import PolicyBundle
-from topology.events import ConversationEvent
-from topology.instruments import Instruments
-from topology.labels import Outcome, RequestLabels
-from topology.metrics import LlmRole, Metric
-from topology.names import StageName
+from topology.contract.events import ConversationEvent
+from topology.contract.labels import Outcome, RequestLabels
+from topology.contract.names import StageName
+from topology.policy.bundle import PolicyBundle
 from topology.ports import Check, CheckInput, CheckReport, Clock, Labeler
-from topology.span_handles import CURRENT_SPAN
-from topology.trace_context import carrier
-from topology.tracing import CURRENT_TRACE
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import LlmRole, Metric
+from topology.telemetry.span_handles import CURRENT_SPAN
+from topology.telemetry.trace_context import carrier
+from topology.telemetry.tracing import CURRENT_TRACE
 from workers.settings import Settings
 
 BREAKER_LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}

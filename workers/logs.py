@@ -1,7 +1,8 @@
 """Logs: one JSON object a line, with the ids of the event at hand and without any text of its users.
 
 Exceptions are logged as type and stack positions: their messages may quote what they choked on. Ours do not
-(`topology.errors`), so they are kept. Of other libraries only a message's first line is kept, for the same reason.
+(`topology.contract.errors`), so they are kept. Of other
+libraries only a message's first line is kept, for the same reason.
 """
 
 import json
@@ -14,10 +15,10 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Final, TextIO
 
-from topology.errors import SluicegateError
-from topology.names import LOGGER
-from topology.span_handles import CURRENT_SPAN
-from topology.tracing import CURRENT_TRACE
+from topology.contract.errors import SluicegateError
+from topology.contract.names import LOGGER
+from topology.telemetry.span_handles import CURRENT_SPAN
+from topology.telemetry.tracing import CURRENT_TRACE
 
 MESSAGE_CHARACTERS_MAX: Final = 1_000
 EXTRA_CHARACTERS_MAX: Final = 256

@@ -12,10 +12,10 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from topology.instruments import Instruments
+from topology.delivery.tracker import Tracker, TrackerLimits
 from topology.ports import Clock, ConversationStates, Sink, Source
-from topology.tracing import Tracing
-from topology.tracker import Tracker, TrackerLimits
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.tracing import Tracing
 from workers.committer import Committer
 from workers.policy_keeper import PolicyHealth
 from workers.polling import Poller

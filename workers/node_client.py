@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from topology.errors import SluicegateError
+from topology.contract.errors import SluicegateError
 from workers.node_state import NodeStatus
 from workers.settings import Settings
 

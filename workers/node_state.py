@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from topology.metrics import Metric
+from topology.telemetry.metrics import Metric
 from workers.loop import LoopHealth, LoopState
 from workers.openmetrics import Family
 

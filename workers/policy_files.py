@@ -7,9 +7,9 @@ nothing. A read that sees the same twice saw no swap half done.
 from collections.abc import Iterator
 from pathlib import Path
 
-from topology.documents import DOCUMENT_BYTES_MAX
-from topology.errors import PolicyError
-from topology.in_force import Policies
+from topology.contract.errors import PolicyError
+from topology.policy.documents import DOCUMENT_BYTES_MAX
+from topology.policy.in_force import Policies
 from workers.policy_loading import DocumentLoader, Documents, Named
 from workers.settings import PolicySettings, Settings
 

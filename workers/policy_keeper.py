@@ -10,11 +10,11 @@ from typing import Protocol
 
 from msgspec import Struct, structs
 
-from topology.errors import PolicyError, PolicyRefusal, SluicegateError
-from topology.in_force import Policies
-from topology.instruments import Instruments
-from topology.metrics import Metric
+from topology.contract.errors import PolicyError, PolicyRefusal, SluicegateError
+from topology.policy.in_force import Policies
 from topology.ports import Clock
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 
 logger = logging.getLogger("sluicegate.policy")
 

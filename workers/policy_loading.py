@@ -7,12 +7,12 @@ from typing import TypeVar
 from msgspec import Struct, structs
 
 from serving.grants import public_keys, signature_verifier
-from topology.bundle import AgeDefault, PolicyBundle
-from topology.errors import PolicyError
-from topology.events import SHADOWS_MAX
-from topology.in_force import Policies
-from topology.overlays import TenantOverlay, load_overlay
-from topology.policy import load_bundle, packaged_bundle
+from topology.contract.errors import PolicyError
+from topology.contract.events import SHADOWS_MAX
+from topology.policy.bundle import AgeDefault, PolicyBundle
+from topology.policy.in_force import Policies
+from topology.policy.loading import load_bundle, packaged_bundle
+from topology.policy.overlays import TenantOverlay, load_overlay
 from workers.settings import Settings
 
 Loaded = TypeVar("Loaded")

@@ -1,7 +1,7 @@
 """The policy on its topic: signed publications of bundles, overlays and shadows, of which the newest that hold count.
 
-What the topic says is worked out from all publications at once (`topology.envelopes`), so every worker that has read
-the same ones is under the same policy, whatever order they came in and whenever it started. A bundle that breaks a
+What the topic says is worked out from all publications at once (`topology.policy.envelopes`), so every worker that has
+read the same ones is under the same policy, whatever order they came in and whenever it started. A bundle that breaks a
 rule counts as not published. A tenant whose newest overlay does not hold under the bundle is under the strictest
 defaults until one does: an older overlay might allow what the newer one took away.
 """
@@ -14,15 +14,15 @@ from kafka.errors import KafkaError
 from msgspec import Struct
 
 from serving.grants import public_keys, signature_verifier
-from topology.bundle import PolicyBundle
-from topology.envelopes import Envelope, PublicationKind, holding, open_envelope
-from topology.errors import PolicyError, PolicyRefusal, PublicationRefused
-from topology.events import SHADOWS_MAX
-from topology.in_force import Policies
-from topology.instruments import Instruments
-from topology.metrics import Metric
-from topology.overlays import TenantOverlay
+from topology.contract.errors import PolicyError, PolicyRefusal, PublicationRefused
+from topology.contract.events import SHADOWS_MAX
+from topology.policy.bundle import PolicyBundle
+from topology.policy.envelopes import Envelope, PublicationKind, holding, open_envelope
+from topology.policy.in_force import Policies
+from topology.policy.overlays import TenantOverlay
 from topology.ports import Record
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 from workers.kafka_errors import KafkaUnavailable
 from workers.policy_loading import DocumentLoader
 from workers.reader import TopicReader

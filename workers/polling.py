@@ -7,11 +7,11 @@ import logging
 import threading
 from collections.abc import Callable
 
-from topology.errors import UnreadableMap
-from topology.instruments import Instruments
-from topology.metrics import Metric
+from topology.contract.errors import UnreadableMap
+from topology.delivery.tracker import Tracker
 from topology.ports import Clock, ConversationStates, Ownership, PartitionOffset, Source
-from topology.tracker import Tracker
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 
 logger = logging.getLogger("sluicegate.polling")
 

@@ -16,8 +16,8 @@ from functools import partial
 
 import uvloop
 
+from topology.delivery.tracker import Tracker, WorkItem
 from topology.ports import Clock, ConversationStates, Record, Rest, Result
-from topology.tracker import Tracker, WorkItem
 from workers.crash_journal import NOT_MARKED
 from workers.places import Places
 from workers.quarantine import Quarantine

@@ -7,9 +7,9 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from serving.signing import sign
-from topology.envelopes import Envelope, PublicationKind, signed
-from topology.errors import PolicyError, PublicationRefused
-from topology.names import CONTENT_TYPE_JSON, Header
+from topology.contract.errors import PolicyError, PublicationRefused
+from topology.contract.names import CONTENT_TYPE_JSON, Header
+from topology.policy.envelopes import Envelope, PublicationKind, signed
 from workers.policy_loading import DocumentLoader
 from workers.policy_topic import Found, Publications
 from workers.reader import TopicReader

@@ -9,8 +9,8 @@ import msgspec
 from kafka import KafkaConsumer
 from kafka.structs import TopicPartition
 
-from topology.headers import last_header
-from topology.names import CONTENT_TYPE_MSGPACK, Header
+from topology.contract.headers import last_header
+from topology.contract.names import CONTENT_TYPE_MSGPACK, Header
 from topology.ports import Record
 from workers.kafka_client import connect, consumer_options
 from workers.kafka_errors import KafkaRefused

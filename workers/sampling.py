@@ -9,8 +9,8 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult, 
 from opentelemetry.trace import Link, SpanKind, TraceState, get_current_span
 from opentelemetry.util.types import Attributes
 
-from topology.span_names import Attribute
-from topology.tracing import CHOSEN_IDS
+from topology.telemetry.span_names import Attribute
+from topology.telemetry.tracing import CHOSEN_IDS
 
 _SETTLE: Final = "settle"
 

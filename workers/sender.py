@@ -6,13 +6,13 @@ from kafka import KafkaProducer
 from opentelemetry.context import Context
 from opentelemetry.trace import NoOpTracer, SpanKind, Tracer
 
-from topology.codec import encode
-from topology.events import ConversationEvent
-from topology.headers import Wire
-from topology.names import CONTENT_TYPE_JSON, Header, SchemaName
+from topology.contract.codec import encode
+from topology.contract.events import ConversationEvent
+from topology.contract.headers import Wire
+from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName
 from topology.ports import Headers
-from topology.span_names import SYSTEM, Attribute, send_name
-from topology.trace_context import carrier
+from topology.telemetry.span_names import SYSTEM, Attribute, send_name
+from topology.telemetry.trace_context import carrier
 from workers.kafka_client import connect, producer_options
 from workers.settings import KafkaSettings
 

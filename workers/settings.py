@@ -17,7 +17,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from topology.errors import SettingsError
+from topology.contract.errors import SettingsError
 from workers.secret import MASK, Secret
 from workers.settings_checks import cross_problems
 from workers.settings_docs import markdown

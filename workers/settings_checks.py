@@ -5,7 +5,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from topology.errors import SettingsError
+from topology.contract.errors import SettingsError
 from workers.secret import MASK
 from workers.settings_schema import KafkaSettings, Settings
 

@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from topology.bundle import PolicyId, Version
-from topology.names import SERVICE, Topic
+from topology.contract.names import SERVICE, Topic
+from topology.policy.bundle import PolicyId, Version
 from workers.secret import Secret
 
 KIB = 1024

@@ -17,9 +17,9 @@ from kafka.structs import (
     TopicPartition,
 )
 
-from topology.instruments import Instruments
-from topology.metrics import CommitReason, Metric
 from topology.ports import OutRecord, Ownership, PartitionOffset
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import CommitReason, Metric
 from workers.kafka_client import connect, discard, producer_options, slot_name
 from workers.kafka_errors import Fault, KafkaUnavailable, SlotFenced, fault_of, refused
 from workers.producer import RoundProducer

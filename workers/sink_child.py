@@ -15,8 +15,8 @@ from multiprocessing.connection import Connection
 import msgspec
 from opentelemetry.metrics import NoOpMeter
 
-from topology.errors import SluicegateError
-from topology.instruments import Instruments
+from topology.contract.errors import SluicegateError
+from topology.telemetry.instruments import Instruments
 from workers.interpreter import tune_interpreter
 from workers.logs import configure_logging
 from workers.sink import TransactionalSink

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from topology.instruments import Instruments
 from topology.ports import OutRecord, Ownership, PartitionOffset
+from topology.telemetry.instruments import Instruments
 from workers.kafka_errors import KafkaUnavailable
 from workers.kept_process import KeptProcess
 from workers.settings import KafkaSettings

@@ -22,9 +22,9 @@ from kafka.structs import (
     TopicPartition,
 )
 
-from topology.instruments import Instruments
-from topology.metrics import Metric
 from topology.ports import Ownership, PartitionId, PartitionOffset, Record
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 from workers.group_consumer import GroupConsumer
 from workers.kafka_client import admin_options, connect, consumer_options, slot_name
 from workers.kafka_errors import Fault, KafkaRefused, SlotFenced, fault_of, refused

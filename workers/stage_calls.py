@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from topology.bundle import PolicyBundle
-from topology.events import ConversationEvent
-from topology.labels import Plan, RequestLabels
+from topology.contract.events import ConversationEvent
+from topology.contract.labels import Plan, RequestLabels
+from topology.policy.bundle import PolicyBundle
 from topology.ports import CheckInput, CheckReport, Draft, Stage
 
 KNOWN_MAX = 8

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import msgspec
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
-from topology.bundle import PolicyBundle
-from topology.errors import CheckFailed
-from topology.labels import Outcome
+from topology.contract.errors import CheckFailed
+from topology.contract.labels import Outcome
+from topology.policy.bundle import PolicyBundle
 from topology.ports import CheckInput, CheckReport
 from workers.settings import StageSettings
 from workers.stage_calls import Reports, decode_answer, encode_batch, encode_item, encode_policies

@@ -15,8 +15,8 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError
 
-from topology.instruments import Instruments
-from topology.metrics import Metric
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 from workers.actors import IngressActor, StageActor
 from workers.assembly import stage_settings
 from workers.loop import LoopHealth

@@ -26,12 +26,12 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.trace import NoOpTracer, Tracer
 
-from topology.instruments import Instruments
-from topology.metrics import LlmRole, Metric
-from topology.names import SERVICE
-from topology.span_handles import SpanStyle
-from topology.span_names import EXPERIMENTAL_OPT_IN, SCHEMA_URL, ChatTarget
-from topology.tracing import LINKS_MAX, Tracing
+from topology.contract.names import SERVICE
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import LlmRole, Metric
+from topology.telemetry.span_handles import SpanStyle
+from topology.telemetry.span_names import EXPERIMENTAL_OPT_IN, SCHEMA_URL, ChatTarget
+from topology.telemetry.tracing import LINKS_MAX, Tracing
 from workers.convention_metrics import ConventionMetrics
 from workers.exporting import BoundedSpanProcessor, CountingMetricExporter, metric_exporter, span_exporter
 from workers.histograms import HistogramExporter, Histograms

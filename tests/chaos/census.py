@@ -14,8 +14,8 @@ from kafka.admin import KafkaAdminClient
 from kafka.structs import TopicPartition
 from msgspec import Struct
 
-from topology.errors import DeadLetterReason
-from topology.offset_map import decode
+from topology.contract.errors import DeadLetterReason
+from topology.delivery.offset_map import decode
 from topology.ports import PartitionId, PartitionOffset, Record
 from workers.census import Sent, take_census
 from workers.kafka_client import admin_options, connect, consumer_options

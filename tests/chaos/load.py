@@ -13,7 +13,7 @@ from contextlib import suppress
 from kafka.errors import KafkaError
 from msgspec.structs import replace
 
-from topology.events import ConversationEvent, Message, Role, TextPart
+from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from workers.kafka_errors import KafkaUnavailable
 from workers.sender import EventSender
 from workers.settings import KafkaSettings

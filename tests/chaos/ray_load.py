@@ -3,7 +3,15 @@
 import zlib
 from collections.abc import Callable
 
-from topology.events import Candidate, ConversationEvent, GenerationParameters, Message, Role, TextPart, UserContext
+from topology.contract.events import (
+    Candidate,
+    ConversationEvent,
+    GenerationParameters,
+    Message,
+    Role,
+    TextPart,
+    UserContext,
+)
 
 CONVERSATIONS = 36
 """Few, so that each has many turns and key order is put to the test."""

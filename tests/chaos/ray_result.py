@@ -19,9 +19,9 @@ from tests.chaos.census import (
     uncommitted,
 )
 from tests.chaos.ray_faults import ORPHAN_S
-from topology.errors import DeadLetterReason
-from topology.events import Action, AuditRecord
-from topology.labels import Outcome
+from topology.contract.errors import DeadLetterReason
+from topology.contract.events import Action, AuditRecord
+from topology.contract.labels import Outcome
 from topology.ports import Record
 from workers.reader import read_topic
 from workers.settings import Settings

@@ -14,8 +14,8 @@ from tests.chaos.marks import LEARNS_S, read_marks, repeated_after_drain
 from tests.chaos.progress import Progress, load_progress, save_progress
 from tests.chaos.watch import Sight
 from tests.chaos.worker import Stub, Task
-from topology.codec import RecordLimits, encode
-from topology.offset_map import encode as encode_map
+from topology.contract.codec import RecordLimits, encode
+from topology.delivery.offset_map import encode as encode_map
 from topology.ports import PartitionOffset, Record, Result
 from workers.settings import TopicSettings
 

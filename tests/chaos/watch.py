@@ -17,7 +17,7 @@ from kafka.errors import KafkaError
 from msgspec import Struct
 
 from tests.chaos.worker import SOURCE_HEADER, WORKER_HEADER
-from topology.headers import last_header
+from topology.contract.headers import last_header
 from topology.ports import Record
 from workers.reader import TopicReader
 from workers.settings import KafkaSettings, TopicSettings

@@ -20,15 +20,15 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from serving.clock import SystemClock
-from topology.codec import RecordLimits, encode
-from topology.dead_letters import dead_letter
-from topology.errors import DeadLetter, DeadLetterReason
-from topology.events import Action, AuditedResponse, AuditRecord, TextPart
-from topology.instruments import Instruments
-from topology.labels import Mode
-from topology.lineage import position_of
+from topology.contract.codec import RecordLimits, encode
+from topology.contract.dead_letters import dead_letter
+from topology.contract.errors import DeadLetter, DeadLetterReason
+from topology.contract.events import Action, AuditedResponse, AuditRecord, TextPart
+from topology.contract.labels import Mode
+from topology.contract.lineage import position_of
 from topology.ports import OutRecord, Record, Result
-from topology.tracing import Tracing
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.tracing import Tracing
 from workers.crash_journal import CrashJournal
 from workers.interpreter import tune_interpreter
 from workers.kafka_client import slot_name

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from tests.contracts.samples import PARAMETERS, generation_request
-from topology.errors import CheckFailed, RetryLater
-from topology.events import GenerationParameters
-from topology.labels import Outcome
+from topology.contract.errors import CheckFailed, RetryLater
+from topology.contract.events import GenerationParameters
+from topology.contract.labels import Outcome
 from topology.ports import Clock, Draft, Generator
 
 

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from tests.contracts.samples import POLICY, check_input, event
-from topology.errors import CheckFailed
-from topology.labels import Outcome, RequestLabels
+from topology.contract.errors import CheckFailed
+from topology.contract.labels import Outcome, RequestLabels
 from topology.ports import Check, CheckReport, Labeler, Stage
 
 

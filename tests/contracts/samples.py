@@ -1,8 +1,8 @@
 """The smallest valid inputs of the ports, for contract suites and unit tests."""
 
-from topology.events import ConversationEvent, GenerationParameters, Message, Role, TextPart
-from topology.labels import LabelerIdentity, Mode, Plan, RequestLabels
-from topology.policy import packaged_bundle
+from topology.contract.events import ConversationEvent, GenerationParameters, Message, Role, TextPart
+from topology.contract.labels import LabelerIdentity, Mode, Plan, RequestLabels
+from topology.policy.loading import packaged_bundle
 from topology.ports import CheckInput, Draft, GenerationRequest
 
 POLICY = packaged_bundle()

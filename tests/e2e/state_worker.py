@@ -15,13 +15,13 @@ from typing import Any
 from serving.clock import SystemClock
 from serving.fakes import FAKE_LABELS, FakeCheck, FakeLabeler
 from tests.plugins.running_worker import logged
-from topology.events import ConversationEvent, parts_text, request_text
-from topology.instruments import Instruments
-from topology.labels import CategoryId, Intent, LabelerIdentity, OutputFinding, RequestFinding, RequestLabels
+from topology.contract.events import ConversationEvent, parts_text, request_text
+from topology.contract.labels import CategoryId, Intent, LabelerIdentity, OutputFinding, RequestFinding, RequestLabels
 from topology.pipeline import Policies
-from topology.policy import packaged_bundle
+from topology.policy.loading import packaged_bundle
 from topology.ports import CheckInput, CheckReport, Draft, GenerationRequest
-from topology.tracing import Tracing
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline
 from workers.conversation_states import open_states
 from workers.loop import Loop

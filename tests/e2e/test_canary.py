@@ -12,7 +12,7 @@ from serving.per_policy import PolicyLabeler
 from serving.signing import new_private_key, public_half
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.running_worker import audits, fresh_settings, responses, running_loop
-from topology.instruments import Instruments
+from topology.telemetry.instruments import Instruments
 from workers.assembly import build_checks
 from workers.cli import build_parser
 from workers.commands import canary
@@ -64,7 +64,7 @@ def test_guards_that_let_everything_pass_are_found_out(
 
 
 def test_a_key_that_no_worker_knows_is_refused_before_anything_is_sent(kafka: Kafka, key_file: Path) -> None:
-    from topology.errors import SettingsError
+    from topology.contract.errors import SettingsError
 
     arguments = build_parser().parse_args(["canary", "--key-file", str(key_file)])
     with pytest.raises(SettingsError, match=r"canary\.keys"):

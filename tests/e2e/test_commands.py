@@ -18,9 +18,9 @@ import pytest
 from tests.plugins.fake_endpoint import FakeEndpoint, status
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.otlp_receiver import closed_endpoint
-from topology.codec import RecordLimits, decode_event, encode
-from topology.events import Action, AuditedResponse, TextPart
-from topology.labels import Mode
+from topology.contract.codec import RecordLimits, decode_event, encode
+from topology.contract.events import Action, AuditedResponse, TextPart
+from topology.contract.labels import Mode
 from topology.ports import Record
 from workers.otlp_receiver import OtlpReceiver
 from workers.reader import read_topic

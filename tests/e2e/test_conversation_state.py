@@ -18,12 +18,12 @@ import pytest
 from tests.e2e.state_worker import settings_of
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import audits, question, responses, send
-from topology.conversation import EMPTY, ConversationState
-from topology.events import Action, AuditedResponse, AuditRecord, ConversationEvent, Message, Role, TextPart
-from topology.labels import CategoryId
-from topology.overlays import STRICTEST
-from topology.policy import packaged_bundle
-from topology.recompute import recompute
+from topology.contract.conversation import EMPTY, ConversationState
+from topology.contract.events import Action, AuditedResponse, AuditRecord, ConversationEvent, Message, Role, TextPart
+from topology.contract.labels import CategoryId
+from topology.decision.recompute import recompute
+from topology.policy.loading import packaged_bundle
+from topology.policy.overlays import STRICTEST
 from workers.kept_process import KeptProcess
 from workers.reader import read_topic
 from workers.settings import Settings

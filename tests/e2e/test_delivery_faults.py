@@ -23,14 +23,14 @@ from tests.plugins.running_worker import (
     send,
     wait_committed,
 )
-from topology.codec import encode
-from topology.errors import DeadLetterReason
-from topology.events import Action
-from topology.headers import last_header
-from topology.instruments import Instruments
-from topology.labels import Outcome
-from topology.names import Header
+from topology.contract.codec import encode
+from topology.contract.errors import DeadLetterReason
+from topology.contract.events import Action
+from topology.contract.headers import last_header
+from topology.contract.labels import Outcome
+from topology.contract.names import Header
 from topology.ports import Check, CheckInput, CheckReport
+from topology.telemetry.instruments import Instruments
 from workers.batching import BatchedCheck, InlineRunner
 from workers.census import Sent, take_census
 from workers.demo.broken import broken_records

@@ -26,7 +26,7 @@ from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.policy_publisher import KEYS, bundle
 from tests.plugins.running_worker import audits, fresh_settings, question, responses, send
 from tests.plugins.secure_broker import AUTHORIZER, SecureBroker
-from topology.events import Candidate, Message, Role, TextPart
+from topology.contract.events import Candidate, Message, Role, TextPart
 from workers.canaries import CASES, canary_event
 from workers.probes.brokers import probe_brokers
 from workers.probes.probe import Mark

@@ -11,9 +11,9 @@ import pytest
 
 from serving.clock import SystemClock
 from tests.plugins.kafka_broker import Kafka, wait_until
-from topology.instruments import Instruments
 from topology.ports import OutRecord, Record, Rest, Result
-from topology.tracing import Tracing
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.tracing import Tracing
 from workers.loop import Loop, LoopState
 from workers.settings import KafkaSettings, LimitSettings
 from workers.sink import TransactionalSink

@@ -16,9 +16,9 @@ import pytest
 from tests.e2e.poison_worker import EXIT_KILLED, settings_of
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import audits, question, responses, send
-from topology.events import Action, ConversationEvent, Message, Role, TextPart
-from topology.headers import last_header
-from topology.names import Header
+from topology.contract.events import Action, ConversationEvent, Message, Role, TextPart
+from topology.contract.headers import last_header
+from topology.contract.names import Header
 from topology.ports import Record
 from workers.kept_process import KeptProcess
 from workers.reader import read_topic

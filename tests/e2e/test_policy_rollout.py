@@ -33,16 +33,16 @@ from tests.plugins.policy_publisher import (
 )
 from tests.plugins.policy_witness import WitnessGenerator, WitnessLabeler, WitnessStage, witnesses
 from tests.plugins.running_worker import fresh_settings, logged, question, running_loop
-from topology.bundle import PolicyBundle
-from topology.envelopes import PublicationKind
-from topology.errors import PolicyError, PolicyRefusal
-from topology.events import AuditRecord
-from topology.instruments import Instruments
-from topology.metrics import Metric
-from topology.overlays import STRICTEST, load_overlay
-from topology.policy import load_bundle
+from topology.contract.errors import PolicyError, PolicyRefusal
+from topology.contract.events import AuditRecord
+from topology.decision.recompute import recompute
+from topology.policy.bundle import PolicyBundle
+from topology.policy.envelopes import PublicationKind
+from topology.policy.loading import load_bundle
+from topology.policy.overlays import STRICTEST, load_overlay
 from topology.ports import Check
-from topology.recompute import recompute
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 from workers.assembly import policy_keeper
 from workers.batching import BatchedCheck, InlineRunner
 from workers.kafka_errors import KafkaRefused

@@ -12,9 +12,9 @@ import pytest
 from tests.plugins.dead_letter_desk import Desk, header_of
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import fresh_settings, running_loop
-from topology.headers import last_header
-from topology.lineage import origin_of, source_of
-from topology.names import Header
+from topology.contract.headers import last_header
+from topology.contract.lineage import origin_of, source_of
+from topology.contract.names import Header
 from workers.cli import main
 from workers.reader import read_topic
 from workers.settings import Settings

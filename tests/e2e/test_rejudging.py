@@ -12,8 +12,8 @@ from msgspec import structs
 
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import audits, fresh_settings, question, responses, send
-from topology.codec import encode
-from topology.events import (
+from topology.contract.codec import encode
+from topology.contract.events import (
     Action,
     AuditedResponse,
     AuditRecord,
@@ -25,8 +25,8 @@ from topology.events import (
     TextPart,
     parts_text,
 )
-from topology.labels import Outcome
-from topology.policy import packaged_bundle
+from topology.contract.labels import Outcome
+from topology.policy.loading import packaged_bundle
 from workers.demo.scripted_model import MODEL_NAME, ChatRequest, ScriptedModel, running
 from workers.demo.scripts import ABOVE, Script, ScriptKind
 from workers.kept_process import KeptProcess

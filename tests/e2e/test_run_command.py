@@ -14,7 +14,7 @@ import pytest
 
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import fresh_settings, question, responses, send
-from topology.events import Action, Candidate, TextPart
+from topology.contract.events import Action, Candidate, TextPart
 from workers.demo.parts import free_port
 from workers.node_client import node_status
 from workers.settings import Settings

@@ -20,7 +20,7 @@ from tests.helm.local_pod import LocalPod, SecretTexts
 from tests.helm.pods import pods
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import audits, fresh_settings, question, responses, send
-from topology.events import Action, Candidate, TextPart
+from topology.contract.events import Action, Candidate, TextPart
 from workers.demo.parts import free_port
 from workers.node_client import node_status
 from workers.settings import Settings

@@ -8,7 +8,7 @@ import pytest
 from tests.helm.cases import MINIMAL, STATEFULSET, examples, matrix
 from tests.helm.engine import CHART, ROOT, Engine, load_values, merged
 from tests.helm.pods import pods
-from topology.metrics import Metric
+from topology.telemetry.metrics import Metric
 from workers.settings import Settings
 from workers.settings_keys import leaves
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from topology.metrics import METRICS
+from topology.telemetry.metrics import METRICS
 from workers.monitoring.alert import Alert
 from workers.monitoring.alerts import ALERTS, rules, rules_yaml
 from workers.monitoring.foreign import FOREIGN

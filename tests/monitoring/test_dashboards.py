@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from topology.metrics import METRICS
+from topology.telemetry.metrics import METRICS
 from workers.monitoring.__main__ import files
 from workers.monitoring.boards import BOARDS
 from workers.monitoring.foreign import FOREIGN

@@ -25,8 +25,8 @@ from serving.per_policy import PolicyLabeler
 from serving.signing import new_private_key, private_key, public_half
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.running_worker import fresh_settings, question, running_loop, wait_committed
-from topology.events import Candidate, TextPart
-from topology.names import StageName
+from topology.contract.events import Candidate, TextPart
+from topology.contract.names import StageName
 from workers.actors import StageActor
 from workers.assembly import build_checks
 from workers.canaries import CASES, canary_event

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tests.plugins.fake_endpoint import Play, answer, hang, raw, status
-from topology.events import (
+from topology.contract.events import (
     Candidate,
     CodePart,
     ConversationEvent,

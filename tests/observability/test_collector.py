@@ -21,14 +21,14 @@ from serving.clock import SystemClock
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.running_worker import logged, question
-from topology.codec import encode
-from topology.errors import CheckFailed
-from topology.in_force import Policies
-from topology.instruments import Instruments
-from topology.labels import Outcome
+from topology.contract.codec import encode
+from topology.contract.errors import CheckFailed
+from topology.contract.labels import Outcome
 from topology.pipeline import Pipeline
-from topology.policy import packaged_bundle
+from topology.policy.in_force import Policies
+from topology.policy.loading import packaged_bundle
 from topology.ports import Record
+from topology.telemetry.instruments import Instruments
 from workers.assembly import build_pipeline
 from workers.demo.parts import free_port
 from workers.settings import Settings, TelemetrySettings

@@ -16,12 +16,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
 from tests.observability.planted import events, found_in
-from topology.codec import encode
-from topology.in_force import Policies
-from topology.instruments import Instruments
-from topology.policy import packaged_bundle
+from topology.contract.codec import encode
+from topology.policy.in_force import Policies
+from topology.policy.loading import packaged_bundle
 from topology.ports import Record
-from topology.tracing import conversation_hash
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.tracing import conversation_hash
 from workers.assembly import build_pipeline
 from workers.logs import configure_logging
 from workers.settings import Settings, TelemetrySettings

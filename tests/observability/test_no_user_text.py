@@ -29,8 +29,8 @@ from tests.plugins.fake_endpoint import FakeEndpoint
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.otlp_receiver import KeptExports
 from tests.plugins.running_worker import audits, fresh_settings, responses
-from topology.events import Action
-from topology.names import Header
+from topology.contract.events import Action
+from topology.contract.names import Header
 from topology.ports import Record
 from workers.demo.parts import free_port
 from workers.otlp_receiver import OtlpReceiver

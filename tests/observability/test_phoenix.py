@@ -17,8 +17,8 @@ from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.otlp_receiver import KeptExports
 from tests.plugins.running_worker import audits, fresh_settings, question
 from tests.plugins.vllm_server import TINY_MODEL
-from topology.events import AuditRecord, GenerationParameters
-from topology.span_names import Attribute
+from topology.contract.events import AuditRecord, GenerationParameters
+from topology.telemetry.span_names import Attribute
 from workers.settings import GenerationSettings, Settings, TelemetrySettings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.vllm, pytest.mark.timeout(600)]

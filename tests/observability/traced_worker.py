@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from topology.events import ConversationEvent
+from topology.contract.events import ConversationEvent
 from workers.sender import EventSender
 from workers.settings import Settings
 from workers.telemetry import start_telemetry

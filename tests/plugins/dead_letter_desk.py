@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.plugins.kafka_broker import Kafka
-from topology.codec import RecordLimits
-from topology.dead_letters import dead_letter
-from topology.errors import DeadLetter, DeadLetterReason
-from topology.headers import last_header
+from topology.contract.codec import RecordLimits
+from topology.contract.dead_letters import dead_letter
+from topology.contract.errors import DeadLetter, DeadLetterReason
+from topology.contract.headers import last_header
 from topology.ports import Headers, Record
 from workers.cli import main
 from workers.reader import read_topic

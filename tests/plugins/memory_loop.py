@@ -8,9 +8,9 @@ from typing import Any
 
 from serving.clock import SystemClock
 from tests.plugins.kafka_broker import wait_until
-from topology.instruments import Instruments
 from topology.ports import Clock, OutRecord, Record, Rest, Result
-from topology.tracing import Tracing
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.tracing import Tracing
 from workers.fakes import FakeBroker, FakeSink, FakeSource
 from workers.loop import Loop
 from workers.processing import Process

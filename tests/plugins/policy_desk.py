@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from topology.policy import packaged_bundle
+from topology.policy.loading import packaged_bundle
 from workers.cli import main
 
 Document = dict[str, Any]

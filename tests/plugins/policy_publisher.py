@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from topology.envelopes import Envelope, PublicationKind
-from topology.labels import CategoryId
-from topology.policy import packaged_bundle
+from topology.contract.labels import CategoryId
+from topology.policy.envelopes import Envelope, PublicationKind
+from topology.policy.loading import packaged_bundle
 from workers.publishing import sealed
 
 PLATFORM = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

@@ -5,9 +5,8 @@ import re
 from collections.abc import Sequence
 
 from tests.plugins.policy_publisher import CATEGORY
-from topology.bundle import PolicyBundle
-from topology.events import AuditRecord, ConversationEvent, parts_text
-from topology.labels import (
+from topology.contract.events import AuditRecord, ConversationEvent, parts_text
+from topology.contract.labels import (
     Confidence,
     Context,
     Intent,
@@ -16,6 +15,7 @@ from topology.labels import (
     RequestFinding,
     RequestLabels,
 )
+from topology.policy.bundle import PolicyBundle
 from topology.ports import CheckInput, CheckReport, Draft, GenerationRequest
 
 _NAMED = re.compile(r"safety policy, version (\S+?)\. ")

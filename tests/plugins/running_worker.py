@@ -10,13 +10,21 @@ import msgspec
 from serving.clock import SystemClock
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
 from tests.plugins.kafka_broker import Kafka, wait_until
-from topology.events import AuditedResponse, AuditRecord, ConversationEvent, LoggedText, Message, Role, TextPart
-from topology.in_force import Policies
-from topology.instruments import Instruments
-from topology.policy import packaged_bundle
+from topology.contract.events import (
+    AuditedResponse,
+    AuditRecord,
+    ConversationEvent,
+    LoggedText,
+    Message,
+    Role,
+    TextPart,
+)
+from topology.policy.in_force import Policies
+from topology.policy.loading import packaged_bundle
 from topology.ports import Check, CheckInput, CheckReport, Labeler
 from topology.ports import Generator as GeneratorPort
-from topology.tracing import Tracing
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline
 from workers.loop import Loop
 from workers.reader import read_topic

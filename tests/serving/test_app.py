@@ -19,7 +19,7 @@ from serving.vllm_options import TINY_ENGINE
 from tests.contracts.generator import GeneratorCase
 from tests.contracts.samples import generation_request
 from tests.plugins.vllm_server import READY_TIMEOUT_S, TINY_MODEL
-from topology.errors import CheckFailed, RetryLater, SettingsError
+from topology.contract.errors import CheckFailed, RetryLater, SettingsError
 
 PORT = 18241
 LOGICAL_CPUS = 8

@@ -7,13 +7,13 @@ import pytest
 from serving.labeler import EmbeddedLabeler
 from serving.linear import LinearModel
 from tests.serving.claims import CARRIERS, CLAIMS, REQUESTS, pairs_beside_text, pairs_in_text
-from topology.bundle import AgeDefault
-from topology.ceilings import ceiling, floored, subject_of
-from topology.events import ConversationEvent, Message, Role, TextPart
-from topology.labels import AgeBand, CategoryId, Intent, Level, Mode, RequestFinding, RequestLabels
-from topology.overlays import TenantOverlay
-from topology.plan import plan
-from topology.policy import packaged_bundle
+from topology.contract.events import ConversationEvent, Message, Role, TextPart
+from topology.contract.labels import AgeBand, CategoryId, Intent, Level, Mode, RequestFinding, RequestLabels
+from topology.decision.ceilings import ceiling, floored, subject_of
+from topology.decision.plan import plan
+from topology.policy.bundle import AgeDefault
+from topology.policy.loading import packaged_bundle
+from topology.policy.overlays import TenantOverlay
 
 BUNDLE = packaged_bundle()
 LABELER = EmbeddedLabeler(LinearModel.load(), BUNDLE.categories)

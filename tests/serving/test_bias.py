@@ -8,8 +8,8 @@ from serving.features import BUCKETS, fold
 from serving.groups import groups_in
 from serving.linear import Head, LinearModel
 from tests.contracts.samples import POLICY
-from topology.events import ConversationEvent, Message, Role, TextPart
-from topology.labels import LabelerIdentity, Mode, Plan, RequestLabels
+from topology.contract.events import ConversationEvent, Message, Role, TextPart
+from topology.contract.labels import LabelerIdentity, Mode, Plan, RequestLabels
 from topology.ports import CheckInput, CheckReport, Draft
 
 

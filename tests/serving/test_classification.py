@@ -8,9 +8,9 @@ import pytest
 from serving.classification import ClassificationStage
 from serving.labeler import EmbeddedLabeler
 from serving.linear import LinearModel
-from topology.events import ConversationEvent, Message, Role, TextPart, UserContext
-from topology.labels import Mode, Plan
-from topology.policy import packaged_bundle
+from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
+from topology.contract.labels import Mode, Plan
+from topology.policy.loading import packaged_bundle
 from topology.ports import CheckInput, CheckReport, Draft
 
 BUNDLE = packaged_bundle()

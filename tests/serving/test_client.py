@@ -18,8 +18,8 @@ from serving.completion import ChatBody, ChatTurn, Completion
 from serving.http_outcomes import CAUGHT, ERRORS, is_the_requests_fault, outcome_of_error, outcome_of_status
 from tests.plugins import fake_endpoint as wire
 from tests.plugins.fake_endpoint import FakeEndpoint, Play
-from topology.errors import CheckFailed, RetryLater, SettingsError
-from topology.labels import Outcome
+from topology.contract.errors import CheckFailed, RetryLater, SettingsError
+from topology.contract.labels import Outcome
 
 SECRET = "the user's own words"
 BODY = ChatBody(model="m", messages=(ChatTurn(role="user", content=SECRET),))

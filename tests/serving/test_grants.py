@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.grants import Ed25519GrantVerifier, public_keys, sign_grant
-from topology.errors import SettingsError
-from topology.events import ConversationEvent, Grant, GrantUse, Message, Role, TextPart, UserContext
+from topology.contract.errors import SettingsError
+from topology.contract.events import ConversationEvent, Grant, GrantUse, Message, Role, TextPart, UserContext
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))

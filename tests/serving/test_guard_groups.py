@@ -16,9 +16,9 @@ from tests.contracts.samples import check_input, event
 from tests.plugins import fake_endpoint as wire
 from tests.plugins.fake_endpoint import FakeEndpoint, Play
 from tests.plugins.vllm_server import TINY_MODEL
-from topology.errors import CheckFailed
-from topology.labels import CategoryId, Confidence, Intent, Outcome, RequestFinding
-from topology.policy import packaged_bundle
+from topology.contract.errors import CheckFailed
+from topology.contract.labels import CategoryId, Confidence, Intent, Outcome, RequestFinding
+from topology.policy.loading import packaged_bundle
 from topology.ports import CheckInput, CheckReport
 
 BUNDLE = packaged_bundle()

@@ -30,11 +30,11 @@ from tests.contracts.samples import check_input, event, message
 from tests.plugins import fake_endpoint as wire
 from tests.plugins.fake_endpoint import FakeEndpoint, Play
 from tests.plugins.vllm_server import TINY_MODEL
-from topology.bundle import PolicyBundle
-from topology.errors import CheckFailed
-from topology.events import Role
-from topology.labels import NONE, Confidence, Intent, Outcome, Signal, Vulnerability
-from topology.policy import packaged_bundle
+from topology.contract.errors import CheckFailed
+from topology.contract.events import Role
+from topology.contract.labels import NONE, Confidence, Intent, Outcome, Signal, Vulnerability
+from topology.policy.bundle import PolicyBundle
+from topology.policy.loading import packaged_bundle
 from topology.ports import Check, CheckReport, Labeler, Stage
 
 NAMES = Names(categories=("cyber.offense", "hate", NONE))

@@ -16,9 +16,9 @@ import pytest
 from serving.labeler import EmbeddedLabeler
 from serving.linear import LinearModel
 from serving.ordinary import ordinary_requests
-from topology.events import ConversationEvent, Message, Role, TextPart, UserContext
-from topology.labels import AgeBand, Intent, RequestLabels, Signal, Vulnerability
-from topology.policy import packaged_bundle
+from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
+from topology.contract.labels import AgeBand, Intent, RequestLabels, Signal, Vulnerability
+from topology.policy.loading import packaged_bundle
 
 DATA = Path(__file__).parents[1] / "data" / "guards"
 HALVES = ("development", "held_out")

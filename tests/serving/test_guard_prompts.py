@@ -18,8 +18,8 @@ from serving.guard_prompts import (
     request_question,
 )
 from serving.prompt_rules import rules_hash
-from topology.labels import NONE
-from topology.policy import packaged_bundle
+from topology.contract.labels import NONE
+from topology.policy.loading import packaged_bundle
 
 GOLDEN = Path(__file__).parent / "golden"
 BUNDLE = packaged_bundle()

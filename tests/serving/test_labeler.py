@@ -9,10 +9,10 @@ from serving.features import CHARACTERS_MAX
 from serving.labeler import EmbeddedLabeler
 from serving.linear import LinearModel
 from serving.shown import told_text
-from topology.errors import CheckFailed
-from topology.events import ConversationEvent, Message, Role, TextPart, UserContext
-from topology.labels import AgeBand, Confidence, Context, Intent, RequestLabels, Signal, Vulnerability
-from topology.policy import packaged_bundle
+from topology.contract.errors import CheckFailed
+from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
+from topology.contract.labels import AgeBand, Confidence, Context, Intent, RequestLabels, Signal, Vulnerability
+from topology.policy.loading import packaged_bundle
 
 BUNDLE = packaged_bundle()
 LABELER = EmbeddedLabeler(LinearModel.load(), BUNDLE.categories)

@@ -5,12 +5,7 @@ import time
 import pytest
 
 from serving.contexts import context_of, transforms
-from serving.draft_markers import (
-    has_operational_detail,
-    is_bare_refusal,
-    is_declined,
-    obligations_present,
-)
+from serving.draft_markers import has_operational_detail, is_bare_refusal, is_declined, obligations_present
 from serving.features import fold
 from serving.language import language_of
 from serving.leaks import leaks
@@ -18,8 +13,8 @@ from serving.lexicon import hits_in, topics
 from serving.markers import read_request
 from serving.shown import quoted_stretches, told_text
 from serving.wrappers import decoded, gives_orders
-from topology.labels import Context, Intent, Vulnerability
-from topology.policy import packaged_bundle
+from topology.contract.labels import Context, Intent, Vulnerability
+from topology.policy.loading import packaged_bundle
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from serving.ages import stated_age
 from serving.phrases.matching import PhraseTable
 from serving.phrases.spelling import spelled
 from serving.phrases.table import tags_in
-from topology.labels import AgeBand
+from topology.contract.labels import AgeBand
 
 TABLE = PhraseTable({"a": ["red|deep_blue ~2 car*", "{go} home?  now"]}, {"go": "go|walk"})
 

@@ -6,12 +6,12 @@ from serving.classification import ClassificationStage
 from serving.labeler import EmbeddedLabeler
 from serving.linear import LinearModel
 from serving.private_data import items
-from topology.events import ConversationEvent, Message, Role, TextPart, UserContext
-from topology.judge import apply_redactions, judge, merge_reports
-from topology.labels import AgeBand, GuardRun, Outcome, OutputLabels, VerdictKind
-from topology.overlays import TenantOverlay
-from topology.plan import plan
-from topology.policy import packaged_bundle
+from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
+from topology.contract.labels import AgeBand, GuardRun, Outcome, OutputLabels, VerdictKind
+from topology.decision.judge import apply_redactions, judge, merge_reports
+from topology.decision.plan import plan
+from topology.policy.loading import packaged_bundle
+from topology.policy.overlays import TenantOverlay
 from topology.ports import CheckInput, CheckReport, Draft
 
 BUNDLE = packaged_bundle()

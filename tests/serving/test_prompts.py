@@ -10,11 +10,11 @@ from serving.prompt_rules import Wording, rules_hash, rules_text, wording
 from serving.prompts import compile_prompt, tenant_text
 from tests.contracts.samples import event, message
 from tests.topology.policy_world import request_cases
-from topology.conversation import CategoryMemory, ConversationState
-from topology.events import AgeBand, CodePart, ImagePart, Message, Role, TextPart, UserContext, parts_text
-from topology.labels import CategoryId, Mode, Plan
-from topology.overlays import STRICTEST, Deployment, TenantOverlay
-from topology.policy import packaged_bundle
+from topology.contract.conversation import CategoryMemory, ConversationState
+from topology.contract.events import AgeBand, CodePart, ImagePart, Message, Role, TextPart, UserContext, parts_text
+from topology.contract.labels import CategoryId, Mode, Plan
+from topology.policy.loading import packaged_bundle
+from topology.policy.overlays import STRICTEST, Deployment, TenantOverlay
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = (11, 14, 20, 29, 33, 36, 45, 48, 53, 56, 66)

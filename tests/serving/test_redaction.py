@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from serving.redaction import CUT, OVERLAP_CHARACTERS, WINDOW_CHARACTERS, KeyedDigest, LoggingStage, Redactor
 from tests.contracts.samples import POLICY
-from topology.events import ConversationEvent, Message, Role, TextPart
-from topology.labels import LabelerIdentity, Mode, Plan, RequestLabels
+from topology.contract.events import ConversationEvent, Message, Role, TextPart
+from topology.contract.labels import LabelerIdentity, Mode, Plan, RequestLabels
 from topology.ports import CheckInput, Draft
 
 KEY = KeyedDigest(b"a key of the tests", "test")

@@ -8,9 +8,9 @@ import pytest
 
 from serving.evaluate_spec import BEGIN, EXPECTED, Judged, draw, judge_all, with_report
 from serving.spec_examples import Label, spec_examples
-from topology.events import Role, parts_text
-from topology.labels import Mode, VerdictKind
-from topology.policy import packaged_bundle
+from topology.contract.events import Role, parts_text
+from topology.contract.labels import Mode, VerdictKind
+from topology.policy.loading import packaged_bundle
 
 ROOT = Path(__file__).parents[2]
 PATH = ROOT / "tests" / "data" / "model_spec" / "model_spec.md"

@@ -7,8 +7,8 @@ order, I6 the map fits, I7 the committed base never goes back.
 from bisect import bisect_left, insort
 from collections.abc import Callable, Mapping, Sequence
 
-from topology.errors import UnreadableMap
-from topology.offset_map import decode
+from topology.contract.errors import UnreadableMap
+from topology.delivery.offset_map import decode
 
 Place = tuple[int, int]
 """Partition and offset of an input record."""

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 from tests.simulation.threads import Machine
 
 NAMES = (
-    "topology.offset_map",
-    "topology.partition_window",
-    "topology.rounds",
-    "topology.rounds",
-    "topology.tracker",
+    "topology.delivery.offset_map",
+    "topology.delivery.partition_window",
+    "topology.delivery.rounds",
+    "topology.delivery.rounds",
+    "topology.delivery.tracker",
     "workers.kafka_errors",
     "workers.conversation_states",
     "workers.watchdog",

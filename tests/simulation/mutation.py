@@ -7,8 +7,8 @@ from tests.simulation.modules import Change
 COMMITTER, POLLING = "workers.committer", "workers.polling"
 SINK, SOURCE, CLIENT, WATCHDOG = "workers.sink", "workers.source", "workers.kafka_client", "workers.watchdog"
 ERRORS = "workers.kafka_errors"
-TRACKER, ROUNDS = "topology.tracker", "topology.rounds"
-WINDOW, MAP = "topology.partition_window", "topology.offset_map"
+TRACKER, ROUNDS = "topology.delivery.tracker", "topology.delivery.rounds"
+WINDOW, MAP = "topology.delivery.partition_window", "topology.delivery.offset_map"
 
 
 class Mutation(NamedTuple):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.census import STATE, Answered, Place
 from tests.simulation.scheduling import Process
-from topology.codec import decode_state, encode
-from topology.conversation import ConversationState, SeenEvent
-from topology.headers import Wire, response_headers
-from topology.names import SchemaName
+from topology.contract.codec import decode_state, encode
+from topology.contract.conversation import ConversationState, SeenEvent
+from topology.contract.headers import Wire, response_headers
+from topology.contract.names import SchemaName
 from topology.ports import OutRecord, Record
 
 if TYPE_CHECKING:

@@ -25,4 +25,4 @@ def test_what_is_taken_out_is_missed(mutation: Mutation) -> None:
 def test_a_change_that_does_not_fit_the_source_is_an_error() -> None:
     """Otherwise it would change nothing, and nothing could notice."""
     with pytest.raises(LookupError):
-        Modules((Change("topology.tracker", "no such text", ""),))
+        Modules((Change("topology.delivery.tracker", "no such text", ""),))

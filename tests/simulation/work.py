@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.remembered import with_answer
-from topology.conversation import ConversationState
+from topology.contract.conversation import ConversationState
 from topology.ports import OutRecord, Record, Result
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from tests.simulation.producer import Producer
 from tests.simulation.remembered import Ledger, LedgerReader
 from tests.simulation.scheduling import Process, Scheduler
 from tests.simulation.work import answer, processing_module
-from topology.errors import SluicegateError
-from topology.headers import Wire
-from topology.metrics import Metric
+from topology.contract.errors import SluicegateError
+from topology.contract.headers import Wire
+from topology.telemetry.metrics import Metric
 from workers.settings import KafkaSettings, LimitSettings
 
 SLOTS = 3

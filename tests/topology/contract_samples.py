@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from topology.conversation import CategoryMemory, ConversationState, SeenEvent
-from topology.events import (
+from topology.contract.conversation import CategoryMemory, ConversationState, SeenEvent
+from topology.contract.events import (
     Action,
     Attempt,
     AuditedResponse,
@@ -24,7 +24,7 @@ from topology.events import (
     Usage,
     UserContext,
 )
-from topology.labels import (
+from topology.contract.labels import (
     AgeBand,
     CategoryId,
     Confidence,

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from topology.events import (
+from topology.contract.events import (
     Candidate,
     CodePart,
     ConversationEvent,
@@ -14,7 +14,7 @@ from topology.events import (
     TextPart,
     UserContext,
 )
-from topology.labels import AgeBand
+from topology.contract.labels import AgeBand
 
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=40)
 IDS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20)

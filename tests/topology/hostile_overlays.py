@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from serving.grants import sign_grant
 from tests.topology.policy_world import CAPPABLE, CATEGORIES, LOOSENABLE, Document, bundle
-from topology.bundle import Authority
-from topology.codec import canonical_json
-from topology.events import Grant
-from topology.labels import Mode
+from topology.contract.codec import canonical_json
+from topology.contract.events import Grant
+from topology.contract.labels import Mode
+from topology.policy.bundle import Authority
 
 SEED = 20260
 TENANT = "acme"

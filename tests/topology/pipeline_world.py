@@ -7,19 +7,9 @@ from typing import Any
 import msgspec
 
 from serving.clock import SystemClock
-from serving.fakes import (
-    FakeCheck,
-    FakeConversationStates,
-    FakeGenerator,
-    FakeGrantVerifier,
-    FakeLabeler,
-    clean_report,
-)
-from topology.canary import RequireGenuine, no_canaries
-from topology.case import Case
-from topology.codec import RecordLimits, encode
-from topology.drafting import Budget, Drafting
-from topology.events import (
+from serving.fakes import FakeCheck, FakeConversationStates, FakeGenerator, FakeGrantVerifier, FakeLabeler, clean_report
+from topology.contract.codec import RecordLimits, encode
+from topology.contract.events import (
     AuditedResponse,
     AuditRecord,
     Candidate,
@@ -31,8 +21,7 @@ from topology.events import (
     TextPart,
     parts_text,
 )
-from topology.instruments import Instruments
-from topology.labels import (
+from topology.contract.labels import (
     CategoryId,
     Intent,
     LabelerIdentity,
@@ -42,12 +31,16 @@ from topology.labels import (
     RequestLabels,
     VerdictKind,
 )
-from topology.names import Topic
+from topology.contract.names import Topic
 from topology.pipeline import Bounds, Pipeline, Policies, Routes
-from topology.policy import packaged_bundle
+from topology.policy.loading import packaged_bundle
 from topology.ports import Check, CheckInput, CheckReport, Clock, OutRecord, Record, Result
-from topology.remembering import Memory, StateBounds
-from topology.tracing import Tracing
+from topology.steps.canary import RequireGenuine, no_canaries
+from topology.steps.case import Case
+from topology.steps.drafting import Budget, Drafting
+from topology.steps.remembering import Memory, StateBounds
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.tracing import Tracing
 
 BUNDLE = packaged_bundle()
 PROMPT_HASH = "ee" * 32

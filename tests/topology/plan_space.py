@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.topology.policy_world import ADULT, CATEGORIES, LABELER, OPEN, TEEN, bundle
-from topology.bundle import AgeDefault, Authority, Category
-from topology.ceilings import ceiling, subject_of
-from topology.events import UserContext
-from topology.labels import (
+from topology.contract.events import UserContext
+from topology.contract.labels import (
     AgeBand,
     CategoryId,
     Context,
@@ -25,8 +23,10 @@ from topology.labels import (
     Signal,
     Vulnerability,
 )
-from topology.overlays import Raise, TenantOverlay
-from topology.plan import plan
+from topology.decision.ceilings import ceiling, subject_of
+from topology.decision.plan import plan
+from topology.policy.bundle import AgeDefault, Authority, Category
+from topology.policy.overlays import Raise, TenantOverlay
 
 Levels = NDArray[np.int8]
 Held = NDArray[np.bool_]

@@ -8,9 +8,8 @@ import msgspec
 from hypothesis import strategies as st
 from msgspec import Struct
 
-from topology.bundle import AgeDefault, Authority, PolicyBundle
-from topology.events import UserContext
-from topology.labels import (
+from topology.contract.events import UserContext
+from topology.contract.labels import (
     AgeBand,
     CategoryId,
     Confidence,
@@ -32,9 +31,10 @@ from topology.labels import (
     VerdictKind,
     Vulnerability,
 )
-from topology.overlays import Deployment, Raise, TenantOverlay
-from topology.plan import plan
-from topology.policy import load_bundle, packaged_bundle
+from topology.decision.plan import plan
+from topology.policy.bundle import AgeDefault, Authority, PolicyBundle
+from topology.policy.loading import load_bundle, packaged_bundle
+from topology.policy.overlays import Deployment, Raise, TenantOverlay
 
 DATA = Path(__file__).parents[1] / "data" / "policy"
 LABELER = LabelerIdentity(model="test-labeler", version="1")

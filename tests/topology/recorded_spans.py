@@ -6,12 +6,12 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from topology.events import Action, ConversationEvent, GenerationParameters, Message, Role, TextPart, Usage
-from topology.labels import CategoryId, LabelerIdentity, RequestFinding, RequestLabels, Verdict, VerdictKind
+from topology.contract.events import Action, ConversationEvent, GenerationParameters, Message, Role, TextPart, Usage
+from topology.contract.labels import CategoryId, LabelerIdentity, RequestFinding, RequestLabels, Verdict, VerdictKind
 from topology.ports import CheckReport, Draft, Headers, Record
-from topology.span_handles import PLAIN, SpanStyle
-from topology.span_names import ChatTarget
-from topology.tracing import EventTrace, Relationship, Tracing
+from topology.telemetry.span_handles import PLAIN, SpanStyle
+from topology.telemetry.span_names import ChatTarget
+from topology.telemetry.tracing import EventTrace, Relationship, Tracing
 
 PLANTED = "my name is Zebulon Quartermain and I live at 12 Elm Street"
 TRACE_ID = "ab" * 16

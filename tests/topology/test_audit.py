@@ -21,11 +21,11 @@ from tests.topology.contract_samples import (
     USAGE,
     verdict,
 )
-from topology.audit import Answer, Processed, assemble, audit_id
-from topology.codec import encode
-from topology.conversation import ConversationState
-from topology.events import Action, Attempt, AuditRecord, CodePart, GrantUse, LoggedText, TextPart, Usage
-from topology.labels import Mode, SideEffect, VerdictKind
+from topology.contract.codec import encode
+from topology.contract.conversation import ConversationState
+from topology.contract.events import Action, Attempt, AuditRecord, CodePart, GrantUse, LoggedText, TextPart, Usage
+from topology.contract.labels import Mode, SideEffect, VerdictKind
+from topology.steps.audit import Answer, Processed, assemble, audit_id
 
 CLEAN = Attempt(source="generator", draft=LOGGED, labels=OUTPUT, verdict=verdict(VerdictKind.PUBLISH), usage=USAGE)
 PUBLISHED = Processed(

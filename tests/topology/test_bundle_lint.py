@@ -7,9 +7,9 @@ import pytest
 
 from tests.topology.policy_document import drop, put, rule
 from tests.topology.policy_world import Document, bundle, document, load
-from topology.bundle import Authority, SpecReference
-from topology.bundle_lint import RemarkSeverity, lint
-from topology.spec_sections import sections_of
+from topology.policy.bundle import Authority, SpecReference
+from topology.policy.lint import RemarkSeverity, lint
+from topology.policy.spec_sections import sections_of
 
 
 def remarks(*changes: Callable[[Document], None]) -> dict[str, str]:

@@ -7,11 +7,11 @@ from serving.fakes import FakeConversationStates
 from serving.grants import public_keys, signature_verifier
 from serving.signing import new_private_key, private_key, public_half
 from tests.topology.pipeline_world import BUNDLE, Bench, Ended, event, finding, finds, record_of
-from topology.canary import canary_message, is_as_expected, require_genuine
-from topology.errors import DeadLetter, DeadLetterReason
-from topology.events import Action, ConversationEvent, Expectation
-from topology.metrics import Metric
-from topology.names import Topic
+from topology.contract.errors import DeadLetter, DeadLetterReason
+from topology.contract.events import Action, ConversationEvent, Expectation
+from topology.contract.names import Topic
+from topology.steps.canary import canary_message, is_as_expected, require_genuine
+from topology.telemetry.metrics import Metric
 from workers.canaries import CASES, canary_event
 
 PEM = new_private_key()

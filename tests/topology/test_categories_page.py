@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from tests.topology.policy_world import bundle
-from topology.categories_page import page
+from topology.reference.categories_page import page
 
 PAGE = Path(__file__).parents[2] / "docs" / "categories.md"
 
 
 def test_the_page_is_current() -> None:
-    """Where it is not: `python -m topology.categories_page > docs/categories.md`."""
+    """Where it is not: `python -m topology.reference.categories_page > docs/categories.md`."""
     assert PAGE.read_text("utf-8") == page(bundle())
 
 

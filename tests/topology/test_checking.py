@@ -10,14 +10,14 @@ import uvloop
 from serving.clock import SystemClock
 from serving.fakes import FakeCheck, clean_report
 from tests.topology.pipeline_world import BUNDLE, event, labelled
-from topology.checking import Checked, run_checks
-from topology.instruments import Instruments
-from topology.labels import Outcome
-from topology.metrics import Metric
-from topology.overlays import STRICTEST
-from topology.plan import plan as make_plan
+from topology.contract.labels import Outcome
+from topology.decision.plan import plan as make_plan
+from topology.policy.overlays import STRICTEST
 from topology.ports import Check, CheckInput, CheckReport, Draft, Record
-from topology.tracing import Tracing
+from topology.steps.checking import Checked, run_checks
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
+from topology.telemetry.tracing import Tracing
 
 NAMES = ("classification", "bias", "logging")
 LONG_S = 30.0

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 
 from tests.topology.contract_samples import EVENT_FULL, EVENT_MINIMAL, SAMPLES
 from tests.topology.contract_strategies import EVENTS
-from topology.codec import DETAIL_CHARACTERS_MAX, RecordLimits, canonical_json, decode_event, encode
-from topology.errors import DeadLetter, DeadLetterReason
-from topology.events import ConversationEvent
-from topology.headers import Wire, response_headers, trace_carrier, trace_headers
-from topology.labels import Signal
-from topology.names import CANARY_TENANT, SchemaName
+from topology.contract.codec import DETAIL_CHARACTERS_MAX, RecordLimits, canonical_json, decode_event, encode
+from topology.contract.errors import DeadLetter, DeadLetterReason
+from topology.contract.events import ConversationEvent
+from topology.contract.headers import Wire, response_headers, trace_carrier, trace_headers
+from topology.contract.labels import Signal
+from topology.contract.names import CANARY_TENANT, SchemaName
 from topology.ports import Headers, Record
 
 LIMITS = RecordLimits()

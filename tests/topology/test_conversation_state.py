@@ -22,12 +22,10 @@ from tests.topology.policy_world import (
     bundle,
     labels,
 )
-from topology.bundle import ContentClass
-from topology.codec import encode
-from topology.conversation import EMPTY, FLOOR_MODES, CategoryMemory, ConversationState, SeenEvent
-from topology.events import UserContext
-from topology.judge import judge
-from topology.labels import (
+from topology.contract.codec import encode
+from topology.contract.conversation import EMPTY, FLOOR_MODES, CategoryMemory, ConversationState, SeenEvent
+from topology.contract.events import UserContext
+from topology.contract.labels import (
     AgeBand,
     CategoryId,
     Intent,
@@ -41,9 +39,11 @@ from topology.labels import (
     VerdictKind,
     Vulnerability,
 )
-from topology.overlays import TenantOverlay
-from topology.plan import plan
-from topology.remembering import StateBounds, Turn, folded, recalled
+from topology.decision.judge import judge
+from topology.decision.plan import plan
+from topology.policy.bundle import ContentClass
+from topology.policy.overlays import TenantOverlay
+from topology.steps.remembering import StateBounds, Turn, folded, recalled
 
 MODES = tuple(Mode)
 WEAPONS = CategoryId("weapons.conventional")

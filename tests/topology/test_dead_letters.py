@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology.codec import RecordLimits
-from topology.dead_letters import LETTER_HEADERS, ORIGINAL_HEADERS_BYTES_MAX, ORIGINAL_HEADERS_MAX, dead_letter
-from topology.errors import DeadLetter, DeadLetterReason
+from topology.contract.codec import RecordLimits
+from topology.contract.dead_letters import LETTER_HEADERS, ORIGINAL_HEADERS_BYTES_MAX, ORIGINAL_HEADERS_MAX, dead_letter
+from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.ports import Headers, OutRecord, Record
 
 LIMITS = RecordLimits(event_bytes_max=1000, dead_letter_bytes_max=100)

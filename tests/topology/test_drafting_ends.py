@@ -8,10 +8,10 @@ import pytest
 
 from serving.fakes import FakeGenerator, clean_report
 from tests.topology.pipeline_world import Bench, Ended, candidate, event, finding, finds, record_of
-from topology.errors import CheckFailed
-from topology.events import Action
-from topology.judge import REDACTION_MARK
-from topology.labels import Outcome, Span, VerdictKind
+from topology.contract.errors import CheckFailed
+from topology.contract.events import Action
+from topology.contract.labels import Outcome, Span, VerdictKind
+from topology.decision.judge import REDACTION_MARK
 from topology.ports import CheckInput, CheckReport
 
 Record = Callable[[str, object], None]

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.topology.policy_world import bundle, request_cases
-from topology.labels import Mode, Plan
-from topology.templates import Kind, fallback
+from topology.contract.labels import Mode, Plan
+from topology.decision.templates import Kind, fallback
 
 GOLDEN = Path(__file__).parent / "golden" / "fallback_texts.txt"
 CASES = {

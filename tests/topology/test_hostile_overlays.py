@@ -13,13 +13,13 @@ from serving.prompts import compile_prompt, tenant_text
 from tests.topology.hostile_overlays import KEY_ID, PLATFORM, SEED, loaded, refused
 from tests.topology.plan_space import SUBJECTS
 from tests.topology.policy_world import CATEGORIES, bundle, labels
-from topology.bundle import INTENTS, Category
-from topology.ceilings import Subject, ceiling, harm_of, subject_of
-from topology.errors import PolicyError
-from topology.events import ConversationEvent, Message, Role, TextPart, parts_text
-from topology.labels import CategoryId, Intent, Level, Mode, RequestFinding, Vulnerability
-from topology.overlays import TenantOverlay, grant_uses, load_overlay
-from topology.plan import plan
+from topology.contract.errors import PolicyError
+from topology.contract.events import ConversationEvent, Message, Role, TextPart, parts_text
+from topology.contract.labels import CategoryId, Intent, Level, Mode, RequestFinding, Vulnerability
+from topology.decision.ceilings import Subject, ceiling, harm_of, subject_of
+from topology.decision.plan import plan
+from topology.policy.bundle import INTENTS, Category
+from topology.policy.overlays import TenantOverlay, grant_uses, load_overlay
 
 VERIFY = signature_verifier({KEY_ID: PLATFORM.public_key().public_bytes_raw()})
 REFUSED, LOADED = tuple(refused(Random(SEED))), tuple(loaded(Random(SEED)))

@@ -10,8 +10,8 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricR
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import set_span_in_context
 
-from topology.instruments import OTHER, SERIES_MAX, Instruments
-from topology.metrics import GUARDS, METRICS, Metric
+from topology.telemetry.instruments import OTHER, SERIES_MAX, Instruments
+from topology.telemetry.metrics import GUARDS, METRICS, Metric
 
 OPEN_LABELS = {"case", "topic", "partition", "category", "policy_version", "model", "version", "hash", "role"}
 Point = NumberDataPoint | HistogramDataPoint

@@ -4,9 +4,8 @@ import msgspec
 import pytest
 
 from tests.topology.policy_world import GUARDS, OPEN, OutputCase, bundle, labels, output_cases, request_cases
-from topology.events import UserContext
-from topology.judge import judge
-from topology.labels import (
+from topology.contract.events import UserContext
+from topology.contract.labels import (
     CategoryId,
     Confidence,
     GuardRun,
@@ -21,8 +20,9 @@ from topology.labels import (
     Verdict,
     VerdictKind,
 )
-from topology.overlays import TenantOverlay
-from topology.plan import plan
+from topology.decision.judge import judge
+from topology.decision.plan import plan
+from topology.policy.overlays import TenantOverlay
 
 REQUESTS = request_cases()
 CYBER = CategoryId("cyber.offense")

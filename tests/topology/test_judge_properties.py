@@ -24,9 +24,8 @@ from tests.topology.policy_world import (
     bundle,
     labels,
 )
-from topology.events import UserContext
-from topology.judge import REDACTION_MARK, apply_redactions, judge, merge_reports
-from topology.labels import (
+from topology.contract.events import UserContext
+from topology.contract.labels import (
     CategoryId,
     GuardRun,
     Intent,
@@ -41,10 +40,11 @@ from topology.labels import (
     Verdict,
     VerdictKind,
 )
-from topology.overlays import TenantOverlay
-from topology.plan import plan
+from topology.decision.judge import REDACTION_MARK, apply_redactions, judge, merge_reports
+from topology.decision.plan import plan
+from topology.policy.overlays import TenantOverlay
+from topology.policy.verdict_table import STRICTNESS
 from topology.ports import CheckReport
-from topology.verdict_table import STRICTNESS
 
 REVISIONS_MAX = 2
 ATTEMPTS = st.integers(1, 4)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from topology.codec import RecordLimits
-from topology.dead_letters import dead_letter
-from topology.errors import DeadLetter, DeadLetterReason
-from topology.events import Position
-from topology.headers import last_header
-from topology.lineage import COUNT_MAX, origin_headers, origin_of, place, place_in, redriven_count, source_of
-from topology.names import Header
+from topology.contract.codec import RecordLimits
+from topology.contract.dead_letters import dead_letter
+from topology.contract.errors import DeadLetter, DeadLetterReason
+from topology.contract.events import Position
+from topology.contract.headers import last_header
+from topology.contract.lineage import COUNT_MAX, origin_headers, origin_of, place, place_in, redriven_count, source_of
+from topology.contract.names import Header
 from topology.ports import Headers, Record
 
 FIRST = Position(topic="conversations.events", partition=1, offset=17, timestamp_ms=1_700_000_000_000)

@@ -20,8 +20,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from topology.errors import UnreadableMap
-from topology.offset_map import INCOMPLETE_MAX, SPAN_MAX, decode, encode, incomplete_max
+from topology.contract.errors import UnreadableMap
+from topology.delivery.offset_map import INCOMPLETE_MAX, SPAN_MAX, decode, encode, incomplete_max
 
 BASES = st.integers(0, 1 << 62)
 GAPS = st.one_of(

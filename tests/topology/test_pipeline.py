@@ -19,21 +19,13 @@ from tests.topology.pipeline_world import (
     logged,
     record_of,
 )
-from topology.errors import CheckFailed, DeadLetterReason, RetryLater
-from topology.events import (
-    Action,
-)
-from topology.headers import last_header
-from topology.labels import (
-    CategoryId,
-    Intent,
-    Outcome,
-    Span,
-    VerdictKind,
-)
-from topology.metrics import Metric
-from topology.names import Header, Topic
+from topology.contract.errors import CheckFailed, DeadLetterReason, RetryLater
+from topology.contract.events import Action
+from topology.contract.headers import last_header
+from topology.contract.labels import CategoryId, Intent, Outcome, Span, VerdictKind
+from topology.contract.names import Header, Topic
 from topology.ports import GenerationRequest
+from topology.telemetry.metrics import Metric
 
 
 def test_a_clean_draft_is_published_with_its_audit_record() -> None:

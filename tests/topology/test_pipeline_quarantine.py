@@ -6,13 +6,13 @@ import msgspec
 
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
 from tests.topology.pipeline_world import BUNDLE, Bench, Ended, candidate, event, logged, record_of
-from topology.errors import DeadLetterReason
-from topology.events import Action, ConversationEvent
-from topology.headers import last_header
-from topology.labels import RequestLabels
-from topology.metrics import Metric
-from topology.names import Header, Topic
+from topology.contract.errors import DeadLetterReason
+from topology.contract.events import Action, ConversationEvent
+from topology.contract.headers import last_header
+from topology.contract.labels import RequestLabels
+from topology.contract.names import Header, Topic
 from topology.ports import OutRecord
+from topology.telemetry.metrics import Metric
 
 
 def explode(_: ConversationEvent) -> RequestLabels:

@@ -9,16 +9,12 @@ from tests.topology.pipeline_world import (
     event,
     record_of,
 )
-from topology.errors import DeadLetterReason, RetryLater
-from topology.events import (
-    Action,
-)
-from topology.headers import last_header
-from topology.labels import (
-    Outcome,
-)
-from topology.metrics import Metric
-from topology.names import Header
+from topology.contract.errors import DeadLetterReason, RetryLater
+from topology.contract.events import Action
+from topology.contract.headers import last_header
+from topology.contract.labels import Outcome
+from topology.contract.names import Header
+from topology.telemetry.metrics import Metric
 
 
 def test_a_generator_that_stays_down_is_asked_only_so_often() -> None:

@@ -4,13 +4,13 @@ from msgspec.structs import replace
 
 from serving.fakes import FakeConversationStates, FakeGenerator, FakeLabeler, ManualClock
 from tests.topology.pipeline_world import Bench, Ended, event, labelled, record_of
-from topology.codec import decode_state
-from topology.conversation import EMPTY
-from topology.errors import CheckFailed
-from topology.events import Action
-from topology.headers import Wire, last_header
-from topology.labels import CategoryId, Intent, Outcome
-from topology.names import Header, Topic
+from topology.contract.codec import decode_state
+from topology.contract.conversation import EMPTY
+from topology.contract.errors import CheckFailed
+from topology.contract.events import Action
+from topology.contract.headers import Wire, last_header
+from topology.contract.labels import CategoryId, Intent, Outcome
+from topology.contract.names import Header, Topic
 from topology.ports import Record, Result
 
 WEAPONS = CategoryId("weapons.conventional")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests.topology.policy_world import Case, bundle, request_cases
-from topology.labels import SideEffect
+from topology.contract.labels import SideEffect
 
 CASES = request_cases()
 

@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given, settings
 
 from tests.topology.policy_world import ADULT, GRANTS, LABELER, OPEN, OVERLAYS, REQUESTS, USERS, bundle
-from topology.ceilings import settled_age
-from topology.documents import digest
-from topology.errors import CheckFailed
-from topology.events import UserContext
-from topology.labels import CategoryId, Intent, Mode, Outcome, RequestFinding, RequestLabels, Vulnerability
-from topology.overlays import TenantOverlay
-from topology.plan import plan, tighten
+from topology.contract.errors import CheckFailed
+from topology.contract.events import UserContext
+from topology.contract.labels import CategoryId, Intent, Mode, Outcome, RequestFinding, RequestLabels, Vulnerability
+from topology.decision.ceilings import settled_age
+from topology.decision.plan import plan, tighten
+from topology.policy.documents import digest
+from topology.policy.overlays import TenantOverlay
 
 MODES = tuple(Mode)
 

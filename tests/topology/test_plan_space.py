@@ -22,9 +22,9 @@ from tests.topology.plan_space import (
     under_overlays,
     where,
 )
-from topology.bundle import Authority, ContentClass
-from topology.ceilings import WRAPPERS
-from topology.labels import Context, Intent, Mode, Vulnerability
+from topology.contract.labels import Context, Intent, Mode, Vulnerability
+from topology.decision.ceilings import WRAPPERS
+from topology.policy.bundle import Authority, ContentClass
 
 COMBINATIONS_MIN = 200_000
 Record = Callable[[str, object], None]

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 
 from tests.topology.policy_world import Document, bundle, document, load
-from topology.bundle import Category, PolicyBundle
-from topology.bundle_lint import RemarkSeverity, lint
-from topology.errors import PolicyError
-from topology.overlays import load_overlay
+from topology.contract.errors import PolicyError
+from topology.policy.bundle import Category, PolicyBundle
+from topology.policy.lint import RemarkSeverity, lint
+from topology.policy.overlays import load_overlay
 
 PAGE = (Path(__file__).parents[2] / "docs" / "policy-authors.md").read_text("utf-8")
 CATEGORY, OVERLAY = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)

@@ -7,9 +7,9 @@ import pytest
 
 from tests.topology.policy_document import drop, put, rule
 from tests.topology.policy_world import Document, bundle, document, load
-from topology.documents import DOCUMENT_BYTES_MAX, DOCUMENT_VALUES_MAX, digest
-from topology.errors import PolicyError
-from topology.policy import load_bundle, packaged_bundle
+from topology.contract.errors import PolicyError
+from topology.policy.documents import DOCUMENT_BYTES_MAX, DOCUMENT_VALUES_MAX, digest
+from topology.policy.loading import load_bundle, packaged_bundle
 
 REF = "safe-completion-core@0.2.0#"
 

@@ -20,11 +20,11 @@ from tests.topology.policy_world import (
     bundle,
     labels,
 )
-from topology.bundle import Authority, ContentClass
-from topology.ceilings import Subject, ceiling, settled_age, subject_of
-from topology.events import UserContext
-from topology.labels import AgeBand, Context, Intent, Level, RequestFinding, RequestLabels, Signal
-from topology.overlays import STRICTEST, TenantOverlay
+from topology.contract.events import UserContext
+from topology.contract.labels import AgeBand, Context, Intent, Level, RequestFinding, RequestLabels, Signal
+from topology.decision.ceilings import Subject, ceiling, settled_age, subject_of
+from topology.policy.bundle import Authority, ContentClass
+from topology.policy.overlays import STRICTEST, TenantOverlay
 
 SIGNALS = st.lists(st.sampled_from(Signal), max_size=2, unique=True).map(tuple)
 GROWN = Subject(is_teen=False, has_teen_limits=False)

@@ -4,12 +4,12 @@ import msgspec
 import pytest
 
 from tests.topology.policy_world import ADULT, Document, bundle, labels
-from topology.codec import canonical_json
-from topology.errors import PolicyError
-from topology.events import Grant
-from topology.labels import CategoryId, Intent, RequestFinding
-from topology.overlays import STRICTEST, TenantOverlay, grant_message, grant_uses, load_overlay
-from topology.plan import plan
+from topology.contract.codec import canonical_json
+from topology.contract.errors import PolicyError
+from topology.contract.events import Grant
+from topology.contract.labels import CategoryId, Intent, RequestFinding
+from topology.decision.plan import plan
+from topology.policy.overlays import STRICTEST, TenantOverlay, grant_message, grant_uses, load_overlay
 
 RAISE: Document = {"to": 3, "by": "developer", "attestation": "licence 7"}
 GRANT = Grant(

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from serving.draft_markers import has_operational_detail, is_bare_refusal, obligations_present
 from serving.features import fold
 from tests.topology.policy_world import ADULT, GUARDS, OPEN, OVERLAYS, REQUESTS, USERS, bundle, request_cases
-from topology.events import UserContext
-from topology.judge import judge
-from topology.labels import CategoryId, Mode, OutputFinding, OutputLabels, Plan, RequestLabels
-from topology.overlays import LegalNotice, TenantOverlay
-from topology.plan import plan
-from topology.templates import Kind, fallback, feedback
+from topology.contract.events import UserContext
+from topology.contract.labels import CategoryId, Mode, OutputFinding, OutputLabels, Plan, RequestLabels
+from topology.decision.judge import judge
+from topology.decision.plan import plan
+from topology.decision.templates import Kind, fallback, feedback
+from topology.policy.overlays import LegalNotice, TenantOverlay
 
 CASES = request_cases()
 KINDS: tuple[Kind, ...] = ("safe_complete", "refuse", "withheld")

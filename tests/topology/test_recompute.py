@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from serving.fakes import FakeCheck, FakeConversationStates, FakeGenerator, FakeLabeler
 from tests.topology import policy_world
 from tests.topology.pipeline_world import Bench, candidate, finding, finds, labelled, logged
-from topology.bundle import PolicyBundle
-from topology.errors import CheckFailed
-from topology.events import Action, AuditRecord, UserContext
-from topology.labels import CategoryId, Outcome, OutputLabels, RequestLabels, Span, VerdictKind
-from topology.overlays import STRICTEST
+from topology.contract.errors import CheckFailed
+from topology.contract.events import Action, AuditRecord, UserContext
+from topology.contract.labels import CategoryId, Outcome, OutputLabels, RequestLabels, Span, VerdictKind
+from topology.decision.recompute import recompute
+from topology.policy.bundle import PolicyBundle
+from topology.policy.overlays import STRICTEST
 from topology.ports import CheckInput, CheckReport
-from topology.recompute import recompute
 
 
 def reporting(drafts: list[OutputLabels]) -> Callable[[CheckInput], CheckReport]:

@@ -12,11 +12,11 @@ from hypothesis import given
 
 from tests.topology.contract_samples import SAMPLES
 from tests.topology.contract_strategies import EVENTS
-from topology.codec import encode
-from topology.errors import DeadLetterReason
-from topology.events import ConversationEvent
-from topology.names import Header, SchemaName, Topic
-from topology.schema import TYPES, documents, json_schema, main, stale_documents
+from topology.contract.codec import encode
+from topology.contract.errors import DeadLetterReason
+from topology.contract.events import ConversationEvent
+from topology.contract.names import Header, SchemaName, Topic
+from topology.reference.schema import TYPES, documents, json_schema, main, stale_documents
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden" / "v1"
@@ -33,7 +33,7 @@ EVENT = _validator(SchemaName.CONVERSATION_EVENT)
 
 
 def test_checked_in_documents_are_current() -> None:
-    """Otherwise: python -m topology.schema --write schemas"""
+    """Otherwise: python -m topology.reference.schema --write schemas"""
     assert stale_documents(ROOT / "schemas") == []
 
 

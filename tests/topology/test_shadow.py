@@ -6,12 +6,12 @@ from hypothesis import given, settings
 
 from tests.topology import policy_world
 from tests.topology.pipeline_world import BUNDLE, Bench, Ended, finding, finds, labelled
-from topology.bundle import PolicyBundle
-from topology.events import SHADOWS_MAX, Action, Shift
-from topology.in_force import Policies
-from topology.labels import CategoryId, OutputLabels, RequestLabels, VerdictKind
-from topology.metrics import Metric, ShadowOutcome
-from topology.overlays import STRICTEST
+from topology.contract.events import SHADOWS_MAX, Action, Shift
+from topology.contract.labels import CategoryId, OutputLabels, RequestLabels, VerdictKind
+from topology.policy.bundle import PolicyBundle
+from topology.policy.in_force import Policies
+from topology.policy.overlays import STRICTEST
+from topology.telemetry.metrics import Metric, ShadowOutcome
 
 FRAUD = CategoryId("wrongdoing.nonviolent")
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from opentelemetry.trace import SpanKind
 
 from tests.topology.recorded_spans import Recorded, record, walk
-from topology.events import Action
-from topology.span_handles import PLAIN, SpanStyle
-from topology.span_meanings import MEANINGS, attribute_table
-from topology.span_names import GUARDRAIL_EVENT, Attribute
+from topology.contract.events import Action
+from topology.reference.span_table import MEANINGS, attribute_table
+from topology.telemetry.span_handles import PLAIN, SpanStyle
+from topology.telemetry.span_names import GUARDRAIL_EVENT, Attribute
 
 
 def test_a_verdict_is_an_event_for_each_of_its_rules_where_the_proposal_is_opted_in() -> None:
@@ -48,7 +48,7 @@ def test_a_guards_scores_are_evaluation_events_of_its_span() -> None:
 def test_the_page_lists_every_attribute_as_the_code_does() -> None:
     page = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text(encoding="utf-8")
     assert set(MEANINGS) == set(Attribute)
-    assert attribute_table() in page, "python -m topology.span_meanings"
+    assert attribute_table() in page, "python -m topology.reference.span_table"
 
 
 def test_an_attribute_stands_only_on_the_spans_that_the_page_says() -> None:

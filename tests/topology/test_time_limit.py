@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvloop
 
-from topology.time_limit import TimeLimit
+from topology.steps.time_limit import TimeLimit
 
 LONG_S = 30.0
 SHORT_S = 0.01

@@ -18,12 +18,12 @@ from tests.topology.recorded_spans import (
     span_id_of,
     walk,
 )
-from topology.errors import CheckFailed, DeadLetter, DeadLetterReason
-from topology.events import Action
-from topology.labels import Outcome
+from topology.contract.errors import CheckFailed, DeadLetter, DeadLetterReason
+from topology.contract.events import Action
+from topology.contract.labels import Outcome
 from topology.ports import Draft, Headers, OutRecord, Result
-from topology.span_handles import SpanStyle
-from topology.tracing import LINKS_MAX, EventTrace, Tracing, conversation_hash
+from topology.telemetry.span_handles import SpanStyle
+from topology.telemetry.tracing import LINKS_MAX, EventTrace, Tracing, conversation_hash
 
 
 def test_an_event_with_one_attempt_is_a_tree_of_eight_spans_under_the_chat_services_span() -> None:

@@ -42,8 +42,8 @@ from tests.topology.tracker_world import (
     start_all,
     take,
 )
-from topology.offset_map import decode, encode
-from topology.tracker import Tracker, TrackerLimits
+from topology.delivery.offset_map import decode, encode
+from topology.delivery.tracker import Tracker, TrackerLimits
 
 # Order and work
 

@@ -30,8 +30,8 @@ from tests.topology.tracker_world import (
     start_all,
     take,
 )
-from topology.offset_map import SPAN_MAX, encode
-from topology.tracker import Tracker, TrackerLimits
+from topology.delivery.offset_map import SPAN_MAX, encode
+from topology.delivery.tracker import Tracker, TrackerLimits
 
 
 def test_a_window_never_holds_more_than_its_map_can_say() -> None:

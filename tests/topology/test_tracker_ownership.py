@@ -41,10 +41,10 @@ from tests.topology.tracker_world import (
     start_all,
     take,
 )
-from topology.errors import UnreadableMap
-from topology.offset_map import encode
+from topology.contract.errors import UnreadableMap
+from topology.delivery.offset_map import encode
+from topology.delivery.tracker import Tracker
 from topology.ports import Ownership, PartitionOffset
-from topology.tracker import Tracker
 
 
 @pytest.mark.parametrize("change", [{"generation": -1}, {"member_id": ""}, {"generation": -1, "member_id": ""}])

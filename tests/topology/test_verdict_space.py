@@ -10,9 +10,7 @@ import pytest
 
 from tests.topology.plan_space import INTENTS, Levels
 from tests.topology.policy_world import ADULT, CATEGORIES, GUARDS, OPEN, bundle, labels
-from topology.bundle import Aspect, ContentClass, Family
-from topology.judge import judge
-from topology.labels import (
+from topology.contract.labels import (
     CategoryId,
     Confidence,
     GuardRun,
@@ -27,8 +25,10 @@ from topology.labels import (
     Verdict,
     VerdictKind,
 )
-from topology.plan import plan
-from topology.verdict_table import STRICTNESS, UNMATCHED, Fault, first_row
+from topology.decision.judge import judge
+from topology.decision.plan import plan
+from topology.policy.bundle import Aspect, ContentClass, Family
+from topology.policy.verdict_table import STRICTNESS, UNMATCHED, Fault, first_row
 
 Record = Callable[[str, object], None]
 REVISIONS_MAX = 2

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from topology.errors import SettingsError
-from topology.metrics import Metric
+from topology.contract.errors import SettingsError
+from topology.telemetry.metrics import Metric
 from workers.agent import Agent, Node
 from workers.cli import main
 from workers.demo.parts import free_port

@@ -17,15 +17,15 @@ from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
 from tests.contracts.samples import check_input, event
 from tests.plugins.otlp_receiver import closed_endpoint
 from tests.plugins.running_worker import logged
-from topology.bundle import AgeDefault
-from topology.errors import PolicyError
-from topology.events import Action, AuditedResponse, AuditRecord
-from topology.instruments import Instruments
-from topology.names import CONTENT_TYPE_JSON, CONTENT_TYPE_MSGPACK, Header, Topic
+from topology.contract.errors import PolicyError
+from topology.contract.events import Action, AuditedResponse, AuditRecord
+from topology.contract.names import CONTENT_TYPE_JSON, CONTENT_TYPE_MSGPACK, Header, Topic
 from topology.pipeline import Policies
-from topology.policy import packaged_bundle
+from topology.policy.bundle import AgeDefault
+from topology.policy.loading import packaged_bundle
 from topology.ports import Check, CheckReport, OutRecord, Record
-from topology.tracing import Tracing
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.tracing import Tracing
 from workers.actors import StageHost
 from workers.assembly import build_checks, build_pipeline, build_stage, build_worker, text_digest
 from workers.batching import BatchedCheck

@@ -8,11 +8,11 @@ from typing import TypeVar, cast
 import pytest
 
 from tests.contracts.samples import POLICY
-from topology.errors import CheckFailed
-from topology.events import ConversationEvent, Message, Role, TextPart
-from topology.instruments import Instruments
-from topology.labels import LabelerIdentity, Mode, Outcome, Plan, RequestLabels
+from topology.contract.errors import CheckFailed
+from topology.contract.events import ConversationEvent, Message, Role, TextPart
+from topology.contract.labels import LabelerIdentity, Mode, Outcome, Plan, RequestLabels
 from topology.ports import CheckInput, CheckReport, Draft
+from topology.telemetry.instruments import Instruments
 from workers.batching import STUCK_THREADS_MAX, BatchedCheck, InlineRunner
 from workers.settings import StageSettings
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from topology.codec import encode
-from topology.errors import DeadLetterReason
-from topology.events import Action, AuditedResponse, AuditRecord, Position, TextPart
-from topology.labels import Mode
-from topology.names import Header
+from topology.contract.codec import encode
+from topology.contract.errors import DeadLetterReason
+from topology.contract.events import Action, AuditedResponse, AuditRecord, Position, TextPart
+from topology.contract.labels import Mode
+from topology.contract.names import Header
 from topology.ports import Record
 from workers.census import Census, Sent, take_census
 

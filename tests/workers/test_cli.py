@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.plugins.otlp_receiver import closed_endpoint
-from topology.codec import encode
-from topology.events import Action, AuditedResponse, TextPart
-from topology.headers import Wire
-from topology.labels import Mode
+from topology.contract.codec import encode
+from topology.contract.events import Action, AuditedResponse, TextPart
+from topology.contract.headers import Wire
+from topology.contract.labels import Mode
 from topology.ports import Record
-from topology.schema import documents, stale_documents
+from topology.reference.schema import documents, stale_documents
 from workers.cli import build_parser, main, version_of
 from workers.commands.send import problem_of
 from workers.commands.tail import line_of, response_of

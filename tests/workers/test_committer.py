@@ -10,11 +10,11 @@ import pytest
 from serving.clock import SystemClock
 from tests.plugins.kafka_broker import wait_until
 from tests.topology.tracker_world import finish, member, owning, record, start_all
-from topology.instruments import Instruments
-from topology.metrics import Metric
+from topology.delivery.tracker import Tracker
 from topology.ports import OutRecord, Ownership, PartitionOffset
-from topology.tracing import Tracing
-from topology.tracker import Tracker
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
+from topology.telemetry.tracing import Tracing
 from workers.committer import RETRY_MAX_S, Committer
 from workers.settings import LimitSettings
 

@@ -5,9 +5,9 @@ from msgspec.structs import replace
 
 from tests.contracts.delivery import after, read, settle
 from tests.plugins.kafka_broker import Kafka
-from topology.instruments import Instruments
-from topology.metrics import CommitReason, Metric
 from topology.ports import OutRecord
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import CommitReason, Metric
 from workers.kafka_errors import SlotFenced
 from workers.sink import TransactionalSink
 from workers.source import KafkaSource, _Assignments

@@ -6,10 +6,10 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from topology.codec import RecordLimits, decode_event, encode
-from topology.errors import DeadLetter
-from topology.events import ConversationEvent, Role, request_text
-from topology.labels import AgeBand
+from topology.contract.codec import RecordLimits, decode_event, encode
+from topology.contract.errors import DeadLetter
+from topology.contract.events import ConversationEvent, Role, request_text
+from topology.contract.labels import AgeBand
 from topology.ports import Record
 from workers.demo.samples import (
     BrokenRecord,

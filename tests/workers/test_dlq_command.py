@@ -9,9 +9,9 @@ import pytest
 from tests.e2e.test_commands import event
 from tests.plugins.dead_letter_desk import FAILED, SECRET, Desk, header_of
 from tests.plugins.kafka_broker import Kafka
-from topology.codec import RecordLimits
-from topology.errors import DeadLetter, DeadLetterReason
-from topology.lineage import origin_of
+from topology.contract.codec import RecordLimits
+from topology.contract.errors import DeadLetter, DeadLetterReason
+from topology.contract.lineage import origin_of
 from workers.kafka_errors import SlotFenced
 from workers.recovery import redrive as redriving
 from workers.recovery.pace import Pace

@@ -19,9 +19,9 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import set_span_in_context
 
-from topology.instruments import OTHER, SERIES_MAX, Instruments
-from topology.metrics import METRICS, SECONDS_BUCKETS
-from topology.metrics import Metric as Name
+from topology.telemetry.instruments import OTHER, SERIES_MAX, Instruments
+from topology.telemetry.metrics import METRICS, SECONDS_BUCKETS
+from topology.telemetry.metrics import Metric as Name
 from workers.histograms import Histograms
 from workers.settings import TelemetrySettings
 from workers.telemetry import Telemetry, start_telemetry

@@ -21,15 +21,15 @@ from tests.contracts.samples import POLICY, check_input, event, generation_reque
 from tests.plugins import fake_endpoint as wire
 from tests.plugins.fake_endpoint import FakeEndpoint, Play
 from tests.plugins.running_worker import logged
-from topology.errors import CheckFailed, RetryLater
-from topology.events import Action, AuditedResponse, GenerationParameters
-from topology.instruments import Instruments
-from topology.labels import Outcome
-from topology.metrics import Metric
-from topology.names import StageName, Topic
+from topology.contract.errors import CheckFailed, RetryLater
+from topology.contract.events import Action, AuditedResponse, GenerationParameters
+from topology.contract.labels import Outcome
+from topology.contract.names import StageName, Topic
 from topology.pipeline import Policies
-from topology.policy import packaged_bundle
+from topology.policy.loading import packaged_bundle
 from topology.ports import Record
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 from workers.assembly import build_pipeline
 from workers.language_models import ModelSet
 from workers.settings import GenerationSettings, GuardSettings, Secret, Settings, TelemetrySettings

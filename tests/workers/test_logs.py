@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 
-from topology.errors import DeadLetter, DeadLetterReason
-from topology.events import ConversationEvent, Message, Role, TextPart
-from topology.names import LOGGER
+from topology.contract.errors import DeadLetter, DeadLetterReason
+from topology.contract.events import ConversationEvent, Message, Role, TextPart
+from topology.contract.names import LOGGER
 from topology.ports import Record
-from topology.tracing import Tracing, conversation_hash
+from topology.telemetry.tracing import Tracing, conversation_hash
 from workers.logs import FRAMES_MAX, configure_logging
 
 PLANTED = "Zebulon Quartermain, 12 Elm Street"

@@ -20,11 +20,11 @@ from tests.plugins.memory_loop import (
     answer,
     running,
 )
-from topology.errors import RetryLater
-from topology.instruments import Instruments
-from topology.labels import Outcome
-from topology.metrics import Metric
+from topology.contract.errors import RetryLater
+from topology.contract.labels import Outcome
 from topology.ports import PartitionOffset, Record, Rest, Result
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 from workers.fakes import FakeSink, FakeSource, instance_id
 from workers.kafka_errors import SlotFenced
 from workers.loop import LoopState

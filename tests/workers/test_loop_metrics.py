@@ -14,8 +14,8 @@ from tests.plugins.memory_loop import (
     World,
     running,
 )
-from topology.instruments import Instruments
-from topology.metrics import Metric
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 from workers.fakes import FAKE_TIME_MS, FakeSource
 from workers.settings import LimitSettings
 

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 import pytest
 
 from serving.clock import SystemClock
-from topology.instruments import Instruments
-from topology.metrics import Metric
-from topology.offset_map import decode
+from topology.delivery.offset_map import decode
 from topology.ports import OutRecord, PartitionOffset, Record, Rest, Result
-from topology.tracing import Tracing
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
+from topology.telemetry.tracing import Tracing
 from workers.fakes import FakeBroker, FakeSink, FakeSource
 from workers.loop import Loop, LoopState
 from workers.settings import LimitSettings

@@ -9,12 +9,12 @@ import pytest
 from serving.clock import SystemClock
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.memory_loop import INPUT, OUTPUT, WAIT_S, World, running
-from topology.codec import encode
-from topology.conversation import EMPTY, ConversationState
-from topology.headers import Wire, response_headers
-from topology.instruments import Instruments
-from topology.names import SchemaName
+from topology.contract.codec import encode
+from topology.contract.conversation import EMPTY, ConversationState
+from topology.contract.headers import Wire, response_headers
+from topology.contract.names import SchemaName
 from topology.ports import OutRecord, PartitionOffset, Record, Rest, Result
+from topology.telemetry.instruments import Instruments
 from workers.conversation_states import HeldBounds, PartitionStates, TopicConversationStates
 from workers.fakes import FakeBroker, FakeSink, FakeSource, instance_id
 from workers.kafka_errors import StatesUnreadable

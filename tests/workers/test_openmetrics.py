@@ -4,7 +4,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import set_span_in_context
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from topology.metrics import METRICS, Metric
+from topology.telemetry.metrics import METRICS, Metric
 from workers.openmetrics import Family, page
 from workers.settings_schema import TelemetrySettings
 from workers.telemetry import Telemetry, start_telemetry

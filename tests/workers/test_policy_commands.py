@@ -9,7 +9,7 @@ import pytest
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.policy_publisher import CATEGORY, HIGH, LOW, document, overlay
 from tests.plugins.running_worker import fresh_settings
-from topology.envelopes import Envelope
+from topology.policy.envelopes import Envelope
 from workers.cli import main
 from workers.probes.configuration import probe_policy
 from workers.probes.probe import Mark

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from tests.plugins.policy_desk import PolicyDesk
-from topology.labels import CategoryId
-from topology.policy import packaged_bundle
+from topology.contract.labels import CategoryId
+from topology.policy.loading import packaged_bundle
 
 BUNDLE = packaged_bundle()
 FRAUD = "categories/wrongdoing.nonviolent"

@@ -13,11 +13,11 @@ from tests.plugins.kafka_broker import Kafka
 from tests.plugins.policy_desk import PolicyDesk
 from tests.topology import policy_world
 from tests.topology.pipeline_world import Bench, finding, finds, labelled
-from topology.codec import encode
-from topology.events import AuditRecord, UserContext
-from topology.labels import OutputLabels, RequestLabels
-from topology.overlays import TenantOverlay
-from topology.plan import plan, tighten
+from topology.contract.codec import encode
+from topology.contract.events import AuditRecord, UserContext
+from topology.contract.labels import OutputLabels, RequestLabels
+from topology.decision.plan import plan, tighten
+from topology.policy.overlays import TenantOverlay
 from workers.policy_tools.rule_words import PLAN_RULES, words_of
 
 NO_WORDS = "a rule that this policy does not have"
@@ -132,7 +132,7 @@ def test_every_row_of_the_table_has_words_of_its_own() -> None:
 @settings(max_examples=30, deadline=None)
 @given(policy_world.REQUESTS, policy_world.OUTPUTS)
 def test_every_record_of_a_pipeline_can_be_explained(labels: RequestLabels, draft: OutputLabels) -> None:
-    from topology.in_force import Policies
+    from topology.policy.in_force import Policies
     from workers.policy_tools.explaining import explained
 
     record = Bench(labels=labels, classification=finds(*draft.findings)).answer().audit

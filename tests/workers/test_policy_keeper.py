@@ -14,12 +14,12 @@ from serving.clock import SystemClock
 from serving.fakes import ManualClock
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.policy_publisher import CATEGORY, HIGH, LOW, document, overlay
-from topology.errors import PolicyError, PolicyRefusal
-from topology.events import SHADOWS_MAX
-from topology.in_force import Policies
-from topology.instruments import Instruments
-from topology.metrics import Metric
-from topology.policy import load_bundle
+from topology.contract.errors import PolicyError, PolicyRefusal
+from topology.contract.events import SHADOWS_MAX
+from topology.policy.in_force import Policies
+from topology.policy.loading import load_bundle
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 from workers.policy_files import PolicyFiles
 from workers.policy_keeper import PolicyKeeper, PolicySource
 from workers.settings import PolicySettings, Settings

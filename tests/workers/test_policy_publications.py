@@ -16,12 +16,12 @@ from tests.plugins.policy_publisher import (
     overlay,
     publication,
 )
-from topology.documents import DOCUMENT_BYTES_MAX
-from topology.envelopes import DOMAIN, ENVELOPE_BYTES_MAX, Envelope, PublicationKind, holding, open_envelope
-from topology.errors import PolicyRefusal, PublicationRefused
-from topology.events import SHADOWS_MAX
-from topology.in_force import Policies
-from topology.overlays import STRICTEST
+from topology.contract.errors import PolicyRefusal, PublicationRefused
+from topology.contract.events import SHADOWS_MAX
+from topology.policy.documents import DOCUMENT_BYTES_MAX
+from topology.policy.envelopes import DOMAIN, ENVELOPE_BYTES_MAX, Envelope, PublicationKind, holding, open_envelope
+from topology.policy.in_force import Policies
+from topology.policy.overlays import STRICTEST
 from workers.policy_topic import PUBLICATIONS_MAX, Publications
 from workers.settings import PolicySettings, Settings
 

@@ -9,8 +9,8 @@ from tests.plugins.dead_letter_desk import Desk
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.policy_desk import PolicyDesk
 from tests.plugins.policy_publisher import CATEGORY, KEYS, LOW, bundle, overlay, publication
-from topology.envelopes import PublicationKind
-from topology.policy import packaged_bundle
+from topology.policy.envelopes import PublicationKind
+from topology.policy.loading import packaged_bundle
 
 BUNDLE = packaged_bundle()
 

@@ -11,13 +11,13 @@ from bench.simulate_policy import candidate, decisions
 from tests.plugins.dead_letter_desk import Desk
 from tests.plugins.kafka_broker import Kafka
 from tests.topology.contract_samples import SAMPLES
-from topology.codec import encode
-from topology.events import AuditRecord
-from topology.headers import Wire
-from topology.in_force import Policies
-from topology.labels import Verdict, VerdictKind
-from topology.names import CONTENT_TYPE_MSGPACK, Header
-from topology.policy import load_bundle, packaged_bundle
+from topology.contract.codec import encode
+from topology.contract.events import AuditRecord
+from topology.contract.headers import Wire
+from topology.contract.labels import Verdict, VerdictKind
+from topology.contract.names import CONTENT_TYPE_MSGPACK, Header
+from topology.policy.in_force import Policies
+from topology.policy.loading import load_bundle, packaged_bundle
 from workers.cli import main
 from workers.policy_tools.explaining import explained
 from workers.policy_tools.simulation import NAMES_MAX, Simulated, Simulation

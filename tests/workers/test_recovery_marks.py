@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology.offset_map import BUDGET_CHARS
+from topology.delivery.offset_map import BUDGET_CHARS
 from workers.recovery.marks import SEGMENT_LETTERS, Marks, segment_of
 
 OFFSETS = st.sets(st.integers(0, SEGMENT_LETTERS - 1), max_size=200)

@@ -7,8 +7,8 @@ import pytest
 
 from tests.plugins.dead_letter_desk import Desk, header_of
 from tests.plugins.kafka_broker import Kafka, read
-from topology.events import Position
-from topology.lineage import origin_headers, origin_of
+from topology.contract.events import Position
+from topology.contract.lineage import origin_headers, origin_of
 from workers.recovery.pace import Pace
 from workers.recovery.ranges import RangeReader
 from workers.recovery.replay import Replay, agreed, last_job, resolved, transactional_id

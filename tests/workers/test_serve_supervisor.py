@@ -10,7 +10,7 @@ import pytest
 
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import fresh_settings
-from topology.errors import SettingsError
+from topology.contract.errors import SettingsError
 from workers.demo.parts import free_port
 from workers.node_client import AgentError, ask_to_drain, node_status
 from workers.node_state import NodeStatus

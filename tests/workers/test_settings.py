@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from topology.errors import SettingsError
+from topology.contract.errors import SettingsError
 from workers.secret import Secret
 from workers.settings import InvalidSettings, KafkaSettings, Settings, load_settings, show
 from workers.settings_checks import file_problems

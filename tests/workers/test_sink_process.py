@@ -18,8 +18,8 @@ from tests.plugins.kafka_slot import QUICK, Slot, open_slots
 from tests.plugins.processes import children_of
 from tests.workers import test_delivery
 from tests.workers.test_delivery import must_not_exit
-from topology.instruments import Instruments
-from topology.metrics import CommitReason, Metric
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import CommitReason, Metric
 from workers import sink_process
 from workers.kafka_client import REQUEST_BYTES_MAX
 from workers.kafka_errors import KafkaRefused, KafkaUnavailable, OutcomeUnknown, SlotFenced

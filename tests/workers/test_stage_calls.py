@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.contracts.samples import POLICY, check_input
-from topology.bundle import PolicyBundle
+from topology.policy.bundle import PolicyBundle
 from topology.ports import CheckInput, CheckReport
 from workers.stage_calls import (
     KNOWN_MAX,

@@ -15,10 +15,10 @@ from tests.contracts.samples import check_input
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.local_ray import ROOT
 from tests.plugins.scripted_actors import GarbageActor, SlowActor
-from topology.errors import CheckFailed
-from topology.instruments import Instruments
-from topology.labels import Outcome
+from topology.contract.errors import CheckFailed
+from topology.contract.labels import Outcome
 from topology.ports import CheckInput, CheckReport
+from topology.telemetry.instruments import Instruments
 from workers.actors import StageActor
 from workers.assembly import build_stage
 from workers.batching import BatchedCheck

@@ -22,8 +22,8 @@ from tests.plugins.scripted_actors import (
     SlowStartActor,
     WorkingActor,
 )
-from topology.instruments import Instruments
-from topology.metrics import Metric
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 from workers.actors import IngressActor
 from workers.settings import KafkaSettings, PolicySettings, RaySettings, Settings, StageSettings, StagesSettings
 from workers.supervisor import HEALTHY_RUN_S, Supervisor, SupervisorError, restart_pause_s

@@ -13,10 +13,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.plugins.otlp_receiver import SilentCollector, closed_endpoint
-from topology.events import Action
-from topology.metrics import Metric
+from topology.contract.events import Action
 from topology.ports import Headers, OutRecord, Record, Result
-from topology.tracing import EventTrace, Tracing
+from topology.telemetry.metrics import Metric
+from topology.telemetry.tracing import EventTrace, Tracing
 from workers.convention_metrics import COPIES
 from workers.otlp_receiver import BODY_BYTES_MAX, OtlpReceiver
 from workers.secret import Secret

@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from serving.clock import SystemClock
 from serving.signing import private_key, public_half
-from topology.canary import is_as_expected
-from topology.errors import SettingsError
-from topology.events import Action, AuditedResponse, ConversationEvent
+from topology.contract.errors import SettingsError
+from topology.contract.events import Action, AuditedResponse, ConversationEvent
+from topology.steps.canary import is_as_expected
 from workers.canaries import CASES, CanaryCase, canary_event
 from workers.kafka_session import kafka_session
 from workers.reader import TopicReader, ValueDecoder

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from topology.errors import SluicegateError
+from topology.contract.errors import SluicegateError
 from workers.logs import configure_logging
 from workers.printed import prints_as_logs
 from workers.settings import Settings

@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from topology.lineage import origin_of
+from topology.contract.lineage import origin_of
 from topology.ports import Record
 from workers.commands import dlq_redrive
 from workers.kafka_session import kafka_session

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import msgspec
 from rich.text import Text
 
-from topology.events import AuditRecord
-from topology.in_force import Policies
+from topology.contract.events import AuditRecord
+from topology.policy.in_force import Policies
 from workers.policy_tools.explaining import Explained, Step, explained
 from workers.policy_tools.files import policies_of
 from workers.policy_tools.recorded import Unreadable, Window, recorded

@@ -8,9 +8,9 @@ from pathlib import Path
 from msgspec import Struct
 from rich.text import Text
 
-from topology.bundle import PolicyBundle
-from topology.bundle_lint import RemarkSeverity, lint
-from topology.errors import PolicyError
+from topology.contract.errors import PolicyError
+from topology.policy.bundle import PolicyBundle
+from topology.policy.lint import RemarkSeverity, lint
 from workers.policy_tools.files import bundle_of, overlay_of
 from workers.settings import Settings
 from workers.terminal import Terminal, printable

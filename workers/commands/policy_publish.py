@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from topology.errors import PolicyError, PolicyRefusal
+from topology.contract.errors import PolicyError, PolicyRefusal
 from workers.kafka_errors import KafkaUnavailable
 from workers.kafka_session import kafka_session
 from workers.publishing import key_of, would_be, write

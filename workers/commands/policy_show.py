@@ -5,7 +5,7 @@ import sys
 
 import msgspec
 
-from topology.labels import CategoryId
+from topology.contract.labels import CategoryId
 from workers.policy_tools.files import bundle_of, overlay_of
 from workers.policy_tools.showing import shown
 from workers.policy_tools.showing_text import say_shown

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from serving.clock import SystemClock
 from serving.signing import private_key
-from topology.envelopes import Envelope, PublicationKind
+from topology.policy.envelopes import Envelope, PublicationKind
 from workers.publishing import document_envelope, sealed, withdrawal
 from workers.recovery.wrong_use import WrongUse
 from workers.settings import Settings

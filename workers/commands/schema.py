@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import PurePath
 
-from topology import schema
+from topology.reference import schema
 from workers.settings import Settings
 
 SUFFIX = ".json"

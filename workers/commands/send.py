@@ -9,9 +9,9 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from topology.codec import RecordLimits, decode_event
-from topology.errors import DeadLetter
-from topology.names import CONTENT_TYPE_JSON, Header, SchemaName
+from topology.contract.codec import RecordLimits, decode_event
+from topology.contract.errors import DeadLetter
+from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName
 from topology.ports import Headers, Record
 from workers.kafka_client import REQUEST_BYTES_MAX
 from workers.kafka_session import kafka_session

@@ -7,8 +7,8 @@ from contextlib import closing
 
 from rich.text import Text
 
-from topology.codec import encode
-from topology.events import Action, AuditedResponse, AuditRecord, parts_text
+from topology.contract.codec import encode
+from topology.contract.events import Action, AuditedResponse, AuditRecord, parts_text
 from topology.ports import Record
 from workers.kafka_session import kafka_session
 from workers.policy_tools.recorded import audit_record_of

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import msgspec
 
-from topology.errors import DeadLetterReason
-from topology.events import ConversationEvent, Message, Role, TextPart
-from topology.names import CANARY_TENANT, CONTENT_TYPE_JSON, CONTENT_TYPE_MSGPACK, Header, SchemaName
+from topology.contract.errors import DeadLetterReason
+from topology.contract.events import ConversationEvent, Message, Role, TextPart
+from topology.contract.names import CANARY_TENANT, CONTENT_TYPE_JSON, CONTENT_TYPE_MSGPACK, Header, SchemaName
 from topology.ports import Headers
 
 OVERSIZE_BYTES = (1 << 20) + 1

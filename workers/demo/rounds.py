@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from topology.events import ConversationEvent
+from topology.contract.events import ConversationEvent
 from workers.demo.parts import MODEL_NAME as TINY
 from workers.demo.samples import sample_events
 from workers.demo.scripted_model import MODEL_NAME as SCRIPTED

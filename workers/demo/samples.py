@@ -15,7 +15,7 @@ from itertools import islice
 import msgspec
 from msgspec import Struct
 
-from topology.events import (
+from topology.contract.events import (
     Candidate,
     CodePart,
     ContentPart,
@@ -28,7 +28,7 @@ from topology.events import (
     TextPart,
     UserContext,
 )
-from topology.labels import AgeBand
+from topology.contract.labels import AgeBand
 from workers.demo.broken import BrokenRecord, broken_records
 
 __all__ = [

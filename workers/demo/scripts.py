@@ -7,7 +7,7 @@ from importlib import resources
 import msgspec
 from msgspec import Struct
 
-from topology.events import ConversationEvent, GenerationParameters, Message, Role, TextPart, UserContext
+from topology.contract.events import ConversationEvent, GenerationParameters, Message, Role, TextPart, UserContext
 from workers.demo.samples import known_answers
 
 ABOVE = """\

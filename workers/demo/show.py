@@ -13,9 +13,9 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from topology.events import AuditRecord
-from topology.instruments import Instruments
+from topology.contract.events import AuditRecord
 from topology.ports import Record
+from topology.telemetry.instruments import Instruments
 from workers.census import Census, Sent, take_census
 from workers.demo.parts import (
     BOOTSTRAP,

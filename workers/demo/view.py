@@ -9,16 +9,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from topology.events import (
-    Action,
-    AuditedResponse,
-    AuditRecord,
-    ConversationEvent,
-    parts_text,
-    request_text,
-)
-from topology.headers import last_header
-from topology.names import Header
+from topology.contract.events import Action, AuditedResponse, AuditRecord, ConversationEvent, parts_text, request_text
+from topology.contract.headers import last_header
+from topology.contract.names import Header
 from topology.ports import Record
 from workers.census import Census
 from workers.commands.tail import STYLES, TEXT_CHARACTERS_MAX, line_of

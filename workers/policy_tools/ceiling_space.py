@@ -5,10 +5,10 @@ from itertools import product
 
 from msgspec import Struct, structs
 
-from topology.bundle import INTENTS, AgeDefault, Category, PolicyBundle
-from topology.ceilings import Subject, ceiling
-from topology.labels import AgeBand, CategoryId, Context, Intent, Level, RequestFinding
-from topology.overlays import Deployment, TenantOverlay
+from topology.contract.labels import AgeBand, CategoryId, Context, Intent, Level, RequestFinding
+from topology.decision.ceilings import Subject, ceiling
+from topology.policy.bundle import INTENTS, AgeDefault, Category, PolicyBundle
+from topology.policy.overlays import Deployment, TenantOverlay
 
 PLAIN = TenantOverlay(tenant_id="none", version="1", deployment=Deployment.THIRD_PARTY)
 """A tenant that changes nothing, so that what is seen is the policy's own."""

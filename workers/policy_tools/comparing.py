@@ -8,10 +8,10 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from topology.bundle import Authority, Category, Loosen, ModeRule, PolicyBundle
-from topology.bundle_lint import every_fault
-from topology.labels import VerdictKind
-from topology.verdict_table import STRICTNESS, first_row
+from topology.contract.labels import VerdictKind
+from topology.policy.bundle import Authority, Category, Loosen, ModeRule, PolicyBundle
+from topology.policy.lint import every_fault
+from topology.policy.verdict_table import STRICTNESS, first_row
 from workers.policy_tools.ceiling_space import CeilingChange, ceiling_changes
 
 

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from rich.text import Text
 
-from topology.labels import Context, Level
+from topology.contract.labels import Context, Level
 from workers.policy_tools.ceiling_space import AGES, INTENTS, NO_GRANT, CeilingChange
 from workers.policy_tools.comparing import Change, Compared, Kind, Step
 from workers.policy_tools.tables import Cell, say_table

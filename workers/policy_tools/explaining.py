@@ -4,11 +4,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from topology.bundle import PolicyBundle
-from topology.conversation import ConversationState
-from topology.events import Attempt, AuditRecord
-from topology.in_force import Policies
-from topology.labels import (
+from topology.contract.conversation import ConversationState
+from topology.contract.events import Attempt, AuditRecord
+from topology.contract.labels import (
     Intent,
     Outcome,
     OutputFinding,
@@ -18,7 +16,9 @@ from topology.labels import (
     Verdict,
     Vulnerability,
 )
-from topology.recompute import is_by_verdict, recompute
+from topology.decision.recompute import is_by_verdict, recompute
+from topology.policy.bundle import PolicyBundle
+from topology.policy.in_force import Policies
 from workers.policy_tools.rule_words import words_of
 
 

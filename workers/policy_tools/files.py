@@ -6,10 +6,10 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from serving.grants import public_keys, signature_verifier
-from topology.bundle import PolicyBundle
-from topology.in_force import Policies
-from topology.instruments import Instruments
-from topology.overlays import TenantOverlay, load_overlay
+from topology.policy.bundle import PolicyBundle
+from topology.policy.in_force import Policies
+from topology.policy.overlays import TenantOverlay, load_overlay
+from topology.telemetry.instruments import Instruments
 from workers.kafka_session import kafka_session
 from workers.policy_files import load_policies
 from workers.policy_topic import PolicyTopic

@@ -10,7 +10,7 @@ from typing import BinaryIO
 import msgspec
 from msgspec import Struct
 
-from topology.events import AuditRecord
+from topology.contract.events import AuditRecord
 from workers.kafka_client import REQUEST_BYTES_MAX
 from workers.kafka_session import kafka_session
 from workers.reader import ValueDecoder

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from topology.bundle import Aspect, PolicyBundle, VerdictRow
-from topology.judge import CLEAN_RULE
-from topology.verdict_table import UNMATCHED
+from topology.decision.judge import CLEAN_RULE
+from topology.policy.bundle import Aspect, PolicyBundle, VerdictRow
+from topology.policy.verdict_table import UNMATCHED
 
 PLAN_RULES = {
     "C1": "the base table, by family of the category, harm and intent",

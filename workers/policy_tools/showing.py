@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from topology.bundle import INTENTS, LOCALE_DEFAULT, AgeDefault, Category, PolicyBundle
-from topology.labels import AgeBand, CategoryId, Context, Level
-from topology.overlays import TenantOverlay
+from topology.contract.labels import AgeBand, CategoryId, Context, Level
+from topology.policy.bundle import INTENTS, LOCALE_DEFAULT, AgeDefault, Category, PolicyBundle
+from topology.policy.overlays import TenantOverlay
 from workers.policy_tools.ceiling_space import PLAIN, Situation, harms_of, level_of
 
 Row = tuple[Level, Level, Level]

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich.text import Text
 
-from topology.labels import Level
+from topology.contract.labels import Level
 from workers.policy_tools.showing import CategoryShown, Row, Shown
 from workers.policy_tools.tables import Cell, say_table
 from workers.terminal import Terminal, printable

@@ -1,6 +1,6 @@
 """Which recorded decisions another policy would change: counted one by one, in memory that their number does not grow.
 
-Pure. The drafts are those that were recorded; `topology.recompute` says what that can and cannot tell.
+Pure. The drafts are those that were recorded; `topology.decision.recompute` says what that can and cannot tell.
 """
 
 from collections import Counter
@@ -9,13 +9,13 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from topology.bundle import PolicyBundle
-from topology.events import AuditRecord, ShadowDifference, Shift
-from topology.labels import NONE, Verdict
-from topology.overlays import STRICTEST, TenantOverlay
-from topology.recompute import Recomputed, recompute
-from topology.shadow import difference
-from topology.verdict_table import STRICTNESS
+from topology.contract.events import AuditRecord, ShadowDifference, Shift
+from topology.contract.labels import NONE, Verdict
+from topology.decision.recompute import Recomputed, recompute
+from topology.decision.shadow import difference
+from topology.policy.bundle import PolicyBundle
+from topology.policy.overlays import STRICTEST, TenantOverlay
+from topology.policy.verdict_table import STRICTNESS
 
 UNKNOWN = "unknown"
 """In place of an action: the policy would have asked for a draft that nobody made."""

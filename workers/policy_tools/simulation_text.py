@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from rich.text import Text
 
-from topology.events import Action, Shift
+from topology.contract.events import Action, Shift
 from workers.policy_tools.simulation import UNKNOWN, Moves, Simulated
 from workers.policy_tools.tables import Cell, say_table
 from workers.terminal import Terminal, printable

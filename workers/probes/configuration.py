@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from topology.bundle_lint import RemarkSeverity, lint
-from topology.errors import PolicyError, SettingsError
-from topology.in_force import Policies
+from topology.contract.errors import PolicyError, SettingsError
+from topology.policy.in_force import Policies
+from topology.policy.lint import RemarkSeverity, lint
 from workers.kafka_errors import KafkaRefused, KafkaUnavailable
 from workers.kafka_session import kafka_session
 from workers.policy_files import load_policies

@@ -2,10 +2,10 @@
 
 from msgspec import Struct
 
-from topology.dead_letters import LETTER_HEADERS
-from topology.headers import last_header
-from topology.lineage import origin_headers, origin_of, place, position_of, redriven_count
-from topology.names import Header
+from topology.contract.dead_letters import LETTER_HEADERS
+from topology.contract.headers import last_header
+from topology.contract.lineage import origin_headers, origin_of, place, position_of, redriven_count
+from topology.contract.names import Header
 from topology.ports import Headers, Record
 
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from topology.dead_letters import LETTER_HEADERS
-from topology.events import Position
-from topology.lineage import place
-from topology.names import Header
+from topology.contract.dead_letters import LETTER_HEADERS
+from topology.contract.events import Position
+from topology.contract.lineage import place
+from topology.contract.names import Header
 from topology.ports import Record
 from workers.recovery.letters import UNKNOWN, Letter, Wholeness
 from workers.recovery.marks import Marks

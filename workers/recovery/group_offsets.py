@@ -7,7 +7,7 @@ from kafka.admin import KafkaAdminClient
 from kafka.errors import GroupIdNotFoundError, NoError
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
-from topology.errors import SluicegateError
+from topology.contract.errors import SluicegateError
 from workers.kafka_client import admin_options, connect
 from workers.kafka_errors import KafkaRefused
 from workers.settings import KafkaSettings

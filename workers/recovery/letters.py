@@ -11,12 +11,12 @@ from enum import StrEnum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from topology.codec import RecordLimits, decode_event
-from topology.errors import DeadLetter
-from topology.events import Position
-from topology.headers import last_header
-from topology.lineage import origin_of, place_in, redriven_count, source_of
-from topology.names import Header
+from topology.contract.codec import RecordLimits, decode_event
+from topology.contract.errors import DeadLetter
+from topology.contract.events import Position
+from topology.contract.headers import last_header
+from topology.contract.lineage import origin_of, place_in, redriven_count, source_of
+from topology.contract.names import Header
 from topology.ports import Headers, Record
 from workers.recovery.copies import original
 

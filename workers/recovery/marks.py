@@ -14,7 +14,7 @@ import binascii
 import zlib
 from base64 import b64decode, b64encode
 
-from topology.errors import SluicegateError
+from topology.contract.errors import SluicegateError
 
 SEGMENT_LETTERS = 16_384
 _SEGMENT_BYTES = SEGMENT_LETTERS // 8

@@ -9,7 +9,7 @@ from kafka import KafkaConsumer
 from kafka.structs import OffsetAndMetadata, TopicPartition
 from msgspec import Struct
 
-from topology.errors import SluicegateError
+from topology.contract.errors import SluicegateError
 from topology.ports import Record
 from workers.kafka_client import connect, consumer_options
 from workers.reader import as_record

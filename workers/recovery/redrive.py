@@ -13,9 +13,9 @@ from enum import StrEnum
 from kafka.errors import KafkaError
 from msgspec import Struct, field
 
-from topology.codec import RecordLimits
-from topology.errors import DeadLetterReason
-from topology.names import StageName
+from topology.contract.codec import RecordLimits
+from topology.contract.errors import DeadLetterReason
+from topology.contract.names import StageName
 from topology.ports import PartitionOffset, Record
 from workers.kafka_errors import Fault, fault_of
 from workers.recovery.copies import Copy, put_back

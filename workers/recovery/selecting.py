@@ -4,7 +4,7 @@ import argparse
 import time
 from collections.abc import Iterable
 
-from topology.codec import RecordLimits
+from topology.contract.codec import RecordLimits
 from workers.recovery import moments
 from workers.recovery.redrive import Selection, Terms
 from workers.recovery.wrong_use import WrongUse

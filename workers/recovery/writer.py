@@ -19,7 +19,7 @@ from kafka.structs import (
     TopicPartition,
 )
 
-from topology.errors import SluicegateError
+from topology.contract.errors import SluicegateError
 from topology.ports import PartitionOffset
 from workers.kafka_client import connect, discard, producer_options
 from workers.kafka_errors import Fault, KafkaUnavailable, SlotFenced, fault_of, refused

@@ -1,6 +1,6 @@
 """The error of a command that was asked for something it does not do."""
 
-from topology.errors import SluicegateError
+from topology.contract.errors import SluicegateError
 
 
 class WrongUse(SluicegateError):

@@ -1,0 +1,1 @@
+"""What crosses a topic or a process: events, labels, records, names, errors, and their bytes."""

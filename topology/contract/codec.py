@@ -1,0 +1,209 @@
+"""Bytes to structs and back: JSON and MessagePack, with bounds, and one reason for each way to fail.
+
+Error details name a field's path and its bound, never the value that was there.
+"""
+
+import functools
+import re
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from topology.contract.conversation import ConversationState
+from topology.contract.errors import DeadLetter, DeadLetterReason
+from topology.contract.events import ConversationEvent
+from topology.contract.headers import CE_SPECVERSION, SCHEMA_VERSION, Wire, header_text, last_headers
+from topology.contract.names import (
+    CANARY_TENANT,
+    CONTENT_TYPE_JSON,
+    CONTENT_TYPE_MSGPACK,
+    Header,
+    SchemaName,
+    StageName,
+)
+from topology.contract.nesting import is_json_too_deep, is_msgpack_too_deep
+from topology.ports import Headers, Record
+
+DETAIL_CHARACTERS_MAX = 512
+
+CONTENT_TYPE_CLOUDEVENT = "application/cloudevents+json"
+"""A CloudEvent in structured mode: the event is its `data`."""
+
+_MSGPACK_TYPES = frozenset({CONTENT_TYPE_MSGPACK, "application/vnd.msgpack", "application/x-msgpack"})
+_STATE_SCHEMA = f"{SchemaName.CONVERSATION_STATE.value}/{SCHEMA_VERSION}"
+_CONTENT_TYPE, _SCHEMA, _SPECVERSION = Header.CONTENT_TYPE.value, Header.SCHEMA.value, Header.CE_SPECVERSION.value
+_EVENT_SCHEMA = f"{SchemaName.CONVERSATION_EVENT.value}/{SCHEMA_VERSION}"
+
+
+class RecordLimits(Struct, frozen=True, kw_only=True):
+    """Bounds on one record: longest value, what is kept of a longer one in a dead letter, deepest nesting."""
+
+    event_bytes_max: int = 1 << 20
+    dead_letter_bytes_max: int = 64 << 10
+    nesting_depth_max: int = 64
+
+
+class _CloudEvent(Struct, frozen=True, kw_only=True):
+    specversion: str
+    data: msgspec.Raw
+    datacontenttype: str = CONTENT_TYPE_JSON
+
+
+_EVENT_JSON = msgspec.json.Decoder(ConversationEvent)
+_EVENT_MSGPACK = msgspec.msgpack.Decoder(ConversationEvent)
+_STATE_JSON = msgspec.json.Decoder(ConversationState)
+_STATE_MSGPACK = msgspec.msgpack.Decoder(ConversationState)
+_CLOUD_EVENT = msgspec.json.Decoder(_CloudEvent)
+_CANONICAL = msgspec.json.Encoder(order="sorted")
+_JSON = msgspec.json.Encoder(order="deterministic")
+_MSGPACK = msgspec.msgpack.Encoder(order="deterministic")
+
+_T = TypeVar("_T")
+
+
+def canonical_json(obj: object) -> bytes:
+    """The one spelling that is hashed and signed: sorted keys, no whitespace, UTF-8. A NaN comes out as null."""
+    return _CANONICAL.encode(obj)
+
+
+def encode(value: Struct, wire: Wire = Wire.JSON) -> bytes:
+    """A struct as it goes on a topic; the same value gives the same bytes.
+
+    Raises UnicodeEncodeError on half a surrogate pair, which no decoder of ours lets in.
+    """
+    return _MSGPACK.encode(value) if wire is Wire.MSGPACK else _JSON.encode(value)
+
+
+def decode_event(record: Record, limits: RecordLimits) -> ConversationEvent:
+    """The event that a record of the input topic holds.
+
+    Raises DeadLetter, and nothing else, with stage `decode`, the reason, and a detail free of user text.
+    """
+    value = _checked_value(record, limits)
+    headers = last_headers(record.headers)
+    wire, is_wrapped = _wire(headers.get(_CONTENT_TYPE))
+    _check_version(_SCHEMA, headers.get(_SCHEMA), _EVENT_SCHEMA)
+    _check_version(_SPECVERSION, headers.get(_SPECVERSION), CE_SPECVERSION)
+    if wire is Wire.MSGPACK:
+        event = _decode(_EVENT_MSGPACK, _checked_depth(value, wire, limits))
+    else:
+        _check_utf8(value)
+        _checked_depth(value, wire, limits)
+        event = _decode(_EVENT_JSON, _unwrapped(value) if is_wrapped else value)
+    if record.key != event.conversation_id.encode():
+        raise _failure(DeadLetterReason.KEY_MISMATCH, "the record's key is not conversation_id")
+    if (event.tenant_id == CANARY_TENANT) != (event.canary is not None):
+        raise _failure(DeadLetterReason.RESERVED_TENANT, f"{CANARY_TENANT} and a canary's mark go together")
+    return event
+
+
+def state_wire(headers: Headers) -> Wire:
+    """How the value of a record of the state topic is written. Raises ValueError where its schema is none of ours."""
+    stated = last_headers(headers)
+    schema = header_text(stated.get(Header.SCHEMA))
+    if schema != _STATE_SCHEMA:
+        raise ValueError(f"{Header.SCHEMA.value}: known is {_STATE_SCHEMA}")
+    is_packed = header_text(stated.get(Header.CONTENT_TYPE)) == CONTENT_TYPE_MSGPACK
+    return Wire.MSGPACK if is_packed else Wire.JSON
+
+
+def decode_state(value: bytes, wire: Wire) -> ConversationState:
+    """A state as it was encoded. Raises ValueError, with nothing of the value in it."""
+    try:
+        return (_STATE_MSGPACK if wire is Wire.MSGPACK else _STATE_JSON).decode(value)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # A validation error is a decode error too, and the only one whose words may name a field.
+        detail = _without_input(str(error)) if isinstance(error, msgspec.DecodeError) else "a string is not UTF-8"
+    raise ValueError(detail)
+
+
+def _failure(reason: DeadLetterReason, detail: str) -> DeadLetter:
+    return DeadLetter(reason, StageName.DECODE.value, detail[:DETAIL_CHARACTERS_MAX])
+
+
+def _checked_value(record: Record, limits: RecordLimits) -> bytes:
+    if not record.value:
+        raise _failure(DeadLetterReason.EMPTY_VALUE, "null" if record.value is None else "no bytes")
+    if len(record.value) > limits.event_bytes_max:
+        detail = f"{len(record.value)} bytes, at most {limits.event_bytes_max}"
+        raise _failure(DeadLetterReason.TOO_LARGE, detail)
+    if not record.key:
+        raise _failure(DeadLetterReason.MISSING_KEY, "the key must be conversation_id")
+    return record.value
+
+
+@functools.lru_cache(maxsize=16)  # who sends to a topic spells it in a few ways
+def _wire(header: bytes | None) -> tuple[Wire, bool]:
+    """How a value of this content type is written, and whether a CloudEvent is wrapped around the event."""
+    stated = header_text(header)
+    essence = CONTENT_TYPE_JSON if stated is None else stated.partition(";")[0].strip().lower()
+    if essence == CONTENT_TYPE_CLOUDEVENT:
+        return Wire.JSON, True
+    if essence == CONTENT_TYPE_JSON:
+        return Wire.JSON, False
+    if essence in _MSGPACK_TYPES:
+        return Wire.MSGPACK, False
+    known = ", ".join((CONTENT_TYPE_JSON, CONTENT_TYPE_MSGPACK, CONTENT_TYPE_CLOUDEVENT))
+    raise _failure(DeadLetterReason.UNKNOWN_CONTENT_TYPE, f"{Header.CONTENT_TYPE.value}: known are {known}")
+
+
+@functools.lru_cache(maxsize=16)  # as above
+def _check_version(name: str, header: bytes | None, known: str) -> None:
+    stated = header_text(header)
+    if stated is not None and stated != known:
+        raise _failure(DeadLetterReason.UNKNOWN_VERSION, f"{name}: known is {known}")
+
+
+def _check_utf8(value: bytes) -> None:
+    # msgspec skips fields it does not know without looking at their bytes.
+    try:
+        value.decode()
+    except UnicodeDecodeError as error:
+        failure = _failure(DeadLetterReason.NOT_UTF8, f"byte {error.start}")
+    else:
+        return
+    raise failure
+
+
+def _checked_depth(value: bytes, wire: Wire, limits: RecordLimits) -> bytes:
+    is_too_deep = is_msgpack_too_deep if wire is Wire.MSGPACK else is_json_too_deep
+    if is_too_deep(value, limits.nesting_depth_max):
+        raise _failure(DeadLetterReason.TOO_DEEP, f"nested deeper than {limits.nesting_depth_max}")
+    return value
+
+
+def _unwrapped(value: bytes) -> bytes:
+    wrapped = _decode(_CLOUD_EVENT, value)
+    if wrapped.specversion != CE_SPECVERSION:
+        raise _failure(DeadLetterReason.UNKNOWN_VERSION, f"specversion: known is {CE_SPECVERSION}")
+    if wrapped.datacontenttype.partition(";")[0].strip().lower() != CONTENT_TYPE_JSON:
+        raise _failure(DeadLetterReason.UNKNOWN_CONTENT_TYPE, f"datacontenttype: known is {CONTENT_TYPE_JSON}")
+    return bytes(wrapped.data)
+
+
+def _decode(decoder: msgspec.json.Decoder[_T] | msgspec.msgpack.Decoder[_T], value: bytes) -> _T:
+    # Raised outside the except block: the library's message may quote the value, and must not hang on as a context.
+    try:
+        return decoder.decode(value)
+    except RecursionError:
+        failure = _failure(DeadLetterReason.TOO_DEEP, "nested deeper than the decoder goes")
+    except UnicodeDecodeError:
+        failure = _failure(DeadLetterReason.NOT_UTF8, "a string is not UTF-8")
+    except msgspec.ValidationError as error:
+        failure = _failure(DeadLetterReason.INVALID, _without_input(str(error)))
+    except msgspec.DecodeError as error:
+        failure = _failure(DeadLetterReason.MALFORMED, _without_input(str(error)))
+    raise failure
+
+
+_PATH = re.compile(r" - at (?:`key` in )?`(\$[\w.\[\]]*)`$")
+_QUOTE = re.compile(r"['\"]")
+
+
+def _without_input(message: str) -> str:
+    """A msgspec message as `path: what was expected`, cut at the first quote: input is only ever quoted there."""
+    path = _PATH.search(message)
+    head = message[: path.start()] if path else message
+    expected = _QUOTE.split(head, maxsplit=1)[0].rstrip()
+    return f"{path.group(1)}: {expected}" if path else expected

@@ -1,0 +1,136 @@
+"""Errors, sorted by what the worker does about them.
+
+    SluicegateError
+    ├── RetryLater          the same event again later: a backend is down, overloaded or slow
+    ├── DeadLetter          never: this record cannot become an event
+    ├── CheckFailed         a guard could not tell; becomes a finding, never a pass
+    ├── UnreadableMap       a committed offset map that cannot be trusted: its partition stops, nothing is replayed
+    ├── PolicyError         a policy bundle or overlay that must not be loaded
+    │   └── PublicationRefused  a record of the policy topic that has no effect
+    └── SettingsError       a setting that is missing, unknown or out of range
+
+Anything else is a bug and ends the actor. Errors cross process borders: all their state is in `args`.
+Messages hold ids, lengths and rule ids, never user text.
+"""
+
+from enum import StrEnum
+
+from topology.contract.labels import Outcome
+
+
+class DeadLetterReason(StrEnum):
+    """Why a record is in the dead-letter topic (header `x-reason`)."""
+
+    EMPTY_VALUE = "empty_value"
+    MISSING_KEY = "missing_key"
+    KEY_MISMATCH = "key_mismatch"
+    TOO_LARGE = "too_large"
+    NOT_UTF8 = "not_utf8"
+    MALFORMED = "malformed"
+    TOO_DEEP = "too_deep"
+    INVALID = "invalid"
+    UNKNOWN_VERSION = "unknown_version"
+    UNKNOWN_CONTENT_TYPE = "unknown_content_type"
+    RESERVED_TENANT = "reserved_tenant"
+    PROCESSING_FAILED = "processing_failed"
+    POISON = "poison"
+    """Its process crashed as often as it may while it ran."""
+
+
+class SluicegateError(Exception):
+    """The root of this project's errors; never raised itself."""
+
+
+class RetryLater(SluicegateError):
+    """A backend cannot answer now. `args` is (outcome, backend, detail)."""
+
+    def __init__(self, outcome: Outcome, backend: str, detail: str) -> None:
+        super().__init__(outcome, backend, detail)
+        self.outcome = outcome
+        self.backend = backend
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.backend}: {self.outcome.value}: {self.detail}"
+
+
+class DeadLetter(SluicegateError):
+    """A record that can never be processed. `args` is (reason, stage, detail)."""
+
+    def __init__(self, reason: DeadLetterReason, stage: str, detail: str) -> None:
+        super().__init__(reason, stage, detail)
+        self.reason = reason
+        self.stage = stage
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.stage}: {self.reason.value}: {self.detail}"
+
+
+class CheckFailed(SluicegateError):
+    """A guard or labeller could not tell. `args` is (outcome, guard, detail)."""
+
+    def __init__(self, outcome: Outcome, guard: str, detail: str) -> None:
+        super().__init__(outcome, guard, detail)
+        self.outcome = outcome
+        self.guard = guard
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.guard}: {self.outcome.value}: {self.detail}"
+
+
+class UnreadableMap(SluicegateError):
+    """A committed offset map that says nothing reliable. `args` is (what is wrong with it,)."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(fault)
+        self.fault = fault
+
+
+class PolicyError(SluicegateError):
+    """A bundle or overlay that is not loaded. `args` is the tuple of all reasons."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__(*reasons)
+        self.reasons = reasons
+
+    def __str__(self) -> str:
+        return "; ".join(self.reasons)
+
+
+class PolicyRefusal(StrEnum):
+    """Why a policy, or a publication of one, has no effect. Values of a metric's label."""
+
+    UNREADABLE = "unreadable"
+    """Its file or topic could not be read."""
+    INVALID = "invalid"
+    """The document breaks a rule."""
+    TOMBSTONE = "tombstone"
+    OVERSIZED = "oversized"
+    MALFORMED = "malformed"
+    UNKNOWN_KEY = "unknown_key"
+    BAD_SIGNATURE = "bad_signature"
+    LOWER_VERSION = "lower_version"
+
+
+class PublicationRefused(PolicyError):
+    """A record of the policy topic that has no effect. `args` is (why, reasons)."""
+
+    def __init__(self, why: PolicyRefusal, *reasons: str) -> None:
+        super().__init__(why, *reasons)
+        self.why = why
+        self.reasons = reasons
+
+
+class SettingsError(SluicegateError):
+    """A setting that cannot be used. `args` is (key, value shown, what is allowed)."""
+
+    def __init__(self, key: str, shown: str, allowed: str) -> None:
+        super().__init__(key, shown, allowed)
+        self.key = key
+        self.shown = shown
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        return f"setting {self.key} = {self.shown}: allowed is {self.allowed}"

@@ -1,0 +1,368 @@
+"""What crosses a topic: the conversation event, the audited response, the audit record, the review item.
+
+Decoding validates; constructing does not, except for what `__post_init__` checks, which also runs, and is
+reported with its path, on decode. New fields get a default and go last. Times are Unix epoch milliseconds.
+"""
+
+import math
+from enum import StrEnum
+from typing import Annotated, NewType
+
+from msgspec import Meta, Struct
+
+from topology.contract.conversation import EMPTY, ConversationState
+from topology.contract.labels import (
+    AgeBand,
+    CategoryId,
+    GuardRun,
+    Level,
+    Mode,
+    OutputLabels,
+    Plan,
+    RequestLabels,
+    SideEffect,
+    Span,
+    Verdict,
+    VerdictKind,
+)
+
+ID_CHARACTERS_MAX = 128
+MESSAGES_MAX = 256
+PARTS_MAX = 64
+GRANTS_MAX = 16
+SHADOWS_MAX = 8
+"""Candidate policies judged beside the live one: each costs every event a plan and a verdict per draft."""
+CHARACTERS_MAX = 400_000
+"""Characters of text and code in one event, candidate included: four times a 32k-token context."""
+
+Id = Annotated[str, Meta(min_length=1, max_length=ID_CHARACTERS_MAX)]
+EventId = NewType("EventId", str)
+ConversationId = NewType("ConversationId", str)
+TenantId = NewType("TenantId", str)
+Short = Annotated[str, Meta(max_length=256)]
+EpochMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
+"""Milliseconds since 1970-01-01 UTC, up to the end of the year 9999."""
+
+
+class Role(StrEnum):
+    """Who speaks. `assistant` and `tool` messages carry no authority."""
+
+    SYSTEM = "system"
+    DEVELOPER = "developer"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+class Action(StrEnum):
+    """What was done with an event, as the reader of the response sees it."""
+
+    PUBLISHED = "published"
+    REDACTED = "redacted"
+    SAFE_COMPLETED = "safe_completed"
+    REFUSED = "refused"
+    WITHHELD = "withheld"
+
+
+class TextPart(Struct, frozen=True, kw_only=True, tag_field="type", tag="text"):
+    """Plain text."""
+
+    text: str
+
+
+class ImagePart(Struct, frozen=True, kw_only=True, tag_field="type", tag="image"):
+    """A reference to an image; Sluicegate never fetches it. `sha256` is lower-case hex or empty."""
+
+    reference: Annotated[str, Meta(min_length=1, max_length=2048)]
+    media_type: Short = ""
+    sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
+
+
+class CodePart(Struct, frozen=True, kw_only=True, tag_field="type", tag="code"):
+    """Source code; `language` is empty where unknown."""
+
+    code: str
+    language: Annotated[str, Meta(max_length=64)] = ""
+
+
+ContentPart = TextPart | ImagePart | CodePart
+Parts = Annotated[tuple[ContentPart, ...], Meta(max_length=PARTS_MAX)]
+
+
+class Message(Struct, frozen=True, kw_only=True):
+    """One turn of the conversation."""
+
+    role: Role
+    parts: Annotated[tuple[ContentPart, ...], Meta(min_length=1, max_length=PARTS_MAX)]
+
+
+class Candidate(Struct, frozen=True, kw_only=True):
+    """An answer made upstream, to be judged instead of generating one."""
+
+    parts: Annotated[tuple[ContentPart, ...], Meta(min_length=1, max_length=PARTS_MAX)]
+    model: Short = ""
+    response_id: Short = ""
+
+
+class Grant(Struct, frozen=True, kw_only=True):
+    """A platform-signed permission for one subject of one tenant.
+
+    `signature` is the base64 Ed25519 signature of the other fields as JSON with sorted keys and no spaces. A grant
+    that does not verify counts as absent and is counted.
+    """
+
+    grant: Id
+    tenant: Id
+    subject: Id
+    not_before: EpochMs
+    not_after: EpochMs
+    key_id: Id
+    signature: Short
+
+
+class Expectation(StrEnum):
+    """What must become of a canary's candidate."""
+
+    PUBLISHED = "published"
+    HELD = "held"
+
+
+class CanaryMark(Struct, frozen=True, kw_only=True):
+    """What makes an event of the reserved tenant a canary: which case, what must become of it, and the signature.
+
+    `signature` is the base64 Ed25519 signature of the whole event with this field empty.
+    """
+
+    case: Id
+    expect: Expectation
+    issued_ms: EpochMs
+    key_id: Id
+    signature: Short = ""
+
+
+class UserContext(Struct, frozen=True, kw_only=True):
+    """What the chat service knows of the user. An unverified `adult` counts as `unknown`."""
+
+    subject: Short = ""
+    age_band: AgeBand = AgeBand.UNKNOWN
+    age_verified: bool = False
+    locale: Annotated[str, Meta(max_length=35)] = "en"
+    region: Annotated[str, Meta(max_length=8)] = ""
+    grants: Annotated[tuple[Grant, ...], Meta(max_length=GRANTS_MAX)] = ()
+
+
+class GenerationParameters(Struct, frozen=True, kw_only=True):
+    """What the caller asks of the generator; None leaves the server's default."""
+
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
+    max_tokens: Annotated[int, Meta(ge=1, le=131_072)] | None = None
+    seed: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
+    stop: Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(max_length=4)] = ()
+    ignore_eos: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in (("temperature", self.temperature), ("top_p", self.top_p)):
+            if value is not None and not math.isfinite(value):
+                raise ValueError(f"{name} is not a finite number")
+
+
+class ConversationEvent(Struct, frozen=True, kw_only=True):
+    """One request for an answer, as a chat service puts it on `conversations.events`.
+
+    `deadline_ms`: after it the event is answered `withheld`; None means the worker's default.
+    """
+
+    event_id: Id
+    conversation_id: Id
+    tenant_id: Id
+    messages: Annotated[tuple[Message, ...], Meta(min_length=1, max_length=MESSAGES_MAX)]
+    candidate: Candidate | None = None
+    user: UserContext = UserContext()
+    generation: GenerationParameters = GenerationParameters()
+    created_ms: EpochMs | None = None
+    deadline_ms: EpochMs | None = None
+    canary: CanaryMark | None = None
+
+    def __post_init__(self) -> None:
+        count = sum([parts_length(message.parts) for message in self.messages])
+        if self.candidate is not None:
+            count += parts_length(self.candidate.parts)
+        if count > CHARACTERS_MAX:
+            raise ValueError(f"{count} characters of content, at most {CHARACTERS_MAX}")
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """Tokens spent over all attempts of one event."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class AuditedResponse(Struct, frozen=True, kw_only=True):
+    """The answer that left, on `conversations.audited`: exactly one per decodable record.
+
+    `duplicate_of` is empty, or the audit id of the event's first answer where this record was a second copy of it.
+    """
+
+    event_id: Id
+    conversation_id: Id
+    tenant_id: Id
+    action: Action
+    mode: Mode
+    parts: tuple[ContentPart, ...]
+    reason_codes: tuple[str, ...]
+    policy_ref: str
+    audit_id: str
+    usage: Usage = Usage()
+    duplicate_of: str = ""
+
+
+class LoggedText(Struct, frozen=True, kw_only=True):
+    """What the logging stage keeps of a text: redacted, with the spans it hid and a keyed digest.
+
+    `spans` count characters of the original text. `digest` is `hmac-sha256:<key id>:<hex>` of the original.
+    """
+
+    redacted: str
+    spans: tuple[Span, ...]
+    digest: str
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One draft and what was said of it. `source`: generator, candidate, template or redaction."""
+
+    source: str
+    draft: LoggedText | None
+    labels: OutputLabels
+    verdict: Verdict
+    model: str = ""
+    response_id: str = ""
+    usage: Usage = Usage()
+
+
+class GrantUse(Struct, frozen=True, kw_only=True):
+    """What became of one grant: `used`, `expired`, `not_yet_valid`, `foreign`, `unknown_key` or `altered`."""
+
+    grant: str
+    key_id: str
+    status: str
+
+
+class Position(Struct, frozen=True, kw_only=True):
+    """Where a record stood in its source topic; `timestamp_ms` is the broker's or producer's time."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+class Shift(StrEnum):
+    """Which way a decision moves from one policy to another; `other` where some of it moves either way, or neither."""
+
+    LOOSER = "looser"
+    STRICTER = "stricter"
+    OTHER = "other"
+
+
+class ShadowDifference(Struct, frozen=True, kw_only=True):
+    """What a candidate policy would have decided otherwise; what was decided stands in the same audit record.
+
+    `mode` is None where it could not plan. `ceilings` holds those that differ. `attempt` counts drafts from 1 and names
+    the first that it judges otherwise, `verdict` says how; 0 and None where it judges all alike. `action` is None where
+    it would have asked for a draft that nobody made.
+    """
+
+    policy_ref: str
+    shift: Shift
+    mode: Mode | None
+    ceilings: dict[CategoryId, Level] = {}
+    attempt: int = 0
+    verdict: VerdictKind | None = None
+    action: Action | None = None
+
+
+class AuditRecord(Struct, frozen=True, kw_only=True):
+    """All it takes to recompute plan and verdict bit for bit, on `sluicegate.audit`; no user text but redacted.
+
+    `state_before` is what the conversation had shown, and `state_after` what it had after this turn; both are empty
+    where no state is kept. `duplicate_of` is the audit id of the event's first answer where this was a second copy.
+    `labels` and `plan` are None where the request could not be assessed. `age_band` and `age_verified` are what the
+    event claimed; `revisions_max` is how many more drafts were allowed, which the verdict depends on. `shadows` has an
+    entry for each of the `shadow_count` candidate policies that would have decided otherwise. `prompt_hashes` names the
+    words that a generator was given, empty where none was asked; a guard's are in its labeller or its run's version.
+    `canary` is the case of a probe, empty for everybody else's event.
+    """
+
+    audit_id: str
+    event_id: Id
+    conversation_id: Id
+    tenant_id: Id
+    position: Position
+    policy_ref: str
+    overlay_ref: str
+    action: Action
+    reason_codes: tuple[str, ...]
+    labels: RequestLabels | None
+    plan: Plan | None
+    request: LoggedText | None
+    attempts: tuple[Attempt, ...]
+    response_digest: str
+    grants: tuple[GrantUse, ...] = ()
+    guards: tuple[GuardRun, ...] = ()
+    side_effects: tuple[SideEffect, ...] = ()
+    usage: Usage = Usage()
+    trace_id: str = ""
+    state_before: ConversationState = EMPTY
+    state_after: ConversationState = EMPTY
+    age_band: AgeBand = AgeBand.UNKNOWN
+    age_verified: bool = False
+    revisions_max: int = 0
+    shadows: tuple[ShadowDifference, ...] = ()
+    shadow_count: int = 0
+    duplicate_of: str = ""
+    prompt_hashes: dict[str, str] = {}
+    canary: str = ""
+
+
+class ReviewItem(Struct, frozen=True, kw_only=True):
+    """An escalation for a person, on `sluicegate.review`; the held draft is there redacted only."""
+
+    audit_id: str
+    event_id: Id
+    conversation_id: Id
+    tenant_id: Id
+    reason_codes: tuple[str, ...]
+    side_effects: tuple[SideEffect, ...]
+    draft: LoggedText | None
+    policy_ref: str
+
+
+def part_text(part: ContentPart) -> str:
+    """The readable content of a part; an image has none."""
+    match part:
+        case TextPart(text=text):
+            return text
+        case CodePart(code=code):
+            return code
+        case ImagePart():
+            return ""
+
+
+def parts_text(parts: tuple[ContentPart, ...]) -> str:
+    """The parts' readable content, one part a paragraph."""
+    return "\n\n".join([text for part in parts if (text := part_text(part))])
+
+
+def parts_length(parts: tuple[ContentPart, ...]) -> int:
+    """How many characters of text and code the parts hold."""
+    return sum([len(part_text(part)) for part in parts])
+
+
+def request_text(event: ConversationEvent) -> str:
+    """The text of the last user message; empty where the conversation has none."""
+    for message in reversed(event.messages):
+        if message.role is Role.USER:
+            return parts_text(message.parts)
+    return ""

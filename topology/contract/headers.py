@@ -1,0 +1,148 @@
+"""Record headers: the last of several wins on reading, one of each is written.
+
+Reading never raises: a header that is not text counts as absent or as unknown, whichever is stricter.
+"""
+
+import functools
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from topology.contract.names import CONTENT_TYPE_JSON, CONTENT_TYPE_MSGPACK, SERVICE, Header, SchemaName
+from topology.ports import Headers
+
+SCHEMA_VERSION = 1
+CE_SPECVERSION = "1.0"
+TRACE_HEADERS = (Header.TRACEPARENT, Header.TRACESTATE, Header.BAGGAGE)
+
+# Plain strings: on Python 3.11 to ask a member for its `value` is a call.
+_CE_ID, _CE_TIME, _CE_SUBJECT = Header.CE_ID.value, Header.CE_TIME.value, Header.CE_SUBJECT.value
+_TRACE_NAMES = tuple(name.value for name in TRACE_HEADERS)
+_TRACEPARENT_NAME, _TRACESTATE_NAME, _BAGGAGE_NAME = _TRACE_NAMES
+
+TRACESTATE_CHARACTERS_MAX = 512
+BAGGAGE_CHARACTERS_MAX = 8192
+"""W3C Trace Context 3.3.1.5 and W3C Baggage 3.3.2: what must be passed on at least; longer ones are dropped."""
+
+# Any flag byte is accepted; a version after 00 may carry more behind another hyphen.
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{0,200})?"
+)
+_PRINTABLE = re.compile(r"[\x20-\x7e]*")
+
+
+class Wire(StrEnum):
+    """How a value is written."""
+
+    JSON = "json"
+    MSGPACK = "msgpack"
+
+
+_CONTENT_TYPE = {Wire.JSON: CONTENT_TYPE_JSON, Wire.MSGPACK: CONTENT_TYPE_MSGPACK}
+
+
+def last_header(headers: Headers, name: str) -> str | None:
+    """The text of the last value of `name`, whatever its case; None where there is none or it is empty."""
+    return header_text(last_headers(headers).get(name))
+
+
+def last_headers(headers: Headers) -> dict[str, bytes]:
+    """The last value of each name, which is in lower case."""
+    return {name.lower(): value for name, value in headers}
+
+
+def header_text(value: bytes | None) -> str | None:
+    """A header's value as text; None where there is none or it is empty.
+
+    Bytes that are not UTF-8 come out as U+FFFD, which no known value contains.
+    """
+    return value.decode("utf-8", "replace").strip() or None if value else None
+
+
+def trace_carrier(headers: Headers) -> dict[str, str]:
+    """The W3C trace context of a record, ready to be extracted from or sent on as HTTP headers.
+
+    Of several the last valid one counts. Without a valid `traceparent` there is no `tracestate`. What is too long
+    or holds anything but printable ASCII is left out, so that no value can break a header line.
+    """
+    carrier: dict[str, str] = {}
+    found = _trace_values(headers)
+    for value in found.get(_TRACEPARENT_NAME, ()):
+        if _TRACEPARENT.fullmatch(value) and (len(value) == 55 or not value.startswith("00-")):
+            carrier[_TRACEPARENT_NAME] = value
+            break
+    bounds = ((_TRACESTATE_NAME, TRACESTATE_CHARACTERS_MAX), (_BAGGAGE_NAME, BAGGAGE_CHARACTERS_MAX))
+    for name, characters_max in bounds if carrier else bounds[1:]:
+        for value in found.get(name, ()):
+            if 0 < len(value) <= characters_max and _PRINTABLE.fullmatch(value):
+                carrier[name] = value
+                break
+    return carrier
+
+
+def response_headers(
+    schema: SchemaName,
+    wire: Wire,
+    *,
+    ce_id: str,
+    subject: str,
+    time_ms: int,
+    source: str = f"/{SERVICE}",
+    trace: Headers = (),
+) -> Headers:
+    """The headers of a record that we write: content type, schema, CloudEvents attributes, trace context.
+
+    `ce_id` with `source` names the record for ever (use the audit id), `subject` is the conversation id,
+    `time_ms` is Unix epoch milliseconds. `trace` is from `trace_headers`.
+    """
+    before, after = _same_for_all(schema, wire, source)
+    return (
+        *before,
+        (_CE_ID, ce_id.encode("utf-8", "replace")),
+        *after,
+        (_CE_TIME, _rfc3339(time_ms)),
+        (_CE_SUBJECT, subject.encode("utf-8", "replace")),
+        *trace,
+    )
+
+
+@functools.cache  # schemas, forms of value and our own name: a handful
+def _same_for_all(schema: SchemaName, wire: Wire, source: str) -> tuple[Headers, Headers]:
+    """What every record of a schema carries, before and after its id."""
+    before = {
+        Header.CONTENT_TYPE: _CONTENT_TYPE[wire],
+        Header.SCHEMA: f"{schema.value}/{SCHEMA_VERSION}",
+        Header.CE_SPECVERSION: CE_SPECVERSION,
+    }
+    after = {Header.CE_SOURCE: source, Header.CE_TYPE: ce_type(schema)}
+    return _as_headers(before), _as_headers(after)
+
+
+def _as_headers(written: Mapping[Header, str]) -> Headers:
+    return tuple((name.value, value.encode("utf-8", "replace")) for name, value in written.items())
+
+
+def trace_headers(carrier: Mapping[str, str]) -> Headers:
+    """The W3C entries of a trace carrier as record headers."""
+    return tuple([(name, carrier[name].encode("utf-8", "replace")) for name in _TRACE_NAMES if name in carrier])
+
+
+def ce_type(schema: SchemaName) -> str:
+    """The CloudEvents type of what we write under `schema`."""
+    return f"{SERVICE}.{schema.value}.v{SCHEMA_VERSION}"
+
+
+def _trace_values(headers: Headers) -> dict[str, list[str]]:
+    """The values of the W3C names, of each the last one first."""
+    found: dict[str, list[str]] = {}
+    for name, value in reversed(headers):
+        if value and (known := name.lower()) in _TRACE_NAMES:
+            found.setdefault(known, []).append(value.decode("utf-8", "replace").strip())
+    return found
+
+
+@functools.lru_cache(maxsize=16)  # the records of one event, and of its neighbours, are made in the same millisecond
+def _rfc3339(time_ms: int) -> bytes:
+    text = datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z").encode()

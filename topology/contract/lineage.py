@@ -1,0 +1,103 @@
+"""Where a record stands and where it first stood: the headers that say so, read and written.
+
+`x-source-*` on a dead letter is where a worker read the record; nothing on the input can change it. `x-original-*` is
+where the very first copy stood, taken over from the record's own headers where they say so: a claim, since whoever may
+write the input may write headers. A claim is believed only in shape, and leads nowhere but into headers.
+"""
+
+import re
+from collections.abc import Sequence
+
+from topology.contract.events import Position
+from topology.contract.headers import last_header
+from topology.contract.names import Header
+from topology.ports import Headers, Record
+
+COUNT_MAX = 9_999
+"""Highest `x-redriven`; what claims more was not written by us."""
+
+POSITION_HEADERS = (
+    Header.ORIGINAL_TOPIC,
+    Header.ORIGINAL_PARTITION,
+    Header.ORIGINAL_OFFSET,
+    Header.ORIGINAL_TIMESTAMP,
+)
+SOURCE_HEADERS = (Header.SOURCE_TOPIC, Header.SOURCE_PARTITION, Header.SOURCE_OFFSET, Header.SOURCE_TIMESTAMP)
+
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+_NUMBER = re.compile(r"[0-9]{1,19}")
+_PLACE = re.compile(rf"({_TOPIC.pattern}):([0-9]{{1,10}}):({_NUMBER.pattern})")
+_LARGEST = (2**31 - 1, 2**63 - 1, 2**63 - 1)
+"""Of a partition, an offset and a time, as Kafka's protocol has them."""
+
+
+def position_of(record: Record) -> Position:
+    """Where `record` was read."""
+    return Position(
+        topic=record.topic, partition=record.partition, offset=record.offset, timestamp_ms=record.timestamp_ms
+    )
+
+
+def origin_of(headers: Headers) -> Position | None:
+    """Where the first copy stood, as the headers claim; None where they do not, or not in full or in shape."""
+    return _position(headers, POSITION_HEADERS)
+
+
+def source_of(headers: Headers) -> Position | None:
+    """Where a worker read what it wrote this dead letter for; None on what is no dead letter.
+
+    Letters of before `x-source-*` have it in `x-original-*`.
+    """
+    return _position(headers, SOURCE_HEADERS) or origin_of(headers)
+
+
+def redriven_count(headers: Headers) -> int:
+    """How often it was put back, as the headers claim; 0 where they do not, or not in shape."""
+    text = last_header(headers, Header.REDRIVEN) or ""
+    return int(text) if _NUMBER.fullmatch(text) and int(text) <= COUNT_MAX else 0
+
+
+def place(topic: str, partition: int, offset: int) -> str:
+    """A position as one header's value: `topic:partition:offset`."""
+    return f"{topic}:{partition}:{offset}"
+
+
+def place_in(headers: Headers, name: Header) -> str | None:
+    """The position that header `name` claims, as `place` writes it; None where it is absent or out of shape."""
+    text = last_header(headers, name) or ""
+    return text if _PLACE.fullmatch(text) else None
+
+
+def origin_headers(position: Position) -> Headers:
+    """`x-original-*`."""
+    return _headers(POSITION_HEADERS, position)
+
+
+def letter_headers(record: Record) -> Headers:
+    """What a dead letter of `record` says of whence it comes: first copy, this copy, and how it was put back."""
+    own = position_of(record)
+    origin = origin_of(record.headers)
+    found = _headers(POSITION_HEADERS, origin or own) + _headers(SOURCE_HEADERS, own)
+    if origin is None:
+        return found
+    if count := redriven_count(record.headers):
+        found += ((Header.REDRIVEN.value, str(count).encode()),)
+    for name in (Header.REDRIVEN_FROM, Header.REPLAYED_FROM):
+        if claimed := place_in(record.headers, name):
+            found += ((name.value, claimed.encode()),)
+    return found
+
+
+def _headers(names: Sequence[Header], position: Position) -> Headers:
+    values = (position.topic, position.partition, position.offset, position.timestamp_ms)
+    return tuple((name.value, str(value).encode()) for name, value in zip(names, values, strict=True))
+
+
+def _position(headers: Headers, names: Sequence[Header]) -> Position | None:
+    topic, *numbers = (last_header(headers, name) or "" for name in names)
+    if not _TOPIC.fullmatch(topic) or not all(_NUMBER.fullmatch(number) for number in numbers):
+        return None
+    partition, offset, timestamp_ms = map(int, numbers)
+    if any(value > bound for value, bound in zip((partition, offset, timestamp_ms), _LARGEST, strict=True)):
+        return None
+    return Position(topic=topic, partition=partition, offset=offset, timestamp_ms=timestamp_ms)

@@ -1,0 +1,240 @@
+"""The ceiling on detail: how much of one finding may be published, for this user of this tenant.
+
+A fixed order of steps, each cited by a rule id (docs/policy.md): the base, then what may lift it, then what lowers it.
+Nothing lifts a ceiling for malicious intent, and every step keeps what holds of the base: more harm or worse intent
+never gives more. What the conversation has shown and been given so far comes last, and only lowers.
+"""
+
+from collections.abc import Collection
+
+from msgspec import Struct, structs
+
+from topology.contract.conversation import EMPTY, ConversationState, stricter
+from topology.contract.events import UserContext
+from topology.contract.labels import AgeBand, Context, Intent, Level, RequestFinding, RequestLabels, Signal
+from topology.policy.bundle import INTENTS, AgeDefault, Category, ContentClass, Family, PolicyBundle
+from topology.policy.faults import is_transformable
+from topology.policy.overlays import TenantOverlay
+
+CONTEXT_CEILING: Level = 3
+"""No context lifts a ceiling above D3."""
+
+SERIOUS_HARM: Level = 3
+"""From H3 on answers at the ceiling are counted, unless the intent is benign."""
+
+WRAPPERS = frozenset({Signal.JAILBREAK_ROLEPLAY, Signal.JAILBREAK_OTHER, Signal.ENCODING})
+"""Signals of a user who wraps the request; injected text is not the user's, so it says nothing of intent."""
+
+_FROM_OLDEST = tuple(AgeBand)
+_YOUNG = (AgeBand.TEEN, AgeBand.UNDER13)  # a tuple: hashing an Enum is a call into Python
+
+
+class Subject(Struct, frozen=True, kw_only=True):
+    """Who asks, as far as ceilings care. `is_teen` is known youth; `has_teen_limits` also holds for unknown age."""
+
+    is_teen: bool
+    has_teen_limits: bool
+    grants: frozenset[str] = frozenset()
+
+
+def settled_age(labels: RequestLabels, user: UserContext, state: ConversationState = EMPTY) -> RequestLabels:
+    """The labels with the age that counts: a verified one, else the youngest that anyone says or said, else unknown.
+
+    An unverified `adult` counts as unknown. Settling again, with any less known user, changes nothing.
+    """
+    if not labels.age_verified and labels.age_band is user.age_band is state.age_band is AgeBand.UNKNOWN:
+        return labels
+    said = (
+        (labels.age_band, labels.age_verified),
+        (user.age_band, user.age_verified),
+        (state.age_band, False),
+    )
+    verified = [band for band, is_verified in said if is_verified and band is not AgeBand.UNKNOWN]
+    bands = verified or [AgeBand.UNKNOWN if band is AgeBand.ADULT else band for band, _ in said]
+    youngest = max(bands, key=_FROM_OLDEST.index)
+    if youngest is labels.age_band and bool(verified) is labels.age_verified:
+        return labels
+    return structs.replace(labels, age_band=youngest, age_verified=bool(verified))
+
+
+def subject_of(
+    bundle: PolicyBundle,
+    labels: RequestLabels,
+    *,
+    overlay: TenantOverlay,
+    user: UserContext,
+    grants: Collection[str],
+    state: ConversationState = EMPTY,
+) -> Subject:
+    """Who asks. Grants serve verified adults only; unknown age follows the tenant's or the bundle's default."""
+    settled = settled_age(labels, user, state)
+    is_teen = settled.age_band in _YOUNG
+    age_default = bundle.age_default if overlay.age_default is None else overlay.age_default
+    is_unknown = settled.age_band is AgeBand.UNKNOWN
+    return Subject(
+        is_teen=is_teen,
+        has_teen_limits=is_teen or (is_unknown and age_default is AgeDefault.TEEN),
+        grants=frozenset(grants) if settled.age_band is AgeBand.ADULT else frozenset(),
+    )
+
+
+def floored(intent: Intent, signals: Collection[Signal]) -> Intent:
+    """The intent to reckon with: a wrapped request is at least `dual_use`, never malicious for that alone."""
+    is_wrapped = bool(signals) and not WRAPPERS.isdisjoint(signals)
+    return Intent.DUAL_USE if is_wrapped and intent is Intent.BENIGN else intent
+
+
+def reckoned_intent(finding: RequestFinding, signals: Collection[Signal], state: ConversationState) -> Intent:
+    """The floored intent of a finding in its conversation: at least the strictest one remembered for its category."""
+    if not state.concerns(finding.category):
+        return floored(finding.intent, signals)
+    return floored(stricter(finding.intent, state.intent_of(finding.category)), (*signals, *state.signals))
+
+
+def harm_of(category: Category, harm: Level) -> Level:
+    """A labelled harm level clamped into the category's range."""
+    return max(category.harm[0], min(category.harm[1], harm))
+
+
+def is_serious(category: Category, harm: Level, intent: Intent) -> bool:
+    """Whether answers at the ceiling add up: a few of them, put together, may be worth more than one.
+
+    Not advice: nobody assembles it, and those who ask most are often those who need it. Nor what is plainly benign.
+    """
+    if category.content_class is ContentClass.PROHIBITED:
+        return True
+    is_grave = harm_of(category, harm) >= SERIOUS_HARM and intent is not Intent.BENIGN
+    return is_grave and category.family is not Family.ADVICE
+
+
+def ceiling(
+    bundle: PolicyBundle,
+    finding: RequestFinding,
+    overlay: TenantOverlay,
+    subject: Subject,
+    signals: Collection[Signal] = (),
+    state: ConversationState = EMPTY,
+) -> tuple[Level, tuple[str, ...]]:
+    """The highest detail that may be published of `finding`, and the rules that made it so, in order.
+
+    The category must be one of the bundle's.
+    """
+    level, rules = _in_conversation(bundle, finding, overlay, subject, signals, state)
+    return level, tuple([f"{rule}:{finding.category}" for rule in rules])
+
+
+def ceiling_level(
+    bundle: PolicyBundle,
+    finding: RequestFinding,
+    overlay: TenantOverlay,
+    subject: Subject,
+    signals: Collection[Signal] = (),
+    state: ConversationState = EMPTY,
+) -> Level:
+    """As `ceiling`, without the rules: judging needs none."""
+    return _in_conversation(bundle, finding, overlay, subject, signals, state)[0]
+
+
+def _in_conversation(
+    bundle: PolicyBundle,
+    finding: RequestFinding,
+    overlay: TenantOverlay,
+    subject: Subject,
+    signals: Collection[Signal],
+    state: ConversationState,
+) -> tuple[Level, list[str]]:
+    """The ceiling, and its rules without the category."""
+    level, rules = _of_turn(bundle, finding, overlay, subject, signals)
+    if state is not EMPTY and state.concerns(finding.category):
+        remembered = _remembered(bundle, finding, overlay, subject, signals, state)
+        if remembered < level:
+            level = remembered
+            rules.append("C9")
+    return level, rules
+
+
+def _remembered(
+    bundle: PolicyBundle,
+    finding: RequestFinding,
+    overlay: TenantOverlay,
+    subject: Subject,
+    signals: Collection[Signal],
+    state: ConversationState,
+) -> Level:
+    """The ceiling with the intent and the signals of earlier turns, less what their answers have spent."""
+    intent = reckoned_intent(finding, signals, state)
+    worse = structs.replace(finding, intent=intent)
+    level, _ = _of_turn(bundle, worse, overlay, subject, (*signals, *state.signals))
+    if not is_serious(bundle.categories[finding.category], finding.harm, intent):
+        return level
+    return max(0, level - state.spent_of(finding.category))
+
+
+def _of_turn(
+    bundle: PolicyBundle,
+    finding: RequestFinding,
+    overlay: TenantOverlay,
+    subject: Subject,
+    signals: Collection[Signal],
+) -> tuple[Level, list[str]]:
+    """The ceiling of a request by itself, and its rules without the category."""
+    category = bundle.categories[finding.category]
+    intent = floored(finding.intent, signals)
+    level, base_rule = _base(bundle, category, finding.harm, intent)
+    rules = [base_rule]
+    if intent is not Intent.MALICIOUS:
+        for rule, lifted in (
+            ("C2", _excused(category, finding)),
+            ("C3", _in_context(category, finding, level, signals)),
+            ("C4", _granted(category, subject, intent) if subject.grants else 0),
+            ("C5", _transformed(category, finding)),
+            ("C6", _raised(category, finding, overlay) if overlay.raises else 0),
+        ):
+            if lifted > level:
+                level = lifted
+                rules.append(rule)
+    cap = overlay.caps.get(finding.category)
+    if cap is not None and cap < level:
+        level = cap
+        rules.append("C7")
+    if subject.has_teen_limits and category.teen_cap is not None and category.teen_cap < level:
+        level = category.teen_cap
+        rules.append("C8")
+    return level, rules
+
+
+def _base(bundle: PolicyBundle, category: Category, harm: Level, intent: Intent) -> tuple[Level, str]:
+    column = INTENTS.index(intent)
+    if category.fixed is not None:
+        return category.fixed[column], "C1f"
+    return bundle.base_ceiling[category.family][harm_of(category, harm)][column], "C1"
+
+
+def _excused(category: Category, finding: RequestFinding) -> Level:
+    """Prohibited content may be mentioned in non-graphic education and in support of survivors."""
+    return 1 if category.content_class is ContentClass.PROHIBITED and finding.context in category.education else 0
+
+
+def _in_context(category: Category, finding: RequestFinding, level: Level, signals: Collection[Signal]) -> Level:
+    """Sensitive content gains one level in a fitting context, unless something about the request is a wrapper."""
+    is_sensitive = category.content_class is ContentClass.SENSITIVE
+    if not is_sensitive or signals or finding.context not in category.raise_contexts:
+        return 0
+    return min(CONTEXT_CEILING, level + 1)
+
+
+def _granted(category: Category, subject: Subject, intent: Intent) -> Level:
+    column = INTENTS.index(intent)
+    return max([row[column] for name, row in category.grants.items() if name in subject.grants], default=0)
+
+
+def _transformed(category: Category, finding: RequestFinding) -> Level:
+    """Text that the user supplied in full may keep the detail it has."""
+    is_whole = finding.context is Context.TRANSFORMATION and finding.supplied_in_full
+    return finding.input_detail if is_whole and is_transformable(category) else 0
+
+
+def _raised(category: Category, finding: RequestFinding, overlay: TenantOverlay) -> Level:
+    """What the tenant raised, as far as the category lets tenants raise at all."""
+    raised = overlay.raises.get(finding.category)
+    return 0 if raised is None or category.loosen is None else min(raised.to, category.loosen.to)

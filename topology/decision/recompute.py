@@ -1,0 +1,139 @@
+"""Plan, verdicts and action again, from an audit record alone, under any policy. Pure.
+
+Under the policy and overlay that the record names, plan and verdicts come out bit for bit as they were. Under another
+policy the recorded drafts are judged as they are: what that policy's own prompts would have made of them nobody knows.
+"""
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from topology.contract.errors import CheckFailed
+from topology.contract.events import Action, Attempt, AuditRecord, UserContext
+from topology.contract.labels import Plan, RequestLabels, Verdict, VerdictKind
+from topology.decision.judge import judge
+from topology.decision.plan import plan as make_plan
+from topology.policy.bundle import PolicyBundle
+from topology.policy.overlays import TenantOverlay
+from topology.steps.audit import REDACTION
+
+
+class Recomputed(Struct, frozen=True, kw_only=True):
+    """What a policy makes of a recorded event.
+
+    `plan` is None where the request was not assessed, or the policy does not know one of its categories. `verdicts` are
+    on the recorded drafts, in order. `action` is None where the policy would have asked for a draft that nobody made;
+    it rests on the first `judged_count` of the drafts.
+    """
+
+    plan: Plan | None
+    verdicts: tuple[Verdict, ...]
+    action: Action | None
+    judged_count: int
+
+
+def recompute(record: AuditRecord, bundle: PolicyBundle, overlay: TenantOverlay) -> Recomputed:
+    """What `bundle`, with `overlay` for the tenant, makes of a recorded event.
+
+    A failure that was no verdict (a deadline, a model that was down) stands under any policy that gets so far.
+    """
+    if record.labels is None:
+        return Recomputed(plan=None, verdicts=(), action=record.action, judged_count=0)
+    user = UserContext(age_band=record.age_band, age_verified=record.age_verified)
+    try:
+        made = make_plan(
+            bundle,
+            record.labels,
+            overlay=overlay,
+            user=user,
+            grants=_granted(record),
+            state=record.state_before,
+        )
+    except CheckFailed:
+        return Recomputed(plan=None, verdicts=(), action=Action.WITHHELD, judged_count=0)
+    if record.plan is None:
+        return Recomputed(plan=made, verdicts=(), action=None, judged_count=0)
+    verdicts = _verdicts(record, record.labels, made, bundle, overlay, user)
+    action, judged_count = _followed(record, verdicts)
+    return Recomputed(plan=made, verdicts=verdicts, action=action, judged_count=judged_count)
+
+
+def is_by_verdict(record: AuditRecord) -> bool:
+    """Whether the record's action followed from its last verdict, not from a failure."""
+    return bool(record.attempts) and record.reason_codes == record.attempts[-1].verdict.rule_ids
+
+
+def _granted(record: AuditRecord) -> frozenset[str]:
+    return frozenset([use.grant for use in record.grants if use.status == "used"])
+
+
+def _verdicts(
+    record: AuditRecord,
+    labels: RequestLabels,
+    made: Plan,
+    bundle: PolicyBundle,
+    overlay: TenantOverlay,
+    user: UserContext,
+) -> tuple[Verdict, ...]:
+    verdicts: list[Verdict] = []
+    grants, draft_count = _granted(record), 0
+    for attempt in record.attempts:
+        draft_count += attempt.source != REDACTION
+        verdict = judge(
+            bundle,
+            made,
+            labels,
+            attempt.labels,
+            overlay=overlay,
+            user=user,
+            grants=grants,
+            attempts=draft_count,
+            revisions_max=record.revisions_max,
+            # Every check that is required runs, and every run is recorded.
+            required=frozenset([run.guard for run in attempt.labels.guards]),
+            trace_id=record.trace_id,
+            state=record.state_before,
+        )
+        verdicts.append(verdict)
+    return tuple(verdicts)
+
+
+def _followed(record: AuditRecord, verdicts: Sequence[Verdict]) -> tuple[Action | None, int]:
+    """The action, and how many of the drafts it rests on: the path of `drafting.py` over drafts that are there."""
+    attempts, action = record.attempts, Action.PUBLISHED
+    index, draft_count = 0, 1
+    while index < len(attempts):
+        match verdicts[index].verdict:
+            case VerdictKind.PUBLISH:
+                return action, index + 1
+            case VerdictKind.REFUSE:
+                return Action.REFUSED, index + 1
+            case VerdictKind.ESCALATE:
+                return Action.WITHHELD, index + 1
+            case VerdictKind.REDACT if action is not Action.REDACTED:
+                if not _is_redacted_next(attempts, index, verdicts[index]):
+                    return None, index + 1
+                action, index = Action.REDACTED, index + 1
+            case asked:
+                if draft_count > record.revisions_max:
+                    return Action.SAFE_COMPLETED, index + 1
+                index, draft_count = _next_draft(attempts, index), draft_count + 1
+                if asked is not VerdictKind.REVISE:
+                    action = Action.SAFE_COMPLETED
+                elif action is Action.REDACTED:
+                    action = Action.PUBLISHED
+    return (None if is_by_verdict(record) else record.action), len(attempts)
+
+
+def _is_redacted_next(attempts: Sequence[Attempt], index: int, verdict: Verdict) -> bool:
+    """Whether the very redaction that `verdict` asks for was made and judged."""
+    following = attempts[index + 1 : index + 2]
+    return any(
+        after.source == REDACTION and attempts[index].verdict.redactions == verdict.redactions for after in following
+    )
+
+
+def _next_draft(attempts: Sequence[Attempt], index: int) -> int:
+    """Where the next draft stands that is no redaction; the end where there is none."""
+    drafts = (at for at in range(index + 1, len(attempts)) if attempts[at].source != REDACTION)
+    return next(drafts, len(attempts))

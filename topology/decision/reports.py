@@ -1,0 +1,74 @@
+"""What all checks together say about one draft: their reports merged, in any order, into one set of labels."""
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+
+from topology.contract.labels import CategoryId, Confidence, GuardRun, OutputFinding, OutputLabels, Span
+from topology.ports import CheckReport
+
+_ORDER_OF_RUNS = attrgetter("guard", "version", "outcome", "latency_ms")
+
+
+def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> OutputLabels:
+    """The labels of a draft. Every fault that any check saw is kept, and so is every run, failed ones included.
+
+    A check that says None does not look for that fault.
+    """
+    # One pass over the reports: an event comes here once a draft.
+    findings: dict[CategoryId, list[OutputFinding]] = {}
+    offers: set[str] = set()
+    obligations: set[str] = set()
+    soft_violations: set[str] = set()
+    leaking: list[CheckReport] = []
+    is_bare_refusal = unfair = False
+    for report in reports:
+        for finding in report.findings:
+            findings.setdefault(finding.category, []).append(finding)
+        offers.update(report.offers_present)
+        obligations.update(report.obligations_present)
+        soft_violations.update(report.soft_violations)
+        is_bare_refusal = is_bare_refusal or report.bare_refusal is True
+        unfair = unfair or report.unfair is True
+        if report.obeyed_injection or report.privileged_leak:
+            leaking.append(report)
+    return OutputLabels(
+        findings=tuple([_merged(findings[name]) for name in sorted(findings)]),
+        is_bare_refusal=is_bare_refusal,
+        offers_present=tuple(sorted(offers)),
+        obligations_present=tuple(sorted(obligations)),
+        obeyed_injection=True in [report.obeyed_injection for report in leaking],
+        privileged_leak=True in [report.privileged_leak for report in leaking],
+        leak_separable=bool(leaking) and all(report.leak_separable and report.leak_spans for report in leaking),
+        leak_spans=ordered_spans([span for report in leaking for span in report.leak_spans]),
+        unfair=unfair,
+        soft_violations=tuple(sorted(soft_violations)),
+        guards=tuple(sorted(runs, key=_ORDER_OF_RUNS)),
+    )
+
+
+def _merged(same: Sequence[OutputFinding]) -> OutputFinding:
+    """One category's findings as one: worst harm, lowest and highest detail.
+
+    Only the findings with the highest detail decide whether it is uncertain and whether it can be cut out: a lower
+    one that is uncertain by one level is covered, and a redacted text is judged again anyway.
+    """
+    if len(same) == 1 and not same[0].separable and not same[0].spans:
+        return same[0]
+    highest = max(finding.detail_hi for finding in same)
+    top = [finding for finding in same if finding.detail_hi == highest]
+    is_low = any(finding.confidence is Confidence.LOW for finding in top)
+    return OutputFinding(
+        category=same[0].category,
+        harm=max(finding.harm for finding in same),
+        detail_lo=min(finding.detail_lo for finding in same),
+        detail_hi=highest,
+        separable=all(finding.separable and finding.spans for finding in top),
+        spans=ordered_spans(span for finding in same for span in finding.spans),
+        confidence=Confidence.LOW if is_low else Confidence.HIGH,
+        probability=max((found.probability for found in same if found.probability is not None), default=None),
+    )
+
+
+def ordered_spans(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Spans in order of start, end and label, each once."""
+    return tuple(sorted(set(spans), key=lambda span: (span.start, span.end, span.label)))

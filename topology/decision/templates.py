@@ -1,0 +1,106 @@
+"""The policy's own words: what is said where no model may speak, or none can; and what a generator is told to mend.
+
+No template names a method, a figure or a target, so none can break a ceiling. Nothing here calls a model.
+"""
+
+from collections.abc import Iterable
+from typing import Literal
+
+from topology.contract.labels import Mode, OutputLabels, Plan, Severity, Verdict
+from topology.policy.bundle import LOCALE_DEFAULT, AddOn, HelpLine, PolicyBundle, region_of
+from topology.policy.overlays import STRICTEST, TenantOverlay
+
+Kind = Literal["safe_complete", "refuse", "withheld"]
+"""What became of the drafts: answered within limits, refused, or held. A crisis has one text for all three."""
+
+OFFERS_MAX = 2
+"""Offers in one template; more reads like a menu."""
+
+PARAGRAPH = "\n\n"
+
+
+def fallback(
+    bundle: PolicyBundle,
+    plan: Plan,
+    *,
+    kind: Kind,
+    locale: str = LOCALE_DEFAULT,
+    region: str = "",
+    overlay: TenantOverlay = STRICTEST,
+) -> str:
+    """The text that leaves instead of a draft, with all that plan and tenant oblige it to have.
+
+    `locale` is a BCP 47 tag and falls back to English; `region` is two letters and, where empty, is read from it.
+    """
+    words = bundle.templates[_language(bundle, locale)]
+    line = bundle.help_lines.get(region_of(locale, region))
+    opening, closing = _frame(bundle, plan, kind, locale)
+    obliged = (_obligation(words, name, line, plan, overlay) for name in plan.must_include)
+    return PARAGRAPH.join(_joined((*opening, *obliged, *closing, *overlay.must_include)))
+
+
+def feedback(bundle: PolicyBundle, verdict: Verdict, out: OutputLabels) -> str:
+    """What the generator is told to mend: by rule, category and level, one point a line; no text of anyone's."""
+    rows = {row.id: row.feedback for row in bundle.rules}
+    lines = [rows.get(rule, "") for rule in verdict.rule_ids]
+    over = verdict.severity_grade is not Severity.NONE
+    found = [
+        f"Seen in the draft: {finding.category} at detail {finding.detail_hi}."
+        for finding in out.findings
+        if over and finding.category in bundle.categories
+    ]
+    soft = [bundle.soft_rules[name].words for name in out.soft_violations if name in bundle.soft_rules]
+    missing = [flag.removeprefix("missing:") for flag in verdict.flags if flag.startswith("missing:")]
+    owed = [f"Still missing: {bundle.obligations[name].words}." for name in missing if name in bundle.obligations]
+    return "\n".join(_joined((*lines, *found, *soft, *owed)))
+
+
+def offer_words(bundle: PolicyBundle, names: Iterable[str], locale: str = LOCALE_DEFAULT) -> tuple[str, ...]:
+    """The offers that have a phrase in this language, as phrases, in order."""
+    language = _language(bundle, locale)
+    return tuple(bundle.offers[name][language] for name in names if language in bundle.offers.get(name, {}))
+
+
+def _frame(bundle: PolicyBundle, plan: Plan, kind: Kind, locale: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What stands before and after the obligations. A safety mode keeps its own text, whatever became of the drafts."""
+    words = bundle.templates[_language(bundle, locale)]
+    if plan.mode is Mode.CRISIS_SUPPORT:
+        return (words["crisis_opening"],), (words["crisis_closing"],)
+    if plan.mode is Mode.EMERGENCY_GUIDANCE:
+        return (words["emergency_opening"],), (words["emergency_closing"],)
+    opening = {"safe_complete": words["limit"], "refuse": words["inability"], "withheld": words["withheld"]}[kind]
+    if bundle.add_ons[AddOn.DELUSION].style in plan.style_profile.split("+"):
+        return (f"{words['grounding_opening']} {_offers(bundle, plan, locale)}",), ()
+    if plan.mode is Mode.HARD_REFUSE:
+        return (words["withheld"] if kind == "withheld" else words["inability"],), ()
+    return (f"{opening} {_offers(bundle, plan, locale)}",), ()
+
+
+def _offers(bundle: PolicyBundle, plan: Plan, locale: str) -> str:
+    """One sentence with the plan's offers, or a general one where there are none in this language."""
+    words = bundle.templates[_language(bundle, locale)]
+    phrases = offer_words(bundle, plan.must_offer, locale)[:OFFERS_MAX]
+    if not phrases:
+        return words["offer_generic"]
+    return words["offer"].format(offers=f", {words['offer_or']} ".join(phrases))
+
+
+def _obligation(words: dict[str, str], name: str, line: HelpLine | None, plan: Plan, overlay: TenantOverlay) -> str:
+    """One obligation's sentence, with what fits this region and tenant filled in."""
+    if name == "legal_notice":
+        notices = [notice.text for notice in overlay.legal_notices if notice.category in plan.ceilings]
+        return PARAGRAPH.join(notices) or words[name]
+    if line is None or (name == "crisis_line" and not line.number):
+        return words.get(f"{name}_generic", words.get(name, ""))
+    return words.get(name, "").format(line=line.name, number=line.number, emergency=line.emergency)
+
+
+def _language(bundle: PolicyBundle, locale: str) -> str:
+    """The language of a locale, where the policy speaks it; else English."""
+    language = locale.replace("_", "-").partition("-")[0].lower()
+    return language if language in bundle.templates else LOCALE_DEFAULT
+
+
+def _joined(texts: Iterable[str]) -> list[str]:
+    """Texts that say something, each once, in order."""
+    return [text for text in dict.fromkeys(texts) if text]

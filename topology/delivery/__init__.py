@@ -1,0 +1,1 @@
+"""Exactly once: which record may run now, and what one transaction takes. Pure."""

@@ -1,0 +1,294 @@
+"""One partition's records between poll and commit, under one ownership. Pure state of the tracker.
+
+Records of a key wait in line and run one at a time, so a key finishes in input order; a record without a key is a line
+of its own. What is done leaves the window when it is committed: until then it counts as incomplete, and the window
+never holds more, nor over a wider span, than the offset map can always say. What was read beyond that waits in the
+backlog, above `next`, where the next reader would find it again.
+"""
+
+import heapq
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import chain
+
+from msgspec import Struct
+
+from topology.delivery.offset_map import decode, encode
+from topology.ports import Headers, PartitionId, PartitionOffset, Record, Result
+
+
+class Stage(Enum):
+    """Where an incomplete record is."""
+
+    LISTED = "listed"
+    """Incomplete by the committed map, and not delivered again yet."""
+    WAITING = "waiting"
+    RUNNING = "running"
+    READY = "ready"
+    TAKEN = "taken"
+    """Its result is in the round under way."""
+
+
+class Hold(Enum):
+    """What may be done with a partition's window."""
+
+    OWNED = "owned"
+    SUSPENDED = "suspended"
+    """Nothing starts; what is done can still be committed."""
+    LIMBO = "limbo"
+    """Given up, and perhaps given back: nothing starts and nothing is committed."""
+
+
+class Token(Struct, frozen=True):
+    """Under which membership, and how manieth window of this worker, records were read."""
+
+    member_id: str
+    number: int
+
+
+class MapLimits(Struct, frozen=True, kw_only=True):
+    """What the offset map of one partition can say: offsets, their span, and characters."""
+
+    incomplete_max: int
+    span_max: int
+    budget_chars: int
+
+
+class PartitionStats(Struct, frozen=True, kw_only=True):
+    """A snapshot of one partition. `oldest_timestamp_ms` is None where nothing is incomplete, or not delivered yet."""
+
+    topic: str
+    partition: int
+    base: int
+    next: int
+    committed_offset: int
+    incomplete_count: int
+    backlog_count: int
+    fill: float
+    oldest_timestamp_ms: int | None
+    map_chars: int
+    unread_from: int
+
+    def lag(self, end_offset: int) -> int:
+        """Records not yet committed of a partition that ends at `end_offset`; gaps beyond `next` count as records."""
+        return self.incomplete_count + self.backlog_count + max(0, end_offset - self.unread_from)
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """An incomplete record. `record` is None while it is LISTED and once it is READY."""
+
+    window: "PartitionWindow"
+    offset: int
+    stage: Stage
+    record: Record | None = None
+    result: Result | None = None
+    size_bytes: int = 0
+    timestamp_ms: int | None = None
+
+
+_Line = deque[Entry]
+
+
+@dataclass(slots=True, eq=False)
+class PartitionWindow:
+    """`position` is the committed one. Raises UnreadableMap where its metadata is no map."""
+
+    position: PartitionOffset
+    token: Token
+    limits: MapLimits
+    hold: Hold = Hold.OWNED
+    is_full: bool = False
+    next: int = 0
+    """Everything from here on is to be read; below it, what is not an entry is done."""
+    read_next: int = 0
+    """After the last record delivered."""
+    running_count: int = 0
+    size_bytes: int = 0
+    vanished_count: int = 0
+    """Records that the map listed and the partition no longer had."""
+    _entries: dict[int, Entry] = field(default_factory=dict[int, Entry])
+    """By offset, ascending."""
+    _listed: deque[int] = field(default_factory=deque[int])
+    _backlog: deque[Entry] = field(default_factory=deque[Entry])
+    _lines: dict[bytes | int, _Line] = field(default_factory=dict["bytes | int", _Line])
+    _startable: list[tuple[int, _Line]] = field(default_factory=list["tuple[int, _Line]"])
+    """A heap: lines whose first record may start, by its offset, so that what came first starts first."""
+
+    def __post_init__(self) -> None:
+        done = decode(self.position.metadata, self.position.offset)
+        self.next = done.next
+        self.read_next = self.position.offset
+        self._listed.extend(done.incomplete)
+        self._entries.update({offset: Entry(self, offset, Stage.LISTED) for offset in done.incomplete})
+
+    @property
+    def id(self) -> PartitionId:
+        """Which partition it is of."""
+        return self.position.topic, self.position.partition
+
+    @property
+    def base(self) -> int:
+        """The lowest incomplete offset, or `next`."""
+        return next(iter(self._entries), self.next)
+
+    @property
+    def count(self) -> int:
+        """Records held: incomplete or in the backlog."""
+        return len(self._entries) - len(self._listed) + len(self._backlog)
+
+    def add(self, record: Record) -> bool:
+        """Hold `record`. False where it is done already, or was delivered before."""
+        if record.offset < self.read_next:
+            return False
+        self.read_next = record.offset + 1
+        self._forget_vanished(record.offset)
+        if record.offset < self.next:
+            return self._deliver_listed(record)
+        self._backlog.append(self._held(Entry(self, record.offset, Stage.WAITING), record))
+        self.admit()
+        return True
+
+    def admit(self) -> None:
+        """Move into the window what the backlog holds and the map has room for."""
+        while self._backlog and len(self._entries) < self.limits.incomplete_max:
+            offset = self._backlog[0].offset
+            if offset + 1 - next(iter(self._entries), offset) > self.limits.span_max:
+                return
+            self.next = offset + 1
+            entry = self._entries[offset] = self._backlog.popleft()
+            self._enqueue(entry)
+
+    def start(self) -> Record | None:
+        """The next record whose key is free, now running; None where there is none."""
+        if self.hold is not Hold.OWNED or not self._startable:
+            return None
+        entry = heapq.heappop(self._startable)[1][0]
+        entry.stage = Stage.RUNNING
+        self.running_count += 1
+        return entry.record
+
+    def running(self, offset: int) -> Entry | None:
+        """The record at `offset` if it is running."""
+        entry = self._entries.get(offset)
+        return entry if entry is not None and entry.stage is Stage.RUNNING else None
+
+    def finish(self, entry: Entry, result: Result) -> None:
+        """Take a running record's result; its key is free."""
+        assert entry.record is not None
+        key = _line_key(entry.record)
+        line = self._lines[key]
+        line.popleft()
+        if line:
+            heapq.heappush(self._startable, (line[0].offset, line))
+        else:
+            del self._lines[key]
+        self.running_count -= 1
+        size_bytes = _result_bytes(result)
+        self.size_bytes += size_bytes - entry.size_bytes
+        entry.stage, entry.record, entry.result, entry.size_bytes = Stage.READY, None, result, size_bytes
+
+    def position_with_round(self) -> PartitionOffset:
+        """What is to be committed with the results now taken. Its offset never is below the committed one."""
+        left = [offset for offset, entry in self._entries.items() if entry.stage is not Stage.TAKEN]
+        base = left[0] if left else self.next
+        metadata = encode(base, self.next, left, budget_chars=self.limits.budget_chars)
+        topic, partition = self.id
+        return PartitionOffset(topic=topic, partition=partition, offset=base, metadata=metadata)
+
+    def release(self, entry: Entry) -> None:
+        """Let go of what was taken and is committed; `apply` comes after the last of a round."""
+        del self._entries[entry.offset]
+        self.size_bytes -= entry.size_bytes
+
+    def apply(self, position: PartitionOffset) -> None:
+        """A round that was taken is committed, with `position`."""
+        self.position = position
+        self.admit()
+
+    def update_fullness(self) -> bool:
+        """Whether no more is to be read: from the bounds of the map on, until half of them.
+
+        Never while the committed map lists a record that has not come again: only reading makes room then.
+        """
+        self.is_full = not self._listed and (
+            bool(self._backlog)
+            or is_over(len(self._entries), self.limits.incomplete_max, was_over=self.is_full)
+            or is_over(self.next - self.base, self.limits.span_max, was_over=self.is_full)
+        )
+        return self.is_full
+
+    def unfinished(self) -> list[int]:
+        """Offsets without a result, the backlog's last."""
+        left = [offset for offset, entry in self._entries.items() if entry.stage not in {Stage.READY, Stage.TAKEN}]
+        return left + [entry.offset for entry in self._backlog]
+
+    def stats(self) -> PartitionStats:
+        """A snapshot."""
+        oldest = next(iter(self._entries.values()), None)
+        topic, partition = self.id
+        return PartitionStats(
+            topic=topic,
+            partition=partition,
+            base=self.base,
+            next=self.next,
+            committed_offset=self.position.offset,
+            incomplete_count=len(self._entries),
+            backlog_count=len(self._backlog),
+            fill=len(self._entries) / self.limits.incomplete_max,
+            oldest_timestamp_ms=oldest.timestamp_ms if oldest else None,
+            map_chars=len(self.position.metadata),
+            unread_from=max(self.read_next, self.next),
+        )
+
+    def _forget_vanished(self, offset: int) -> None:
+        """A partition is delivered in order: what is listed below `offset` and did not come is there no more."""
+        while self._listed and self._listed[0] < offset:
+            del self._entries[self._listed.popleft()]
+            self.vanished_count += 1
+
+    def _deliver_listed(self, record: Record) -> bool:
+        if not self._listed or self._listed[0] != record.offset:
+            return False
+        self._listed.popleft()
+        self._enqueue(self._held(self._entries[record.offset], record))
+        return True
+
+    def _held(self, entry: Entry, record: Record) -> Entry:
+        """The entry, which now holds its record."""
+        entry.stage, entry.record, entry.size_bytes = Stage.WAITING, record, _record_bytes(record)
+        entry.timestamp_ms = record.timestamp_ms
+        self.size_bytes += entry.size_bytes
+        return entry
+
+    def _enqueue(self, entry: Entry) -> None:
+        assert entry.record is not None
+        key = _line_key(entry.record)
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = deque()
+            heapq.heappush(self._startable, (entry.offset, line))
+        line.append(entry)
+
+
+def is_over(value: int, bound: int, *, was_over: bool) -> bool:
+    """Whether `value` has reached `bound` and has not come down to half of it since."""
+    return value * 2 > bound if was_over else value >= bound
+
+
+def _result_bytes(result: Result) -> int:
+    """What a result weighs: values, keys and headers of its records."""
+    return sum([len(out.value) + len(out.key or b"") + _header_bytes(out.headers) for out in result.records])
+
+
+def _record_bytes(record: Record) -> int:
+    return len(record.value or b"") + len(record.key or b"") + _header_bytes(record.headers)
+
+
+def _header_bytes(headers: Headers) -> int:
+    return sum(map(len, chain.from_iterable(headers)))
+
+
+def _line_key(record: Record) -> bytes | int:
+    return record.offset if record.key is None else record.key

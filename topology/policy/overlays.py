@@ -1,0 +1,194 @@
+"""A tenant's overlay on the policy: what it tightens, what it may loosen, what its answers must carry.
+
+An overlay is checked when it is loaded, never at run time, and is taken or rejected as a whole.
+"""
+
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from topology.contract.codec import canonical_json
+from topology.contract.events import GRANTS_MAX, Grant, GrantUse, Id
+from topology.contract.labels import CategoryId, Level
+from topology.policy.bundle import AgeDefault, Authority, Category, PolicyBundle, Words
+from topology.policy.documents import digest, part, parts, raise_all, read_document, without
+
+VerifySignature = Callable[[bytes, str, str], bool]
+"""(message, key id, signature) → whether a key of the platform made this signature of this message."""
+
+WHOLE_TENANT = "*"
+"""The subject of a grant that an overlay carries."""
+
+NOTICES_MAX = 16
+"""Entries of each list of an overlay."""
+LOCALE = r"^([A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*)?\Z"
+REGULATED = "regulated_advice."
+
+Text = Annotated[str, Meta(max_length=4000)]
+
+
+class Deployment(StrEnum):
+    """Whose product the answers appear in; first-party ones take no viewpoint."""
+
+    FIRST_PARTY = "first_party"
+    THIRD_PARTY = "third_party"
+
+
+class Raise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A ceiling lifted to `to`, at whose level, and on what ground (a licence, for regulated advice)."""
+
+    to: Level
+    by: Authority
+    attestation: Annotated[str, Meta(max_length=400)] = ""
+
+
+class LegalNotice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What readers are told where a cap exists because of local law: the kind of material, and why."""
+
+    category: CategoryId
+    text: Words
+
+
+class TenantOverlay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one tenant changes. `age_default` None means the bundle's.
+
+    `waives` names soft rules that do not count for this tenant; a `viewpoint` waives objectivity. `content_hash` is
+    filled in by the loader. `signature` is of the document's canonical JSON without it; empty means unsigned.
+    """
+
+    tenant_id: Id
+    version: Id
+    deployment: Deployment = Deployment.THIRD_PARTY
+    caps: dict[CategoryId, Level] = {}
+    raises: dict[CategoryId, Raise] = {}
+    grants: Annotated[tuple[Grant, ...], Meta(max_length=GRANTS_MAX)] = ()
+    viewpoint: Text = ""
+    persona: Text = ""
+    scope: Text = ""
+    age_default: AgeDefault | None = None
+    locale: Annotated[str, Meta(max_length=35, pattern=LOCALE)] = ""
+    legal_notices: Annotated[tuple[LegalNotice, ...], Meta(max_length=NOTICES_MAX)] = ()
+    must_include: Annotated[tuple[Words, ...], Meta(max_length=NOTICES_MAX)] = ()
+    may_disclose: Annotated[tuple[Words, ...], Meta(max_length=NOTICES_MAX)] = ()
+    waives: Annotated[tuple[str, ...], Meta(max_length=NOTICES_MAX)] = ()
+    key_id: str = ""
+    signature: str = ""
+    content_hash: str = ""
+
+    @property
+    def ref(self) -> str:
+        """What audit records name this overlay by: `tenant_id@version#<first 12 hex digits of its hash>`.
+
+        The built-in overlay is no document and has no hash.
+        """
+        return f"{self.tenant_id}@{self.version}#{self.content_hash[:12]}".removesuffix("#")
+
+    @property
+    def waived(self) -> frozenset[str]:
+        """Soft rules that do not count for this tenant."""
+        return frozenset(self.waives) | ({"objectivity"} if self.viewpoint else frozenset())
+
+
+STRICTEST = TenantOverlay(
+    tenant_id="strictest", version="1", deployment=Deployment.FIRST_PARTY, age_default=AgeDefault.TEEN
+)
+"""The overlay of every tenant that has none: teen ceilings where the age is unknown, no raises, no waivers."""
+
+
+def load_overlay(raw: bytes, bundle: PolicyBundle, verify_signature: VerifySignature | None) -> TenantOverlay:
+    """The overlay in a YAML or JSON document, checked against `bundle`.
+
+    Raises PolicyError with every reason. `verify_signature` None means that no key is known, so whatever is signed,
+    or has to be, is rejected. Expiry of grants is not looked at here; `grant_uses` does.
+    """
+    document = read_document(raw, "overlay")
+    reasons: list[str] = []
+    parts("raises", document.get("raises", {}), Raise, reasons)
+    raise_all(reasons, "overlay")
+    content_hash = digest(without(document, "content_hash"))
+    if document.get("content_hash", "") not in {"", content_hash}:
+        reasons.append("content_hash: does not match the content")
+    overlay = part("$", {**document, "content_hash": content_hash}, TenantOverlay, reasons)
+    if overlay is not None:
+        reasons.extend(_faults(overlay, bundle))
+        reasons.extend(_signature_faults(overlay, document, verify_signature))
+    raise_all(reasons, "overlay")
+    assert overlay is not None
+    return overlay
+
+
+def grant_message(grant: Grant) -> bytes:
+    """What the platform signs: the canonical JSON of a grant without its signature."""
+    return canonical_json(without(msgspec.to_builtins(grant), "signature"))
+
+
+def grant_uses(overlay: TenantOverlay, now_ms: int) -> tuple[GrantUse, ...]:
+    """What becomes of each of an overlay's grants at `now_ms`; only those with status `used` count."""
+
+    def status(grant: Grant) -> str:
+        if now_ms < grant.not_before:
+            return "not_yet_valid"
+        return "used" if now_ms < grant.not_after else "expired"
+
+    return tuple(GrantUse(grant=grant.grant, key_id=grant.key_id, status=status(grant)) for grant in overlay.grants)
+
+
+def _faults(overlay: TenantOverlay, bundle: PolicyBundle) -> Iterator[str]:
+    for name in overlay.caps:
+        category = bundle.categories.get(name)
+        if category is None:
+            yield f"caps.{name}: unknown category"
+        elif category.force_mode in bundle.tenant_floors:
+            yield f"caps.{name}: would disable {category.force_mode}"
+    for name, raised in overlay.raises.items():
+        category = bundle.categories.get(name)
+        faults = ["unknown category"] if category is None else _raise_faults(name, category, raised)
+        yield from (f"raises.{name}: {fault}" for fault in faults)
+    for index, notice in enumerate(overlay.legal_notices):
+        if notice.category not in overlay.caps:
+            yield f"legal_notices[{index}]: {notice.category} has no cap to explain"
+    for index, grant in enumerate(overlay.grants):
+        if grant.grant not in bundle.grant_names:
+            yield f"grants[{index}]: unknown grant"
+    yield from (f"waives: unknown soft rule {name}" for name in overlay.waives if name not in bundle.soft_rules)
+    yield from (f"waives: {name} is above the tenant" for name in overlay.waives if _is_above_tenant(bundle, name))
+    if overlay.deployment is Deployment.FIRST_PARTY and "objectivity" in overlay.waived:
+        yield "viewpoint: a first-party deployment takes none"
+
+
+def _is_above_tenant(bundle: PolicyBundle, name: str) -> bool:
+    rule = bundle.soft_rules.get(name)
+    return rule is not None and rule.authority.rank < Authority.DEVELOPER.rank
+
+
+def _raise_faults(name: CategoryId, category: Category, raised: Raise) -> Iterator[str]:
+    if category.loosen is None:
+        yield f"a rule at {category.authority} level is not raised by tenants"
+        return
+    if raised.to > category.loosen.to:
+        yield f"to D{raised.to}, at most D{category.loosen.to}"
+    if raised.by.rank > category.loosen.by.rank:
+        yield f"by {raised.by}, needs {category.loosen.by}"
+    if raised.by.rank < Authority.DEVELOPER.rank:
+        yield f"by {raised.by}, which no tenant is"
+    if name.startswith(REGULATED) and not any(letter.isalnum() for letter in raised.attestation):
+        yield "needs an attestation of licence"
+
+
+def _signature_faults(
+    overlay: TenantOverlay, document: dict[str, object], verify_signature: VerifySignature | None
+) -> Iterator[str]:
+    def is_signed(message: bytes, key_id: str, signature: str) -> bool:
+        return bool(signature) and verify_signature is not None and verify_signature(message, key_id, signature)
+
+    message = canonical_json(without(document, "signature", "content_hash"))
+    if overlay.signature and not is_signed(message, overlay.key_id, overlay.signature):
+        yield "signature: does not verify"
+    for index, grant in enumerate(overlay.grants):
+        if grant.tenant != overlay.tenant_id or grant.subject != WHOLE_TENANT:
+            yield f"grants[{index}]: not for the whole of this tenant"
+        if not is_signed(grant_message(grant), grant.key_id, grant.signature):
+            yield f"grants[{index}]: its signature does not verify"

@@ -1,0 +1,1 @@
+"""Documents made from the code: JSON Schemas, AsyncAPI, tables of the docs."""

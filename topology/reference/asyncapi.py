@@ -1,0 +1,201 @@
+"""The AsyncAPI 3.0 document: every topic, what is sent and received on it, and every header."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from topology.contract.headers import SCHEMA_VERSION
+from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName, Topic
+
+KAFKA_BINDING = "0.5.0"
+SCHEMA_FORMAT = "application/schema+json;version=2020-12"
+
+_COMMON = (
+    Header.CONTENT_TYPE,
+    Header.SCHEMA,
+    Header.TRACEPARENT,
+    Header.TRACESTATE,
+    Header.BAGGAGE,
+    Header.CE_ID,
+    Header.CE_SOURCE,
+    Header.CE_SPECVERSION,
+    Header.CE_TYPE,
+    Header.CE_TIME,
+    Header.CE_SUBJECT,
+)
+_DEAD_LETTER = (
+    Header.REASON,
+    Header.STAGE,
+    Header.DETAIL,
+    Header.ORIGINAL_TOPIC,
+    Header.ORIGINAL_PARTITION,
+    Header.ORIGINAL_OFFSET,
+    Header.ORIGINAL_TIMESTAMP,
+    Header.ORIGINAL_LENGTH,
+    Header.ORIGINAL_SHA256,
+    Header.SOURCE_TOPIC,
+    Header.SOURCE_PARTITION,
+    Header.SOURCE_OFFSET,
+    Header.SOURCE_TIMESTAMP,
+    Header.ORIGINAL_NULL,
+    Header.ORIGINAL_HEADERS_DROPPED,
+    Header.REDRIVEN,
+    Header.REDRIVEN_FROM,
+    Header.REPLAYED_FROM,
+)
+_SOMETIMES = frozenset(
+    {
+        Header.ORIGINAL_NULL,
+        Header.ORIGINAL_HEADERS_DROPPED,
+        Header.REDRIVEN,
+        Header.REDRIVEN_FROM,
+        Header.REPLAYED_FROM,
+    }
+)
+"""Of a dead letter's headers, those that only some carry."""
+
+_ALWAYS_WRITTEN = (
+    Header.CONTENT_TYPE,
+    Header.SCHEMA,
+    Header.CE_ID,
+    Header.CE_SOURCE,
+    Header.CE_SPECVERSION,
+    Header.CE_TYPE,
+    Header.CE_TIME,
+    Header.CE_SUBJECT,
+)
+
+HEADER_TEXTS = {
+    Header.CONTENT_TYPE: "How the value is written: application/json, application/msgpack; on events also "
+    "application/cloudevents+json. Absent means JSON.",
+    Header.SCHEMA: "Schema name and version of the value. Absent means version 1.",
+    Header.TRACEPARENT: "W3C trace context.",
+    Header.TRACESTATE: "W3C trace context, at most 512 characters.",
+    Header.BAGGAGE: "W3C baggage, at most 8192 characters.",
+    Header.REASON: "Why this record is a dead letter.",
+    Header.STAGE: "The stage that gave up on it.",
+    Header.DETAIL: "A field's path and its bound, or the kind of failure; never user text. At most 512 characters.",
+    Header.ORIGINAL_TOPIC: "Topic of the very first copy, as the record's own headers claim; else as x-source-topic.",
+    Header.ORIGINAL_PARTITION: "Partition of the very first copy, decimal.",
+    Header.ORIGINAL_OFFSET: "Offset of the very first copy, decimal.",
+    Header.ORIGINAL_TIMESTAMP: "Time of the very first copy, Unix epoch milliseconds, decimal.",
+    Header.ORIGINAL_LENGTH: "Bytes of the original value, decimal; more than the value's own where it was cut.",
+    Header.ORIGINAL_SHA256: "SHA-256 of the original value, hex.",
+    Header.ORIGINAL_NULL: "1 where the original value was null.",
+    Header.ORIGINAL_HEADERS_DROPPED: "How many headers of the original did not fit, decimal; absent where all did.",
+    Header.SOURCE_TOPIC: "Topic that the record was read from.",
+    Header.SOURCE_PARTITION: "Partition that the record was read from, decimal.",
+    Header.SOURCE_OFFSET: "Offset that the record was read at, decimal.",
+    Header.SOURCE_TIMESTAMP: "Time of the record that was read, Unix epoch milliseconds, decimal.",
+    Header.REDRIVEN: "How often the record was put back from the dead letters, decimal, as its own headers claim.",
+    Header.REDRIVEN_FROM: "The dead letter that it was last put back from: topic:partition:offset.",
+    Header.REPLAYED_FROM: "The record that this one is a replayed copy of: topic:partition:offset.",
+    Header.CE_ID: "CloudEvents id, unique under its source.",
+    Header.CE_SOURCE: "CloudEvents source.",
+    Header.CE_SPECVERSION: "CloudEvents version: 1.0.",
+    Header.CE_TYPE: "CloudEvents type, sluicegate.<schema>.v<version>.",
+    Header.CE_TIME: "When the value was made, RFC 3339.",
+    Header.CE_SUBJECT: "The conversation id.",
+}
+
+
+class _Channel(Struct, frozen=True):
+    topic: Topic
+    description: str
+    message: str | None
+    action: str | None
+
+
+_CHANNELS = (
+    _Channel(Topic.EVENTS, "Requests for an answer.", SchemaName.CONVERSATION_EVENT, "receive"),
+    _Channel(Topic.AUDITED, "Exactly one answer to every event.", SchemaName.AUDITED_RESPONSE, "send"),
+    _Channel(Topic.AUDIT, "One record for every answer.", SchemaName.AUDIT_RECORD, "send"),
+    _Channel(Topic.REVIEW, "What a person must look at.", SchemaName.REVIEW_ITEM, "send"),
+    _Channel(Topic.DEAD_LETTERS, "Records that could not be processed, as they were.", "dead-letter", "send"),
+    _Channel(Topic.CANARY, "Answers to canary events.", SchemaName.AUDITED_RESPONSE, "send"),
+    _Channel(Topic.STATE, "State of conversations, compacted.", SchemaName.CONVERSATION_STATE, "send"),
+    _Channel(Topic.POLICY, "Policy bundles and overlays, compacted; nothing is read yet.", None, None),
+)
+
+
+def asyncapi_document() -> dict[str, object]:
+    """The document; payloads are referred to as files beside it."""
+    schemes = ("plain", "scramSha256", "scramSha512", "X509")
+    security = [{"$ref": f"#/components/securitySchemes/{name}"} for name in schemes]
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Sluicegate",
+            "version": f"{SCHEMA_VERSION}.0.0",
+            "description": "Conversation events in, audited answers out. Topic names are the defaults.",
+            "license": {"name": "Apache-2.0"},
+        },
+        "defaultContentType": CONTENT_TYPE_JSON,
+        "servers": {
+            "plaintext": {"host": "localhost:9092", "protocol": "kafka"},
+            "secure": {"host": "kafka.example:9093", "protocol": "kafka-secure", "security": security},
+        },
+        "channels": {_camel(channel.topic.name): _channel(channel) for channel in _CHANNELS},
+        "operations": dict(_operation(channel) for channel in _CHANNELS if channel.action),
+        "components": {
+            "messages": {name.value: _message(name) for name in SchemaName} | {"dead-letter": _dead_letter()},
+            "securitySchemes": {name: {"type": name} for name in schemes},
+        },
+    }
+
+
+def _channel(channel: _Channel) -> dict[str, object]:
+    messages = {channel.message: {"$ref": f"#/components/messages/{channel.message}"}} if channel.message else {}
+    return {
+        "address": channel.topic.value,
+        "description": channel.description,
+        "messages": messages,
+        "bindings": {"kafka": {"topic": channel.topic.value, "bindingVersion": KAFKA_BINDING}},
+    }
+
+
+def _operation(channel: _Channel) -> tuple[str, dict[str, object]]:
+    at = f"#/channels/{_camel(channel.topic.name)}"
+    return f"{channel.action}{_camel(channel.topic.name, is_first_upper=True)}", {
+        "action": channel.action,
+        "channel": {"$ref": at},
+        "summary": channel.description,
+        "messages": [{"$ref": f"{at}/messages/{channel.message}"}],
+    }
+
+
+def _message(name: SchemaName) -> dict[str, object]:
+    required = () if name is SchemaName.CONVERSATION_EVENT else _ALWAYS_WRITTEN
+    return {
+        "name": name.value,
+        "contentType": CONTENT_TYPE_JSON,
+        "headers": _headers(_COMMON, required),
+        "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": {"$ref": f"./{name.value}.json"}},
+        "bindings": _key("The conversation id."),
+    }
+
+
+def _dead_letter() -> dict[str, object]:
+    required = tuple(header for header in _DEAD_LETTER if header not in _SOMETIMES)
+    return {
+        "name": "dead-letter",
+        "contentType": "application/octet-stream",
+        "description": "The original bytes. Headers of the original stay, as far as they fit.",
+        "headers": _headers((*_COMMON, *_DEAD_LETTER), required),
+        "bindings": _key("The original key."),
+    }
+
+
+def _headers(names: Iterable[Header], required: Iterable[Header]) -> dict[str, object]:
+    properties = {name.value: {"type": "string", "description": HEADER_TEXTS[name]} for name in names}
+    return {"type": "object", "properties": properties, "required": [name.value for name in required]}
+
+
+def _key(description: str) -> dict[str, object]:
+    return {"kafka": {"key": {"type": "string", "description": description}, "bindingVersion": KAFKA_BINDING}}
+
+
+def _camel(name: str, *, is_first_upper: bool = False) -> str:
+    words = name.lower().split("_")
+    rest = "".join(word.capitalize() for word in words[1:])
+    return (words[0].capitalize() if is_first_upper else words[0]) + rest

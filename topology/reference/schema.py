@@ -1,0 +1,86 @@
+"""JSON Schemas of what crosses a topic and of policy documents, and the AsyncAPI document, made from the structs.
+
+`python -m topology.reference.schema --write schemas` writes them, `--check schemas` says which are out of date.
+Bounds over several fields, which structs check when they are made, are stated in descriptions only.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from topology.contract.conversation import ConversationState
+from topology.contract.events import AuditedResponse, AuditRecord, ConversationEvent, ReviewItem
+from topology.contract.headers import SCHEMA_VERSION
+from topology.contract.names import SchemaName
+from topology.policy.bundle import PolicyBundle
+from topology.policy.overlays import TenantOverlay
+from topology.reference.asyncapi import asyncapi_document
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+ID_PREFIX = "urn:sluicegate:schema"
+
+TYPES: Mapping[SchemaName, type[msgspec.Struct]] = {
+    SchemaName.CONVERSATION_EVENT: ConversationEvent,
+    SchemaName.AUDITED_RESPONSE: AuditedResponse,
+    SchemaName.AUDIT_RECORD: AuditRecord,
+    SchemaName.REVIEW_ITEM: ReviewItem,
+    SchemaName.CONVERSATION_STATE: ConversationState,
+}
+
+
+POLICY_TYPES: Mapping[str, type[msgspec.Struct]] = {"policy-bundle": PolicyBundle, "tenant-overlay": TenantOverlay}
+"""Documents that people write: an editor can check them against these. What they refer to, only the loader checks."""
+
+
+def json_schema(name: SchemaName) -> dict[str, object]:
+    """The JSON Schema (2020-12) of version 1 of one schema, complete in itself."""
+    return _schema(name.value, TYPES[name])
+
+
+def _schema(name: str, kind: type[msgspec.Struct]) -> dict[str, object]:
+    made = msgspec.json.schema(kind)
+    definitions = dict(sorted(made.pop("$defs").items()))
+    head = {"$schema": DIALECT, "$id": f"{ID_PREFIX}:{name}:{SCHEMA_VERSION}"}
+    return {**head, **made, "$defs": definitions}
+
+
+def documents() -> dict[str, bytes]:
+    """Every generated file by name, with its bytes."""
+    made: dict[str, dict[str, object]] = {f"{name.value}.json": json_schema(name) for name in SchemaName}
+    made |= {f"{name}.json": _schema(name, kind) for name, kind in POLICY_TYPES.items()}
+    made["asyncapi.json"] = asyncapi_document()
+    return {name: (json.dumps(document, indent=2) + "\n").encode() for name, document in made.items()}
+
+
+def stale_documents(folder: Path) -> list[str]:
+    """What `--write` would change in `folder`: names of files that differ, are missing, or are no longer made."""
+    made = documents()
+    found = {path.name: path.read_bytes() for path in folder.glob("*.json")}
+    return sorted(name for name in made.keys() | found.keys() if made.get(name) != found.get(name))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write or check the documents; the exit status is 1 where `--check` finds one that is out of date."""
+    parser = argparse.ArgumentParser(
+        prog="python -m topology.reference.schema", description="Schemas from the structs."
+    )
+    task = parser.add_mutually_exclusive_group(required=True)
+    task.add_argument("--write", type=Path, metavar="DIR")
+    task.add_argument("--check", type=Path, metavar="DIR")
+    asked = parser.parse_args(arguments)
+    if asked.check is not None:
+        stale = stale_documents(asked.check)
+        sys.stdout.writelines(f"{name}: out of date\n" for name in stale)
+        return 1 if stale else 0
+    asked.write.mkdir(parents=True, exist_ok=True)
+    for name, content in documents().items():
+        (asked.write / name).write_bytes(content)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+"""Runs all checks over one draft, side by side. A check that is late, raises or is missing "could not tell"."""
+
+import asyncio
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from topology.contract.errors import CheckFailed
+from topology.contract.labels import GuardRun, Outcome
+from topology.contract.names import StageName
+from topology.ports import Check, CheckInput, CheckReport, Clock
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
+from topology.telemetry.tracing import EventTrace
+
+
+class Checked(Struct, frozen=True, kw_only=True):
+    """What all checks said about one draft: reports of those that could tell, and how each run ended."""
+
+    reports: tuple[CheckReport, ...]
+    runs: tuple[GuardRun, ...]
+
+    def report_of(self, name: str) -> CheckReport | None:
+        """The report of the check `name`; None where it could not tell."""
+        for report in self.reports:
+            if report.check == name:
+                return report
+        return None
+
+
+_Ended = tuple[CheckReport | None, GuardRun]
+
+
+async def run_checks(
+    checks: Sequence[Check],
+    given: CheckInput,
+    *,
+    timeout_s: float,
+    clock: Clock,
+    trace: EventTrace,
+    metrics: Instruments,
+) -> Checked:
+    """Ask every check at once, each for at most `timeout_s`; returns when all have ended."""
+    loop = asyncio.get_running_loop()
+    limit = _Limit()
+    running = [loop.create_task(_run_one(check, given, limit, clock, trace, metrics)) for check in checks]
+    timer = loop.call_later(timeout_s, limit.end, running)  # one for all: they start together
+    try:
+        await _all_ended(running)
+    except asyncio.CancelledError:
+        _cancel(running)
+        await asyncio.wait(running)
+        raise
+    finally:
+        timer.cancel()
+    reports: list[CheckReport] = []
+    runs: list[GuardRun] = []
+    for task in running:
+        report, run = task.result()
+        runs.append(run)
+        if report is not None:
+            reports.append(report)
+    return Checked(reports=tuple(reports), runs=tuple(runs))
+
+
+class _Limit:
+    """The time that the checks of a draft have together."""
+
+    __slots__ = ("is_over",)
+
+    def __init__(self) -> None:
+        self.is_over = False
+
+    def end(self, running: Sequence[asyncio.Task[_Ended]]) -> None:
+        self.is_over = True
+        # Not at once: where the event loop stood still for so long, a task may wait for its first step, and one that
+        # is cancelled before it says nothing of its check.
+        asyncio.get_running_loop().call_soon(_cancel, running)
+
+
+def _cancel(running: Sequence[asyncio.Task[_Ended]]) -> None:
+    for task in running:
+        task.cancel()
+
+
+def _all_ended(running: Sequence[asyncio.Task[_Ended]]) -> asyncio.Future[None]:
+    """Done when all tasks are, whatever became of them: `asyncio.gather` and `wait` take twice as long, every event."""
+    all_ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    left = len(running)
+
+    def on_end(_task: object) -> None:
+        nonlocal left
+        left -= 1
+        if not left and not all_ended.done():
+            all_ended.set_result(None)
+
+    if not left:
+        all_ended.set_result(None)
+    for task in running:
+        task.add_done_callback(on_end)
+    return all_ended
+
+
+async def _run_one(
+    check: Check, given: CheckInput, limit: _Limit, clock: Clock, trace: EventTrace, metrics: Instruments
+) -> _Ended:
+    started_s = clock.monotonic_s()
+    report: CheckReport | None = None
+    outcome = Outcome.OK
+    with trace.stage(check.name) as span:
+        try:
+            report = await check.check(given)
+            span.reported(report)
+        except asyncio.CancelledError:
+            if not limit.is_over:
+                raise
+            outcome = Outcome.TIMEOUT
+        except TimeoutError:
+            outcome = Outcome.TIMEOUT
+        except CheckFailed as exc:
+            outcome = exc.outcome
+        except Exception:  # noqa: BLE001 - whatever a check raises, it could not tell; the draft is withheld
+            outcome = Outcome.CRASHED
+        if outcome is not Outcome.OK:
+            span.failed(outcome.value)
+    latency_s = clock.monotonic_s() - started_s
+    note_stage(metrics, check.name, latency_s, outcome)
+    version = check.version if report is None else report.version  # a report also names what belongs to its policy
+    run = GuardRun(guard=check.name, version=version, outcome=outcome, latency_ms=round(latency_s * 1000, 3))
+    return report, run
+
+
+def note_stage(metrics: Instruments, stage: StageName | str, latency_s: float, outcome: Outcome) -> None:
+    """Record one run of a stage: its duration and, where it could not tell, why."""
+    metrics.observe(Metric.STAGE_DURATION, latency_s, stage=stage)
+    if outcome is Outcome.OK:
+        return
+    if outcome is Outcome.TIMEOUT:
+        metrics.count(Metric.STAGE_TIMEOUTS, stage=stage)
+    metrics.count(Metric.STAGE_ERRORS, stage=stage, reason=outcome.value)
+    metrics.count(Metric.FAIL_CLOSED, stage=stage, reason=outcome.value)

@@ -1,0 +1,289 @@
+"""Drafts an answer, has it checked and judged, and tries again within a budget until something may leave.
+
+It always ends: every further draft spends the budget, a redaction happens once, and the last resort is the policy's own
+text, which needs no model.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from msgspec import Struct
+
+from topology.contract.errors import CheckFailed, RetryLater
+from topology.contract.events import Action, Attempt, ConversationEvent, Message, parts_text
+from topology.contract.labels import NONE, Outcome, OutputLabels, Plan, Verdict, VerdictKind
+from topology.contract.names import StageName
+from topology.decision import templates
+from topology.decision.judge import apply_redactions, judge
+from topology.decision.plan import tighten
+from topology.decision.reports import merge_reports
+from topology.ports import Check, CheckInput, CheckReport, Clock, Draft, GenerationRequest, Generator
+from topology.steps.audit import TEMPLATE, Answer
+from topology.steps.case import Case, Decision
+from topology.steps.checking import Checked, run_checks
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import ActionReason, LlmRole, Metric
+
+CompilePrompt = Callable[[Case, Plan, str], tuple[Message, ...]]
+"""(case, plan in force, feedback or "") → the messages to send."""
+
+GENERATE_BACKOFF_FACTOR = 2.0
+"""Each wait for a generator that is down is this much longer than the last, up to `backoff_max_s`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Bounds of drafting. `candidate_regenerate` says whether a candidate that fails may be replaced by a new draft."""
+
+    revisions_max: int
+    candidate_regenerate: bool
+    checks_timeout_s: float
+    attempts_max: int
+    """Requests for one draft."""
+    backoff_initial_s: float
+    backoff_max_s: float
+
+
+class Try(Struct, frozen=True, kw_only=True):
+    """A draft, how it came about, and how many drafts there were up to it."""
+
+    draft: Draft
+    action: Action
+    count: int
+
+
+class Drafting:
+    """Brings a planned case to a decision. `jitter` returns numbers in [0, 1).
+
+    `prompt_hash` identifies the words that `compile_prompt` puts first, in the audit record of whatever they asked for.
+    """
+
+    def __init__(
+        self,
+        *,
+        generator: Generator,
+        checks: Sequence[Check],
+        compile_prompt: CompilePrompt,
+        prompt_hash: str = "",
+        budget: Budget,
+        clock: Clock,
+        metrics: Instruments,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._generator = generator
+        self._checks = tuple(checks)
+        self._required = frozenset(check.name for check in self._checks)
+        self._compile_prompt = compile_prompt
+        self._prompt_hash = prompt_hash
+        self._budget = budget
+        self._clock = clock
+        self._metrics = metrics
+        self._jitter = jitter
+
+    async def decide(self, case: Case, plan: Plan) -> Decision:
+        """Draft until something may leave. Raises CheckFailed when no draft is to be had for this request."""
+        case.revisions_max = self._revisions_max(case.event)
+        current = Try(draft=await self._first_draft(case, plan), action=Action.PUBLISHED, count=1)
+        while True:  # bounded: `_next` spends the budget or the one redaction, or ends
+            checked = await self._check(case, plan, current)
+            outcome = await self._next(case, plan, current, checked)
+            if isinstance(outcome, Decision):
+                return outcome
+            current = outcome
+
+    async def log_request(self, case: Case, given: CheckInput) -> None:
+        """Fill `case.request_log` where no draft was ever checked, as far as the logging stage can."""
+        logging = [check for check in self._checks if check.name == StageName.LOGGING]
+        checked = await self._run(logging, case, given)
+        self._note_request(case, checked.report_of(StageName.LOGGING))
+
+    async def _first_draft(self, case: Case, plan: Plan) -> Draft:
+        candidate = case.event.candidate
+        if candidate is None:
+            return await self._generate(case, plan, 1, "")
+        return Draft(
+            text=parts_text(candidate.parts),
+            source="candidate",
+            model=candidate.model,
+            response_id=candidate.response_id,
+            finish_reason="stop",
+        )
+
+    async def _check(self, case: Case, plan: Plan, current: Try) -> tuple[OutputLabels, Verdict]:
+        assert case.labels is not None
+        given = CheckInput(
+            event=case.event,
+            labels=case.labels,
+            plan=plan,
+            draft=current.draft,
+            attempt=len(case.attempts) + 1,
+            policy=case.bundle,
+        )
+        with case.trace.guard_output() as span:
+            checked = await self._run(self._checks, case, given)
+            labels = merge_reports(checked.reports, checked.runs)
+            verdict = judge(
+                case.bundle,
+                plan,
+                case.labels,
+                labels,
+                required=self._required,
+                overlay=case.overlay,
+                user=case.event.user,
+                grants=case.granted,
+                attempts=current.count,
+                revisions_max=case.revisions_max,
+                trace_id=case.trace.trace_id,
+                state=case.state,
+            )
+            span.verdict(verdict)
+        logged = checked.report_of(StageName.LOGGING)
+        self._note_request(case, logged)
+        attempt = Attempt(
+            source=current.draft.source,
+            draft=logged.draft_log if logged is not None else None,
+            labels=labels,
+            verdict=verdict,
+            model=current.draft.model,
+            response_id=current.draft.response_id,
+            usage=current.draft.usage,
+        )
+        case.attempts.append(attempt)
+        self._count(case, labels, verdict)
+        return labels, verdict
+
+    async def _run(self, checks: Sequence[Check], case: Case, given: CheckInput) -> Checked:
+        return await run_checks(
+            checks,
+            given,
+            timeout_s=self._budget.checks_timeout_s,
+            clock=self._clock,
+            trace=case.trace,
+            metrics=self._metrics,
+        )
+
+    async def _next(
+        self, case: Case, plan: Plan, current: Try, checked: tuple[OutputLabels, Verdict]
+    ) -> Try | Decision:
+        labels, verdict = checked
+        match verdict.verdict:
+            case VerdictKind.PUBLISH:
+                return self._release(case, plan, current, verdict)
+            case VerdictKind.REFUSE:
+                return self._words(case, plan, "refuse", Action.REFUSED, verdict)
+            case VerdictKind.ESCALATE:
+                return self._words(case, plan, "withheld", Action.WITHHELD, verdict)
+            case VerdictKind.REDACT if current.action is not Action.REDACTED:
+                text = apply_redactions(current.draft.text, verdict.redactions)
+                redacted = Draft(text=text, source="redaction", model=current.draft.model)
+                return Try(draft=redacted, action=Action.REDACTED, count=current.count)
+            case VerdictKind.REVISE:
+                return await self._again(case, plan, current, labels, verdict, action=current.action)
+            case VerdictKind.SAFE_COMPLETE | VerdictKind.REDACT:
+                return await self._again(case, tighten(plan), current, labels, verdict, action=Action.SAFE_COMPLETED)
+
+    async def _again(
+        self, case: Case, plan: Plan, current: Try, labels: OutputLabels, verdict: Verdict, *, action: Action
+    ) -> Try | Decision:
+        if current.count > case.revisions_max:
+            return self._words(case, plan, "safe_complete", Action.SAFE_COMPLETED, verdict)
+        self._metrics.count(Metric.REGENERATIONS)
+        feedback = templates.feedback(case.bundle, verdict, labels)
+        draft = await self._generate(case, plan, current.count + 1, feedback)
+        action = Action.PUBLISHED if action is Action.REDACTED else action
+        return Try(draft=draft, action=action, count=current.count + 1)
+
+    async def _generate(self, case: Case, plan: Plan, attempt: int, feedback: str) -> Draft:
+        messages = self._compile_prompt(case, plan, feedback)
+        if self._prompt_hash:
+            case.prompt_hashes[LlmRole.GENERATOR.value] = self._prompt_hash
+        wait_s = self._budget.backoff_initial_s
+        left_count = self._budget.attempts_max
+        while True:  # bounded by `attempts_max`, and by the event's deadline, which cancels us
+            asked = await self._ask(case, attempt, messages)
+            if isinstance(asked, Draft):
+                return asked
+            left_count -= 1
+            if not left_count:
+                raise CheckFailed(asked.outcome, asked.backend, "too many attempts") from asked
+            self._metrics.count(Metric.RETRIES, reason=asked.outcome.value)
+            await case.rest(wait_s * (0.5 + self._jitter() / 2))
+            wait_s = min(self._budget.backoff_max_s, wait_s * GENERATE_BACKOFF_FACTOR)
+
+    async def _ask(self, case: Case, attempt: int, messages: tuple[Message, ...]) -> Draft | RetryLater:
+        """One request for a draft, or why there may be one later."""
+        with case.trace.chat("generator", attempt, case.event.generation) as span:
+            span.asked(messages)
+            request = GenerationRequest(
+                request_id=span.request_id,
+                messages=messages,
+                parameters=case.event.generation,
+                deadline_s=case.deadline_s,
+                headers=span.headers,
+            )
+            try:
+                draft = await self._generator.generate(request)
+            except RetryLater as exc:
+                span.failed(exc.outcome.value)
+                return exc
+            span.answered(draft)
+            self._count_tokens(draft)
+            return draft
+
+    def _revisions_max(self, event: ConversationEvent) -> int:
+        if event.candidate is not None and not self._budget.candidate_regenerate:
+            return 0
+        return self._budget.revisions_max
+
+    def _note_request(self, case: Case, logged: CheckReport | None) -> None:
+        if case.request_log is None and logged is not None:
+            case.request_log = logged.request_log
+
+    def _count(self, case: Case, labels: OutputLabels, verdict: Verdict) -> None:
+        if case.event.canary is not None:
+            return
+        strictest = max(labels.findings, key=lambda finding: (finding.harm, finding.detail_hi), default=None)
+        self._metrics.count(
+            Metric.VERDICTS,
+            stage=StageName.JUDGE,
+            verdict=verdict.verdict,
+            category=NONE if strictest is None else strictest.category,
+            policy_version=case.bundle.version,
+        )
+
+    def _count_tokens(self, draft: Draft) -> None:
+        for kind, tokens in (("input", draft.usage.input_tokens), ("output", draft.usage.output_tokens)):
+            self._metrics.count(Metric.LLM_TOKENS, tokens, model=draft.model, kind=kind)
+
+    def _release(self, case: Case, plan: Plan, current: Try, verdict: Verdict) -> Decision:
+        candidate = case.event.candidate
+        untouched = candidate is not None and current.draft.source == "candidate"
+        answer = Answer(
+            text=current.draft.text,
+            source=current.draft.source,
+            mode=plan.mode,
+            parts=candidate.parts if untouched and candidate is not None else (),
+        )
+        return _decision(current.action, answer, ActionReason.VERDICT, verdict)
+
+    def _words(self, case: Case, plan: Plan, kind: templates.Kind, action: Action, verdict: Verdict) -> Decision:
+        user = case.event.user
+        text = templates.fallback(
+            case.bundle, plan, kind=kind, locale=user.locale, region=user.region, overlay=case.overlay
+        )
+        reason = ActionReason.VERDICT
+        if action is Action.WITHHELD:
+            guards = case.attempts[-1].labels.guards
+            failed = any(run.outcome is not Outcome.OK for run in guards)
+            reason = ActionReason.GUARD_FAILED if failed else ActionReason.ESCALATED
+        return _decision(action, Answer(text=text, source=TEMPLATE, mode=plan.mode), reason, verdict)
+
+
+def _decision(action: Action, answer: Answer, reason: ActionReason, verdict: Verdict) -> Decision:
+    return Decision(
+        action=action,
+        answer=answer,
+        reason=reason,
+        reason_codes=verdict.rule_ids,
+        side_effects=verdict.side_effects,
+    )

@@ -1,0 +1,302 @@
+"""Every metric as data: name, kind, unit, labels with their values, help, buckets.
+
+Names are those that Prometheus shows: counters end in `_total`, units in full. A label is either an enumeration,
+or open: then its values come from settings, policy or assignment, and `instruments.py` bounds the series.
+"""
+
+from enum import StrEnum
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from topology.contract.errors import DeadLetterReason, PolicyRefusal
+from topology.contract.events import Action
+from topology.contract.labels import Outcome, VerdictKind
+from topology.contract.names import StageName
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+SECONDS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Up to a minute, because a language model answers; Prometheus' own defaults below that."""
+SHORT_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""For stages and commits, which take milliseconds."""
+
+
+class Metric(StrEnum):
+    """The name of every metric."""
+
+    EVENTS_CONSUMED = "sluicegate_events_consumed_total"
+    EVENTS_PUBLISHED = "sluicegate_events_published_total"
+    EVENT_DURATION = "sluicegate_event_duration_seconds"
+    PROCESSING_DURATION = "sluicegate_processing_duration_seconds"
+    STAGE_DURATION = "sluicegate_stage_duration_seconds"
+    STAGE_ERRORS = "sluicegate_stage_errors_total"
+    STAGE_TIMEOUTS = "sluicegate_stage_timeouts_total"
+    STAGE_QUEUE_DEPTH = "sluicegate_stage_queue_depth"
+    INFLIGHT_EVENTS = "sluicegate_inflight_events"
+    BACKPRESSURE_PAUSED = "sluicegate_backpressure_paused"
+    VERDICTS = "sluicegate_verdicts_total"
+    ACTIONS = "sluicegate_actions_total"
+    FAIL_CLOSED = "sluicegate_fail_closed_total"
+    UNSCREENED_PUBLISHED = "sluicegate_unscreened_published_total"
+    DEAD_LETTERS = "sluicegate_dlq_total"
+    SUSPECTS = "sluicegate_suspects_total"
+    DUPLICATES_SUPPRESSED = "sluicegate_duplicates_suppressed_total"
+    RETRIES = "sluicegate_retries_total"
+    REGENERATIONS = "sluicegate_regenerations_total"
+    SAFE_COMPLETION = "sluicegate_safe_completion_total"
+    CANARY_RESULT = "sluicegate_canary_result"
+    CANARY_LAST_SUCCESS = "sluicegate_canary_last_success_timestamp_seconds"
+    POLICY_INFO = "sluicegate_policy_info"
+    POLICY_RELOAD_FAILURES = "sluicegate_policy_reload_failures_total"
+    SHADOW_DECISIONS = "sluicegate_shadow_decisions_total"
+    GRANTS = "sluicegate_grants_total"
+    LLM_REQUEST_DURATION = "sluicegate_llm_request_duration_seconds"
+    LLM_ERRORS = "sluicegate_llm_errors_total"
+    LLM_CIRCUIT_STATE = "sluicegate_llm_circuit_state"
+    LLM_TOKENS = "sluicegate_llm_tokens_total"
+    REBALANCES = "sluicegate_rebalances_total"
+    ASSIGNED_PARTITIONS = "sluicegate_assigned_partitions"
+    COMMIT_DURATION = "sluicegate_commit_duration_seconds"
+    COMMIT_FAILURES = "sluicegate_commit_failures_total"
+    TRANSACTION_ABORTS = "sluicegate_tx_aborts_total"
+    CONSUMER_LAG = "sluicegate_consumer_lag"
+    CONSUMER_LAG_SECONDS = "sluicegate_consumer_lag_seconds"
+    WINDOW_FILL = "sluicegate_window_fill"
+    OFFSET_MAP_CHARS = "sluicegate_offset_map_chars"
+    STOPPED_PARTITIONS = "sluicegate_stopped_partitions"
+    STATE_CONVERSATIONS = "sluicegate_state_conversations"
+    STATE_BYTES = "sluicegate_state_bytes"
+    STATE_EVICTIONS = "sluicegate_state_evictions_total"
+    STATE_RESTORES_PENDING = "sluicegate_state_restores_pending"
+    STATE_RESTORE_FAILURES = "sluicegate_state_restore_failures_total"
+    ACTOR_RESTARTS = "sluicegate_actor_restarts_total"
+    ACTORS = "sluicegate_actors"
+    BUILD_INFO = "sluicegate_build_info"
+    TELEMETRY_DROPPED = "sluicegate_telemetry_dropped_total"
+
+
+class ActionReason(StrEnum):
+    """Why an action was taken, coarsely; the audit record has the reason codes."""
+
+    VERDICT = "verdict"
+    GUARD_FAILED = "guard_failed"
+    ESCALATED = "escalated"
+    DEADLINE = "deadline"
+    PROCESSING_FAILED = "processing_failed"
+    DUPLICATE = "duplicate"
+
+
+class ShadowOutcome(StrEnum):
+    """How a candidate policy's decision compares with the one that was acted on; `failed`: it broke."""
+
+    SAME = "same"
+    LOOSER = "looser"
+    STRICTER = "stricter"
+    OTHER = "other"
+    FAILED = "failed"
+
+
+class CommitReason(StrEnum):
+    """Why a transaction did not commit."""
+
+    OWNERSHIP_LOST = "ownership_lost"
+    FENCED = "fenced"
+    DELIVERY = "delivery"
+    TIMEOUT = "timeout"
+    BROKER = "broker"
+    ABORTED = "aborted"
+
+
+class LlmRole(StrEnum):
+    """What a language model was asked to do."""
+
+    GENERATOR = "generator"
+    JUDGE = "judge"
+    LABELER = "labeler"
+
+
+class Label(Struct, frozen=True):
+    """One label; `values` empty means open: from settings, policy or assignment."""
+
+    name: str
+    values: tuple[str, ...] = ()
+
+
+class MetricSpec(Struct, frozen=True, kw_only=True):
+    """One metric. `zeros`: every label set is exported as 0 from the start, so that absence never means zero."""
+
+    name: Metric
+    kind: Kind
+    unit: str
+    help: str
+    labels: tuple[Label, ...] = ()
+    buckets: tuple[float, ...] = ()
+    zeros: bool = False
+
+
+def _enumerated(name: str, *enums: type[StrEnum]) -> Label:
+    return Label(name, tuple(member.value for enum in enums for member in enum))
+
+
+DEAD_LETTER_OUTCOME: Final = "dead_letter"
+"""The outcome of a record that ended as a dead letter and no response."""
+
+GUARDS: Final = (StageName.ASSESS, StageName.CLASSIFICATION, StageName.BIAS, StageName.LOGGING, StageName.GUARD_LLM)
+"""The stages that can fail to tell, and so withhold."""
+
+_FAILURES = Label("reason", tuple(outcome.value for outcome in Outcome if outcome is not Outcome.OK))
+_STAGE = _enumerated("stage", StageName)
+_GUARD = Label("stage", tuple(stage.value for stage in GUARDS))
+_OUTCOME = Label("outcome", (*(action.value for action in Action), DEAD_LETTER_OUTCOME))
+_TOPIC = Label("topic")
+_PARTITION = Label("partition")
+_MODEL = Label("model")
+_ROLE = Label("role", ("ingress", "stage", "supervisor", "generator"))
+
+
+def _counter(name: Metric, unit: str, text: str, *labels: Label, zeros: bool = False) -> MetricSpec:
+    return MetricSpec(name=name, kind="counter", unit=f"{{{unit}}}", help=text, labels=labels, zeros=zeros)
+
+
+def _gauge(name: Metric, unit: str, text: str, *labels: Label) -> MetricSpec:
+    return MetricSpec(name=name, kind="gauge", unit=unit, help=text, labels=labels)
+
+
+def _seconds(name: Metric, text: str, *labels: Label, buckets: tuple[float, ...] = SECONDS_BUCKETS) -> MetricSpec:
+    return MetricSpec(name=name, kind="histogram", unit="s", help=text, labels=labels, buckets=buckets)
+
+
+# A unit of "1" would become the suffix `_ratio` in Prometheus; `{event}` and the like are dropped there.
+METRICS: Final[tuple[MetricSpec, ...]] = (
+    _counter(Metric.EVENTS_CONSUMED, "event", "Records taken from the input.", _TOPIC),
+    _counter(Metric.EVENTS_PUBLISHED, "event", "Records that became visible, by topic.", _TOPIC),
+    _seconds(Metric.EVENT_DURATION, "From the record's broker time to its visible answer.", _OUTCOME),
+    _seconds(Metric.PROCESSING_DURATION, "From the start of processing to the result.", _OUTCOME),
+    _seconds(Metric.STAGE_DURATION, "One stage of one event.", _STAGE, buckets=SECONDS_BUCKETS),
+    _counter(Metric.STAGE_ERRORS, "failure", "Stages that failed, timeouts included.", _STAGE, _FAILURES),
+    _counter(Metric.STAGE_TIMEOUTS, "timeout", "Stages that were late.", _STAGE, zeros=True),
+    _gauge(Metric.STAGE_QUEUE_DEPTH, "{event}", "Events that wait for a stage's next micro-batch.", _STAGE),
+    _gauge(Metric.INFLIGHT_EVENTS, "{event}", "Events taken and not yet finished."),
+    _gauge(Metric.BACKPRESSURE_PAUSED, "", "1 while reading is paused because of a bound, else 0."),
+    _counter(
+        Metric.VERDICTS,
+        "verdict",
+        "What the judge said of a draft; category is the strictest one found.",
+        _STAGE,
+        _enumerated("verdict", VerdictKind),
+        Label("category"),
+        Label("policy_version"),
+    ),
+    _counter(
+        Metric.ACTIONS,
+        "action",
+        "What was done with an event.",
+        _enumerated("action", Action),
+        _enumerated("reason", ActionReason),
+        zeros=True,
+    ),
+    _counter(Metric.FAIL_CLOSED, "event", "Drafts held because a guard could not tell.", _GUARD, _FAILURES, zeros=True),
+    _counter(Metric.UNSCREENED_PUBLISHED, "event", "Answers that left without every check: must be 0.", zeros=True),
+    _counter(
+        Metric.DEAD_LETTERS, "record", "Dead letters written.", _enumerated("reason", DeadLetterReason), zeros=True
+    ),
+    _counter(Metric.SUSPECTS, "record", "Records that were running when their worker crashed.", zeros=True),
+    _counter(Metric.DUPLICATES_SUPPRESSED, "event", "Events that were answered before, and not again.", zeros=True),
+    _counter(Metric.RETRIES, "try", "Further tries of an event.", _FAILURES, zeros=True),
+    _counter(Metric.REGENERATIONS, "draft", "Further drafts asked for after a verdict.", zeros=True),
+    _counter(
+        Metric.SAFE_COMPLETION,
+        "event",
+        "Answers by how much of the request they meet.",
+        Label("kind", ("full", "partial", "refusal")),
+        zeros=True,
+    ),
+    _gauge(Metric.CANARY_RESULT, "", "1: the last probe of a case ended as it must; 0: it did not.", Label("case")),
+    _gauge(Metric.CANARY_LAST_SUCCESS, "s", "When a probe last ended as it must; at first, when the worker started."),
+    _gauge(Metric.POLICY_INFO, "", "1 for the policy in force.", Label("version"), Label("hash")),
+    _counter(
+        Metric.POLICY_RELOAD_FAILURES,
+        "failure",
+        "Policies, or publications of them, that were not loaded.",
+        _enumerated("reason", PolicyRefusal),
+        zeros=True,
+    ),
+    _counter(
+        Metric.SHADOW_DECISIONS,
+        "event",
+        "What candidate policies would have decided, beside what was.",
+        Label("policy_version"),
+        _enumerated("outcome", ShadowOutcome),
+    ),
+    _counter(
+        Metric.GRANTS,
+        "grant",
+        "Grants seen, by what became of them.",
+        Label("status", ("used", "expired", "not_yet_valid", "foreign", "unknown_key", "altered")),
+        zeros=True,
+    ),
+    _seconds(
+        Metric.LLM_REQUEST_DURATION,
+        "One request to a language model.",
+        _MODEL,
+        _enumerated("role", LlmRole),
+        _enumerated("outcome", Outcome),
+    ),
+    _counter(Metric.LLM_ERRORS, "failure", "Requests to a language model that failed.", _MODEL, _FAILURES),
+    _gauge(Metric.LLM_CIRCUIT_STATE, "", "The breaker: 0 closed, 1 half open, 2 open.", _MODEL),
+    _counter(Metric.LLM_TOKENS, "token", "Tokens spent.", _MODEL, Label("kind", ("input", "output"))),
+    _counter(
+        Metric.REBALANCES,
+        "rebalance",
+        "Changes of assignment.",
+        Label("reason", ("assigned", "revoked", "lost")),
+        zeros=True,
+    ),
+    _gauge(Metric.ASSIGNED_PARTITIONS, "{partition}", "Partitions that this worker reads."),
+    _seconds(
+        Metric.COMMIT_DURATION,
+        "One transaction, from its first record to its end.",
+        buckets=SHORT_BUCKETS,
+    ),
+    _counter(
+        Metric.COMMIT_FAILURES,
+        "transaction",
+        "Transactions that did not commit.",
+        _enumerated("reason", CommitReason),
+        zeros=True,
+    ),
+    _counter(
+        Metric.TRANSACTION_ABORTS,
+        "transaction",
+        "Transactions that were aborted.",
+        _enumerated("reason", CommitReason),
+        zeros=True,
+    ),
+    _gauge(Metric.CONSUMER_LAG, "{record}", "Records not yet committed.", _TOPIC, _PARTITION),
+    _gauge(Metric.CONSUMER_LAG_SECONDS, "s", "Age of the oldest record read and not committed.", _TOPIC, _PARTITION),
+    _gauge(Metric.WINDOW_FILL, "", "Share of a partition's window in use; at 1 it is paused.", _TOPIC, _PARTITION),
+    _gauge(Metric.OFFSET_MAP_CHARS, "{char}", "Length of the offset map committed last, of 4096.", _TOPIC, _PARTITION),
+    _gauge(Metric.STOPPED_PARTITIONS, "{partition}", "Partitions that wait for somebody to repair their offset map."),
+    _gauge(Metric.STATE_CONVERSATIONS, "{conversation}", "Conversations whose state is held in memory."),
+    _gauge(Metric.STATE_BYTES, "By", "What their states take, encoded."),
+    _counter(Metric.STATE_EVICTIONS, "conversation", "Conversations forgotten for want of room.", zeros=True),
+    _gauge(Metric.STATE_RESTORES_PENDING, "{partition}", "Partitions that wait until their states are read."),
+    _counter(Metric.STATE_RESTORE_FAILURES, "try", "Failed tries to read the states of partitions.", zeros=True),
+    _counter(Metric.ACTOR_RESTARTS, "restart", "Actors replaced.", _ROLE, zeros=True),
+    _gauge(
+        Metric.ACTORS,
+        "{actor}",
+        "Actors by state.",
+        _ROLE,
+        Label("state", ("starting", "ready", "unhealthy", "draining", "stopped")),
+    ),
+    _gauge(Metric.BUILD_INFO, "", "1 for this version.", Label("version"), Label("role")),
+    _counter(
+        Metric.TELEMETRY_DROPPED,
+        "item",
+        "Telemetry lost: queue full, or not accepted.",
+        Label("signal", ("spans", "metrics")),
+        zeros=True,
+    ),
+)

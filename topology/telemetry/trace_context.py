@@ -1,0 +1,71 @@
+"""W3C trace context as spans need it: contexts from carriers, carriers from contexts."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import quote
+
+from opentelemetry.trace import SpanContext, TraceFlags, TraceState, format_span_id, format_trace_id
+
+from topology.contract.headers import trace_carrier
+from topology.contract.names import Header
+from topology.ports import Result
+
+HASH_CHARACTERS: Final = 16
+_TRACEPARENT: Final = Header.TRACEPARENT.value
+_TRACEPARENT_BYTES: Final = 55
+_UNSAMPLED: Final = b"-00"
+_HEADER_SAFE: Final = re.compile(r"[A-Za-z0-9_.:~-]*")
+
+
+def conversation_hash(conversation_id: str) -> str:
+    """The conversation as spans and logs name it: 16 hexadecimal digits of SHA-256, the same everywhere."""
+    return hashlib.sha256(b"conversation:" + conversation_id.encode("utf-8", "replace")).hexdigest()[:HASH_CHARACTERS]
+
+
+def carrier(context: SpanContext) -> dict[str, str]:
+    """W3C `traceparent` and, where there is one, `tracestate`; empty for an invalid context."""
+    if not context.is_valid:
+        return {}
+    ids = f"{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}"
+    headers = {Header.TRACEPARENT.value: f"00-{ids}-{context.trace_flags:02x}"}
+    if context.trace_state:
+        headers[Header.TRACESTATE.value] = context.trace_state.to_header()
+    return headers
+
+
+def span_context(headers: Mapping[str, str]) -> SpanContext | None:
+    """The upstream span of a carrier that `trace_carrier` made, so valid; None where there is none."""
+    parent = headers.get(Header.TRACEPARENT.value)
+    if parent is None:
+        return None
+    state = headers.get(Header.TRACESTATE.value)
+    return SpanContext(
+        trace_id=int(parent[3:35], 16),
+        span_id=int(parent[36:52], 16),
+        is_remote=True,
+        trace_flags=TraceFlags(int(parent[53:55], 16)),
+        trace_state=TraceState.from_header([state]) if state else None,
+    )
+
+
+def sent_context(result: Result) -> SpanContext | None:
+    """The sampled context that a result's records carry; None where the event was left out."""
+    for record in result.records:
+        if record.headers and _is_left_out(*record.headers[-1]):
+            continue
+        context = span_context(trace_carrier(record.headers))
+        if context is not None and context.trace_flags.sampled:
+            return context
+    return None
+
+
+def _is_left_out(name: str, value: bytes) -> bool:
+    """Whether a record's last header is the `traceparent` that we write for an event that was left out: most are."""
+    return name == _TRACEPARENT and len(value) == _TRACEPARENT_BYTES and value.endswith(_UNSAMPLED)
+
+
+def header_safe(text: str) -> str:
+    """`text` as an HTTP header can hold it: percent-encoded where it is not plain ASCII."""
+    return text if _HEADER_SAFE.fullmatch(text) else quote(text, safe=":~")
