@@ -18,10 +18,10 @@ import msgspec
 from msgspec import Struct, structs
 
 from bench.world import own_telemetry, stub_pipeline, stub_policy
-from serving.clock import SystemClock
 from topology.ports import OutRecord, Ownership, PartitionOffset, Record, Rest, Result, Sink
 from workers.interpreter import tune_interpreter
 from workers.loop import Loop
+from workers.process.clock import SystemClock
 from workers.settings import KafkaSettings, Settings
 from workers.sink import TransactionalSink
 from workers.source import KafkaSource

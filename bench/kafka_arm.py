@@ -19,13 +19,13 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 from msgspec import Struct, structs
 
 from bench.world import own_telemetry, sample_output, stub_pipeline, stub_policy
-from serving.clock import SystemClock
 from topology.contract.events import ConversationEvent
 from topology.contract.names import Topic
 from topology.ports import OutRecord, Ownership, PartitionOffset, Sink
 from workers.interpreter import tune_interpreter
 from workers.kafka_client import connect, consumer_options, producer_options
 from workers.loop import Loop
+from workers.process.clock import SystemClock
 from workers.settings import KafkaSettings, Settings
 from workers.sink_process import ProcessSink, open_sink
 from workers.source import KafkaSource

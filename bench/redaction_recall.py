@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from serving.redaction import KeyedDigest, Redactor
+from serving.personal_data.redaction import KeyedDigest, Redactor
 
 
 def main() -> None:

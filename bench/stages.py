@@ -10,8 +10,8 @@ import msgspec
 from bench import spans
 from bench.report import Figure, median_figure
 from bench.world import ANSWER, CHECKS, LABELS, StubCheck, StubGenerator, event, record, sample_output, stub_pipeline
-from serving.labeler import EmbeddedLabeler
-from serving.linear import LinearModel
+from serving.guards.labeler import EmbeddedLabeler
+from serving.guards.linear import LinearModel
 from topology.contract.codec import RecordLimits, decode_event, encode
 from topology.contract.events import Action, AuditedResponse, AuditRecord
 from topology.contract.labels import (

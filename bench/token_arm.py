@@ -17,11 +17,11 @@ from msgspec import Struct, structs
 
 from bench.kafka_arm import peak_mib
 from bench.world import CHECKS, StubCheck, StubGenerator, token_event
-from serving.completion import CompletionStream, encode_body
-from serving.generator import GenerationDefaults, generation_body
-from serving.labeler import EmbeddedLabeler
-from serving.linear import LinearModel
-from serving.per_policy import PolicyLabeler
+from serving.endpoint.completion import CompletionStream, encode_body
+from serving.generation.generator import GenerationDefaults, generation_body
+from serving.guards.labeler import EmbeddedLabeler
+from serving.guards.linear import LinearModel
+from serving.guards.per_policy import PolicyLabeler
 from topology.contract.codec import encode
 from topology.contract.events import Message
 from topology.contract.names import Topic

@@ -18,9 +18,9 @@ from bench.kafka_ratio import run_module
 from bench.report import Figure, median_figure
 from bench.token_arm import Figures, Task
 from bench.world import token_event
-from serving.server import VllmServer, VllmServing, start_vllm
-from serving.tiny import build_tiny_checkpoint
-from serving.vllm_options import TINY_ARGUMENTS
+from serving.engine.child_server import VllmServer, VllmServing, start_vllm
+from serving.engine.options import TINY_ARGUMENTS
+from serving.engine.tiny_checkpoint import build_tiny_checkpoint
 from topology.contract.events import AuditedResponse
 from topology.contract.names import Topic
 from workers.reader import TopicReader

@@ -18,9 +18,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 import topology.pipeline
 import topology.steps.drafting
-from serving.clock import SystemClock
 from serving.fakes import FakeGrantVerifier
-from serving.redaction import KeyedDigest
+from serving.personal_data.redaction import KeyedDigest
 from topology.contract.codec import RecordLimits, encode
 from topology.contract.events import ConversationEvent, GenerationParameters, LoggedText, Message, Role, TextPart, Usage
 from topology.contract.headers import Wire
@@ -38,6 +37,7 @@ from topology.steps.drafting import Budget, Drafting
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.exporting import BoundedSpanProcessor
+from workers.process.clock import SystemClock
 from workers.settings import Settings, TelemetrySettings
 from workers.telemetry import Telemetry, start_telemetry
 

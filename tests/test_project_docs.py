@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.labeler import _COARSE
-from serving.linear import LinearModel
+from serving.guards.labeler import _COARSE
+from serving.guards.linear import LinearModel
 from topology.contract.labels import NONE
 from topology.policy.loading import load_bundle
 from workers.cli import build_parser

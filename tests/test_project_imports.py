@@ -23,7 +23,7 @@ READS_YAML = "topology.policy.document_bounds"
 HEAVY = frozenset({"torch", "transformers", "vllm", "ray", "presidio_analyzer", "spacy"})
 """What costs seconds to import; `vllm` and `torch` may not even be there where a worker runs."""
 
-ENGINE = frozenset({"serving.app", "serving.engine_server"})
+ENGINE = frozenset({"serving.engine.application", "serving.engine.deployment"})
 """The modules of serving that are the Ray Serve application; every other one must do without Ray."""
 
 COMMANDS = frozenset({"workers.cli", "workers.__main__"})

@@ -15,11 +15,9 @@ from typing import Any, NoReturn
 
 from msgspec import structs
 
-from serving.clock import SystemClock
-from serving.grants import Ed25519GrantVerifier, public_keys, signature_verifier
-from serving.per_policy import PerPolicy, PolicyStage
-from serving.prompt_rules import rules_hash, wording
-from serving.prompts import compile_prompt, tenant_text
+from serving.generation.prompts import compile_prompt, tenant_text
+from serving.generation.rules import rules_hash, wording
+from serving.guards.per_policy import PerPolicy, PolicyStage
 from topology.contract.codec import RecordLimits
 from topology.contract.events import Message
 from topology.contract.headers import Wire
@@ -43,9 +41,11 @@ from workers.language_models import ModelSet
 from workers.logs import configure_logging
 from workers.loop import Loop, LoopHealth
 from workers.openmetrics import Family
+from workers.policy.grants import Ed25519GrantVerifier, public_keys, signature_verifier
 from workers.policy_files import PolicyFiles
 from workers.policy_keeper import PolicyKeeper
 from workers.policy_topic import PolicyTopic
+from workers.process.clock import SystemClock
 from workers.quarantine import Quarantine
 from workers.settings import Settings, StageSettings
 from workers.sink_process import open_sink
@@ -294,10 +294,10 @@ def build_checks(
 
 def build_stage(settings: Settings, name: str) -> Stage:
     """The stage `name`, ready to run. Loads its model: takes up to a few seconds."""
-    from serving.bias import BiasStage
-    from serving.classification import ClassificationStage, classification_version
-    from serving.linear import LinearModel
-    from serving.redaction import LoggingStage, Redactor
+    from serving.guards.bias import BiasStage
+    from serving.guards.classification import ClassificationStage, classification_version
+    from serving.guards.linear import LinearModel
+    from serving.personal_data.redaction import LoggingStage, Redactor
 
     match name:
         case StageName.CLASSIFICATION:
@@ -336,7 +336,7 @@ def prompt_compiler() -> CompilePrompt:
 
 def text_digest(settings: Settings) -> Callable[[str], str]:
     """The keyed digest of texts; with a random key of this process, and a warning, where settings name none."""
-    from serving.redaction import KeyedDigest
+    from serving.personal_data.redaction import KeyedDigest
 
     key = settings.redaction.digest_key.reveal().encode() or _process_key()
     return KeyedDigest(key, settings.redaction.digest_key_id)

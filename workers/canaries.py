@@ -6,7 +6,6 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec import Struct, structs
 
-from serving.signing import sign
 from topology.contract.events import (
     CanaryMark,
     Candidate,
@@ -19,6 +18,7 @@ from topology.contract.events import (
 )
 from topology.contract.names import CANARY_TENANT
 from topology.steps.canary import canary_message
+from workers.policy.signing import sign
 
 
 class CanaryCase(Struct, frozen=True, kw_only=True):

@@ -5,13 +5,13 @@ from collections.abc import Mapping
 
 from opentelemetry.trace import SpanContext
 
-from serving.breaker import BreakerState
-from serving.client import Call, ChatClient, Endpoint
-from serving.generator import GenerationDefaults, OpenAiGenerator
-from serving.guard_llm import GuardBounds, LlmCheck, LlmLabeler
-from serving.labeler import EmbeddedLabeler
-from serving.linear import LinearModel
-from serving.per_policy import PolicyCheck, PolicyLabeler
+from serving.endpoint.breaker import BreakerState
+from serving.endpoint.client import Call, ChatClient, Endpoint
+from serving.generation.generator import GenerationDefaults, OpenAiGenerator
+from serving.guard_llm.adapters import GuardBounds, LlmCheck, LlmLabeler
+from serving.guards.labeler import EmbeddedLabeler
+from serving.guards.linear import LinearModel
+from serving.guards.per_policy import PolicyCheck, PolicyLabeler
 from topology.contract.events import ConversationEvent
 from topology.contract.labels import Outcome, RequestLabels
 from topology.contract.names import StageName

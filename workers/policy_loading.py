@@ -6,13 +6,13 @@ from typing import TypeVar
 
 from msgspec import Struct, structs
 
-from serving.grants import public_keys, signature_verifier
 from topology.contract.errors import PolicyError
 from topology.contract.events import SHADOWS_MAX
 from topology.policy.bundle import AgeDefault, PolicyBundle
 from topology.policy.in_force import Policies
 from topology.policy.loading import load_bundle, packaged_bundle
 from topology.policy.overlays import TenantOverlay, load_overlay
+from workers.policy.grants import public_keys, signature_verifier
 from workers.settings import Settings
 
 Loaded = TypeVar("Loaded")

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Iterator
 from kafka.errors import KafkaError
 from msgspec import Struct
 
-from serving.grants import public_keys, signature_verifier
 from topology.contract.errors import PolicyError, PolicyRefusal, PublicationRefused
 from topology.contract.events import SHADOWS_MAX
 from topology.policy.bundle import PolicyBundle
@@ -24,6 +23,7 @@ from topology.ports import Record
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.kafka_errors import KafkaUnavailable
+from workers.policy.grants import public_keys, signature_verifier
 from workers.policy_loading import DocumentLoader
 from workers.reader import TopicReader
 from workers.settings import Settings

@@ -6,10 +6,10 @@ from pathlib import Path
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from serving.signing import sign
 from topology.contract.errors import PolicyError, PublicationRefused
 from topology.contract.names import CONTENT_TYPE_JSON, Header
 from topology.policy.envelopes import Envelope, PublicationKind, signed
+from workers.policy.signing import sign
 from workers.policy_loading import DocumentLoader
 from workers.policy_topic import Found, Publications
 from workers.reader import TopicReader

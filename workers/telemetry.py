@@ -222,7 +222,7 @@ def _opted_in() -> list[str]:
 
 def _redacted(region: str) -> Callable[[str], str]:
     """A text without the personal data that patterns find, as the audit record keeps it. Loads the patterns."""
-    from serving.redaction import Redactor
+    from serving.personal_data.redaction import Redactor
 
     redactor = Redactor(lambda _text: "", region=region)
     return lambda text: redactor.redact(text).redacted

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.server import VllmServer
+from serving.engine.child_server import VllmServer
 from tests.chaos.ray_faults import MODEL_FAULTS, WORKER_FAULTS, RayFault, fault_plan
 from tests.chaos.ray_form import Options, RayForm, chaos_settings
 from tests.chaos.ray_parts import Descendants

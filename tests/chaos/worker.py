@@ -19,7 +19,6 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from serving.clock import SystemClock
 from topology.contract.codec import RecordLimits, encode
 from topology.contract.dead_letters import dead_letter
 from topology.contract.errors import DeadLetter, DeadLetterReason
@@ -35,6 +34,7 @@ from workers.kafka_client import slot_name
 from workers.kafka_errors import SlotFenced
 from workers.logs import configure_logging
 from workers.loop import Loop
+from workers.process.clock import SystemClock
 from workers.quarantine import Quarantine
 from workers.settings import KafkaSettings, LimitSettings, TopicSettings
 from workers.sink_process import open_sink

@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from serving.clock import SystemClock
 from serving.fakes import FAKE_LABELS, FakeCheck, FakeLabeler
 from tests.plugins.running_worker import logged
 from topology.contract.events import ConversationEvent, parts_text
@@ -25,6 +24,7 @@ from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline, build_quarantine, ending, open_journal
 from workers.loop import Loop
+from workers.process.clock import SystemClock
 from workers.settings import KafkaSettings, LimitSettings, Settings, TopicSettings
 from workers.sink import TransactionalSink
 from workers.source import KafkaSource

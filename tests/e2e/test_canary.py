@@ -6,16 +6,16 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from serving.labeler import EmbeddedLabeler
-from serving.linear import LinearModel
-from serving.per_policy import PolicyLabeler
-from serving.signing import new_private_key, public_half
+from serving.guards.labeler import EmbeddedLabeler
+from serving.guards.linear import LinearModel
+from serving.guards.per_policy import PolicyLabeler
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.running_worker import audits, fresh_settings, responses, running_loop
 from topology.telemetry.instruments import Instruments
 from workers.assembly import build_checks
 from workers.cli import build_parser
 from workers.commands import canary
+from workers.policy.signing import new_private_key, public_half
 from workers.settings import CanarySettings, Settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]

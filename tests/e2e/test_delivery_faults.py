@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from serving.client import ChatClient, Endpoint
-from serving.clock import SystemClock
+from serving.endpoint.client import ChatClient, Endpoint
 from serving.fakes import FakeCheck, FakeGenerator
-from serving.generator import GenerationDefaults, OpenAiGenerator
+from serving.generation.generator import GenerationDefaults, OpenAiGenerator
 from tests.plugins.fake_endpoint import FakeEndpoint, answer
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import (
@@ -35,6 +34,7 @@ from workers.batching import BatchedCheck, InlineRunner
 from workers.census import Sent, take_census
 from workers.demo.broken import broken_records
 from workers.demo.parts import free_port
+from workers.process.clock import SystemClock
 from workers.reader import read_topic
 from workers.sender import EventSender, position_of
 from workers.settings import Settings, StageSettings

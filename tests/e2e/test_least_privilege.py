@@ -20,7 +20,6 @@ from kafka.admin import (  # pyright: ignore[reportAttributeAccessIssue]
 )
 from msgspec.structs import replace
 
-from serving.signing import new_private_key, private_key, public_half
 from tests.e2e.test_run_command import running
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.policy_publisher import KEYS, bundle
@@ -28,6 +27,7 @@ from tests.plugins.running_worker import audits, fresh_settings, question, respo
 from tests.plugins.secure_broker import AUTHORIZER, SecureBroker
 from topology.contract.events import Candidate, Message, Role, TextPart
 from workers.canaries import CASES, canary_event
+from workers.policy.signing import new_private_key, private_key, public_half
 from workers.probes.brokers import probe_brokers
 from workers.probes.probe import Mark
 from workers.publishing import write

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from serving.tiny import build_tiny_checkpoint
-from serving.vllm_options import TINY_ENGINE
+from serving.engine.options import TINY_ENGINE
+from serving.engine.tiny_checkpoint import build_tiny_checkpoint
 from tests.helm.engine import ROOT, Engine, Values, merged
 from tests.helm.local_pod import LocalPod, SecretTexts
 from tests.helm.pods import pods

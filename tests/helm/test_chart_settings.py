@@ -14,7 +14,7 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis.strategies import characters, text
 
-from serving.app import LlmServing
+from serving.engine.application import LlmServing
 from tests.helm.cases import MINIMAL, examples, matrix
 from tests.helm.engine import ROOT, Document, Engine, Values, merged
 from tests.helm.pods import pods

@@ -19,10 +19,9 @@ import yaml
 from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.labeler import EmbeddedLabeler
-from serving.linear import LinearModel
-from serving.per_policy import PolicyLabeler
-from serving.signing import new_private_key, private_key, public_half
+from serving.guards.labeler import EmbeddedLabeler
+from serving.guards.linear import LinearModel
+from serving.guards.per_policy import PolicyLabeler
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.running_worker import fresh_settings, question, running_loop, wait_committed
 from topology.contract.events import Candidate, TextPart
@@ -32,6 +31,7 @@ from workers.assembly import build_checks
 from workers.canaries import CASES, canary_event
 from workers.monitoring.alerts import rules
 from workers.openmetrics import page
+from workers.policy.signing import new_private_key, private_key, public_half
 from workers.sender import EventSender
 from workers.settings import CanarySettings, Settings, StageSettings, StagesSettings
 from workers.settings_schema import TelemetrySettings

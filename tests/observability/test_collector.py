@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from serving.clock import SystemClock
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.running_worker import logged, question
@@ -31,6 +30,7 @@ from topology.ports import Record
 from topology.telemetry.instruments import Instruments
 from workers.assembly import build_pipeline
 from workers.demo.parts import free_port
+from workers.process.clock import SystemClock
 from workers.settings import Settings, TelemetrySettings
 from workers.telemetry import Telemetry, start_telemetry
 

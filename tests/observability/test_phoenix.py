@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from serving.server import VllmServer
+from serving.engine.child_server import VllmServer
 from tests.observability.phoenix import ROOT, Json, Phoenix, starting_phoenix
 from tests.observability.traced_worker import running_worker, send_traced
 from tests.plugins.kafka_broker import Kafka, wait_until

@@ -6,13 +6,13 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from serving.clock import SystemClock
 from tests.plugins.kafka_broker import wait_until
 from topology.ports import Clock, OutRecord, Record, Rest, Result
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.fakes import FakeBroker, FakeSink, FakeSource
 from workers.loop import Loop
+from workers.process.clock import SystemClock
 from workers.processing import Process
 from workers.settings import LimitSettings
 

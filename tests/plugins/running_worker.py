@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from serving.clock import SystemClock
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
 from tests.plugins.kafka_broker import Kafka, wait_until
 from topology.contract.events import (
@@ -27,6 +26,7 @@ from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline
 from workers.loop import Loop
+from workers.process.clock import SystemClock
 from workers.reader import read_topic
 from workers.sender import EventSender, position_of
 from workers.settings import LimitSettings, Settings, TopicSettings

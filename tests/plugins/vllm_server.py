@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from serving.server import VllmServer, VllmServing, running_vllm
-from serving.tiny import build_tiny_checkpoint
-from serving.vllm_options import TINY_ARGUMENTS
+from serving.engine.child_server import VllmServer, VllmServing, running_vllm
+from serving.engine.options import TINY_ARGUMENTS
+from serving.engine.tiny_checkpoint import build_tiny_checkpoint
 from tests.plugins.otlp_receiver import KeptExports
 from workers.otlp_receiver import OtlpReceiver
 

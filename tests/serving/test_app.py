@@ -9,17 +9,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from serving import app
-from serving.app import LlmServing
-from serving.client import ChatClient, Endpoint
-from serving.clock import SystemClock
-from serving.generator import GenerationDefaults, OpenAiGenerator
-from serving.tiny import build_tiny_checkpoint
-from serving.vllm_options import TINY_ENGINE
+from serving.endpoint.client import ChatClient, Endpoint
+from serving.engine import application as app
+from serving.engine.application import LlmServing
+from serving.engine.options import TINY_ENGINE
+from serving.engine.tiny_checkpoint import build_tiny_checkpoint
+from serving.generation.generator import GenerationDefaults, OpenAiGenerator
 from tests.contracts.generator import GeneratorCase
 from tests.contracts.samples import generation_request
 from tests.plugins.vllm_server import READY_TIMEOUT_S, TINY_MODEL
 from topology.contract.errors import CheckFailed, RetryLater, SettingsError
+from workers.process.clock import SystemClock
 
 PORT = 18241
 LOGICAL_CPUS = 8

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from serving.labeler import EmbeddedLabeler
-from serving.linear import LinearModel
+from serving.guards.labeler import EmbeddedLabeler
+from serving.guards.linear import LinearModel
 from tests.serving.claims import CARRIERS, CLAIMS, REQUESTS, pairs_beside_text, pairs_in_text
 from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.labels import AgeBand, CategoryId, Intent, Level, Mode, RequestFinding, RequestLabels

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from serving.bias import BiasStage
-from serving.features import BUCKETS, fold
-from serving.groups import groups_in
-from serving.linear import Head, LinearModel
+from serving.guards.bias import BiasStage
+from serving.guards.groups import groups_in
+from serving.guards.linear import Head, LinearModel
+from serving.text.features import BUCKETS, fold
 from tests.contracts.samples import POLICY
 from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.labels import LabelerIdentity, Mode, Plan, RequestLabels

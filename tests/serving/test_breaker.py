@@ -2,7 +2,7 @@
 
 import pytest
 
-from serving.breaker import Breaker, BreakerState, Ticket
+from serving.endpoint.breaker import Breaker, BreakerState, Ticket
 from serving.fakes import ManualClock
 
 

@@ -5,9 +5,9 @@ import pickle
 import msgspec
 import pytest
 
-from serving.classification import ClassificationStage
-from serving.labeler import EmbeddedLabeler
-from serving.linear import LinearModel
+from serving.guards.classification import ClassificationStage
+from serving.guards.labeler import EmbeddedLabeler
+from serving.guards.linear import LinearModel
 from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
 from topology.contract.labels import Mode, Plan
 from topology.policy.loading import packaged_bundle

@@ -11,15 +11,15 @@ import msgspec
 import pytest
 from aiohttp import client_exceptions, http_exceptions
 
-from serving.breaker import BreakerState
-from serving.client import Call, ChatClient, Endpoint
-from serving.clock import SystemClock
-from serving.completion import ChatBody, ChatTurn, Completion
-from serving.http_outcomes import CAUGHT, ERRORS, is_the_requests_fault, outcome_of_error, outcome_of_status
+from serving.endpoint.breaker import BreakerState
+from serving.endpoint.client import Call, ChatClient, Endpoint
+from serving.endpoint.completion import ChatBody, ChatTurn, Completion
+from serving.endpoint.outcomes import CAUGHT, ERRORS, is_the_requests_fault, outcome_of_error, outcome_of_status
 from tests.plugins import fake_endpoint as wire
 from tests.plugins.fake_endpoint import FakeEndpoint, Play
 from topology.contract.errors import CheckFailed, RetryLater, SettingsError
 from topology.contract.labels import Outcome
+from workers.process.clock import SystemClock
 
 SECRET = "the user's own words"
 BODY = ChatBody(model="m", messages=(ChatTurn(role="user", content=SECRET),))

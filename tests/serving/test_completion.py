@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.completion import ChatBody, ChatTurn, CompletionStream, StreamError, encode_body
+from serving.endpoint.completion import ChatBody, ChatTurn, CompletionStream, StreamError, encode_body
 from tests.plugins.fake_endpoint import MODEL, answer_bytes, chunk, event
 
 WORDS = ("Grüße", " and", "\n\ndata: not an event", ' "quoted"', " 🌊")

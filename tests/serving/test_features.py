@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.features import (
+from serving.text.features import (
     BUCKETS,
     CHARACTERS_MAX,
     WINDOW_CHARACTERS,

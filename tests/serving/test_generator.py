@@ -7,12 +7,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import msgspec
 import pytest
 
-from serving.client import ChatClient, Endpoint
-from serving.clock import SystemClock
-from serving.completion import encode_body
+from serving.endpoint.client import ChatClient, Endpoint
+from serving.endpoint.completion import encode_body
+from serving.engine.child_server import VllmServer
 from serving.fakes import FakeGenerator
-from serving.generator import GenerationDefaults, OpenAiGenerator, generation_body
-from serving.server import VllmServer
+from serving.generation.generator import GenerationDefaults, OpenAiGenerator, generation_body
 from tests.contracts.generator import GeneratorCase, GeneratorContract
 from tests.contracts.samples import PARAMETERS, generation_request
 from tests.plugins import fake_endpoint as wire
@@ -22,6 +21,7 @@ from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.events import GenerationParameters
 from topology.contract.labels import Outcome
 from topology.ports import Draft
+from workers.process.clock import SystemClock
 
 DEFAULTS = GenerationDefaults(model=TINY_MODEL, max_tokens=32)
 

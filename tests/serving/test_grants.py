@@ -8,9 +8,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.grants import Ed25519GrantVerifier, public_keys, sign_grant
 from topology.contract.errors import SettingsError
 from topology.contract.events import ConversationEvent, Grant, GrantUse, Message, Role, TextPart, UserContext
+from workers.policy.grants import Ed25519GrantVerifier, public_keys, sign_grant
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))

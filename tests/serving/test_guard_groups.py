@@ -8,10 +8,9 @@ from typing import Any, TypeVar
 import msgspec
 import pytest
 
-from serving.client import ChatClient, Endpoint
-from serving.clock import SystemClock
-from serving.guard_llm import GuardBounds, LlmCheck, LlmLabeler
-from serving.server import VllmServer
+from serving.endpoint.client import ChatClient, Endpoint
+from serving.engine.child_server import VllmServer
+from serving.guard_llm.adapters import GuardBounds, LlmCheck, LlmLabeler
 from tests.contracts.samples import check_input, event
 from tests.plugins import fake_endpoint as wire
 from tests.plugins.fake_endpoint import FakeEndpoint, Play
@@ -20,6 +19,7 @@ from topology.contract.errors import CheckFailed
 from topology.contract.labels import CategoryId, Confidence, Intent, Outcome, RequestFinding
 from topology.policy.loading import packaged_bundle
 from topology.ports import CheckInput, CheckReport
+from workers.process.clock import SystemClock
 
 BUNDLE = packaged_bundle()
 BOUNDS = GuardBounds(model="judge", timeout_s=5.0, prompts="groups", groups_max=2)

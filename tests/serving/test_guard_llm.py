@@ -10,10 +10,11 @@ import jsonschema
 import msgspec
 import pytest
 
-from serving.client import ChatClient, Endpoint
-from serving.clock import SystemClock
+from serving.endpoint.client import ChatClient, Endpoint
+from serving.engine.child_server import VllmServer
 from serving.fakes import FakeCheck, FakeLabeler, FakeStage
-from serving.guard_answers import (
+from serving.guard_llm.adapters import GuardBounds, LlmCheck, LlmLabeler
+from serving.guard_llm.answers import (
     CHARACTERS_SHOWN_MAX,
     DraftAnswer,
     Names,
@@ -22,9 +23,7 @@ from serving.guard_answers import (
     draft_data,
     request_data,
 )
-from serving.guard_llm import GuardBounds, LlmCheck, LlmLabeler
-from serving.per_policy import PolicyLabeler
-from serving.server import VllmServer
+from serving.guards.per_policy import PolicyLabeler
 from tests.contracts.guards import CheckContract, LabelerContract, StageContract
 from tests.contracts.samples import check_input, event, message
 from tests.plugins import fake_endpoint as wire
@@ -36,6 +35,7 @@ from topology.contract.labels import NONE, Confidence, Intent, Outcome, Signal, 
 from topology.policy.bundle import PolicyBundle
 from topology.policy.loading import packaged_bundle
 from topology.ports import Check, CheckReport, Labeler, Stage
+from workers.process.clock import SystemClock
 
 NAMES = Names(categories=("cyber.offense", "hate", NONE))
 BOUNDS = GuardBounds(model="judge", timeout_s=5.0)

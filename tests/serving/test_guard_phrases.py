@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from serving.labeler import EmbeddedLabeler
-from serving.linear import LinearModel
-from serving.ordinary import ordinary_requests
+from serving.guards.labeler import EmbeddedLabeler
+from serving.guards.linear import LinearModel
+from serving.training.ordinary_requests import ordinary_requests
 from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
 from topology.contract.labels import AgeBand, Intent, RequestLabels, Signal, Vulnerability
 from topology.policy.loading import packaged_bundle

@@ -8,8 +8,9 @@ import jsonschema
 import msgspec
 import pytest
 
-from serving.guard_answers import GroupDraftAnswer, GroupRequestAnswer, MannerAnswer, strangers
-from serving.guard_prompts import (
+from serving.generation.rules import rules_hash
+from serving.guard_llm.answers import GroupDraftAnswer, GroupRequestAnswer, MannerAnswer, strangers
+from serving.guard_llm.prompts import (
     Question,
     draft_question,
     group_draft_questions,
@@ -17,7 +18,6 @@ from serving.guard_prompts import (
     manner_questions,
     request_question,
 )
-from serving.prompt_rules import rules_hash
 from topology.contract.labels import NONE
 from topology.policy.loading import packaged_bundle
 

@@ -5,10 +5,10 @@ import pickle
 
 import pytest
 
-from serving.features import CHARACTERS_MAX
-from serving.labeler import EmbeddedLabeler
-from serving.linear import LinearModel
-from serving.shown import told_text
+from serving.guards.labeler import EmbeddedLabeler
+from serving.guards.linear import LinearModel
+from serving.text.features import CHARACTERS_MAX
+from serving.text.quotations import told_text
 from topology.contract.errors import CheckFailed
 from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
 from topology.contract.labels import AgeBand, Confidence, Context, Intent, RequestLabels, Signal, Vulnerability

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.features import BUCKETS
-from serving.linear import Band, Head, LinearModel, ModelError, quantise, save
+from serving.guards.linear import Band, Head, LinearModel, ModelError, quantise, save
+from serving.text.features import BUCKETS
 
 
 def head(name: str = "hate", **changed: float) -> Head:

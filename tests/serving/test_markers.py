@@ -4,15 +4,15 @@ import time
 
 import pytest
 
-from serving.contexts import context_of, transforms
-from serving.draft_markers import has_operational_detail, is_bare_refusal, is_declined, obligations_present
-from serving.features import fold
-from serving.language import language_of
-from serving.leaks import leaks
-from serving.lexicon import hits_in, topics
-from serving.markers import read_request
-from serving.shown import quoted_stretches, told_text
-from serving.wrappers import decoded, gives_orders
+from serving.guards.contexts import context_of, transforms
+from serving.guards.draft_markers import has_operational_detail, is_bare_refusal, is_declined, obligations_present
+from serving.guards.leaks import leaks
+from serving.guards.markers import read_request
+from serving.text.features import fold
+from serving.text.language import language_of
+from serving.text.lexicon import hits_in, topics
+from serving.text.quotations import quoted_stretches, told_text
+from serving.text.wrappers import decoded, gives_orders
 from topology.contract.labels import Context, Intent, Vulnerability
 from topology.policy.loading import packaged_bundle
 

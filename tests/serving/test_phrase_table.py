@@ -4,10 +4,10 @@ import time
 
 import pytest
 
-from serving.ages import stated_age
-from serving.phrases.matching import PhraseTable
-from serving.phrases.spelling import spelled
-from serving.phrases.table import tags_in
+from serving.guards.ages import stated_age
+from serving.text.phrases.matching import PhraseTable
+from serving.text.phrases.spelling import spelled
+from serving.text.phrases.table import tags_in
 from topology.contract.labels import AgeBand
 
 TABLE = PhraseTable({"a": ["red|deep_blue ~2 car*", "{go} home?  now"]}, {"go": "go|walk"})

@@ -2,10 +2,10 @@
 
 import pytest
 
-from serving.classification import ClassificationStage
-from serving.labeler import EmbeddedLabeler
-from serving.linear import LinearModel
-from serving.private_data import items
+from serving.guards.classification import ClassificationStage
+from serving.guards.labeler import EmbeddedLabeler
+from serving.guards.linear import LinearModel
+from serving.personal_data.private_data import items
 from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
 from topology.contract.labels import AgeBand, GuardRun, Outcome, OutputLabels, VerdictKind
 from topology.decision.judge import apply_redactions, judge, merge_reports

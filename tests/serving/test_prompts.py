@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from serving.prompt_rules import Wording, rules_hash, rules_text, wording
-from serving.prompts import compile_prompt, tenant_text
+from serving.generation.prompts import compile_prompt, tenant_text
+from serving.generation.rules import Wording, rules_hash, rules_text, wording
 from tests.contracts.samples import event, message
 from tests.topology.policy_world import request_cases
 from topology.contract.conversation import CategoryMemory, ConversationState

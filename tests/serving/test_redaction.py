@@ -11,7 +11,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.redaction import CUT, OVERLAP_CHARACTERS, WINDOW_CHARACTERS, KeyedDigest, LoggingStage, Redactor
+from serving.personal_data.redaction import (
+    CUT,
+    OVERLAP_CHARACTERS,
+    WINDOW_CHARACTERS,
+    KeyedDigest,
+    LoggingStage,
+    Redactor,
+)
 from tests.contracts.samples import POLICY
 from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.labels import LabelerIdentity, Mode, Plan, RequestLabels
@@ -197,7 +204,7 @@ def _given(request: str, draft: str) -> CheckInput:
 
 def test_no_language_model_is_loaded() -> None:
     program = (
-        "import sys; from serving.redaction import Redactor, KeyedDigest;"
+        "import sys; from serving.personal_data.redaction import Redactor, KeyedDigest;"
         "Redactor(KeyedDigest(b'k', 'i'), region='US').redact('a@b.example');"
         "print([name for name in ('spacy', 'torch', 'transformers', 'presidio_analyzer') if name in sys.modules])"
     )

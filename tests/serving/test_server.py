@@ -15,13 +15,13 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from serving.client import ChatClient, Endpoint
-from serving.clock import SystemClock
-from serving.completion import ChatBody, ChatTurn
-from serving.server import VllmServing, command, environment, running_vllm
-from serving.tiny import build_tiny_checkpoint
-from serving.vllm_options import TINY_ARGUMENTS
+from serving.endpoint.client import ChatClient, Endpoint
+from serving.endpoint.completion import ChatBody, ChatTurn
+from serving.engine.child_server import VllmServing, command, environment, running_vllm
+from serving.engine.options import TINY_ARGUMENTS
+from serving.engine.tiny_checkpoint import build_tiny_checkpoint
 from tests.plugins.vllm_server import READY_TIMEOUT_S, TINY_MODEL
+from workers.process.clock import SystemClock
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 SPAN_ID = "b7ad6b7169203331"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.evaluate_spec import BEGIN, EXPECTED, Judged, draw, judge_all, with_report
-from serving.spec_examples import Label, spec_examples
+from serving.training.evaluate_spec import BEGIN, EXPECTED, Judged, draw, judge_all, with_report
+from serving.training.spec_examples import Label, spec_examples
 from topology.contract.events import Role, parts_text
 from topology.contract.labels import Mode, VerdictKind
 from topology.policy.loading import packaged_bundle

@@ -10,7 +10,15 @@ import pytest
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
-from serving.tiny import HIDDEN, LAYERS, POSITIONS_MAX, VOCABULARY, build_tiny_checkpoint, is_complete, main
+from serving.engine.tiny_checkpoint import (
+    HIDDEN,
+    LAYERS,
+    POSITIONS_MAX,
+    VOCABULARY,
+    build_tiny_checkpoint,
+    is_complete,
+    main,
+)
 
 
 def hashes(directory: Path) -> dict[str, str]:
@@ -74,7 +82,8 @@ def test_the_command_builds_where_it_is_told(tmp_path: Path, capsys: pytest.Capt
 
 def test_building_loads_neither_torch_nor_transformers(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from serving.tiny import build_tiny_checkpoint as build;"
+        "import sys; from pathlib import Path;"
+        "from serving.engine.tiny_checkpoint import build_tiny_checkpoint as build;"
         "build(Path(sys.argv[1])); print(sorted({'torch', 'transformers', 'vllm'} & set(sys.modules)))"
     )
     ran = subprocess.run(

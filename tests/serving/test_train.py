@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.corpus import HEADS, SOURCES, Row, own_rows, records, rows_of
-from serving.evaluate import measure
-from serving.features import features, windows
-from serving.fitting import calibrate, fit, stacked
-from serving.linear import LinearModel, save
-from serving.train import TooFewRowsError, collect, main, train_heads
+from serving.guards.linear import LinearModel, save
+from serving.text.features import features, windows
+from serving.training.corpus import HEADS, SOURCES, Row, own_rows, records, rows_of
+from serving.training.evaluate import measure
+from serving.training.fitting import calibrate, fit, stacked
+from serving.training.train import TooFewRowsError, collect, main, train_heads
 
 NAMES = ("csae", "hate")
 

@@ -8,12 +8,12 @@ from random import Random
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from serving.grants import sign_grant
 from tests.topology.policy_world import CAPPABLE, CATEGORIES, LOOSENABLE, Document, bundle
 from topology.contract.codec import canonical_json
 from topology.contract.events import Grant
 from topology.contract.labels import Mode
 from topology.policy.bundle import Authority
+from workers.policy.grants import sign_grant
 
 SEED = 20260
 TENANT = "acme"

@@ -6,7 +6,6 @@ from typing import Any
 
 import msgspec
 
-from serving.clock import SystemClock
 from serving.fakes import FakeCheck, FakeConversationStates, FakeGenerator, FakeGrantVerifier, FakeLabeler, clean_report
 from topology.contract.codec import RecordLimits, encode
 from topology.contract.events import (
@@ -41,6 +40,7 @@ from topology.steps.drafting import Budget, Drafting
 from topology.steps.remembering import Memory, StateBounds
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
+from workers.process.clock import SystemClock
 
 BUNDLE = packaged_bundle()
 PROMPT_HASH = "ee" * 32

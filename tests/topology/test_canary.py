@@ -4,8 +4,6 @@ import pytest
 from msgspec import structs
 
 from serving.fakes import FakeConversationStates
-from serving.grants import public_keys, signature_verifier
-from serving.signing import new_private_key, private_key, public_half
 from tests.topology.pipeline_world import BUNDLE, Bench, Ended, event, finding, finds, record_of
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import Action, ConversationEvent, Expectation
@@ -13,6 +11,8 @@ from topology.contract.names import Topic
 from topology.steps.canary import canary_message, is_as_expected, require_genuine
 from topology.telemetry.metrics import Metric
 from workers.canaries import CASES, canary_event
+from workers.policy.grants import public_keys, signature_verifier
+from workers.policy.signing import new_private_key, private_key, public_half
 
 PEM = new_private_key()
 VERIFY = signature_verifier(public_keys({"k1": public_half(PEM)}))

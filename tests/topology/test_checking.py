@@ -7,7 +7,6 @@ from collections.abc import Coroutine, Sequence
 import pytest
 import uvloop
 
-from serving.clock import SystemClock
 from serving.fakes import FakeCheck, clean_report
 from tests.topology.pipeline_world import BUNDLE, event, labelled
 from topology.contract.labels import Outcome
@@ -18,6 +17,7 @@ from topology.steps.checking import Checked, run_checks
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing
+from workers.process.clock import SystemClock
 
 NAMES = ("classification", "bias", "logging")
 LONG_S = 30.0

@@ -7,9 +7,8 @@ from random import Random
 import msgspec
 import pytest
 
-from serving.grants import signature_verifier
-from serving.prompt_rules import wording as wording_of
-from serving.prompts import compile_prompt, tenant_text
+from serving.generation.prompts import compile_prompt, tenant_text
+from serving.generation.rules import wording as wording_of
 from tests.topology.hostile_overlays import KEY_ID, PLATFORM, SEED, loaded, refused
 from tests.topology.plan_space import SUBJECTS
 from tests.topology.policy_world import CATEGORIES, bundle, labels
@@ -20,6 +19,7 @@ from topology.decision.ceilings import Subject, ceiling, harm_of, subject_of
 from topology.decision.plan import plan
 from topology.policy.bundle import INTENTS, Category
 from topology.policy.overlays import TenantOverlay, grant_uses, load_overlay
+from workers.policy.grants import signature_verifier
 
 VERIFY = signature_verifier({KEY_ID: PLATFORM.public_key().public_bytes_raw()})
 REFUSED, LOADED = tuple(refused(Random(SEED))), tuple(loaded(Random(SEED)))

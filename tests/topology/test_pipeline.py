@@ -5,7 +5,6 @@ import asyncio
 import msgspec
 import pytest
 
-from serving.clock import SystemClock
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
 from tests.topology.pipeline_world import (
     BUNDLE,
@@ -26,6 +25,7 @@ from topology.contract.labels import CategoryId, Intent, Outcome, Span, VerdictK
 from topology.contract.names import Header, Topic
 from topology.ports import GenerationRequest
 from topology.telemetry.metrics import Metric
+from workers.process.clock import SystemClock
 
 
 def test_a_clean_draft_is_published_with_its_audit_record() -> None:

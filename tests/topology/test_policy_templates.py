@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.draft_markers import has_operational_detail, is_bare_refusal, obligations_present
-from serving.features import fold
+from serving.guards.draft_markers import has_operational_detail, is_bare_refusal, obligations_present
+from serving.text.features import fold
 from tests.topology.policy_world import ADULT, GUARDS, OPEN, OVERLAYS, REQUESTS, USERS, bundle, request_cases
 from topology.contract.events import UserContext
 from topology.contract.labels import CategoryId, Mode, OutputFinding, OutputLabels, Plan, RequestLabels

@@ -7,7 +7,6 @@ from itertools import pairwise
 
 import pytest
 
-from serving.clock import SystemClock
 from tests.plugins.kafka_broker import wait_until
 from tests.topology.tracker_world import finish, member, owning, record, start_all
 from topology.delivery.tracker import Tracker
@@ -16,6 +15,7 @@ from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing
 from workers.committer import RETRY_MAX_S, Committer
+from workers.process.clock import SystemClock
 from workers.settings import LimitSettings
 
 WAIT_S = 10.0

@@ -14,9 +14,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from serving.clock import SystemClock
 from serving.fakes import FakeCheck
-from serving.labeler import NAME as EMBEDDED
+from serving.guards.labeler import NAME as EMBEDDED
 from tests.contracts.samples import POLICY, check_input, event, generation_request
 from tests.plugins import fake_endpoint as wire
 from tests.plugins.fake_endpoint import FakeEndpoint, Play
@@ -32,6 +31,7 @@ from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.assembly import build_pipeline
 from workers.language_models import ModelSet
+from workers.process.clock import SystemClock
 from workers.settings import GenerationSettings, GuardSettings, Secret, Settings, TelemetrySettings
 from workers.telemetry import start_telemetry
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 
 import pytest
 
-from serving.clock import SystemClock
 from topology.delivery.offset_map import decode
 from topology.ports import OutRecord, PartitionOffset, Record, Rest, Result
 from topology.telemetry.instruments import Instruments
@@ -17,6 +16,7 @@ from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing
 from workers.fakes import FakeBroker, FakeSink, FakeSource
 from workers.loop import Loop, LoopState
+from workers.process.clock import SystemClock
 from workers.settings import LimitSettings
 
 WAIT_S = 20.0

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from serving.clock import SystemClock
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.memory_loop import INPUT, OUTPUT, WAIT_S, World, running
 from topology.contract.codec import encode
@@ -19,6 +18,7 @@ from workers.conversation_states import HeldBounds, PartitionStates, TopicConver
 from workers.fakes import FakeBroker, FakeSink, FakeSource, instance_id
 from workers.kafka_errors import StatesUnreadable
 from workers.loop import Loop
+from workers.process.clock import SystemClock
 
 STATE = "state"
 NOW_MS = SystemClock().now_ms()

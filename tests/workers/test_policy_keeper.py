@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from serving.clock import SystemClock
 from serving.fakes import ManualClock
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.policy_publisher import CATEGORY, HIGH, LOW, document, overlay
@@ -22,6 +21,7 @@ from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.policy_files import PolicyFiles
 from workers.policy_keeper import PolicyKeeper, PolicySource
+from workers.process.clock import SystemClock
 from workers.settings import PolicySettings, Settings
 
 WAIT_S = 20.0

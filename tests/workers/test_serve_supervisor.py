@@ -114,7 +114,7 @@ def test_an_application_without_a_readable_settings_file_is_refused(tmp_path: Pa
 
 
 def test_a_model_application_with_an_unknown_field_is_refused() -> None:
-    from serving.app import build_from_arguments
+    from serving.engine.application import build_from_arguments
 
     with pytest.raises(SettingsError, match="replica_count"):
         build_from_arguments({"model": "m", "served_name": "m", "replica_count": 2})

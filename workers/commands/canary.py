@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 import msgspec
 from msgspec import Struct
 
-from serving.clock import SystemClock
-from serving.signing import private_key, public_half
 from topology.contract.errors import SettingsError
 from topology.contract.events import Action, AuditedResponse, ConversationEvent
 from topology.steps.canary import is_as_expected
 from workers.canaries import CASES, CanaryCase, canary_event
 from workers.kafka_session import kafka_session
+from workers.policy.signing import private_key, public_half
+from workers.process.clock import SystemClock
 from workers.reader import TopicReader, ValueDecoder
 from workers.sender import EventSender, position_of
 from workers.settings import Settings

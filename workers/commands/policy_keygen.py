@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from serving.signing import new_private_key, public_half
+from workers.policy.signing import new_private_key, public_half
 from workers.settings import Settings
 
 ONLY_OWNER = 0o600

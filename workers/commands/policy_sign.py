@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from serving.clock import SystemClock
-from serving.signing import private_key
 from topology.policy.envelopes import Envelope, PublicationKind
+from workers.policy.signing import private_key
+from workers.process.clock import SystemClock
 from workers.publishing import document_envelope, sealed, withdrawal
 from workers.recovery.wrong_use import WrongUse
 from workers.settings import Settings

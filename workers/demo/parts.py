@@ -91,9 +91,9 @@ def language_model(
 
     Raises TimeoutError or RuntimeError where it does not come up.
     """
-    from serving.app import LlmServing, load_libraries, start, stop
-    from serving.tiny import build_tiny_checkpoint
-    from serving.vllm_options import TINY_ENGINE
+    from serving.engine.application import LlmServing, load_libraries, start, stop
+    from serving.engine.options import TINY_ENGINE
+    from serving.engine.tiny_checkpoint import build_tiny_checkpoint
 
     load_libraries()
     restore_logging()

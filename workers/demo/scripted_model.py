@@ -23,7 +23,7 @@ MODEL_NAME = "scripted"
 MODELS = (MODEL_NAME, *(kind.value for kind in ScriptKind))
 
 FEEDBACK_LINE = "[mend]"
-"""The line of the system message below which `serving.prompts` says what a further draft must mend."""
+"""The line of the system message below which `serving.generation.prompts` says what a further draft must mend."""
 
 REQUEST_BYTES_MAX = 16 * 1024 * 1024
 RECEIVED_MAX = 10_000

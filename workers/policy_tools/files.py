@@ -5,12 +5,12 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from serving.grants import public_keys, signature_verifier
 from topology.policy.bundle import PolicyBundle
 from topology.policy.in_force import Policies
 from topology.policy.overlays import TenantOverlay, load_overlay
 from topology.telemetry.instruments import Instruments
 from workers.kafka_session import kafka_session
+from workers.policy.grants import public_keys, signature_verifier
 from workers.policy_files import load_policies
 from workers.policy_topic import PolicyTopic
 from workers.recovery.wrong_use import WrongUse

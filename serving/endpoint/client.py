@@ -1,0 +1,193 @@
+"""One asynchronous client for any OpenAI-compatible endpoint: streamed chat completions, bounded in every way."""
+
+import asyncio
+import random
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from serving.endpoint.breaker import Breaker, BreakerState, Ticket
+from serving.endpoint.completion import ChatBody, Completion, encode_body
+from serving.endpoint.transport import Failure, Transport, request_headers
+from topology.contract.errors import CheckFailed, RetryLater
+from topology.contract.labels import Outcome
+from topology.ports import Clock
+
+_BREAKING = frozenset({Outcome.UNREACHABLE, Outcome.CRASHED, Outcome.REFUSED, Outcome.UNPARSABLE, Outcome.TIMEOUT})
+"""Outcomes that speak against a backend. One that says that it is overloaded is alive: back-off deals with it."""
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """Where a model is served and the bounds of every call to it. `name` is how errors and metrics call it.
+
+    `base_url` ends before `/chat/completions`. `retries_max` counts further tries inside one call.
+    """
+
+    name: str
+    base_url: str
+    request_timeout_s: Annotated[float, Meta(gt=0)] = 60.0
+    connect_timeout_s: Annotated[float, Meta(gt=0)] = 5.0
+    concurrency_max: Annotated[int, Meta(ge=1)] = 64
+    retries_max: Annotated[int, Meta(ge=0)] = 3
+    backoff_initial_s: Annotated[float, Meta(gt=0)] = 0.2
+    backoff_max_s: Annotated[float, Meta(gt=0)] = 5.0
+    breaker_failures: Annotated[int, Meta(ge=1)] = 5
+    breaker_open_s: Annotated[float, Meta(gt=0)] = 5.0
+    response_bytes_max: Annotated[int, Meta(ge=1)] = 4 * 1024 * 1024
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """One try as the observer sees it. `try_index` counts from 0; `first_chunk_s` is 0 where no answer came."""
+
+    backend: str
+    outcome: Outcome
+    try_index: int
+    duration_s: float
+    first_chunk_s: float
+
+
+def ignore_call(_call: Call) -> None:
+    """The observer that wants to know nothing."""
+
+
+class ChatClient:
+    """Calls one endpoint. Belongs to one event loop, in which it connects lazily; `aclose` ends it.
+
+    `jitter` returns numbers in [0, 1). `tls` is None for the system's own certificates. `observe` is told every try.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        clock: Clock,
+        api_key: str = "",
+        tls: ssl.SSLContext | None = None,
+        jitter: Callable[[], float] = random.random,
+        observe: Callable[[Call], None] = ignore_call,
+    ) -> None:
+        self._endpoint = endpoint
+        self._clock = clock
+        self._jitter = jitter
+        self._observe = observe
+        self._slots = asyncio.Semaphore(endpoint.concurrency_max)
+        self._breaker = Breaker(
+            failures_max=endpoint.breaker_failures, open_s=endpoint.breaker_open_s, now_s=clock.monotonic_s
+        )
+        self._transport = Transport(
+            endpoint.base_url.rstrip("/") + "/chat/completions",
+            clock=clock,
+            api_key=api_key,
+            tls=tls,
+            connect_timeout_s=endpoint.connect_timeout_s,
+            connections_max=endpoint.concurrency_max,
+            response_bytes_max=endpoint.response_bytes_max,
+        )
+
+    @property
+    def breaker_state(self) -> BreakerState:
+        """Whether a call made now would be let through."""
+        return self._breaker.state
+
+    async def aclose(self) -> None:
+        """Close every connection; calls still running end as unreachable."""
+        await self._transport.aclose()
+
+    async def complete(
+        self, body: ChatBody, *, request_id: str, deadline_s: float, headers: Mapping[str, str]
+    ) -> Completion:
+        """The whole answer. `deadline_s` is on the clock's monotonic scale; cancelling closes the request.
+
+        Raises RetryLater where the backend cannot answer now and CheckFailed where it would never answer this
+        request. Neither carries text of the request or of the answer.
+        """
+        payload = encode_body(body)
+        try_index = 0
+        while True:  # bounded: `_delay_s` raises after `retries_max` and at the deadline
+            sent = request_headers(request_id, try_index, headers)
+            try:
+                return await self._observed_try(payload, sent, try_index, deadline_s)
+            except Failure as failure:
+                delay_s = self._delay_s(failure, try_index, deadline_s)
+            await self._clock.sleep(delay_s)
+            try_index += 1
+
+    def _delay_s(self, failure: Failure, try_index: int, deadline_s: float) -> float:
+        """How long to wait before the next try; raises where there is none.
+
+        Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+        """
+        endpoint = self._endpoint
+        if failure.is_final:
+            raise CheckFailed(failure.outcome, endpoint.name, failure.detail) from failure
+        ceiling_s = min(endpoint.backoff_max_s, endpoint.backoff_initial_s * 2.0**try_index)
+        delay_s = max(self._jitter() * ceiling_s, failure.after_s)
+        is_in_bounds = delay_s <= endpoint.backoff_max_s and self._clock.monotonic_s() + delay_s < deadline_s
+        if not failure.may_retry or try_index >= endpoint.retries_max or not is_in_bounds:
+            raise RetryLater(failure.outcome, endpoint.name, failure.detail) from failure
+        return delay_s
+
+    async def _observed_try(
+        self, payload: bytes, headers: dict[str, str], try_index: int, deadline_s: float
+    ) -> Completion:
+        started_s = self._clock.monotonic_s()
+        outcome, first_chunk_s = Outcome.CRASHED, 0.0
+        try:
+            completion = await self._bounded_try(payload, headers, deadline_s - started_s)
+            outcome, first_chunk_s = Outcome.OK, completion.first_chunk_s
+        except Failure as failure:
+            outcome = failure.outcome
+            raise
+        else:
+            return completion
+        finally:
+            self._observe(
+                Call(
+                    backend=self._endpoint.name,
+                    outcome=outcome,
+                    try_index=try_index,
+                    duration_s=self._clock.monotonic_s() - started_s,
+                    first_chunk_s=first_chunk_s,
+                )
+            )
+
+    async def _bounded_try(self, payload: bytes, headers: dict[str, str], left_s: float) -> Completion:
+        if left_s <= 0:
+            raise Failure(Outcome.TIMEOUT, "the deadline has passed")
+        timeout_s = min(left_s, self._endpoint.request_timeout_s)
+        try:
+            async with asyncio.timeout(timeout_s), self._slots:
+                return await self._admitted_try(payload, headers)
+        except TimeoutError as exc:
+            raise Failure(Outcome.TIMEOUT, f"no whole answer within {timeout_s:.1f} s") from exc
+
+    async def _admitted_try(self, payload: bytes, headers: dict[str, str]) -> Completion:
+        ticket = self._breaker.admit()
+        if ticket is None:
+            raise Failure(Outcome.UNREACHABLE, f"circuit {self._breaker.state.value}")
+        started_s = self._clock.monotonic_s()
+        try:
+            completion = await self._transport.post(payload, headers)
+        except Failure as failure:
+            self._report(ticket, is_healthy=failure.is_final or failure.outcome not in _BREAKING)
+            raise
+        except BaseException:  # cancelled from outside, or by our own time limit: the ticket must be given back
+            self._report_cut_short(ticket, self._clock.monotonic_s() - started_s)
+            raise
+        self._report(ticket, is_healthy=True)
+        return completion
+
+    def _report(self, ticket: Ticket, *, is_healthy: bool) -> None:
+        if is_healthy:
+            self._breaker.report_success(ticket)
+        else:
+            self._breaker.report_failure(ticket)
+
+    def _report_cut_short(self, ticket: Ticket, duration_s: float) -> None:
+        """Only a request that had nearly all the time a request may have speaks against the backend."""
+        if duration_s >= 0.9 * self._endpoint.request_timeout_s:
+            self._breaker.report_failure(ticket)
+        else:
+            self._breaker.report_nothing(ticket)

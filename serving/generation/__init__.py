@@ -1,0 +1,1 @@
+"""The generator: its prompt, compiled from the plan, and its port."""

@@ -1,0 +1,83 @@
+"""The Generator port over any OpenAI-compatible endpoint."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Struct
+
+from serving.endpoint.client import ChatClient
+from serving.endpoint.completion import ChatBody, ChatTurn, Completion
+from topology.contract.errors import CheckFailed, RetryLater
+from topology.contract.events import GenerationParameters, Message, Usage, parts_text
+from topology.contract.labels import Outcome
+from topology.ports import Draft, GenerationRequest
+from topology.telemetry.metrics import LlmRole
+
+
+class GenerationDefaults(Struct, frozen=True, kw_only=True):
+    """Which model answers, and how where the event does not say. `max_tokens` also caps what an event may ask for.
+
+    An event's seed is sent on only with `forward_seed`: vLLM 0.32's CPU build ends its engine on a seeded request
+    ("CPU Generator does not use offset"), so that any sender could stop it.
+    """
+
+    model: str
+    max_tokens: Annotated[int, Meta(ge=1)] = 512
+    temperature: Annotated[float, Meta(ge=0, le=2)] = 0.7
+    forward_seed: bool = False
+
+
+class OpenAiGenerator:
+    """Answers through `client`, which it closes."""
+
+    def __init__(self, client: ChatClient, defaults: GenerationDefaults) -> None:
+        self._client = client
+        self._defaults = defaults
+
+    async def generate(self, request: GenerationRequest) -> Draft:
+        """The model's answer. Cancelling closes the request.
+
+        Raises RetryLater while the endpoint cannot answer or answers without a text, and CheckFailed where it would
+        never answer this request: refused (too long for the model, a parameter out of range, the endpoint's own filter)
+        or unparsable (longer than the bound).
+        """
+        body = generation_body(request.messages, request.parameters, self._defaults)
+        completion = await self._client.complete(
+            body, request_id=request.request_id, deadline_s=request.deadline_s, headers=request.headers
+        )
+        _require_answer(completion)
+        return Draft(
+            text=completion.text,
+            source="generator",
+            model=completion.model or self._defaults.model,
+            response_id=completion.response_id,
+            finish_reason=completion.finish_reason,
+            usage=Usage(input_tokens=completion.input_tokens, output_tokens=completion.output_tokens),
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def _require_answer(completion: Completion) -> None:
+    """Raises where there is nothing that could be judged as the model's answer to the request."""
+    backend = LlmRole.GENERATOR.value
+    if completion.finish_reason == "content_filter":
+        raise CheckFailed(Outcome.REFUSED, backend, "the endpoint's own filter ended the answer")
+    if not completion.text.strip():
+        raise RetryLater(Outcome.UNPARSABLE, backend, "the answer has no text")
+
+
+def generation_body(messages: Sequence[Message], asked: GenerationParameters, defaults: GenerationDefaults) -> ChatBody:
+    """The request's body: what the event asks for, within our bounds. Only what is set is sent."""
+    return ChatBody(
+        model=defaults.model,
+        messages=tuple(ChatTurn(role=message.role.value, content=parts_text(message.parts)) for message in messages),
+        max_tokens=min(asked.max_tokens or defaults.max_tokens, defaults.max_tokens),
+        temperature=defaults.temperature if asked.temperature is None else asked.temperature,
+        top_p=UNSET if asked.top_p is None else asked.top_p,
+        seed=asked.seed if defaults.forward_seed and asked.seed is not None else UNSET,
+        stop=asked.stop or UNSET,
+        ignore_eos=asked.ignore_eos or UNSET,
+    )

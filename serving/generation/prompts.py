@@ -1,0 +1,162 @@
+"""The generator's prompt, compiled from the plan: rules, tenant, application, plan card, then the conversation.
+
+What is the same for every request of a policy version comes first, byte for byte, so that an engine's prefix cache
+holds it. Everything that someone outside wrote is set off by a mark at the start of each of its lines, so that no
+line of theirs can pass for one of ours.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+
+from serving.generation.rules import Wording
+from topology.contract.conversation import EMPTY, ConversationState
+from topology.contract.events import (
+    CodePart,
+    ContentPart,
+    ConversationEvent,
+    ImagePart,
+    Message,
+    Role,
+    TextPart,
+    UserContext,
+)
+from topology.contract.labels import CategoryId, Mode, Plan
+from topology.policy.bundle import region_of
+from topology.policy.overlays import TenantOverlay
+
+_QUOTE = "> "
+_TURN_MARK = re.compile(
+    r"<\|(?=[^|<>\n]{1,64}\|>)|<(?=/?turn>)|<(?=(?:start|end)_of_turn>)|<(?=</?SYS>>)|\[(?=/?INST\])"
+)
+_TAG = re.compile(r"[^A-Za-z0-9-]")
+
+
+def tenant_text(overlay: TenantOverlay) -> str:
+    """What a tenant's overlay asks of the generator, one point a line; empty where it asks for nothing."""
+    points = (
+        ("persona", overlay.persona),
+        ("scope", overlay.scope),
+        ("viewpoint", overlay.viewpoint),
+        ("locale", overlay.locale),
+        ("always include", "; ".join(overlay.must_include)),
+        ("may be disclosed", "; ".join(overlay.may_disclose)),
+        ("legal notices", "; ".join(notice.text for notice in overlay.legal_notices)),
+    )
+    return "\n".join(f"{name}: {value}" for name, value in points if value)
+
+
+def compile_prompt(
+    words: Wording,
+    plan: Plan,
+    event: ConversationEvent,
+    overlay_text: str = "",
+    *,
+    state: ConversationState = EMPTY,
+    feedback: str = "",
+) -> tuple[Message, ...]:
+    """One system message of ours, then the conversation in its order and roles.
+
+    `state` is the conversation's before this turn. `feedback` says what to mend in a further attempt. System and
+    developer messages of the event become the [application] block, below our rules and above the card; tool output
+    becomes quoted text in a user message. Neighbours of one role are joined, which many chat templates ask for.
+    """
+    blocks = [
+        words.rules,
+        _block("tenant", _quoted(overlay_text)),
+        _block("application", _application(event.messages)),
+        _card(plan, event.user, state, _named(words, event.user)),
+        _block("mend", feedback),
+    ]
+    system = "\n\n".join(block for block in blocks if block)
+    return (_message(Role.SYSTEM, system), *_conversation(event.messages))
+
+
+def _named(words: Wording, user: UserContext) -> Mapping[str, str]:
+    """The words behind the names on a card, with the help lines of the user's region."""
+    line = words.help_lines.get(region_of(user.locale, user.region))
+    if line is None:
+        return words.names
+    numbers = {"crisis_line": line.number and f"{line.name}, {line.number}", "emergency_number": line.emergency}
+    told = {name: f"{words.names[name]}: {told}" for name, told in numbers.items() if told and name in words.names}
+    return words.names | told
+
+
+def _card(plan: Plan, user: UserContext, state: ConversationState, words: Mapping[str, str]) -> str:
+    given = {name: remembered.released for name, remembered in state.categories.items() if name in plan.ceilings}
+    lines = [
+        "[card]",
+        f"mode: {plan.mode.value}",
+        f"limits: {_levels(plan.ceilings) or 'none'}",
+        *([f"given already: {_levels(given)}"] if any(given.values()) else []),
+        *_listed("withhold", plan.withhold, words),
+        *_listed("include", plan.must_include, words),
+        *([] if plan.mode is Mode.HARD_REFUSE else _listed("offer", plan.must_offer, words)),
+        f"style: {plan.style_profile}",
+        f"reader: age={user.age_band.value} locale={_TAG.sub('', user.locale)} region={_TAG.sub('', user.region)}",
+    ]
+    return "\n".join(lines)
+
+
+def _levels(levels: Mapping[CategoryId, int]) -> str:
+    return ", ".join(f"{category}={level}" for category, level in sorted(levels.items()))
+
+
+def _listed(title: str, names: Iterable[str], words: Mapping[str, str]) -> list[str]:
+    lines = [f"- {name}: {words[name]}" if name in words else f"- {name}" for name in names]
+    return [f"{title}:", *lines] if lines else []
+
+
+def _block(title: str, text: str) -> str:
+    return f"[{title}]\n{text}" if text else ""
+
+
+def _application(messages: Iterable[Message]) -> str:
+    given = (message for message in messages if message.role in {Role.SYSTEM, Role.DEVELOPER})
+    return _quoted("\n".join(_text(message.parts) for message in given))
+
+
+def _conversation(messages: Iterable[Message]) -> list[Message]:
+    turns = [_turn(message) for message in messages if message.role not in {Role.SYSTEM, Role.DEVELOPER}]
+    return [
+        _message(role, "\n\n".join(text for _, text in neighbours))
+        for role, neighbours in groupby(turns, key=lambda turn: turn[0])
+    ]
+
+
+def _turn(message: Message) -> tuple[Role, str]:
+    text = _text(message.parts)
+    if message.role is Role.TOOL:
+        return Role.USER, f"Tool output, for information:\n{_quoted(text)}"
+    return message.role, text
+
+
+def _text(parts: Iterable[ContentPart]) -> str:
+    return _without_turn_marks("\n\n".join(_part_text(part) for part in parts))
+
+
+def _part_text(part: ContentPart) -> str:
+    match part:
+        case TextPart(text=text):
+            return text
+        case CodePart(code=code, language=language):
+            fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", code)), default=0))
+            return f"{fence}{_TAG.sub('', language)}\n{code}\n{fence}"
+        case ImagePart():
+            return "(an image that cannot be shown here)"
+
+
+def _without_turn_marks(text: str) -> str:
+    """The text with the marks by which chat templates begin and end a turn broken up by a space.
+
+    An engine reads such a mark in a user's text as its own token: with it a user could speak as the system.
+    """
+    return _TURN_MARK.sub(lambda found: found.group() + " ", text)
+
+
+def _quoted(text: str) -> str:
+    return "\n".join(_QUOTE + line for line in _without_turn_marks(text).splitlines())
+
+
+def _message(role: Role, text: str) -> Message:
+    return Message(role=role, parts=(TextPart(text=text),))

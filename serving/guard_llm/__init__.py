@@ -1,0 +1,1 @@
+"""The second tier: a guard LLM asked for labels and checks."""

@@ -1,0 +1,96 @@
+"""One question to a guard LLM: guided JSON, no heat, a bounded answer, and strict decoding of whatever comes back."""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+from serving.endpoint.client import ChatClient
+from serving.endpoint.completion import ChatBody, ChatTurn, Completion
+from serving.guard_llm.answers import Answer, strangers
+from serving.guard_llm.prompts import Question
+from topology.contract.errors import CheckFailed, RetryLater
+from topology.contract.labels import Outcome
+from topology.contract.names import StageName
+from topology.ports import Clock
+
+TraceHeaders = Callable[[], Mapping[str, str]]
+"""The trace context of the running call as HTTP headers."""
+
+GUARD = StageName.GUARD_LLM.value
+
+Prompts = Literal["combined", "groups"]
+"""One question over all categories, or that one and a question for each group of categories that matters."""
+
+
+class GuardBounds(Struct, frozen=True, kw_only=True):
+    """Which model judges and how long one call may take; `tokens_max` bounds its answer.
+
+    With `groups`, a text costs at most `groups_max` calls more, and a draft one more for its manner.
+    """
+
+    model: str
+    timeout_s: Annotated[float, Meta(gt=0)] = 20.0
+    tokens_max: Annotated[int, Meta(ge=1)] = 1024
+    seed: int = 0
+    prompts: Prompts = "combined"
+    groups_max: Annotated[int, Meta(ge=1)] = 3
+
+
+def no_trace() -> Mapping[str, str]:
+    """The trace headers of a call that nobody traces."""
+    return {}
+
+
+class Judge:
+    """Asks one model, within one set of bounds."""
+
+    def __init__(self, client: ChatClient, bounds: GuardBounds, clock: Clock, trace: TraceHeaders) -> None:
+        self._client = client
+        self._bounds = bounds
+        self._clock = clock
+        self._trace = trace
+
+    async def ask(self, question: Question[Answer], data: str, request_id: str) -> Answer:
+        """The decoded answer. Raises CheckFailed for whatever else came, or did not."""
+        bounds = self._bounds
+        body = ChatBody(
+            model=bounds.model,
+            messages=(ChatTurn(role="system", content=question.prompt), ChatTurn(role="user", content=data)),
+            max_tokens=bounds.tokens_max,
+            temperature=0.0,
+            seed=bounds.seed,
+            response_format=_format(question),
+        )
+        try:
+            completion = await self._client.complete(
+                body,
+                request_id=request_id,
+                deadline_s=self._clock.monotonic_s() + bounds.timeout_s,
+                headers=self._trace(),
+            )
+        except (RetryLater, CheckFailed) as exc:
+            raise CheckFailed(exc.outcome, GUARD, exc.detail) from exc
+        return _read(question, completion)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def _format(question: Question[Answer]) -> dict[str, object]:
+    named = {"name": question.kind.__name__, "strict": True, "schema": question.schema}
+    return {"type": "json_schema", "json_schema": named}
+
+
+def _read(question: Question[Answer], completion: Completion) -> Answer:
+    if completion.finish_reason != "stop":
+        raise CheckFailed(Outcome.UNPARSABLE, GUARD, "the answer was cut off")
+    try:
+        answer = msgspec.json.decode(completion.text, type=question.kind)
+    except (msgspec.DecodeError, UnicodeError) as exc:  # its message may quote the answer: leave it out
+        raise CheckFailed(Outcome.UNPARSABLE, GUARD, "the answer does not fit the schema") from exc
+    if strangers(answer, question.names):
+        raise CheckFailed(Outcome.UNPARSABLE, GUARD, "the answer uses a name that the policy does not know")
+    return answer

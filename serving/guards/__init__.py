@@ -1,0 +1,1 @@
+"""The embedded guards: labels of requests, classification and bias of drafts."""

@@ -1,0 +1,288 @@
+"""The Labeler port over the embedded model, the lexicon and the markers: what a request is, in well under 2 ms.
+
+Only user messages ask. The last one is labelled; why it is asked is read from all of them. A message in which
+something is shown (serving/text/quotations.py) is read twice: as a whole, and by the user's own words alone. Of both
+readings the stricter stands, and only the own words set a context: what is shown can tighten a label, never loosen one. Text that a
+tool returned yields at most the injection signal.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from serving.guards.ages import stated_age
+from serving.guards.contexts import context_of, transforms
+from serving.guards.draft_markers import has_operational_detail
+from serving.guards.linear import Band, LinearModel
+from serving.guards.markers import RequestMarkers, bounded, read_request
+from serving.guards.vulnerability import is_malicious, vulnerability
+from serving.text.features import WindowError, fold
+from serving.text.language import language_of
+from serving.text.lexicon import PHRASE_PREFIX, Hits, hits_in, topics
+from serving.text.phrases.table import tags_in
+from serving.text.quotations import Told, told
+from serving.text.wrappers import decoded, gives_orders
+from topology.contract.errors import CheckFailed
+from topology.contract.events import ConversationEvent, Parts, Role, parts_text
+from topology.contract.labels import (
+    NONE,
+    AgeBand,
+    CategoryId,
+    Confidence,
+    Context,
+    Intent,
+    LabelerIdentity,
+    Level,
+    Outcome,
+    RequestFinding,
+    RequestLabels,
+    Signal,
+    Vulnerability,
+)
+from topology.policy.bundle import Category
+
+NAME = "embedded"
+HISTORY_CHARACTERS_MAX = 32_000
+"""Characters of earlier user messages, the latest first, that are read for intent and risk."""
+FINDINGS_MAX = 8
+
+_RED_LINE = 4
+_HARM_HEAD, _JAILBREAK_HEAD = "prompt_harm", "jailbreak"
+_FALLBACK = CategoryId("wrongdoing.nonviolent")
+_DANGER = CategoryId("dangerous_activity")
+_AGES = tuple(AgeBand)
+_RISKS = tuple(Vulnerability)
+_CRISES = (Vulnerability.ACUTE_SELF_HARM, Vulnerability.HARM_TO_OTHERS)
+_WRAPS = frozenset({"override", "unbound"})
+# Heads whose source label is coarser than the policy's categories: the lexicon may name a finer one of them.
+_COARSE: Mapping[str, tuple[str, ...]] = {
+    "indiscriminate_weapons": ("cbrn.weaponization", "cbrn.dual_use_high", "cbrn.science_low", "weapons.conventional"),
+    "self_harm": ("self_harm.intent", "self_harm.method", "self_harm.discussion", "disordered_eating"),
+}
+_COARSE_DEFAULT = {"indiscriminate_weapons": "weapons.conventional", "self_harm": "self_harm.discussion"}
+
+
+_TEXT_CATEGORIES: Mapping[str, str] = {"hateful_text": "hate", "harassing_text": "harassment"}
+
+
+class _Seen(NamedTuple):
+    """A category, how sure the labeller is, and the head's probability; None where the lexicon alone spoke."""
+
+    category: CategoryId
+    confidence: Confidence
+    probability: float | None
+
+
+class _Reading(NamedTuple):
+    """A text with what it says in plain, and what was seen in both."""
+
+    text: str
+    inner: tuple[str, ...]
+    scores: Mapping[str, float]
+    markers: RequestMarkers
+    seen: Mapping[CategoryId, _Seen]
+
+
+class _Ask(NamedTuple):
+    """What holds of every finding of a request. `endangered`: the user is in danger, by the own words."""
+
+    detail: Level
+    malicious: bool
+    endangered: bool
+    said: Told
+
+
+class EmbeddedLabeler:
+    """Labels requests with the packaged model. `categories` are the policy's; one that is not in it is not named."""
+
+    def __init__(self, model: LinearModel, categories: Mapping[CategoryId, Category]) -> None:
+        self._model = model
+        self._categories = categories
+        self._identity = LabelerIdentity(model=NAME, version=model.version)
+        hits_in("")  # builds the phrase table, a third of a second, before the first request waits for it
+
+    @property
+    def identity(self) -> LabelerIdentity:
+        """Who labels, as audit records name it."""
+        return self._identity
+
+    async def label(self, event: ConversationEvent) -> RequestLabels:
+        """What the request is. Raises CheckFailed where the text is too long to be looked at whole."""
+        return self.label_now(event)
+
+    def label_now(self, event: ConversationEvent) -> RequestLabels:
+        """As `label`, without waiting."""
+        try:
+            return self._label(event)
+        except WindowError as exc:
+            raise CheckFailed(Outcome.REFUSED, NAME, f"request of {exc.args[0]} characters") from exc
+
+    def _label(self, event: ConversationEvent) -> RequestLabels:
+        messages = [message.parts for message in event.messages if message.role is Role.USER] or [()]
+        tellings = [told(message) for message in messages]
+        said = tellings[-1]
+        whole = self._read(parts_text(messages[-1]))
+        own = self._read(said.own) if said.shown else whole
+        earlier = _earlier(messages[:-1], tellings[:-1])
+        malicious = any(reading.markers.intent is Intent.MALICIOUS for reading in (own, whole)) or is_malicious(earlier)
+        ask = _Ask(
+            detail=max(own.markers.asked_detail, whole.markers.asked_detail),
+            malicious=malicious,
+            endangered=own.markers.vulnerability is Vulnerability.IMMINENT_DANGER,
+            said=said,
+        )
+        age = _youngest(event.user.age_band, messages, tellings)
+        return RequestLabels(
+            labeler=self._identity,
+            findings=self._findings(own, whole, ask),
+            vulnerability=_riskier(
+                max(own.markers.vulnerability, vulnerability(earlier), key=_RISKS.index), whole.markers.vulnerability
+            ),
+            age_band=age,
+            age_verified=event.user.age_verified and age is event.user.age_band,
+            signals=self._signals(event, said, own, whole),
+            language=language_of(said.own or whole.text),
+        )
+
+    def _read(self, text: str) -> _Reading:
+        inner = decoded(text)
+        text = "\n".join((text, *inner))
+        scores = self._model.probabilities(text)
+        markers = read_request(fold(text))
+        seen = _distinct((*self._from_lexicon(markers), *self._from_heads(scores)))
+        return _Reading(text, inner, scores, markers, {each.category: each for each in seen})
+
+    def _findings(self, own: _Reading, whole: _Reading, ask: _Ask) -> tuple[RequestFinding, ...]:
+        """What the own words name first, then what only is shown."""
+        context = Context.GENERAL if ask.malicious else context_of(ask.said, ask.detail)
+        supplied = self._read(ask.said.shown_text) if transforms(ask.said, ask.detail) else None
+        findings: list[RequestFinding] = []
+        for category, seen in {**whole.seen, **own.seen}.items():
+            finding = self._finding(seen, ask, context if category in own.seen else Context.QUOTED_UNTRUSTED)
+            if supplied is not None and category in supplied.seen:
+                finding = _transformed(finding, supplied)
+            findings.append(finding)
+        findings.sort(key=lambda finding: finding.category not in own.seen)
+        return tuple(findings[:FINDINGS_MAX])
+
+    def _from_lexicon(self, markers: RequestMarkers) -> list[_Seen]:
+        named = [_Seen(category, Confidence.HIGH, None) for category in topics(markers.hits)]
+        return [each for each in named if each.category in self._categories]
+
+    def _from_heads(self, scores: Mapping[str, float]) -> list[_Seen]:
+        """Categories by their heads.
+
+        An abstaining head counts only where the general harm head does not say no. For a category that is nothing but
+        red line, where an answer may hold nothing at all, both heads must speak, and neither may merely doubt.
+        """
+        bands = self._model.bands(scores)
+        harmful = bands.get(_HARM_HEAD, Band.OUT)
+        seen: list[_Seen] = []
+        for name, score in sorted(scores.items(), key=lambda item: -item[1]):
+            category = head_category(name)
+            if category not in self._categories or bands[name] is Band.OUT:
+                continue
+            grave = self._categories[category].harm[0] == _RED_LINE
+            if harmful is Band.OUT and (grave or bands[name] is Band.ABSTAIN):
+                continue
+            if grave and bands[name] is Band.ABSTAIN:
+                continue
+            seen.append(_Seen(category, _confidence(bands[name]), score))
+        if not seen and harmful is Band.IN and _FALLBACK in self._categories:
+            seen.append(_Seen(_FALLBACK, Confidence.LOW, scores[_HARM_HEAD]))
+        return seen
+
+    def _finding(self, seen: _Seen, ask: _Ask, context: Context) -> RequestFinding:
+        lowest, highest = self._categories[seen.category].harm
+        return RequestFinding(
+            category=seen.category,
+            harm=lowest if ask.detail == 1 and not ask.malicious else highest,
+            intent=_intent(seen.category, ask),
+            context=context,
+            asked_detail=ask.detail,
+            confidence=seen.confidence,
+            probability=seen.probability,
+        )
+
+    def _signals(self, event: ConversationEvent, said: Told, own: _Reading, whole: _Reading) -> tuple[Signal, ...]:
+        signals: set[Signal] = set()
+        attacked = any(self._is_attack(reading.scores) for reading in (own, whole))
+        speaking = own if said.own else whole  # who shows everything says it
+        tags = {tag.removeprefix(PHRASE_PREFIX) for tag in speaking.markers.hits}
+        if said.shown and whole.inner:
+            tags |= tags_in("\n".join(whole.inner))
+        if attacked or not tags.isdisjoint(_WRAPS):
+            played = any("phrase.persona" in reading.markers.hits for reading in (own, whole))
+            signals.add(Signal.JAILBREAK_ROLEPLAY if played else Signal.JAILBREAK_OTHER)
+        if any(gives_orders(text) for text in (*_unauthoritative(event), *said.shown)):
+            signals.add(Signal.INJECTION)
+        if whole.inner:
+            signals.add(Signal.ENCODING)
+        return tuple(sorted(signals))
+
+    def _is_attack(self, scores: Mapping[str, float]) -> bool:
+        return _JAILBREAK_HEAD in scores and self._model.band(_JAILBREAK_HEAD, scores[_JAILBREAK_HEAD]) is Band.IN
+
+
+def head_category(head: str) -> CategoryId:
+    """The policy category that a head speaks of; a coarse head's default one."""
+    return CategoryId(_COARSE_DEFAULT.get(head) or _TEXT_CATEGORIES.get(head, head))
+
+
+def _intent(category: CategoryId, ask: _Ask) -> Intent:
+    """Malicious where that is stated; who asks out of danger how to leave it asks for good reason; else unclear."""
+    if ask.malicious:
+        return Intent.MALICIOUS
+    return Intent.BENIGN if ask.endangered and category == _DANGER else Intent.DUAL_USE
+
+
+def _transformed(finding: RequestFinding, supplied: _Reading) -> RequestFinding:
+    """The finding as one of a text that the user supplied and wants in another form."""
+    detail = 3 if has_operational_detail(bounded(fold(supplied.text))) else 2
+    return msgspec.structs.replace(finding, context=Context.TRANSFORMATION, input_detail=detail, supplied_in_full=True)
+
+
+def _riskier(told: Vulnerability, shown: Vulnerability) -> Vulnerability:
+    """What the user tells, or a greater risk that is shown; a shown emergency does not end a crisis of the user's."""
+    return told if told in _CRISES else max(told, shown, key=_RISKS.index)
+
+
+def _youngest(known: AgeBand, messages: list[Parts], tellings: list[Told]) -> AgeBand:
+    """The youngest age that the user or the chat service says; a stated one only ever lowers it."""
+    texts = [parts_text(parts) for parts in messages] + [said.own for said in tellings if said.shown]
+    stated = max(map(stated_age, texts), key=_AGES.index)
+    return known if stated is AgeBand.UNKNOWN else max(stated, known, key=_AGES.index)
+
+
+def _confidence(band: Band) -> Confidence:
+    return Confidence.HIGH if band is Band.IN else Confidence.LOW
+
+
+def _distinct(seen: tuple[_Seen, ...]) -> list[_Seen]:
+    """One entry per category, the first; a coarse head's default gives way to what the lexicon named finer."""
+    kept: dict[CategoryId, _Seen] = {}
+    for each in seen:
+        coarse = next((head for head, default in _COARSE_DEFAULT.items() if default == each.category), "")
+        if each.probability is not None and any(finer in kept for finer in _COARSE.get(coarse, ())):
+            continue
+        if each.category != NONE:
+            kept.setdefault(each.category, each)
+    return list(kept.values())
+
+
+def _earlier(messages: list[Parts], tellings: list[Told]) -> Hits:
+    """What the user's earlier messages say, read as a whole and, where something is shown, by the own words alone.
+
+    Of each the latest `HISTORY_CHARACTERS_MAX`, the latest message first.
+    """
+    whole = "\n".join(parts_text(parts) for parts in messages[::-1])
+    hits = hits_in(fold(whole[:HISTORY_CHARACTERS_MAX]))
+    if not any(said.shown for said in tellings):
+        return hits
+    own = "\n".join(said.own for said in tellings[::-1])
+    return {**hits, **hits_in(fold(own[:HISTORY_CHARACTERS_MAX]))}
+
+
+def _unauthoritative(event: ConversationEvent) -> tuple[str, ...]:
+    return tuple(parts_text(message.parts) for message in event.messages if message.role is Role.TOOL)

@@ -1,0 +1,181 @@
+# ruff: noqa: E501
+"""Personal data in a draft that nobody supplied: numbers and addresses of people, by pattern, checksum and context.
+
+Built for precision: a telephone number or a mail address counts only next to words that make it somebody's, and not
+where they are an office's, a help line's, or an example's. Names and most street addresses are beyond it.
+"""
+
+import functools
+import re
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from serving.text.features import CHARACTERS_MAX
+from topology.contract.events import ConversationEvent, Role, parts_text
+from topology.contract.labels import CategoryId, Confidence, OutputFinding, Span
+from topology.policy.bundle import PolicyBundle
+
+PRIVATE, PUBLIC_ROLE = CategoryId("privacy.private"), CategoryId("privacy.public_role")
+CONTEXT_CHARACTERS = 64
+"""How far before a number the words stand that say whose it is."""
+_GRAVE_HARM, _HARM, _PUBLIC_HARM, _DETAIL = 3, 2, 1, 3
+_REGION = "US"
+"""Where a telephone number without country code and of no telling shape is taken to belong."""
+
+GRAVE_KINDS = frozenset(["US_SSN", "US_ITIN", "CREDIT_CARD", "IBAN_CODE", "UK_NINO", "ES_NIF", "IT_FISCAL_CODE"])
+"""Kinds whose form or checksum hardly anything else has; a card needs a word before it or groups of digits too."""
+_PHONE = "PHONE_NUMBER"
+_MAIL = "EMAIL_ADDRESS"
+STREET = "STREET_ADDRESS"
+_MAY_HOLD = re.compile(
+    r"\d[\d\s.\-()/]{5,}\d|@|[A-Za-z]{2}\d{2}[ \dA-Z]{11}|[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}|[A-Z]{2}\d{6}[A-Z]|\d ?[A-Z]\w|[a-z.] \d{1,4}[a-z]?\b"
+)
+_NOT_ALNUM = re.compile(r"[\W_]+")
+
+_PUBLISHED = frozenset((
+    "123456789", "078051120", "987654320", "4242424242424242", "4111111111111111", "4012888888881881",
+    "5555555555554444", "5105105105105100", "378282246310005", "371449635398431", "6011111111111117",
+    "4000056655665556", "4000000000000002", "de89370400440532013000", "gb82west12345698765432",
+    "gb29nwbk60161331926819", "fr1420041010050500013m02606", "nl91abna0417164300", "es9121000418450200051332",
+    "ch9300762011623852957", "be68539007547034", "it60x0542811101000000123456", "at611904300234573201",
+))  # fmt: skip
+"""Numbers that documentation uses as examples, without separators."""
+_EXAMPLE_HOSTS = re.compile(
+    r"@(?:[\w-]+\.)*(?:example(?:\.(?:com|org|net))?|test|invalid|localhost|(?:your|my)?(?:company|domain|email|mail|website|organization|business)\.(?:com|org|net)|acme\.com|domain\.tld|host\.com|sentry\.io)$",
+    re.IGNORECASE,
+)
+_ROLE_BOX = re.compile(
+    r"^(?:info|support|contact|help|sales|admin|office|press|media|privacy|legal|hello|team|service|services|no-?reply|do-?not-?reply|customer\w*|billing|abuse|security|hr|jobs|careers|enquiries|inquiries|feedback|webmaster|postmaster|news|reservations?|booking|bookings|reception|orders?|care|dpo|git)@",
+    re.IGNORECASE,
+)
+_PLACEHOLDER_BOX = re.compile(
+    r"^(?:(?:john|jane|max|erika)?[._-]?(?:doe|smith|mustermann|public)|your[._-]?\w*|my[._-]?\w*|user(?:name)?\d*|name|first(?:name)?[._]?last(?:name)?|email|test\w*|foo|bar|someone|somebody|me|you|alice|bob|example\w*|johndoe\w*|janedoe\w*|jane|john)@",
+    re.IGNORECASE,
+)
+_FICTIONAL = re.compile(
+    r"555\D{0,3}01\d\d\b|\b(?:1\D{0,3})?\(?555\)?\D{0,3}\d{3}\D?\d{4}|01632\D?960|020\D?7946\D?0|07700\D?900|123\D?45\D?67|123\D?456\D?7890|1234\D?567|0000|(\d)(?:\D{0,2}\1){6}"
+)
+_FREE_OF_CHARGE = re.compile(
+    r"^\+?1?\D{0,3}(?:800|888|877|866|855|844|833)\b|^\(?0800|^\(?0808|^\+?44\D{0,3}(?:0?800|808)|^\+?\d{1,3}\D{0,2}800\b|^\+?1?\D{0,3}900\b|^116\D?\d{3}|^13\D?11\D?14"
+)
+_HELP = re.compile(
+    r"help ?line|hot ?line|life ?line|crisis|emergenc|samaritan|suicide|poison control|ambulance|police|fire (?:brigade|department)|toll[- ]free|notruf|seelsorge|urgence|text line",
+    re.IGNORECASE,
+)
+_OFFICIAL = re.compile(
+    r"office|mayor|senator|governor|congress|embassy|consulate|ministry|department|city hall|town hall|council|reception|switchboard|customer|support|desk|hospital|clinic|university|school|library|museum|restaurant|hotel|store|shop|bank|company|press|agency|embassy|court|headquarters|branch|front desk|box office|service|institute|center|centre|airline|government|registry|airport|public|sales|station|venue|theater|theatre",
+    re.IGNORECASE,
+)
+_TELEPHONE = re.compile(
+    r"\b(?:phone|telephone|tel|call|cell|mobile|number|whatsapp|text|dial|ring|reach|contact|fax|handy|telefon|t[ée]l[ée]phone|tel[ée]fono|numm?er)",
+    re.IGNORECASE,
+)
+_NO_TELEPHONE = re.compile(
+    r"(?:order|serial|model|tracking|reference|case|invoice|ticket|part|account|version|isbn|issn|item|id|confirmation|room|flight|policy)\W{0,2}(?:numbers?|no\.?|#|id|code)?(?: is| was)?\W{0,4}$",
+    re.IGNORECASE,
+)
+_CARD = re.compile(r"card|visa|amex|credit|debit|payment|\bcc\b", re.IGNORECASE)
+_SOMEONES = re.compile(
+    r"\b(?:his|her|their|him|she|he|mr|mrs|ms|dr|private|personal|home|e-?mail|mail|address|reach|contact|write to|cell|mobile|[A-Z][a-z]+(?:['\u2019]s)?)\b"
+)
+_STREET = re.compile(
+    r"(?:lives? (?:at|in|on)|home address(?: is|:)?|resid(?:es|ing) at|private address(?: is|:)?|\baddress(?: is|:)|house (?:is )?at)[ \n]{0,3}"
+    r"(\d{1,5}[A-Za-z]? (?:[A-Z][\w.']{0,20} ){1,4}(?:Street|St|Avenue|Ave|Road|Rd|Lane|Ln|Drive|Dr|Boulevard|Blvd|Court|Ct|Place|Pl|Way|Terrace|Close|Crescent)\b"
+    r"|[A-ZÄÖÜ][\wäöüß]{1,24}(?:straße|strasse|str\.|weg|gasse|platz|allee) \d{1,4}[a-z]?)"
+)  # fmt: skip
+
+
+class Item(NamedTuple):
+    """Where personal data stands, and how grave it is that it does: 3, 2, or 1 for an office's contact."""
+
+    span: Span
+    harm: int
+
+
+def private_findings(draft: str, event: ConversationEvent, bundle: PolicyBundle) -> tuple[OutputFinding, ...]:
+    """Findings of `privacy.private` and `privacy.public_role`, each with the spans to cut out; at most one of each."""
+    found = items(draft, event, bundle)
+    private = [item for item in found if item.harm > _PUBLIC_HARM]
+    public = [item for item in found if item.harm == _PUBLIC_HARM]
+    named = ((PRIVATE, private), (PUBLIC_ROLE, public))
+    return tuple(_finding(category, those) for category, those in named if those and category in bundle.categories)
+
+
+def items(draft: str, event: ConversationEvent, bundle: PolicyBundle) -> list[Item]:
+    """Personal data of the draft that neither user, system nor policy supplied, in order."""
+    if not _MAY_HOLD.search(draft):
+        return []
+    known = _supplied(event, bundle)
+    streets = [Span(start=match.start(1), end=match.end(1), label=STREET) for match in _STREET.finditer(draft)]
+    spans = (*_spans_of()(draft), *streets)
+    weighed = ((span, _harm(draft, span)) for span in spans if not _is_known(draft, span, known))
+    return sorted((Item(span, harm) for span, harm in weighed if harm), key=lambda item: item.span.start)
+
+
+def _finding(category: CategoryId, found: list[Item]) -> OutputFinding:
+    return OutputFinding(
+        category=category,
+        harm=max(item.harm for item in found),
+        detail_lo=_DETAIL,
+        detail_hi=_DETAIL,
+        separable=True,
+        spans=tuple(item.span for item in found),
+        confidence=Confidence.HIGH,
+    )
+
+
+def _harm(draft: str, span: Span) -> int:
+    """3 for a government or bank number, 2 for a person's contact or home, 1 for an office's, 0 for what is nobody's."""
+    text = draft[span.start : span.end]
+    before = draft[max(0, span.start - CONTEXT_CHARACTERS) : span.start].rpartition("\n\n")[2]
+    if span.label in GRAVE_KINDS:
+        is_bare_card = span.label == "CREDIT_CARD" and text.isdigit() and not _CARD.search(before)
+        return 0 if _plain(text) in _PUBLISHED or is_bare_card else _GRAVE_HARM
+    if span.label == STREET:
+        return _HARM
+    if span.label == _MAIL:
+        return _harm_of_mail(text, before)
+    if span.label != _PHONE or _FREE_OF_CHARGE.search(text.strip()) or _FICTIONAL.search(text):
+        return 0
+    if _HELP.search(before) or _NO_TELEPHONE.search(before) or not _TELEPHONE.search(before):
+        return 0
+    return _PUBLIC_HARM if _OFFICIAL.search(before) else _HARM
+
+
+def _harm_of_mail(text: str, before: str) -> int:
+    if _EXAMPLE_HOSTS.search(text) or _PLACEHOLDER_BOX.search(text):
+        return 0
+    if _ROLE_BOX.search(text) or _OFFICIAL.search(before):
+        return _PUBLIC_HARM
+    return _HARM if _SOMEONES.search(before) else 0
+
+
+def _supplied(event: ConversationEvent, bundle: PolicyBundle) -> str:
+    """What user and system wrote, and the policy's own numbers, without separators."""
+    roles = {Role.USER, Role.SYSTEM, Role.DEVELOPER}
+    texts: list[str] = [parts_text(message.parts) for message in event.messages if message.role in roles]
+    for line in bundle.help_lines.values():
+        texts += (line.number, line.emergency)
+    return "\n".join(_plain(text) for text in texts)
+
+
+def _is_known(draft: str, span: Span, supplied: str) -> bool:
+    text = _plain(draft[span.start : span.end])
+    return bool(text) and text in supplied
+
+
+def _plain(text: str) -> str:
+    return _NOT_ALNUM.sub("", text).lower()
+
+
+@functools.cache
+def _spans_of() -> Callable[[str], Sequence[Span]]:
+    """The redactor of audit records, asked for places only. Loading takes about half a second, once per process."""
+    from serving.personal_data.redaction import Redactor
+
+    return Redactor(_no_digest, region=_REGION, text_characters_max=CHARACTERS_MAX).spans
+
+
+def _no_digest(text: str) -> str:
+    del text
+    return ""

@@ -1,0 +1,182 @@
+"""The logging stage: what an audit record may keep of a text, which is never the text.
+
+Personal data that patterns and checksums can find is replaced by its label; names and addresses need a language model
+and stay (docs/redaction.md). The keyed digest is that of the whole original.
+"""
+
+import hmac
+import re
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
+
+from serving.personal_data.phones import PhoneRecognizer
+from serving.personal_data.recognizers import SHORT_MAX, Recognizer, load_recognizers
+from topology.contract.events import LoggedText, request_text
+from topology.contract.labels import Span
+from topology.contract.names import StageName
+from topology.ports import CheckInput, CheckReport
+
+RULES_VERSION = "1"
+TEXT_CHARACTERS_MAX = 32_768
+"""Characters of a text that are kept, redacted; the rest is neither read nor kept, so that a record stays bounded."""
+
+WINDOW_CHARACTERS = 2_048
+OVERLAP_CHARACTERS = 2 * SHORT_MAX
+CONTEXT_CHARACTERS = 64
+SCORE_MIN = 0.4
+"""A weaker match counts only with one of its context words at most `CONTEXT_CHARACTERS` before it."""
+
+CONTEXT_NEEDED = frozenset({"ABA_ROUTING_NUMBER", "US_NPI", "IN_AADHAAR"})
+"""Kinds whose one check digit lets every tenth number of their length through: the same holds for them."""
+
+CUT = "CUT"
+"""The label of what was too long to keep."""
+
+_DIGITS = re.compile(r"\d[\d\s.\-]*+|:[0-9A-Fa-f]{0,4}:")
+_WORD = re.compile(r"\w")
+
+
+class KeyedDigest:
+    """HMAC-SHA256 of a text, spelt `hmac-sha256:<key id>:<hex>`. Who has no key cannot guess the text from it."""
+
+    def __init__(self, key: bytes, key_id: str) -> None:
+        self._keyed = hmac.new(key, digestmod="sha256")
+        self._prefix = f"hmac-sha256:{key_id}:"
+
+    def __call__(self, text: str) -> str:
+        """The digest of the text's UTF-8 bytes."""
+        # Not hmac.digest: it lets go of the interpreter for each text, and a busy worker waits long to have it back.
+        digest = self._keyed.copy()
+        digest.update(text.encode("utf-8", "surrogatepass"))
+        return self._prefix + digest.hexdigest()
+
+
+class Redactor:
+    """Hides personal data in texts. `region` (ISO 3166) is where a telephone number without country code belongs."""
+
+    def __init__(self, digest: Callable[[str], str], *, region: str, text_characters_max: int = TEXT_CHARACTERS_MAX):
+        loaded = load_recognizers()
+        self._digest = digest
+        self._long = loaded.long
+        self._short: tuple[Recognizer, ...] = (PhoneRecognizer(region), *loaded.short)
+        self._text_characters_max = text_characters_max
+
+    def redact(self, text: str) -> LoggedText:
+        """The text without what was found; spans count characters of `text`, ascend, and do not overlap."""
+        spans = self.spans(text)
+        pieces: list[str] = []
+        position = 0
+        for span in spans:
+            pieces += (text[position : span.start], f"<{span.label}>")
+            position = span.end
+        pieces.append(text[position:])
+        redacted = "".join(pieces).encode("utf-8", "replace").decode()
+        return LoggedText(redacted=redacted, spans=spans, digest=self._digest(text))
+
+    def spans(self, text: str) -> tuple[Span, ...]:
+        """What is to be hidden, merged where it overlaps: the longer, then the surer match gives the label."""
+        kept = text[: self._text_characters_max + OVERLAP_CHARACTERS]
+        found = [match for match in self._matches(kept) if match[0] < self._text_characters_max]
+        spans = _merged(found)
+        if len(text) <= self._text_characters_max:
+            return spans
+        cut = Span(start=self._text_characters_max, end=len(text), label=CUT)
+        if spans and spans[-1].end > cut.start:
+            cut = Span(start=spans[-1].end, end=len(text), label=CUT)
+        return (*spans, cut)
+
+    def _matches(self, text: str) -> Iterator["_Found"]:
+        for recognizer in self._long:
+            yield from _accepted(recognizer, text, 0, len(text))
+        for start, end in _windows(text):
+            for recognizer in self._short:
+                yield from _accepted(recognizer, text, start, end)
+
+
+_Found = tuple[int, int, float, str]
+"""(start, end, score, label) in characters of the whole text."""
+
+
+def _accepted(recognizer: Recognizer, text: str, low: int, high: int) -> Iterator[_Found]:
+    for match in recognizer.analyze(text[low:high], recognizer.supported_entities):
+        start = match.start + low
+        is_sure = match.score >= SCORE_MIN and match.entity_type not in CONTEXT_NEEDED
+        if is_sure or _has_context(recognizer, text, start):
+            yield start, match.end + low, match.score, match.entity_type
+
+
+def _has_context(recognizer: Recognizer, text: str, start: int) -> bool:
+    before = text[max(0, start - CONTEXT_CHARACTERS) : start].lower()
+    return any(_is_word_in(word, before) for word in recognizer.context)
+
+
+def _is_word_in(word: str, text: str) -> bool:
+    """Whether `word` stands in `text` at the start of a word: `tel` is in `tel.` and not in `hotel`."""
+    at = text.find(word)
+    while at > 0 and _WORD.match(text[at - 1]):
+        at = text.find(word, at + 1)
+    return at >= 0
+
+
+def _windows(text: str) -> Iterator[tuple[int, int]]:
+    """Ranges around digits that together hold every short match, each at most `WINDOW_CHARACTERS` long."""
+    start = end = -1
+    for digits in _DIGITS.finditer(text):
+        low, high = max(0, digits.start() - SHORT_MAX), min(len(text), digits.end() + SHORT_MAX)
+        if start >= 0 and low <= end:
+            end = max(end, high)
+            continue
+        if start >= 0:
+            yield from _cut(start, end)
+        start, end = low, high
+    if start >= 0:
+        yield from _cut(start, end)
+
+
+def _cut(start: int, end: int) -> Iterator[tuple[int, int]]:
+    while end - start > WINDOW_CHARACTERS:
+        yield start, start + WINDOW_CHARACTERS
+        start += WINDOW_CHARACTERS - OVERLAP_CHARACTERS
+    yield start, end
+
+
+def _merged(found: Sequence[_Found]) -> tuple[Span, ...]:
+    merged: list[_Found] = []
+    for start, end, score, label in sorted(found):
+        if merged and start < merged[-1][1]:
+            first = merged[-1]
+            widest = max(first, (start, end, score, label), key=lambda one: (one[1] - one[0], one[2]))
+            merged[-1] = (first[0], max(first[1], end), widest[2], widest[3])
+        else:
+            merged.append((start, end, score, label))
+    return tuple(Span(start=start, end=end, label=label) for start, end, _, label in merged)
+
+
+class LoggingStage:
+    """The stage `logging`: redacted request and draft of each input. Has no say in the verdict."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._redactor = redactor
+        self._version = f"patterns-{RULES_VERSION}/presidio-{version('presidio-analyzer')}"
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+        return StageName.LOGGING.value
+
+    @property
+    def version(self) -> str:
+        """Rules and the library's version."""
+        return self._version
+
+    def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
+        """One report per input, in order, with `request_log` and `draft_log` and nothing else."""
+        return [self._report(given) for given in batch]
+
+    def _report(self, given: CheckInput) -> CheckReport:
+        return CheckReport(
+            check=self.name,
+            version=self.version,
+            request_log=self._redactor.redact(request_text(given.event)),
+            draft_log=self._redactor.redact(given.draft.text),
+        )

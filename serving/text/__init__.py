@@ -1,0 +1,1 @@
+"""Reading a text, whichever guard asks: features, quotations, wrappers, language, phrases."""

@@ -1,0 +1,119 @@
+"""Words and phrases by meaning, and which of them near each other name a category. Looked up, never searched.
+
+A phrase matches on whole words, with or without a plural s; a trailing star matches any ending. One pass over the
+words of a text finds everything, so that time grows with the text alone.
+"""
+
+import functools
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from serving.text.lexicon_terms import RULES, TERMS, TopicRule
+from serving.text.phrases.table import tags_in
+from topology.contract.labels import CategoryId
+
+_WORD = re.compile(r"[\w']+")
+PHRASE_PREFIX = "phrase."
+Hits = Mapping[str, tuple[int, ...]]
+"""Tag → positions (in words) at which a phrase of that tag starts, ascending."""
+
+
+class _Phrase(NamedTuple):
+    words: tuple[str, ...]
+    tag: str
+
+
+def words_of(folded: str) -> list[str]:
+    """The words of a folded text, without possessive endings."""
+    return [word.removesuffix("'s").strip("'") for word in _WORD.findall(folded)]
+
+
+class Lexicon:
+    """Finds the phrases of a table in a text's words."""
+
+    def __init__(self, terms: Mapping[str, Iterable[str]]) -> None:
+        self._exact: dict[str, list[_Phrase]] = {}
+        self._prefixes: dict[str, list[str]] = {}
+        for tag, phrases in terms.items():
+            for phrase in phrases:
+                self._add(tag, phrase)
+        self._lengths = sorted({len(prefix) for prefix in self._prefixes})
+
+    def find(self, words: list[str]) -> Hits:
+        """Where each tag's phrases start."""
+        found: dict[str, list[int]] = {}
+        for index, word in enumerate(words):
+            for phrase in self._exact.get(word, ()):
+                if self._follows(words, index, phrase.words):
+                    found.setdefault(phrase.tag, []).append(index)
+            for length in self._lengths:
+                if length > len(word):
+                    break
+                for tag in self._prefixes.get(word[:length], ()):
+                    found.setdefault(tag, []).append(index)
+        return {tag: tuple(positions) for tag, positions in found.items()}
+
+    def _add(self, tag: str, phrase: str) -> None:
+        words = tuple(phrase.split())
+        if len(words) == 1 and phrase.endswith("*"):
+            self._prefixes.setdefault(phrase[:-1], []).append(tag)
+            return
+        for first in {words[0], _plural(words[0])} if len(words) == 1 else {words[0]}:
+            self._exact.setdefault(first, []).append(_Phrase(words, tag))
+
+    @staticmethod
+    def _follows(words: list[str], index: int, wanted: tuple[str, ...]) -> bool:
+        if len(wanted) == 1:
+            return True
+        stretch = words[index : index + len(wanted)]
+        if len(stretch) < len(wanted) or tuple(stretch[:-1]) != wanted[:-1]:
+            return False
+        last, found = wanted[-1], stretch[-1]
+        return found.startswith(last[:-1]) if last.endswith("*") else found in {last, _plural(last)}
+
+
+@functools.cache
+def lexicon() -> Lexicon:
+    """The lexicon of `TERMS`, built at the first call."""
+    return Lexicon(TERMS)
+
+
+def hits_in(folded: str) -> Hits:
+    """Where the lexicon's words stand in a folded text; and, at 0, each `phrase.<tag>` of `text.phrases` in it."""
+    phrases = {PHRASE_PREFIX + tag: (0,) for tag in tags_in(folded)}
+    return {**lexicon().find(words_of(folded)), **phrases}
+
+
+def topics(hits: Hits) -> list[CategoryId]:
+    """The categories that the phrases found name, in the table's order; the first of each `group` that fits wins."""
+    named: list[CategoryId] = []
+    taken: set[str] = set()
+    for rule in RULES:
+        if rule.group in taken or not fits(rule, hits):
+            continue
+        if rule.group:
+            taken.add(rule.group)
+        if rule.category and rule.category not in named:
+            named.append(CategoryId(rule.category))
+    return named
+
+
+def fits(rule: TopicRule, hits: Hits) -> bool:
+    """Whether one of the rule's topics stands close enough to one of its companions, and nothing forbids it."""
+    if any(tag in hits for tag in rule.unless):
+        return False
+    positions = [position for tag in rule.topics for position in hits.get(tag, ())]
+    if not rule.near:
+        return bool(positions)
+    companions = sorted(position for tag in rule.near for position in hits.get(tag, ()))
+    return any(is_near(position, companions, rule.before, rule.after) for position in positions)
+
+
+def is_near(position: int, others: list[int], before: int, after: int) -> bool:
+    """Whether some other position lies at most `before` words ahead of this one, or `after` behind it."""
+    return any(position - before <= other <= position + after and other != position for other in others)
+
+
+def _plural(word: str) -> str:
+    return word + "s"

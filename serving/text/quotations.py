@@ -1,0 +1,149 @@
+# ruff: noqa: E501, RUF001
+"""What a user shows rather than says: quotations, code, data, pasted text, transcripts. It has no authority.
+
+Taking too much for shown costs a little usefulness, taking too little could loosen: in doubt it is shown. Every pattern
+is linear: one that finds no end takes the rest of the text.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from serving.text.wrappers import encoded_spans
+from topology.contract.events import CodePart, ContentPart, part_text
+
+MARK = "\ufffc"
+"""Stands in a text where something was shown: Unicode's object replacement character."""
+STRETCH_CHARACTERS_MIN = 20
+"""A shorter quotation is a word that is spoken of: shown, but nothing to give orders or to be transformed."""
+
+_BLOCKS = re.compile(
+    r"```.*?(?:```+|\Z)|~~~.*?(?:~~~+|\Z)|\"\"\".*?(?:\"\"\"|\Z)|<<<.*?(?:>>>|\Z)|<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|"
+    r"-----BEGIN .*?(?:-----END [^\n]*|\Z)|"
+    r"<\|[^|<>\n]{1,64}\|>.*?(?:<\|(?:im_end|end|eot|eot_id|endoftext|return)\|>|\Z)|"
+    r"!\[[^\]]{0,2000}\](?:\([^)]{0,2000}\))?",
+    re.DOTALL,
+)
+_QUOTATIONS = re.compile(
+    r"\"[^\"]{1,20000}\"|“[^“”]{1,20000}”|„[^„“”]{1,20000}[“”]|«[^«»]{1,20000}»|‹[^‹›]{1,2000}›|「[^「」]{1,20000}」|"
+    r"『[^『』]{1,20000}』|‘[^‘’\n]{3,500}’(?!\w)|(?<!\w)'[^'\n]{3,500}'(?!\w)|(?<!`)`[^`\n]{1,500}`(?!`)"
+)
+_LINES = re.compile(r"(?:^[ \t]{0,8}(?:>|&gt;|\|).*(?:\n|\Z))+", re.MULTILINE)
+_FIELDS = re.compile(
+    r"(?:^[ \t]{0,20}(?:- )?[\"']?[^\W\d][\w .-]{0,40}[\"']?[ \t]{0,8}[:=：][ \t]*\S.*(?:\n|\Z)){2,}", re.MULTILINE
+)
+_SPEAKERS = re.compile(
+    r"^[ \t]{0,8}[#*\[(<{_-]{0,4}[ \t]?(?:note from (?:the )?)?(?:system|assistant|ai|bot|developer|tool|function|admin|administrator|"
+    r"operator|moderator|platform|policy|attachment|attached|document|file|caption|image|alt|screenshot|transcript|ocr|metadata|"
+    r"memory|context|result|output|user profile|verified)(?:[ _-][\w-]{1,20}){0,3}[\])>*}_]{0,4}[ \t]?[:=：].*$",
+    re.MULTILINE | re.IGNORECASE,
+)
+_TAGS = re.compile(r"[<\[](/?)([^\W\d][\w:.-]{0,63})([^<>\[\]]{0,500})[>\]]")
+_BRACES = re.compile(r"[{}]")
+_PAIR = re.compile(r"[\"'\w]\s{0,8}[:=]")
+# A task about a text, then a colon or a new line, then the text.
+_PASTED = re.compile(
+    r"[^\n]{0,200}?\b(?:summar\w{1,6}|sum up|translat\w{1,4}|proofread|paraphrase|rephrase|classify|review|extract|"
+    r"reply to|respond to|answer this|rewrite|analy[sz]e|check|page|article|text|e-?mail|message|document|letter|cv|"
+    r"resume|post|comment|website|shorten)\b"
+    r"[^\n:]{0,200}(?::|\n)(?!//)(.{20,})",
+    re.IGNORECASE | re.DOTALL,
+)
+
+
+class Told(NamedTuple):
+    """A message, taken apart. `own` is what the user says; `marked` the same with a `MARK` for each thing shown."""
+
+    own: str
+    marked: str
+    shown: tuple[str, ...]
+
+    @property
+    def shown_text(self) -> str:
+        """All that is shown, one thing a paragraph."""
+        return "\n\n".join(self.shown)
+
+
+def told(parts: tuple[ContentPart, ...]) -> Told:
+    """A message's parts: code is shown, in text it depends."""
+    code = tuple(part_text(part) for part in parts if isinstance(part, CodePart))
+    text = "\n\n".join(MARK if isinstance(part, CodePart) else part_text(part) for part in parts if part_text(part))
+    said = told_text(text)
+    return said._replace(shown=(*said.shown, *code))
+
+
+def told_text(text: str) -> Told:
+    """A text without parts, taken apart."""
+    quoted = _merged(list(_spans(text)))
+    blanked = "".join(own + MARK * length for own, length in _between(text, quoted))
+    spans = _merged([*quoted, *_pasted(blanked)])
+    pieces = [own for own, _ in _between(text, spans)]
+    shown = tuple(text[start:end] for start, end in spans)
+    return Told(" ".join(pieces).replace(MARK, " ").strip(), MARK.join(pieces), shown)
+
+
+def quoted_stretches(text: str) -> tuple[str, ...]:
+    """What is shown at some length, quotation marks left off: it could hold orders."""
+    bare = (shown.strip("\"“”„«»`'‘’「」『』") for shown in told_text(text).shown)
+    return tuple(shown for shown in bare if len(shown) >= STRETCH_CHARACTERS_MIN)
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    for pattern in (_BLOCKS, _QUOTATIONS, _LINES, _FIELDS, _SPEAKERS):
+        yield from (match.span() for match in pattern.finditer(text))
+    yield from _tagged(text)
+    yield from _braced(text)
+    yield from encoded_spans(text)
+
+
+def _between(text: str, spans: list[tuple[int, int]]) -> Iterator[tuple[str, int]]:
+    """The stretches of text before, between and behind the spans, each with the length of the span that follows."""
+    position = 0
+    for start, end in spans:
+        yield text[position:start], end - start
+        position = end
+    yield text[position:], 0
+
+
+def _pasted(blanked: str) -> list[tuple[int, int]]:
+    """What follows a task in the own words; `blanked` is without what is shown, so that no task is read there."""
+    pasted = _PASTED.match(blanked)
+    is_text = pasted is not None and len(pasted.group(1).replace(MARK, "").strip()) >= STRETCH_CHARACTERS_MIN
+    return [pasted.span(1)] if pasted is not None and is_text else []
+
+
+def _tagged(text: str) -> Iterator[tuple[int, int]]:
+    """Every tag, such as `<file name="x">` or `[quote]`, and what stands between it and its own end."""
+    opened: dict[str, int] = {}
+    for match in _TAGS.finditer(text):
+        name = match.group(2).lower()
+        if match.group(1):
+            yield opened.pop(name, match.start()), match.end()
+        else:
+            opened.setdefault(name, match.start())
+            yield match.span()
+
+
+def _braced(text: str) -> Iterator[tuple[int, int]]:
+    """Outermost braces around something with a name and a value; without their end, to the end of the text."""
+    depth, start = 0, 0
+    for match in _BRACES.finditer(text):
+        if match.group() == "{":
+            start = match.start() if depth == 0 else start
+            depth += 1
+        elif depth:
+            depth -= 1
+            if depth == 0 and _PAIR.search(text, start, match.end()):
+                yield start, match.end()
+    if depth and _PAIR.search(text, start):
+        yield start, len(text)
+
+
+def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged

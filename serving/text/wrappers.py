@@ -1,0 +1,105 @@
+"""Wrappers around a request: encodings, jailbreak personas, orders in text that has no say."""
+
+import base64
+import binascii
+import codecs
+import re
+from collections.abc import Callable, Iterator
+from itertools import islice
+from urllib.parse import unquote_to_bytes
+
+from serving.text.phrases.table import tags_in
+
+ENCODED_CHARACTERS_MAX = 8_192
+DECODINGS_MAX = 8
+_PRINTABLE_SHARE_MIN = 0.9
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/]{24,}={0,2}(?![A-Za-z0-9+/=])")
+_HEX = re.compile(r"(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{2} ?){12,}(?![0-9A-Fa-f])")
+_BINARY = re.compile(r"(?<![01])(?:[01]{8} ?){6,}(?![01])")
+_PERCENT = re.compile(r"[\w.\-+]{0,40}(?:%[0-9A-Fa-f]{2}[\w.\-+]{0,40}){4,}")
+_TAGS_START = 0xE0000
+_TAGS = re.compile("[\U000e0020-\U000e007e]")  # invisible copies of ASCII
+_BACKWARDS = re.compile(r"\b(?:backwards?|reversed?|in reverse|mirror(?:ed)?)\b", re.IGNORECASE)
+_COMMON = re.compile(r"\b(?:how|to|the|make|build|write|you|and|for|with|what|get|kill|ignore)\b", re.IGNORECASE)
+_COMMON_MIN = 2
+_LEET = re.compile(
+    r"(?<!\w)[a-z]{0,12}(?:[a-z][013457@$][a-z]|[13457@$][a-z]{2}[13457@$])[a-z013457@$]{0,12}", re.IGNORECASE
+)
+_LEET_WORDS_MIN, _LEET_SHARE_MIN = 3, 0.25
+_LEET_LETTERS = str.maketrans("013457@$", "oieastas")
+_SPACED = re.compile(r"(?<!\w)(?:[A-Za-z][ .\-_*]{1,2}(?=[A-Za-z](?!\w))){5,80}[A-Za-z](?!\w)")
+_BETWEEN = re.compile(r"[ .\-_*]")
+_ROT = re.compile(r"\brot[- ]?13\b", re.IGNORECASE)
+_ORDERS = frozenset({"override", "order"})
+
+
+def decoded(text: str) -> tuple[str, ...]:
+    """What encoded stretches of the text say in plain; at most `DECODINGS_MAX`, only where it is readable text."""
+    return tuple(dict.fromkeys(islice(_decodings(text), DECODINGS_MAX)))
+
+
+def _decodings(text: str) -> Iterator[str]:
+    for pattern, decode in _ENCODINGS:
+        for match in pattern.finditer(text):
+            yield from _readable(decode(match.group()[:ENCODED_CHARACTERS_MAX]))
+    hidden = "".join(chr(ord(letter) - _TAGS_START) for letter in _TAGS.findall(text)[:ENCODED_CHARACTERS_MAX])
+    yield from _readable(hidden.encode())
+    start = text[:ENCODED_CHARACTERS_MAX]
+    if _ROT.search(text):
+        yield codecs.decode(start, "rot13")
+    if _BACKWARDS.search(text) and len(_COMMON.findall(start[::-1])) >= _COMMON_MIN:
+        yield start[::-1]
+    if len(_LEET.findall(start)) >= max(_LEET_WORDS_MIN, _LEET_SHARE_MIN * len(start.split())):
+        yield start.translate(_LEET_LETTERS)
+    if _SPACED.search(start):
+        yield _SPACED.sub(lambda match: _BETWEEN.sub("", match.group()) + " ", start)
+
+
+def encoded_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where encoded stretches stand that say something in plain."""
+    for pattern, decode in _ENCODINGS:
+        for match in pattern.finditer(text):
+            if _readable(decode(match.group()[:ENCODED_CHARACTERS_MAX])):
+                yield match.span()
+    yield from (match.span() for match in _TAGS.finditer(text))
+
+
+def gives_orders(text: str) -> bool:
+    """Whether text without authority tells the assistant to drop its instructions or to hide something."""
+    return not _ORDERS.isdisjoint(tags_in(text))
+
+
+def _from_base64(text: str) -> bytes:
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _from_binary(text: str) -> bytes:
+    return bytes(int(octet, 2) for octet in re.findall("[01]{8}", text))
+
+
+def _from_hex(text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        return b""
+
+
+_ENCODINGS: tuple[tuple[re.Pattern[str], Callable[[str], bytes]], ...] = (
+    (_BASE64, _from_base64),
+    (_HEX, _from_hex),
+    (_BINARY, _from_binary),
+    (_PERCENT, unquote_to_bytes),
+)
+
+
+def _readable(content: bytes) -> tuple[str, ...]:
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError:
+        return ()
+    shown = sum(letter.isprintable() or letter.isspace() for letter in text)
+    spaced = " " in text
+    return (text,) if text and spaced and shown >= _PRINTABLE_SHARE_MIN * len(text) else ()
