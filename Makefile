@@ -88,11 +88,11 @@ bench: setup ## measure against bare clients, and what the engine promises; writ
 	@$(PYTHON_BIN) -m bench
 
 kafka: setup ## the development broker in the foreground, until Ctrl-C
-	@$(PYTHON_BIN) -m workers.broker
+	@$(PYTHON_BIN) -m workers.development.broker
 
 schema: setup ## write anew what is generated: schemas/, docs/settings.md, alert rules, dashboards
 	@$(VENV)/bin/sluicegate schema --write schemas
-	@$(PYTHON_BIN) -m workers.monitoring .
+	@$(PYTHON_BIN) -m helm.monitoring .
 	@mkdir -p var; $(PYTHON_BIN) -m workers.settings --markdown > var/settings.md && mv var/settings.md docs/settings.md
 	@PYTHONPATH=. $(PYTHON_BIN) helm/generate.py
 

@@ -21,7 +21,7 @@ import msgspec
 from bench import kafka_ratio, memory, page, stages, stuck_key, token_ratio, visibility
 from bench.kafka_arm import peak_mib
 from bench.report import Figure, Report, machine, table, versions
-from workers.broker import DevelopmentBroker
+from workers.development.broker import DevelopmentBroker
 
 PARTS = ("a", "b", "c", "d", "e", "f", "g")
 RETENTION = {"log.segment.bytes": "67108864", "log.retention.bytes": "268435456"}

@@ -15,8 +15,8 @@ import msgspec
 from kafka.admin import KafkaAdminClient, NewTopic
 from msgspec import Struct
 
-from workers.kafka_client import admin_options
-from workers.sender import EventSender
+from workers.kafka.client import admin_options
+from workers.kafka.sender import EventSender
 from workers.settings import KafkaSettings
 
 Line = TypeVar("Line", bound=Struct)

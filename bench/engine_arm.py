@@ -19,12 +19,12 @@ from msgspec import Struct, structs
 
 from bench.world import own_telemetry, stub_pipeline, stub_policy
 from topology.ports import OutRecord, Ownership, PartitionOffset, Record, Rest, Result, Sink
-from workers.interpreter import tune_interpreter
-from workers.loop import Loop
+from workers.kafka.sink import TransactionalSink
+from workers.kafka.source import KafkaSource
 from workers.process.clock import SystemClock
+from workers.process.interpreter import tune_interpreter
 from workers.settings import KafkaSettings, Settings
-from workers.sink import TransactionalSink
-from workers.source import KafkaSource
+from workers.stream.loop import Loop
 
 STUCK_KEY = b"stuck"
 """The first event of this key takes `stuck_s`."""

@@ -22,13 +22,13 @@ from bench.world import own_telemetry, sample_output, stub_pipeline, stub_policy
 from topology.contract.events import ConversationEvent
 from topology.contract.names import Topic
 from topology.ports import OutRecord, Ownership, PartitionOffset, Sink
-from workers.interpreter import tune_interpreter
-from workers.kafka_client import connect, consumer_options, producer_options
-from workers.loop import Loop
+from workers.kafka.client import connect, consumer_options, producer_options
+from workers.kafka.sink_process import ProcessSink, open_sink
+from workers.kafka.source import KafkaSource
 from workers.process.clock import SystemClock
+from workers.process.interpreter import tune_interpreter
 from workers.settings import KafkaSettings, Settings
-from workers.sink_process import ProcessSink, open_sink
-from workers.source import KafkaSource
+from workers.stream.loop import Loop
 
 Arm = Literal["bare", "off", "off, producer process", "off, plan and judge", "ratio", "full"]
 

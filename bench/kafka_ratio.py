@@ -13,9 +13,9 @@ from bench.kafka_arm import Arm, Figures, Task
 from bench.report import Figure, median_figure
 from bench.world import event, record
 from topology.contract.names import Topic
-from workers.sender import EventSender
+from workers.kafka.sender import EventSender
+from workers.kafka.topics import create_topics
 from workers.settings import KafkaSettings, Settings, TopicSettings
-from workers.topics import create_topics
 
 Say = Callable[[str], None]
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from bench.engine_arm import ROUND_HEADER
-from workers.reader import TopicReader
+from workers.kafka.reader import TopicReader
 from workers.settings import KafkaSettings
 
 POLL_S = 0.1

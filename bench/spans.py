@@ -29,11 +29,11 @@ from topology.ports import CheckReport, Draft, Record
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing
-from workers.exporting import BoundedSpanProcessor
-from workers.interpreter import tune_interpreter
+from workers.process.interpreter import tune_interpreter
 from workers.settings import Settings, TelemetrySettings
-from workers.span_encoding import encode_spans
-from workers.telemetry import Telemetry, start_telemetry
+from workers.telemetry.exporting import BoundedSpanProcessor
+from workers.telemetry.setup import Telemetry, start_telemetry
+from workers.telemetry.span_encoding import encode_spans
 
 ROUNDS = 9
 EVENTS = 400

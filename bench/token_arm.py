@@ -29,7 +29,7 @@ from topology.ports import Draft, GenerationRequest, Record
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline, build_worker
-from workers.policy_files import load_policies
+from workers.policy.files import load_policies
 from workers.settings import Settings
 
 WATCH_S = 0.002

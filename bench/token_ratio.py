@@ -23,10 +23,10 @@ from serving.engine.options import TINY_ARGUMENTS
 from serving.engine.tiny_checkpoint import build_tiny_checkpoint
 from topology.contract.events import AuditedResponse
 from topology.contract.names import Topic
-from workers.reader import TopicReader
-from workers.sender import EventSender
+from workers.kafka.reader import TopicReader
+from workers.kafka.sender import EventSender
+from workers.kafka.topics import create_topics
 from workers.settings import KafkaSettings, TopicSettings
-from workers.topics import create_topics
 
 MODEL = "sluicegate-tiny"
 READY_TIMEOUT_S = 300.0

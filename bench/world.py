@@ -36,10 +36,10 @@ from topology.steps.case import Case
 from topology.steps.drafting import Budget, Drafting
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
-from workers.exporting import BoundedSpanProcessor
 from workers.process.clock import SystemClock
 from workers.settings import Settings, TelemetrySettings
-from workers.telemetry import Telemetry, start_telemetry
+from workers.telemetry.exporting import BoundedSpanProcessor
+from workers.telemetry.setup import Telemetry, start_telemetry
 
 TURNS = (
     "How does a canal lock lift a boat, and why are there two gates at each end of the chamber? ",

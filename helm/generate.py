@@ -12,7 +12,7 @@ import msgspec
 import yaml
 
 from workers.settings import Settings
-from workers.settings_keys import leaves
+from workers.settings.keys import leaves
 
 CHART = Path(__file__).resolve().parent / "sluicegate"
 SCHEMA = CHART / "values.schema.json"

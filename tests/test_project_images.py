@@ -85,5 +85,5 @@ def test_the_workers_image_is_installed_by_its_own_commands_from_the_lock(tmp_pa
     absent = ["pip", "uv", "torch", "vllm", "pytest"]
     looked = f"import importlib.util as i; print([n for n in {absent} if i.find_spec(n)])"
     assert directory.run(["python", "-I", "-c", looked], empty).strip() == "[]"
-    heavy = "import ray.serve, workers.serve_supervisor, workers.assembly; print(workers.assembly.__file__)"
+    heavy = "import ray.serve, workers.supervision.deployment, workers.assembly; print(workers.assembly.__file__)"
     assert directory.moved("/opt/sluicegate/") in directory.run(["python", "-I", "-c", heavy], empty)

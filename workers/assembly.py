@@ -32,26 +32,26 @@ from topology.steps.drafting import Budget, CompilePrompt, Drafting
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing
-from workers.batching import BatchedCheck, InlineRunner
-from workers.conversation_states import memory_of, open_states
-from workers.crash_journal import CrashJournal, own_directory
-from workers.interpreter import tune_interpreter
-from workers.kafka_client import slot_name
-from workers.language_models import ModelSet
-from workers.logs import configure_logging
-from workers.loop import Loop, LoopHealth
-from workers.openmetrics import Family
+from workers.kafka.client import slot_name
+from workers.kafka.sink_process import open_sink
+from workers.kafka.source import KafkaSource
+from workers.policy.files import PolicyFiles
 from workers.policy.grants import Ed25519GrantVerifier, public_keys, signature_verifier
-from workers.policy_files import PolicyFiles
-from workers.policy_keeper import PolicyKeeper
-from workers.policy_topic import PolicyTopic
+from workers.policy.keeper import PolicyKeeper
+from workers.policy.topic import PolicyTopic
 from workers.process.clock import SystemClock
-from workers.quarantine import Quarantine
+from workers.process.interpreter import tune_interpreter
 from workers.settings import Settings, StageSettings
-from workers.sink_process import open_sink
-from workers.source import KafkaSource
-from workers.stage_pool import ActorRunner
-from workers.telemetry import Telemetry, start_telemetry
+from workers.stages.batching import BatchedCheck, InlineRunner
+from workers.stages.language_models import ModelSet
+from workers.stages.pool import ActorRunner
+from workers.stream.conversation_states import memory_of, open_states
+from workers.stream.crash_journal import CrashJournal, own_directory
+from workers.stream.loop import Loop, LoopHealth
+from workers.stream.quarantine import Quarantine
+from workers.telemetry.logs import configure_logging
+from workers.telemetry.openmetrics import Family
+from workers.telemetry.setup import Telemetry, start_telemetry
 
 logger = logging.getLogger("sluicegate.assembly")
 

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import cast
 
 from topology.contract.errors import DeadLetterReason, PolicyError, SettingsError, SluicegateError
-from workers.argument_types import count, rate, seconds
-from workers.policy_parser import Subparsers, add_policy
-from workers.ray_session import prepare_ray
+from workers.commands.console.argument_types import count, rate, seconds
+from workers.commands.console.policy_parser import Subparsers, add_policy
 from workers.settings import InvalidSettings, Settings, load_settings
+from workers.supervision.ray_session import prepare_ray
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -22,6 +22,15 @@ EXIT_BROKEN_PIPE = 141
 """As a shell reports what SIGINT and SIGPIPE end."""
 
 Command = Callable[[argparse.Namespace, Settings], int]
+
+MODULES = {
+    "check": "workers.commands.check.check",
+    "demo": "workers.commands.demo.demo",
+    "dlq": "workers.commands.recovery.dlq",
+    "policy": "workers.commands.policy.verbs",
+    "replay": "workers.commands.recovery.replay",
+}
+"""Commands that have a folder; every other one is a module of `workers.commands`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -59,7 +68,7 @@ def _failed(*problems: str, status: int = EXIT_FAILED) -> int:
 
 
 def _explained(error: SluicegateError, settings: Settings) -> str:
-    from workers.kafka_errors import KafkaUnavailable  # loads the client library, which was loaded to raise it
+    from workers.kafka.errors import KafkaUnavailable  # loads the client library, which was loaded to raise it
 
     if not isinstance(error, KafkaUnavailable):
         return str(error)
@@ -253,7 +262,7 @@ def version_of(distribution: str) -> str:
 
 
 def _command(name: str) -> Command:
-    return cast("Command", import_module(f"workers.commands.{name}").execute)
+    return cast("Command", import_module(MODULES.get(name, f"workers.commands.{name}")).execute)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 Only user messages ask. The last one is labelled; why it is asked is read from all of them. A message in which
 something is shown (serving/text/quotations.py) is read twice: as a whole, and by the user's own words alone. Of both
-readings the stricter stands, and only the own words set a context: what is shown can tighten a label, never loosen one. Text that a
-tool returned yields at most the injection signal.
+readings the stricter stands, and only the own words set a context: what is shown can tighten a label, never loosen
+one. Text that a tool returned yields at most the injection signal.
 """
 
 from collections.abc import Mapping

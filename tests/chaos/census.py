@@ -1,7 +1,8 @@
 """Counts over everything that a run wrote, seen by two readers that share no code.
 
 The input topic is the truth about what was sent: every record that stands there ends as `docs/contract.md` says. What
-a record must end as is `workers.census`; this adds the order of responses, the committed positions, and both readers.
+a record must end as is `workers.commands.demo.census`; this adds the order of responses, the committed positions, and
+both readers.
 """
 
 import time
@@ -17,9 +18,9 @@ from msgspec import Struct
 from topology.contract.errors import DeadLetterReason
 from topology.delivery.offset_map import decode
 from topology.ports import PartitionId, PartitionOffset, Record
-from workers.census import Sent, take_census
-from workers.kafka_client import admin_options, connect, consumer_options
-from workers.reader import read_topic
+from workers.commands.demo.census import Sent, take_census
+from workers.kafka.client import admin_options, connect, consumer_options
+from workers.kafka.reader import read_topic
 from workers.settings import KafkaSettings, TopicSettings
 
 READ_TIMEOUT_S = 120.0

@@ -17,11 +17,11 @@ from msgspec.structs import replace
 
 from tests.chaos.worker import EXIT_FENCED, Task
 from tests.plugins.processes import children_of
-from workers.kafka_errors import KafkaRefused, KafkaUnavailable
-from workers.kept_process import KeptProcess
-from workers.sink_process import CHILD_MODULE
-from workers.source import leave_group
-from workers.watchdog import EXIT_CODE
+from workers.kafka.errors import KafkaRefused, KafkaUnavailable
+from workers.kafka.sink_process import CHILD_MODULE
+from workers.kafka.source import leave_group
+from workers.kafka.watchdog import EXIT_CODE
+from workers.process.child import KeptProcess
 
 ROOT = Path(__file__).parents[2]
 RESTART_PAUSE_S = 0.5

@@ -14,8 +14,8 @@ from kafka.errors import KafkaError
 from msgspec.structs import replace
 
 from topology.contract.events import ConversationEvent, Message, Role, TextPart
-from workers.kafka_errors import KafkaUnavailable
-from workers.sender import EventSender
+from workers.kafka.errors import KafkaUnavailable
+from workers.kafka.sender import EventSender
 from workers.settings import KafkaSettings
 
 TICK_S = 0.02

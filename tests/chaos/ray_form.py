@@ -26,8 +26,9 @@ from tests.chaos.ray_faults import FaultMaker, fault_plan
 from tests.chaos.ray_load import CONVERSATIONS, everyday_events
 from tests.chaos.ray_parts import Descendants, ModelProbe, SupervisorProcess, served_model
 from tests.chaos.ray_result import RayResult, look, summary, violations_of
-from workers.demo.parts import MODEL_NAME
-from workers.reader import TopicReader
+from workers.commands.demo.parts import MODEL_NAME
+from workers.kafka.reader import TopicReader
+from workers.kafka.topics import create_topics
 from workers.settings import (
     AgentSettings,
     DrainSettings,
@@ -42,7 +43,6 @@ from workers.settings import (
     TelemetrySettings,
     TopicSettings,
 )
-from workers.topics import create_topics
 
 DIRECTORY = Path("var") / "chaos-ray"
 SLOTS = 2
@@ -236,7 +236,7 @@ def chaos_settings(kafka: KafkaSettings, directory: Path, *, ray_address: str, b
 @contextmanager
 def development_broker(directory: Path, say: Say) -> Generator[KafkaSettings]:
     """A broker of this run alone."""
-    from workers.broker import DevelopmentBroker
+    from workers.development.broker import DevelopmentBroker
 
     shutil.rmtree(directory, ignore_errors=True)
     broker = DevelopmentBroker(directory, say=say)

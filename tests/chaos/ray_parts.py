@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 
-from workers.kept_process import KeptProcess
+from workers.process.child import KeptProcess
 from workers.settings import Settings, show
 
 ROOT = Path(__file__).parents[2]
@@ -172,9 +172,9 @@ class ModelProbe:
 @contextmanager
 def served_model(say: Callable[[str], None], restore_logging: Callable[[], None]) -> Generator[tuple[str, str]]:
     """A local Ray in this process with vLLM under Ray Serve: the cluster's address and the model's base URL."""
-    from workers.demo.parts import language_model
-    from workers.ray_session import prepare_ray, ray_session
+    from workers.commands.demo.parts import language_model
     from workers.settings import RaySettings
+    from workers.supervision.ray_session import prepare_ray, ray_session
 
     prepare_ray(RaySettings())
     os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])

@@ -23,7 +23,7 @@ from topology.contract.errors import DeadLetterReason
 from topology.contract.events import Action, AuditRecord
 from topology.contract.labels import Outcome
 from topology.ports import Record
-from workers.reader import read_topic
+from workers.kafka.reader import read_topic
 from workers.settings import Settings
 
 READ_S = 60.0

@@ -23,7 +23,7 @@ from tests.chaos.held import AFTERMATH_S, HeldBack, Window, add_sights
 from tests.chaos.marks import Repeat, read_marks, repeated_after_drain
 from tests.chaos.progress import Progress, save_progress
 from tests.chaos.world import CATCH_UP_S, World
-from workers.reader import read_topic
+from workers.kafka.reader import read_topic
 
 BROKER_GAP_S = 10.0
 """Between a restart of the broker and its next kill; and no kill while a worker drains."""

@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.faults import SHORT_ORDER, FaultKind
 from tests.chaos.run import Result
-from workers.kept_process import KeptProcess
+from workers.process.child import KeptProcess
 
 ROOT = Path(__file__).parents[2]
 RUN_MAX_S = 280.0

@@ -28,17 +28,17 @@ from topology.contract.lineage import position_of
 from topology.ports import OutRecord, Record, Result
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
-from workers.crash_journal import CrashJournal
-from workers.interpreter import tune_interpreter
-from workers.kafka_client import slot_name
-from workers.kafka_errors import SlotFenced
-from workers.logs import configure_logging
-from workers.loop import Loop
+from workers.kafka.client import slot_name
+from workers.kafka.errors import SlotFenced
+from workers.kafka.sink_process import open_sink
+from workers.kafka.source import KafkaSource
 from workers.process.clock import SystemClock
-from workers.quarantine import Quarantine
+from workers.process.interpreter import tune_interpreter
 from workers.settings import KafkaSettings, LimitSettings, TopicSettings
-from workers.sink_process import open_sink
-from workers.source import KafkaSource
+from workers.stream.crash_journal import CrashJournal
+from workers.stream.loop import Loop
+from workers.stream.quarantine import Quarantine
+from workers.telemetry.logs import configure_logging
 
 WORKER_HEADER = "chaos-worker"
 """On every response: the incarnation that wrote it."""

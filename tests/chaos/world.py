@@ -18,11 +18,11 @@ from tests.chaos.load import Load
 from tests.chaos.progress import Progress
 from tests.chaos.watch import Watch
 from tests.chaos.worker import Task, kafka_settings
-from workers.broker import HOST, PORT_TRIES_MAX, PORTS, DevelopmentBroker
-from workers.broker_jars import BrokerError
-from workers.kafka_client import admin_options, connect
+from workers.development.broker import HOST, PORT_TRIES_MAX, PORTS, DevelopmentBroker
+from workers.development.jars import BrokerError
+from workers.kafka.client import admin_options, connect
+from workers.kafka.topics import create_topics
 from workers.settings import TopicSettings
-from workers.topics import create_topics
 
 GROUP = "chaos"
 PROPERTIES = {

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from tests.plugins.kafka_broker import wait_until
 from topology.ports import OutRecord, Ownership, PartitionOffset, Record, Sink, Source
-from workers.kafka_errors import SlotFenced
+from workers.kafka.errors import SlotFenced
 
 WAIT_S = 30.0
 

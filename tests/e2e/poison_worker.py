@@ -23,11 +23,11 @@ from topology.ports import Draft, GenerationRequest
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline, build_quarantine, ending, open_journal
-from workers.loop import Loop
+from workers.kafka.sink import TransactionalSink
+from workers.kafka.source import KafkaSource
 from workers.process.clock import SystemClock
 from workers.settings import KafkaSettings, LimitSettings, Settings, TopicSettings
-from workers.sink import TransactionalSink
-from workers.source import KafkaSource
+from workers.stream.loop import Loop
 
 EXIT_KILLED = 9
 DRAIN_S = 0.2

@@ -22,12 +22,12 @@ from topology.ports import CheckInput, CheckReport, Draft, GenerationRequest
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline
-from workers.conversation_states import open_states
-from workers.loop import Loop
+from workers.kafka.sink import TransactionalSink
+from workers.kafka.source import KafkaSource
 from workers.process.clock import SystemClock
 from workers.settings import KafkaSettings, LimitSettings, Settings, TopicSettings
-from workers.sink import TransactionalSink
-from workers.source import KafkaSource
+from workers.stream.conversation_states import open_states
+from workers.stream.loop import Loop
 
 DRAIN_S = 5.0
 _QUESTION = re.compile(r"([a-z_.]+) ([0-4]) (benign|dual_use|malicious) ([0-4]) ([0-4])")

@@ -22,8 +22,8 @@ from topology.contract.codec import RecordLimits, decode_event, encode
 from topology.contract.events import Action, AuditedResponse, TextPart
 from topology.contract.labels import Mode
 from topology.ports import Record
-from workers.otlp_receiver import OtlpReceiver
-from workers.reader import read_topic
+from workers.development.otlp_receiver import OtlpReceiver
+from workers.kafka.reader import read_topic
 from workers.settings import KafkaSettings
 
 pytestmark = pytest.mark.kafka

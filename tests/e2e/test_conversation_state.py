@@ -24,10 +24,10 @@ from topology.contract.labels import CategoryId
 from topology.decision.recompute import recompute
 from topology.policy.loading import packaged_bundle
 from topology.policy.overlays import STRICTEST
-from workers.kept_process import KeptProcess
-from workers.reader import read_topic
+from workers.kafka.reader import read_topic
+from workers.kafka.topics import create_topics
+from workers.process.child import KeptProcess
 from workers.settings import Settings
-from workers.topics import create_topics
 
 pytestmark = pytest.mark.kafka
 

@@ -30,14 +30,14 @@ from topology.contract.labels import Outcome
 from topology.contract.names import Header
 from topology.ports import Check, CheckInput, CheckReport
 from topology.telemetry.instruments import Instruments
-from workers.batching import BatchedCheck, InlineRunner
-from workers.census import Sent, take_census
-from workers.demo.broken import broken_records
-from workers.demo.parts import free_port
+from workers.commands.demo.broken import broken_records
+from workers.commands.demo.census import Sent, take_census
+from workers.commands.demo.parts import free_port
+from workers.kafka.reader import read_topic
+from workers.kafka.sender import EventSender, position_of
 from workers.process.clock import SystemClock
-from workers.reader import read_topic
-from workers.sender import EventSender, position_of
 from workers.settings import Settings, StageSettings
+from workers.stages.batching import BatchedCheck, InlineRunner
 
 pytestmark = pytest.mark.kafka
 

@@ -26,12 +26,12 @@ from tests.plugins.policy_publisher import KEYS, bundle
 from tests.plugins.running_worker import audits, fresh_settings, question, responses, send
 from tests.plugins.secure_broker import AUTHORIZER, SecureBroker
 from topology.contract.events import Candidate, Message, Role, TextPart
-from workers.canaries import CASES, canary_event
+from workers.commands.canaries import CASES, canary_event
+from workers.commands.check.brokers import probe_brokers
+from workers.commands.check.probe import Mark
+from workers.kafka.reader import read_topic
+from workers.policy.publishing import write
 from workers.policy.signing import new_private_key, private_key, public_half
-from workers.probes.brokers import probe_brokers
-from workers.probes.probe import Mark
-from workers.publishing import write
-from workers.reader import read_topic
 from workers.settings import CanarySettings, PolicySettings, Settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(240)]

@@ -13,11 +13,11 @@ from tests.plugins.kafka_broker import Kafka, wait_until
 from topology.ports import OutRecord, Record, Rest, Result
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
-from workers.loop import Loop, LoopState
+from workers.kafka.sink import TransactionalSink
+from workers.kafka.source import KafkaSource
 from workers.process.clock import SystemClock
 from workers.settings import KafkaSettings, LimitSettings
-from workers.sink import TransactionalSink
-from workers.source import KafkaSource
+from workers.stream.loop import Loop, LoopState
 
 pytestmark = pytest.mark.kafka
 

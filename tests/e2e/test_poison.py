@@ -20,10 +20,10 @@ from topology.contract.events import Action, ConversationEvent, Message, Role, T
 from topology.contract.headers import last_header
 from topology.contract.names import Header
 from topology.ports import Record
-from workers.kept_process import KeptProcess
-from workers.reader import read_topic
+from workers.kafka.reader import read_topic
+from workers.kafka.topics import create_topics
+from workers.process.child import KeptProcess
 from workers.settings import Settings
-from workers.topics import create_topics
 
 pytestmark = pytest.mark.kafka
 

@@ -44,14 +44,14 @@ from topology.ports import Check
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.assembly import policy_keeper
-from workers.batching import BatchedCheck, InlineRunner
-from workers.kafka_errors import KafkaRefused
-from workers.policy_keeper import PolicyKeeper
-from workers.publishing import write
-from workers.reader import TopicReader
-from workers.sender import EventSender
+from workers.kafka.errors import KafkaRefused
+from workers.kafka.reader import TopicReader
+from workers.kafka.sender import EventSender
+from workers.policy.keeper import PolicyKeeper
+from workers.policy.publishing import write
 from workers.settings import PolicySettings, Settings, StageSettings
-from workers.stage_pool import ActorRunner
+from workers.stages.batching import BatchedCheck, InlineRunner
+from workers.stages.pool import ActorRunner
 
 pytestmark = pytest.mark.kafka
 

@@ -16,7 +16,7 @@ from topology.contract.headers import last_header
 from topology.contract.lineage import origin_of, source_of
 from topology.contract.names import Header
 from workers.cli import main
-from workers.reader import read_topic
+from workers.kafka.reader import read_topic
 from workers.settings import Settings
 
 pytestmark = pytest.mark.kafka

@@ -27,10 +27,10 @@ from topology.contract.events import (
 )
 from topology.contract.labels import Outcome
 from topology.policy.loading import packaged_bundle
-from workers.demo.scripted_model import MODEL_NAME, ChatRequest, ScriptedModel, running
-from workers.demo.scripts import ABOVE, Script, ScriptKind
-from workers.kept_process import KeptProcess
-from workers.reader import read_topic
+from workers.commands.demo.scripted_model import MODEL_NAME, ChatRequest, ScriptedModel, running
+from workers.commands.demo.scripts import ABOVE, Script, ScriptKind
+from workers.kafka.reader import read_topic
+from workers.process.child import KeptProcess
 from workers.settings import GenerationSettings, PolicySettings, Settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]

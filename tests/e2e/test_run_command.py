@@ -15,9 +15,9 @@ import pytest
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import fresh_settings, question, responses, send
 from topology.contract.events import Action, Candidate, TextPart
-from workers.demo.parts import free_port
-from workers.node_client import node_status
+from workers.commands.demo.parts import free_port
 from workers.settings import Settings
+from workers.supervision.node_client import node_status
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(180)]
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.helm.engine import ROOT, Document
-from workers.demo.parts import free_port
+from workers.commands.demo.parts import free_port
 
 DEFINITIONS = ROOT / "tests" / "data" / "crds" / "definitions"
 TOKEN = "token-of-this-test"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from workers.broker_jars import cache_directory
+from workers.development.jars import cache_directory
 
 MODULES = Path(__file__).parent / "api_server"
 KUBERNETES_VERSION = "1.34.2"

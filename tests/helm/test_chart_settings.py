@@ -19,7 +19,7 @@ from tests.helm.cases import MINIMAL, examples, matrix
 from tests.helm.engine import ROOT, Document, Engine, Values, merged
 from tests.helm.pods import pods
 from workers.settings import Settings, load_settings
-from workers.settings_keys import leaves
+from workers.settings.keys import leaves
 
 MOUNTED = "/etc/sluicegate"
 KEYS = {leaf.key: leaf for leaf in leaves(Settings)}

@@ -19,7 +19,7 @@ from tests.helm.test_chart_runs import ANSWERED_S, FIELDS, PLAIN, SECRETS, chart
 from tests.plugins.image import install_worker
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import fresh_settings, question, responses, send
-from workers.demo.parts import free_port
+from workers.commands.demo.parts import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(600)]
 

@@ -10,7 +10,7 @@ from tests.helm.engine import CHART, ROOT, Engine, load_values, merged
 from tests.helm.pods import pods
 from topology.telemetry.metrics import Metric
 from workers.settings import Settings
-from workers.settings_keys import leaves
+from workers.settings.keys import leaves
 
 GUIDE = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
 PROSE = re.sub(r"^ *```.*?^ *```", "", GUIDE, flags=re.MULTILINE | re.DOTALL)

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from helm.monitoring.alert import Alert
+from helm.monitoring.alerts import ALERTS, rules, rules_yaml
+from helm.monitoring.foreign import FOREIGN
 from topology.telemetry.metrics import METRICS
-from workers.monitoring.alert import Alert
-from workers.monitoring.alerts import ALERTS, rules, rules_yaml
-from workers.monitoring.foreign import FOREIGN
 
 PROMTOOL = shutil.which("promtool") or ""
 needs_promtool = pytest.mark.skipif(not PROMTOOL, reason="promtool (Debian package prometheus) is not installed")

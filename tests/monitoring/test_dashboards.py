@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
+from helm.monitoring.__main__ import files
+from helm.monitoring.boards import BOARDS
+from helm.monitoring.foreign import FOREIGN
+from helm.monitoring.panel import COLUMNS, Board, dashboard
 from topology.telemetry.metrics import METRICS
-from workers.monitoring.__main__ import files
-from workers.monitoring.boards import BOARDS
-from workers.monitoring.foreign import FOREIGN
-from workers.monitoring.panel import COLUMNS, Board, dashboard
 
 ROOT = Path(__file__).parents[2]
 PROMTOOL = shutil.which("promtool") or ""

@@ -19,6 +19,7 @@ import yaml
 from msgspec import structs
 from prometheus_client.parser import text_string_to_metric_families
 
+from helm.monitoring.alerts import rules
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from serving.guards.per_policy import PolicyLabeler
@@ -26,16 +27,15 @@ from tests.plugins.kafka_broker import Kafka
 from tests.plugins.running_worker import fresh_settings, question, running_loop, wait_committed
 from topology.contract.events import Candidate, TextPart
 from topology.contract.names import StageName
-from workers.actors import StageActor
 from workers.assembly import build_checks
-from workers.canaries import CASES, canary_event
-from workers.monitoring.alerts import rules
-from workers.openmetrics import page
+from workers.commands.canaries import CASES, canary_event
+from workers.kafka.sender import EventSender
 from workers.policy.signing import new_private_key, private_key, public_half
-from workers.sender import EventSender
 from workers.settings import CanarySettings, Settings, StageSettings, StagesSettings
-from workers.settings_schema import TelemetrySettings
-from workers.telemetry import Telemetry, start_telemetry
+from workers.settings.schema import TelemetrySettings
+from workers.supervision.actors import StageActor
+from workers.telemetry.openmetrics import page
+from workers.telemetry.setup import Telemetry, start_telemetry
 
 PROMTOOL = shutil.which("promtool") or ""
 pytestmark = [

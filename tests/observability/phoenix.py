@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from workers.demo.parts import free_port
+from workers.commands.demo.parts import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL_S = 300

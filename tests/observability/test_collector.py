@@ -29,10 +29,10 @@ from topology.policy.loading import packaged_bundle
 from topology.ports import Record
 from topology.telemetry.instruments import Instruments
 from workers.assembly import build_pipeline
-from workers.demo.parts import free_port
+from workers.commands.demo.parts import free_port
 from workers.process.clock import SystemClock
 from workers.settings import Settings, TelemetrySettings
-from workers.telemetry import Telemetry, start_telemetry
+from workers.telemetry.setup import Telemetry, start_telemetry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

@@ -23,9 +23,9 @@ from topology.ports import Record
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import conversation_hash
 from workers.assembly import build_pipeline
-from workers.logs import configure_logging
 from workers.settings import Settings, TelemetrySettings
-from workers.telemetry import start_telemetry
+from workers.telemetry.logs import configure_logging
+from workers.telemetry.setup import start_telemetry
 
 EVENT = events()[0]
 RECORD = Record(

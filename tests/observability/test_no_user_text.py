@@ -32,10 +32,9 @@ from tests.plugins.running_worker import audits, fresh_settings, responses
 from topology.contract.events import Action
 from topology.contract.names import Header
 from topology.ports import Record
-from workers.demo.parts import free_port
-from workers.otlp_receiver import OtlpReceiver
-from workers.reader import read_topic
-from workers.secret import Secret
+from workers.commands.demo.parts import free_port
+from workers.development.otlp_receiver import OtlpReceiver
+from workers.kafka.reader import read_topic
 from workers.settings import (
     AgentSettings,
     GenerationSettings,
@@ -46,6 +45,7 @@ from workers.settings import (
     TelemetrySettings,
     show,
 )
+from workers.settings.secret import Secret
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(400)]
 

@@ -12,9 +12,9 @@ from pathlib import Path
 from msgspec import structs
 
 from topology.contract.events import ConversationEvent
-from workers.sender import EventSender
+from workers.kafka.sender import EventSender
 from workers.settings import Settings
-from workers.telemetry import start_telemetry
+from workers.telemetry.setup import start_telemetry
 
 CHAT_SERVICE = "chat-service"
 STOP_S = 60.0

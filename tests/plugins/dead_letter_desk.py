@@ -13,7 +13,7 @@ from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.headers import last_header
 from topology.ports import Headers, Record
 from workers.cli import main
-from workers.reader import read_topic
+from workers.kafka.reader import read_topic
 from workers.settings import KafkaSettings
 
 SECRET = "words-of-a-user-that-must-not-show"

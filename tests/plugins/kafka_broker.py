@@ -17,11 +17,11 @@ from kafka.errors import NodeNotReadyError
 from kafka.structs import TopicPartition
 
 from topology.ports import Record
-from workers.broker import DevelopmentBroker
-from workers.broker_jars import BrokerError
-from workers.kafka_client import admin_options, consumer_options, producer_options
+from workers.development.broker import DevelopmentBroker
+from workers.development.jars import BrokerError
+from workers.kafka.client import admin_options, consumer_options, producer_options
+from workers.kafka.source import KafkaSource
 from workers.settings import KafkaSettings
-from workers.source import KafkaSource
 
 BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
 WAIT_S = 75.0

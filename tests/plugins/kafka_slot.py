@@ -16,12 +16,12 @@ from kafka.structs import (
 from tests.contracts.delivery import after, read, settle
 from tests.plugins.kafka_broker import Kafka, wait_until
 from topology.ports import OutRecord, Ownership, PartitionOffset
-from workers.group_consumer import GroupConsumer
-from workers.kafka_client import consumer_options, producer_options, slot_name
-from workers.producer import RoundProducer
+from workers.kafka.client import consumer_options, producer_options, slot_name
+from workers.kafka.group_consumer import GroupConsumer
+from workers.kafka.producer import RoundProducer
+from workers.kafka.sink import TransactionalSink
+from workers.kafka.source import KafkaSource
 from workers.settings import KafkaSettings
-from workers.sink import TransactionalSink
-from workers.source import KafkaSource
 
 QUICK = {"request_timeout_ms": 1000, "delivery_timeout_ms": 1500, "transaction_timeout_ms": 4000}
 

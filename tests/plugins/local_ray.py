@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from workers.ray_session import prepare_ray, ray_session
 from workers.settings import RaySettings
+from workers.supervision.ray_session import prepare_ray, ray_session
 
 prepare_ray(RaySettings())
 

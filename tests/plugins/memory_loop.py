@@ -10,11 +10,11 @@ from tests.plugins.kafka_broker import wait_until
 from topology.ports import Clock, OutRecord, Record, Rest, Result
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
-from workers.fakes import FakeBroker, FakeSink, FakeSource
-from workers.loop import Loop
+from workers.development.memory_broker import FakeBroker, FakeSink, FakeSource
 from workers.process.clock import SystemClock
-from workers.processing import Process
 from workers.settings import LimitSettings
+from workers.stream.loop import Loop
+from workers.stream.processing import Process
 
 INPUT = "in"
 OUTPUT = "out"

@@ -8,7 +8,7 @@ from typing import Self
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from workers.otlp_receiver import SpanStore
+from workers.development.otlp_receiver import SpanStore
 
 
 class KeptExports(SpanStore):

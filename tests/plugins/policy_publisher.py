@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from topology.contract.labels import CategoryId
 from topology.policy.envelopes import Envelope, PublicationKind
 from topology.policy.loading import packaged_bundle
-from workers.publishing import sealed
+from workers.policy.publishing import sealed
 
 PLATFORM = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 STRANGER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))

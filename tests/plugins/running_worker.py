@@ -25,14 +25,14 @@ from topology.ports import Generator as GeneratorPort
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline
-from workers.loop import Loop
+from workers.kafka.reader import read_topic
+from workers.kafka.sender import EventSender, position_of
+from workers.kafka.sink import TransactionalSink
+from workers.kafka.source import KafkaSource
+from workers.kafka.topics import create_topics
 from workers.process.clock import SystemClock
-from workers.reader import read_topic
-from workers.sender import EventSender, position_of
 from workers.settings import LimitSettings, Settings, TopicSettings
-from workers.sink import TransactionalSink
-from workers.source import KafkaSource
-from workers.topics import create_topics
+from workers.stream.loop import Loop
 
 ANSWERED_S = 60.0
 

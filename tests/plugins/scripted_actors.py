@@ -13,9 +13,9 @@ import ray
 
 from tests.plugins.policy_witness import WitnessStage
 from topology.ports import CheckInput, CheckReport, Stage
-from workers.actors import IngressHealth, StageHost
-from workers.loop import LoopHealth, LoopState
 from workers.settings import Settings
+from workers.stream.loop import LoopHealth, LoopState
+from workers.supervision.actors import IngressHealth, StageHost
 
 STUCK_S = 60.0
 SLOW_START_S = 1.0

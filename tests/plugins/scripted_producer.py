@@ -6,7 +6,7 @@ from typing import Any
 
 from kafka.errors import KafkaError
 
-from workers.producer import RoundProducer
+from workers.kafka.producer import RoundProducer
 
 STEPS = ("begin", "send", "record", "flush", "offsets", "commit")
 """Where a transaction can fail; `record` is the fate of a record that was sent."""

@@ -18,7 +18,7 @@ from kafka.admin import (
 )
 
 from tests.plugins.kafka_broker import Kafka
-from workers.broker import DevelopmentBroker
+from workers.development.broker import DevelopmentBroker
 from workers.settings import KafkaSettings, Secret
 
 LISTENER = "SECURE"

@@ -8,7 +8,7 @@ from serving.engine.child_server import VllmServer, VllmServing, running_vllm
 from serving.engine.options import TINY_ARGUMENTS
 from serving.engine.tiny_checkpoint import build_tiny_checkpoint
 from tests.plugins.otlp_receiver import KeptExports
-from workers.otlp_receiver import OtlpReceiver
+from workers.development.otlp_receiver import OtlpReceiver
 
 TINY_MODEL = "sluicegate-tiny"
 READY_TIMEOUT_S = 240.0

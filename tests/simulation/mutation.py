@@ -4,9 +4,14 @@ from typing import NamedTuple
 
 from tests.simulation.modules import Change
 
-COMMITTER, POLLING = "workers.committer", "workers.polling"
-SINK, SOURCE, CLIENT, WATCHDOG = "workers.sink", "workers.source", "workers.kafka_client", "workers.watchdog"
-ERRORS = "workers.kafka_errors"
+COMMITTER, POLLING = "workers.stream.committer", "workers.stream.polling"
+SINK, SOURCE, CLIENT, WATCHDOG = (
+    "workers.kafka.sink",
+    "workers.kafka.source",
+    "workers.kafka.client",
+    "workers.kafka.watchdog",
+)
+ERRORS = "workers.kafka.errors"
 TRACKER, ROUNDS = "topology.delivery.tracker", "topology.delivery.rounds"
 WINDOW, MAP = "topology.delivery.partition_window", "topology.delivery.offset_map"
 

@@ -8,7 +8,7 @@ from tests.simulation.modules import Change
 from tests.simulation.runs import unchanged
 from tests.simulation.world import Code, World, notices, quiet
 
-STATES, POLLING = "workers.conversation_states", "workers.polling"
+STATES, POLLING = "workers.stream.conversation_states", "workers.stream.polling"
 SEEDS = range(1000, 1090)
 SEEDS_MIN = 40
 CPU_MAX_S = 6.0

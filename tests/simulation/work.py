@@ -29,18 +29,18 @@ def answer(record: Record, state: OutRecord | None = None) -> Result:
 
 
 def processing_module(find_world: Callable[[], "World"]) -> ModuleType:
-    """What the loop imports as `workers.processing`."""
+    """What the loop imports as `workers.stream.processing`."""
 
     def make(*given: Any, **named: Any) -> Work:
         return Work(find_world(), given, named)
 
-    module = ModuleType("workers.processing")
+    module = ModuleType("workers.stream.processing")
     module.__dict__.update(Process=object, Close=object, Processing=make)
     return module
 
 
 class Work:
-    """As `workers.processing.Processing`."""
+    """As `workers.stream.processing.Processing`."""
 
     def __init__(self, world: "World", given: tuple[Any, ...], named: dict[str, Any]) -> None:
         _, self._tracker, self._lock, *_ = given

@@ -110,7 +110,7 @@ class Code:
 
     def __init__(self, changes: tuple[Change, ...] = ()) -> None:
         self.world: World | None = None
-        self.modules = Modules(changes, {"workers.processing": processing_module(self._world)})
+        self.modules = Modules(changes, {"workers.stream.processing": processing_module(self._world)})
 
     def _world(self) -> "World":
         assert self.world is not None
@@ -242,19 +242,19 @@ class World:
     def _live(self, slot: int, process: Process) -> None:
         """The life of a worker's process."""
         modules, silent = self.code.modules, Silent(self, process)
-        faults = modules["workers.kafka_errors"]
+        faults = modules["workers.kafka.errors"]
         try:
-            source = modules["workers.source"].KafkaSource(
+            source = modules["workers.kafka.source"].KafkaSource(
                 KAFKA, "in", slot, metrics=silent, make_consumer=partial(Consumer, self, process)
             )
-            sink = modules["workers.sink"].TransactionalSink(
+            sink = modules["workers.kafka.sink"].TransactionalSink(
                 KAFKA,
                 slot,
                 exit_process=partial(self._exit, process),
                 metrics=silent,
                 make_producer=partial(Producer, self, process),
             )
-            loop = modules["workers.loop"].Loop(
+            loop = modules["workers.stream.loop"].Loop(
                 WatchedSource(self, source),
                 sink,
                 answer,
@@ -275,9 +275,9 @@ class World:
         self.scheduler.kill(process)
 
     def _states(self, process: Process, silent: Silent) -> Any:
-        modules = self.code.modules["workers.conversation_states"]
+        modules = self.code.modules["workers.stream.conversation_states"]
         bounds = modules.HeldBounds(conversations_max=1000, bytes_max=1 << 20, ttl_ms=10**9)
-        reader = LedgerReader(self, process, self.code.modules["workers.kafka_errors"])
+        reader = LedgerReader(self, process, self.code.modules["workers.kafka.errors"])
         clock = VirtualClock(self.scheduler)
         return modules.TopicConversationStates(
             STATE, reader, bounds=bounds, wire=Wire.JSON, clock=clock, metrics=silent

@@ -11,17 +11,17 @@ from msgspec import structs
 
 from topology.contract.errors import SettingsError
 from topology.telemetry.metrics import Metric
-from workers.agent import Agent, Node
 from workers.cli import main
-from workers.demo.parts import free_port
-from workers.loop import LoopHealth, LoopState
-from workers.node_client import AgentError, agent_url, ask_to_drain, node_status
-from workers.node_state import REPLACE_GRACE_S, ActorStatus, NodeState, not_live, not_ready, not_started
-from workers.policy_keeper import PolicyHealth
-from workers.secret import Secret
+from workers.commands.demo.parts import free_port
+from workers.policy.keeper import PolicyHealth
 from workers.settings import Settings
-from workers.settings_schema import AgentSettings, TelemetrySettings
-from workers.telemetry import start_telemetry
+from workers.settings.schema import AgentSettings, TelemetrySettings
+from workers.settings.secret import Secret
+from workers.stream.loop import LoopHealth, LoopState
+from workers.supervision.agent import Agent, Node
+from workers.supervision.node_client import AgentError, agent_url, ask_to_drain, node_status
+from workers.supervision.node_state import REPLACE_GRACE_S, ActorStatus, NodeState, not_live, not_ready, not_started
+from workers.telemetry.setup import start_telemetry
 
 LOOP = LoopHealth(
     state=LoopState.RUNNING,

@@ -26,11 +26,9 @@ from topology.policy.loading import packaged_bundle
 from topology.ports import Check, CheckReport, OutRecord, Record
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
-from workers.actors import StageHost
 from workers.assembly import build_checks, build_pipeline, build_stage, build_worker, text_digest
-from workers.batching import BatchedCheck
-from workers.kafka_errors import KafkaUnavailable
-from workers.policy_files import load_policies
+from workers.kafka.errors import KafkaUnavailable
+from workers.policy.files import load_policies
 from workers.settings import (
     KafkaSettings,
     PolicySettings,
@@ -42,6 +40,8 @@ from workers.settings import (
     TelemetrySettings,
     TopicSettings,
 )
+from workers.stages.batching import BatchedCheck
+from workers.supervision.actors import StageHost
 
 OVERLAY = "tenant_id: acme\nversion: '7'\n"
 

@@ -13,8 +13,8 @@ from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.labels import LabelerIdentity, Mode, Outcome, Plan, RequestLabels
 from topology.ports import CheckInput, CheckReport, Draft
 from topology.telemetry.instruments import Instruments
-from workers.batching import STUCK_THREADS_MAX, BatchedCheck, InlineRunner
 from workers.settings import StageSettings
+from workers.stages.batching import STUCK_THREADS_MAX, BatchedCheck, InlineRunner
 
 T = TypeVar("T")
 Run = Callable[[Sequence[CheckInput]], Sequence[CheckReport]]

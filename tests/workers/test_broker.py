@@ -11,14 +11,14 @@ import psutil
 import pytest
 
 from tests.plugins.kafka_broker import Kafka, wait_until
-from workers.broker import DevelopmentBroker
-from workers.broker_jars import BrokerError, cache_directory, check_digests, fetch_jars, java_major
-from workers.kept_process import KeptProcess
+from workers.development.broker import DevelopmentBroker
+from workers.development.jars import BrokerError, cache_directory, check_digests, fetch_jars, java_major
+from workers.process.child import KeptProcess
 
 CHILD = """
 import sys, time
 from pathlib import Path
-from workers.kept_process import KeptProcess
+from workers.process.child import KeptProcess
 kept = KeptProcess([sys.executable, "-c", "import time; time.sleep(600)"], log=Path(sys.argv[1]), directory=Path("."))
 print(kept.pid, flush=True)
 time.sleep(600)
@@ -140,7 +140,16 @@ def test_a_broker_that_cannot_start_shows_the_end_of_its_log(kafka: Kafka, tmp_p
 @pytest.mark.kafka
 def test_the_command_prints_the_address_and_stops_on_ctrl_c(kafka: Kafka, tmp_path: Path) -> None:
     assert kafka.broker.is_running, "skips where brokers are not ours to start"
-    command = [sys.executable, "-m", "workers.broker", "start", "--dir", str(tmp_path / "kafka"), "--port", "0"]
+    command = [
+        sys.executable,
+        "-m",
+        "workers.development.broker",
+        "start",
+        "--dir",
+        str(tmp_path / "kafka"),
+        "--port",
+        "0",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], env=dict(os.environ))
     assert process.stdout is not None
     assert process.stdout.readline().startswith(b"127.0.0.1:")

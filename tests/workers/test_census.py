@@ -8,7 +8,7 @@ from topology.contract.events import Action, AuditedResponse, AuditRecord, Posit
 from topology.contract.labels import Mode
 from topology.contract.names import Header
 from topology.ports import Record
-from workers.census import Census, Sent, take_census
+from workers.commands.demo.census import Census, Sent, take_census
 
 SENT = (
     Sent(name="first", topic="in", partition=0, offset=0, event_id="e0"),

@@ -16,10 +16,10 @@ from topology.contract.labels import Mode
 from topology.ports import Record
 from topology.reference.schema import documents, stale_documents
 from workers.cli import build_parser, main, version_of
+from workers.commands.console.terminal import Terminal, printable
 from workers.commands.send import problem_of
 from workers.commands.tail import line_of, response_of
 from workers.settings import Settings
-from workers.terminal import Terminal, printable
 
 COMMANDS = ("demo", "run", "send", "tail", "topics", "check", "schema", "settings")
 SECRET = "a-password-that-must-not-show"

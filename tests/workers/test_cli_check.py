@@ -28,13 +28,14 @@ from msgspec.structs import replace
 from tests.plugins.fake_endpoint import FakeEndpoint, Play, raw, silence, status
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.otlp_receiver import SilentCollector, closed_endpoint
-from workers.broker import DevelopmentBroker
-from workers.otlp_receiver import OtlpReceiver
-from workers.probes.brokers import probe_brokers
-from workers.probes.collector import probe_collector
-from workers.probes.configuration import probe_policy, probe_settings
-from workers.probes.endpoints import probe_generator, probe_guard
-from workers.probes.probe import Line, Mark, Probe, RunningProbe, ok
+from workers.commands.check.brokers import probe_brokers
+from workers.commands.check.collector import probe_collector
+from workers.commands.check.configuration import probe_policy, probe_settings
+from workers.commands.check.endpoints import probe_generator, probe_guard
+from workers.commands.check.probe import Line, Mark, Probe, RunningProbe, ok
+from workers.development.broker import DevelopmentBroker
+from workers.development.otlp_receiver import OtlpReceiver
+from workers.kafka.topics import create_topics
 from workers.settings import (
     GenerationSettings,
     GuardSettings,
@@ -45,7 +46,6 @@ from workers.settings import (
     TelemetrySettings,
     TopicSettings,
 )
-from workers.topics import create_topics
 
 TIMEOUT_S = 5.0
 SECRET = "a-secret-that-must-not-show"

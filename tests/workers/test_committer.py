@@ -14,9 +14,9 @@ from topology.ports import OutRecord, Ownership, PartitionOffset
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing
-from workers.committer import RETRY_MAX_S, Committer
 from workers.process.clock import SystemClock
 from workers.settings import LimitSettings
+from workers.stream.committer import RETRY_MAX_S, Committer
 
 WAIT_S = 10.0
 

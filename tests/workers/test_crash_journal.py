@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from topology.ports import Record
-from workers.crash_journal import NOT_MARKED, CrashJournal, Phase, Suspicion, own_directory
+from workers.stream.crash_journal import NOT_MARKED, CrashJournal, Phase, Suspicion, own_directory
 
 NAME = "group.cluster.0"
 RUNNING_MAX = 8
@@ -23,7 +23,7 @@ import os, sys
 from pathlib import Path
 from topology.ports import Record
 from workers.assembly import ending
-from workers.crash_journal import CrashJournal
+from workers.stream.crash_journal import CrashJournal
 
 directory, how, *offsets = sys.argv[1:]
 journal = CrashJournal.open(Path(directory), "group.cluster.0", 8)

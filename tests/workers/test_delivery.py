@@ -8,8 +8,8 @@ import pytest
 from tests.contracts.delivery import DeliveryContract
 from tests.plugins.kafka_broker import Kafka
 from topology.ports import Sink, Source
-from workers.sink_process import open_sink
-from workers.source import KafkaSource
+from workers.kafka.sink_process import open_sink
+from workers.kafka.source import KafkaSource
 
 
 class KafkaWorld:

@@ -8,9 +8,9 @@ from tests.plugins.kafka_broker import Kafka
 from topology.ports import OutRecord
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import CommitReason, Metric
-from workers.kafka_errors import SlotFenced
-from workers.sink import TransactionalSink
-from workers.source import KafkaSource, _Assignments
+from workers.kafka.errors import SlotFenced
+from workers.kafka.sink import TransactionalSink
+from workers.kafka.source import KafkaSource, _Assignments
 
 pytestmark = pytest.mark.kafka
 

@@ -11,7 +11,7 @@ from topology.contract.errors import DeadLetter
 from topology.contract.events import ConversationEvent, Role, request_text
 from topology.contract.labels import AgeBand
 from topology.ports import Record
-from workers.demo.samples import (
+from workers.commands.demo.samples import (
     BrokenRecord,
     Sample,
     SampleKind,

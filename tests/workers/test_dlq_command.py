@@ -12,12 +12,12 @@ from tests.plugins.kafka_broker import Kafka
 from topology.contract.codec import RecordLimits
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.lineage import origin_of
-from workers.kafka_errors import SlotFenced
-from workers.recovery import redrive as redriving
-from workers.recovery.pace import Pace
-from workers.recovery.ranges import RangeReader
-from workers.recovery.redrive import load_marks, spans_of
-from workers.recovery.writer import CopyWriter
+from workers.commands.console.progress import Pace
+from workers.commands.console.ranges import RangeReader
+from workers.commands.recovery import redriving
+from workers.commands.recovery.redriving import load_marks, spans_of
+from workers.commands.recovery.writer import CopyWriter
+from workers.kafka.errors import SlotFenced
 
 pytestmark = pytest.mark.kafka
 

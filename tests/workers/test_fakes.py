@@ -7,8 +7,8 @@ import pytest
 
 from tests.contracts.delivery import DeliveryContract, after, read, settle
 from topology.ports import OutRecord, Sink, Source
-from workers.fakes import FakeBroker, FakeSink, FakeSource
-from workers.kafka_errors import OutcomeUnknown
+from workers.development.memory_broker import FakeBroker, FakeSink, FakeSource
+from workers.kafka.errors import OutcomeUnknown
 
 ANSWER = [OutRecord(topic="out", key=b"key", value=b"A")]
 

@@ -22,9 +22,9 @@ from opentelemetry.trace import set_span_in_context
 from topology.telemetry.instruments import OTHER, SERIES_MAX, Instruments
 from topology.telemetry.metrics import METRICS, SECONDS_BUCKETS
 from topology.telemetry.metrics import Metric as Name
-from workers.histograms import Histograms
 from workers.settings import TelemetrySettings
-from workers.telemetry import Telemetry, start_telemetry
+from workers.telemetry.histograms import Histograms
+from workers.telemetry.setup import Telemetry, start_telemetry
 
 VALUES = (0.0, 0.004, 0.005, 0.0051, 0.2, 1.0, 59.9, 60.0, 61.5, 1e6)
 NAMES = {spec.name.value: spec for spec in METRICS}

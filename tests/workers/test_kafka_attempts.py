@@ -9,8 +9,8 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient
 
 from tests.plugins.otlp_receiver import closed_endpoint
-from workers.kafka_client import admin_options, connect, consumer_options, producer_options
-from workers.kafka_errors import KafkaUnavailable
+from workers.kafka.client import admin_options, connect, consumer_options, producer_options
+from workers.kafka.errors import KafkaUnavailable
 from workers.settings import KafkaSettings
 
 CLIENTS = [

@@ -10,8 +10,8 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka import errors as library
 from kafka.admin import KafkaAdminClient
 
-from workers.kafka_client import admin_options, connect, consumer_options, producer_options, require_crc32c, slot_name
-from workers.kafka_errors import TABLE, Fault, KafkaRefused, KafkaUnavailable, OutcomeUnknown, SlotFenced, fault_of
+from workers.kafka.client import admin_options, connect, consumer_options, producer_options, require_crc32c, slot_name
+from workers.kafka.errors import TABLE, Fault, KafkaRefused, KafkaUnavailable, OutcomeUnknown, SlotFenced, fault_of
 from workers.settings import KafkaSettings, Secret
 
 PASSWORD = "a-password-that-must-not-show"

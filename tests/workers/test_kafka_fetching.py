@@ -17,10 +17,10 @@ from kafka.structs import TopicPartition
 
 from tests.contracts.delivery import read, settle
 from tests.plugins.kafka_broker import Kafka, wait_until
-from workers.group_consumer import GroupConsumer
-from workers.kafka_client import admin_options, consumer_options, producer_options
+from workers.kafka.client import admin_options, consumer_options, producer_options
+from workers.kafka.group_consumer import GroupConsumer
+from workers.kafka.source import KafkaSource
 from workers.settings import KafkaSettings
-from workers.source import KafkaSource
 
 RECORDS = 500
 STALLED_S = 4.0

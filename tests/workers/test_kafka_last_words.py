@@ -7,7 +7,7 @@ from typing import Any
 from kafka.net.selector import NetworkSelector
 from kafka.net.transport import KafkaTCPTransport
 
-from workers.last_words import hear_last_words
+from workers.kafka.last_words import hear_last_words
 
 WORDS = b"the login was refused"
 WAIT_S = 20.0

@@ -30,10 +30,10 @@ from tests.contracts.delivery import after, poll_until, read, settle
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.kafka_slot import bare_member, bare_producer, nobody, offset_of
 from topology.ports import PartitionOffset
-from workers.group_consumer import GroupConsumer
-from workers.kafka_client import admin_options
+from workers.kafka.client import admin_options
+from workers.kafka.group_consumer import GroupConsumer
+from workers.kafka.source import KafkaSource, leave_group
 from workers.settings import KafkaSettings
-from workers.source import KafkaSource, leave_group
 
 STALL = {"max_poll_interval_ms": 3000}
 """A member that does not poll for 3 s is out."""

@@ -8,10 +8,10 @@ from tests.contracts.delivery import after, read, settle
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.secure_broker import SecureBroker
 from topology.ports import OutRecord
-from workers.kafka_errors import KafkaRefused, KafkaUnavailable
+from workers.kafka.errors import KafkaRefused, KafkaUnavailable
+from workers.kafka.sink import TransactionalSink
+from workers.kafka.source import KafkaSource
 from workers.settings import Secret
-from workers.sink import TransactionalSink
-from workers.source import KafkaSource
 
 pytestmark = pytest.mark.kafka
 

@@ -30,10 +30,10 @@ from topology.ports import Record
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.assembly import build_pipeline
-from workers.language_models import ModelSet
 from workers.process.clock import SystemClock
 from workers.settings import GenerationSettings, GuardSettings, Secret, Settings, TelemetrySettings
-from workers.telemetry import start_telemetry
+from workers.stages.language_models import ModelSet
+from workers.telemetry.setup import start_telemetry
 
 T = TypeVar("T")
 Use = Callable[[ModelSet], Awaitable[T]]

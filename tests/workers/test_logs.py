@@ -17,7 +17,7 @@ from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.names import LOGGER
 from topology.ports import Record
 from topology.telemetry.tracing import Tracing, conversation_hash
-from workers.logs import FRAMES_MAX, configure_logging
+from workers.telemetry.logs import FRAMES_MAX, configure_logging
 
 PLANTED = "Zebulon Quartermain, 12 Elm Street"
 Line = dict[str, Any]

@@ -25,10 +25,10 @@ from topology.contract.labels import Outcome
 from topology.ports import PartitionOffset, Record, Rest, Result
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
-from workers.fakes import FakeSink, FakeSource, instance_id
-from workers.kafka_errors import SlotFenced
-from workers.loop import LoopState
+from workers.development.memory_broker import FakeSink, FakeSource, instance_id
+from workers.kafka.errors import SlotFenced
 from workers.settings import LimitSettings
+from workers.stream.loop import LoopState
 
 MINE = instance_id("group", 0)
 

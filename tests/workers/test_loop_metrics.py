@@ -16,7 +16,7 @@ from tests.plugins.memory_loop import (
 )
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
-from workers.fakes import FAKE_TIME_MS, FakeSource
+from workers.development.memory_broker import FAKE_TIME_MS, FakeSource
 from workers.settings import LimitSettings
 
 

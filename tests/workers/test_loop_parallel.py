@@ -14,10 +14,10 @@ from topology.ports import OutRecord, PartitionOffset, Record, Rest, Result
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing
-from workers.fakes import FakeBroker, FakeSink, FakeSource
-from workers.loop import Loop, LoopState
+from workers.development.memory_broker import FakeBroker, FakeSink, FakeSource
 from workers.process.clock import SystemClock
 from workers.settings import LimitSettings
+from workers.stream.loop import Loop, LoopState
 
 WAIT_S = 20.0
 

@@ -14,11 +14,11 @@ from topology.contract.headers import Wire, response_headers
 from topology.contract.names import SchemaName
 from topology.ports import OutRecord, PartitionOffset, Record, Rest, Result
 from topology.telemetry.instruments import Instruments
-from workers.conversation_states import HeldBounds, PartitionStates, TopicConversationStates
-from workers.fakes import FakeBroker, FakeSink, FakeSource, instance_id
-from workers.kafka_errors import StatesUnreadable
-from workers.loop import Loop
+from workers.development.memory_broker import FakeBroker, FakeSink, FakeSource, instance_id
+from workers.kafka.errors import StatesUnreadable
 from workers.process.clock import SystemClock
+from workers.stream.conversation_states import HeldBounds, PartitionStates, TopicConversationStates
+from workers.stream.loop import Loop
 
 STATE = "state"
 NOW_MS = SystemClock().now_ms()

@@ -8,12 +8,12 @@ import pytest
 from kafka import KafkaProducer
 
 from topology.ports import OutRecord, PartitionOffset, Record
-from workers.kafka_client import producer_options
-from workers.mock_broker import NOTICE, MockBroker
+from workers.development.mock_broker import NOTICE, MockBroker
+from workers.kafka.client import producer_options
+from workers.kafka.sink import TransactionalSink
+from workers.kafka.source import KafkaSource
+from workers.kafka.topics import create_topics
 from workers.settings import KafkaSettings, TopicSettings
-from workers.sink import TransactionalSink
-from workers.source import KafkaSource
-from workers.topics import create_topics
 
 PRODUCE = 0
 NOT_ENOUGH_REPLICAS = 19

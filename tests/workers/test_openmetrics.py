@@ -5,9 +5,9 @@ from opentelemetry.trace import set_span_in_context
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from topology.telemetry.metrics import METRICS, Metric
-from workers.openmetrics import Family, page
-from workers.settings_schema import TelemetrySettings
-from workers.telemetry import Telemetry, start_telemetry
+from workers.settings.schema import TelemetrySettings
+from workers.telemetry.openmetrics import Family, page
+from workers.telemetry.setup import Telemetry, start_telemetry
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 

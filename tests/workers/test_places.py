@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.memory_loop import Running, World, answer, place_of, running
 from topology.ports import Record, Rest, Result
-from workers.places import Places
 from workers.settings import LimitSettings
+from workers.stream.permits import Places
 
 
 def session(test: Callable[[Places], Awaitable[None]], count: int) -> None:

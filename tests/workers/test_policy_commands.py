@@ -11,8 +11,8 @@ from tests.plugins.policy_publisher import CATEGORY, HIGH, LOW, document, overla
 from tests.plugins.running_worker import fresh_settings
 from topology.policy.envelopes import Envelope
 from workers.cli import main
-from workers.probes.configuration import probe_policy
-from workers.probes.probe import Mark
+from workers.commands.check.configuration import probe_policy
+from workers.commands.check.probe import Mark
 from workers.settings import Settings, load_settings
 
 

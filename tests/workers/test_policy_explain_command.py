@@ -18,7 +18,7 @@ from topology.contract.events import AuditRecord, UserContext
 from topology.contract.labels import OutputLabels, RequestLabels
 from topology.decision.plan import plan, tighten
 from topology.policy.overlays import TenantOverlay
-from workers.policy_tools.rule_words import PLAN_RULES, words_of
+from workers.commands.policy.rule_words import PLAN_RULES, words_of
 
 NO_WORDS = "a rule that this policy does not have"
 FRAUD = "wrongdoing.nonviolent"
@@ -133,7 +133,7 @@ def test_every_row_of_the_table_has_words_of_its_own() -> None:
 @given(policy_world.REQUESTS, policy_world.OUTPUTS)
 def test_every_record_of_a_pipeline_can_be_explained(labels: RequestLabels, draft: OutputLabels) -> None:
     from topology.policy.in_force import Policies
-    from workers.policy_tools.explaining import explained
+    from workers.commands.policy.explaining import explained
 
     record = Bench(labels=labels, classification=finds(*draft.findings)).answer().audit
     found = explained(record, Policies(policy_world.bundle()))

@@ -19,8 +19,8 @@ from topology.policy.in_force import Policies
 from topology.policy.loading import load_bundle
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
-from workers.policy_files import PolicyFiles
-from workers.policy_keeper import PolicyKeeper, PolicySource
+from workers.policy.files import PolicyFiles
+from workers.policy.keeper import PolicyKeeper, PolicySource
 from workers.process.clock import SystemClock
 from workers.settings import PolicySettings, Settings
 

@@ -22,7 +22,7 @@ from topology.policy.documents import DOCUMENT_BYTES_MAX
 from topology.policy.envelopes import DOMAIN, ENVELOPE_BYTES_MAX, Envelope, PublicationKind, holding, open_envelope
 from topology.policy.in_force import Policies
 from topology.policy.overlays import STRICTEST
-from workers.policy_topic import PUBLICATIONS_MAX, Publications
+from workers.policy.topic import PUBLICATIONS_MAX, Publications
 from workers.settings import PolicySettings, Settings
 
 OVERLAY, SHADOW = PublicationKind.OVERLAY, PublicationKind.SHADOW

@@ -19,8 +19,8 @@ from topology.contract.names import CONTENT_TYPE_MSGPACK, Header
 from topology.policy.in_force import Policies
 from topology.policy.loading import load_bundle, packaged_bundle
 from workers.cli import main
-from workers.policy_tools.explaining import explained
-from workers.policy_tools.simulation import NAMES_MAX, Simulated, Simulation
+from workers.commands.policy.explaining import explained
+from workers.commands.policy.simulation import NAMES_MAX, Simulated, Simulation
 
 COUNT = 1000
 RECORDS = tuple(decisions(COUNT))

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from workers.policy_skew import LOOKS_MAX, PolicySkew
+from workers.policy.skew import LOOKS_MAX, PolicySkew
 
 INTERVAL_S = 5.0
 ONE, TWO = {"ingress-0": "p@1.0.0", "ingress-1": "p@1.0.0"}, {"ingress-0": "p@1.1.0", "ingress-1": "p@1.0.0"}

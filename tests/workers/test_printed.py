@@ -6,8 +6,8 @@ import logging
 import sys
 from contextlib import redirect_stdout
 
-from workers.logs import configure_logging
-from workers.printed import prints_as_logs
+from workers.process.captured_output import prints_as_logs
+from workers.telemetry.logs import configure_logging
 
 
 def test_a_printed_line_becomes_a_log_line() -> None:

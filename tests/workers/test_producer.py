@@ -12,9 +12,9 @@ from kafka.errors import IllegalStateError, KafkaError, MessageSizeTooLargeError
 
 from tests.plugins.kafka_broker import Kafka, wait_until
 from topology.ports import Record
-from workers.kafka_client import REQUEST_BYTES_MAX, producer_options
-from workers.producer import PLAIN_VALUE_BYTES_MAX, RoundProducer
-from workers.reader import read_topic
+from workers.kafka.client import REQUEST_BYTES_MAX, producer_options
+from workers.kafka.producer import PLAIN_VALUE_BYTES_MAX, RoundProducer
+from workers.kafka.reader import read_topic
 
 pytestmark = pytest.mark.kafka
 

@@ -12,12 +12,12 @@ import pytest
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.memory_loop import INPUT, OUTPUT, WAIT_S, Desk, Place, Running, World, answer, place_of, running
 from topology.ports import OutRecord, Record, Rest, Result
-from workers.crash_journal import CrashJournal, Phase, Suspicion
-from workers.fakes import FAKE_TIME_MS
-from workers.loop import Loop
-from workers.processing import Process
-from workers.quarantine import Quarantine
+from workers.development.memory_broker import FAKE_TIME_MS
 from workers.settings import LimitSettings
+from workers.stream.crash_journal import CrashJournal, Phase, Suspicion
+from workers.stream.loop import Loop
+from workers.stream.processing import Process
+from workers.stream.quarantine import Quarantine
 
 NAME = "slot"
 PLACES = 8

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topology.delivery.offset_map import BUDGET_CHARS
-from workers.recovery.marks import SEGMENT_LETTERS, Marks, segment_of
+from workers.commands.recovery.redriven_marks import SEGMENT_LETTERS, Marks, segment_of
 
 OFFSETS = st.sets(st.integers(0, SEGMENT_LETTERS - 1), max_size=200)
 

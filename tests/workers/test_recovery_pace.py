@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from workers.recovery.moments import moment, shown, time_ms
-from workers.recovery.pace import Pace, Progress, stopped_by_signals
+from workers.commands.console.progress import Pace, Progress, stopped_by_signals
+from workers.commands.console.times import moment, shown, time_ms
 
 NOW_MS = 1_772_366_400_000
 NOON_MS = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp() * 1000)

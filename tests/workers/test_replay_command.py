@@ -9,11 +9,11 @@ from tests.plugins.dead_letter_desk import Desk, header_of
 from tests.plugins.kafka_broker import Kafka, read
 from topology.contract.events import Position
 from topology.contract.lineage import origin_headers, origin_of
-from workers.recovery.pace import Pace
-from workers.recovery.ranges import RangeReader
-from workers.recovery.replay import Replay, agreed, last_job, resolved, transactional_id
-from workers.recovery.writer import CopyWriter
-from workers.source import KafkaSource
+from workers.commands.console.progress import Pace
+from workers.commands.console.ranges import RangeReader
+from workers.commands.recovery.replaying import Replay, agreed, last_job, resolved, transactional_id
+from workers.commands.recovery.writer import CopyWriter
+from workers.kafka.source import KafkaSource
 
 pytestmark = pytest.mark.kafka
 

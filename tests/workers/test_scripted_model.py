@@ -8,10 +8,18 @@ from typing import Any
 
 import pytest
 
-from workers.demo.rounds import ModelChoice, rounds_of
-from workers.demo.samples import sample_events
-from workers.demo.scripted_model import MODEL_NAME, MODELS, ScriptedModel, running
-from workers.demo.scripts import ABOVE, WITHIN, Script, ScriptKind, rejudged_events, rejudged_scripts, sample_scripts
+from workers.commands.demo.rounds import ModelChoice, rounds_of
+from workers.commands.demo.samples import sample_events
+from workers.commands.demo.scripted_model import MODEL_NAME, MODELS, ScriptedModel, running
+from workers.commands.demo.scripts import (
+    ABOVE,
+    WITHIN,
+    Script,
+    ScriptKind,
+    rejudged_events,
+    rejudged_scripts,
+    sample_scripts,
+)
 
 KNOWN = Script(question="Is it open?", within="It is.", kind=ScriptKind.ABOVE_THEN_WITHIN)
 

@@ -11,10 +11,10 @@ import pytest
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import fresh_settings
 from topology.contract.errors import SettingsError
-from workers.demo.parts import free_port
-from workers.node_client import AgentError, ask_to_drain, node_status
-from workers.node_state import NodeStatus
+from workers.commands.demo.parts import free_port
 from workers.settings import InvalidSettings
+from workers.supervision.node_client import AgentError, ask_to_drain, node_status
+from workers.supervision.node_state import NodeStatus
 
 APPLICATION = "sluicegate-test"
 START_S = 90.0
@@ -107,7 +107,7 @@ def test_serve_starts_changes_and_ends_the_workers(served: ServedSupervisor) -> 
 
 
 def test_an_application_without_a_readable_settings_file_is_refused(tmp_path: Path) -> None:
-    from workers.serve_supervisor import build
+    from workers.supervision.deployment import build
 
     with pytest.raises(InvalidSettings, match="nowhere"):
         build({"config": str(tmp_path / "nowhere.toml")})

@@ -7,11 +7,11 @@ import msgspec
 import pytest
 
 from topology.contract.errors import SettingsError
-from workers.secret import Secret
 from workers.settings import InvalidSettings, KafkaSettings, Settings, load_settings, show
-from workers.settings_checks import file_problems
-from workers.settings_docs import markdown
-from workers.settings_keys import allowed, leaves
+from workers.settings.combinations import file_problems
+from workers.settings.keys import allowed, leaves
+from workers.settings.page import markdown
+from workers.settings.secret import Secret
 
 HUSH = "correct-horse-battery"
 PUBLIC_KEY = "A" * 43 + "="

@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from tests.contracts.delivery import read, settle
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.kafka_slot import QUICK, Slot, frozen, open_slots
-from workers.kafka_client import REQUEST_BYTES_MAX
-from workers.kafka_errors import KafkaRefused, OutcomeUnknown
-from workers.sink import TransactionalSink
-from workers.source import KafkaSource
+from workers.kafka.client import REQUEST_BYTES_MAX
+from workers.kafka.errors import KafkaRefused, OutcomeUnknown
+from workers.kafka.sink import TransactionalSink
+from workers.kafka.source import KafkaSource
 
 pytestmark = pytest.mark.kafka
 

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from tests.plugins.kafka_slot import Ends
 from tests.plugins.scripted_producer import STEPS, Producers, WatchedProducer
 from topology.ports import OutRecord, Ownership, PartitionOffset
-from workers.kafka_errors import Fault, KafkaRefused, OutcomeUnknown, SlotFenced, fault_of
-from workers.mock_broker import MockBroker
+from workers.development.mock_broker import MockBroker
+from workers.kafka.errors import Fault, KafkaRefused, OutcomeUnknown, SlotFenced, fault_of
+from workers.kafka.sink import TransactionalSink
 from workers.settings import KafkaSettings, TopicSettings
-from workers.sink import TransactionalSink
 
 TOPIC = TopicSettings().audited
 RECORD = OutRecord(topic=TOPIC, key=b"key", value=b"answer")

@@ -20,14 +20,14 @@ from tests.workers import test_delivery
 from tests.workers.test_delivery import must_not_exit
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import CommitReason, Metric
-from workers import sink_process
-from workers.kafka_client import REQUEST_BYTES_MAX
-from workers.kafka_errors import KafkaRefused, KafkaUnavailable, OutcomeUnknown, SlotFenced
-from workers.secret import Secret
+from workers.kafka import sink_process
+from workers.kafka.client import REQUEST_BYTES_MAX
+from workers.kafka.errors import KafkaRefused, KafkaUnavailable, OutcomeUnknown, SlotFenced
+from workers.kafka.sink import TransactionalSink
+from workers.kafka.sink_frames import Start
+from workers.kafka.sink_process import CHILD_MODULE, ProcessSink, open_sink
 from workers.settings import KafkaSettings
-from workers.sink import TransactionalSink
-from workers.sink_frames import Start
-from workers.sink_process import CHILD_MODULE, ProcessSink, open_sink
+from workers.settings.secret import Secret
 
 pytestmark = pytest.mark.kafka
 
@@ -36,7 +36,7 @@ ANSWER_S = 20.0
 
 DYING_WORKER = """
 import sys, pickle, time
-from workers.sink_process import ProcessSink
+from workers.kafka.sink_process import ProcessSink
 start = pickle.load(sys.stdin.buffer)
 print(ProcessSink(start.kafka, start.slot).pid, flush=True)
 time.sleep(600)

@@ -8,9 +8,9 @@ import pytest
 
 from tests.contracts.delivery import after, poll_until, read, settle, values
 from tests.plugins.kafka_broker import MESSAGE_BYTES_MAX, WAIT_S, Kafka
-from workers.kafka_errors import KafkaRefused, SlotFenced
-from workers.sink import TransactionalSink
-from workers.source import KafkaSource, leave_group
+from workers.kafka.errors import KafkaRefused, SlotFenced
+from workers.kafka.sink import TransactionalSink
+from workers.kafka.source import KafkaSource, leave_group
 
 pytestmark = pytest.mark.kafka
 

@@ -23,7 +23,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from workers.span_encoding import REMEMBERED_CHARACTERS_MAX, encode_spans
+from workers.telemetry.span_encoding import REMEMBERED_CHARACTERS_MAX, encode_spans
 
 IDS = st.integers(1, 2**64 - 1)
 VALUES = st.one_of(

@@ -8,7 +8,7 @@ import pytest
 from tests.contracts.samples import POLICY, check_input
 from topology.policy.bundle import PolicyBundle
 from topology.ports import CheckInput, CheckReport
-from workers.stage_calls import (
+from workers.stages.calls import (
     KNOWN_MAX,
     PoliciesWanted,
     Reports,

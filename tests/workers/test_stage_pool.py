@@ -19,11 +19,11 @@ from topology.contract.errors import CheckFailed
 from topology.contract.labels import Outcome
 from topology.ports import CheckInput, CheckReport
 from topology.telemetry.instruments import Instruments
-from workers.actors import StageActor
 from workers.assembly import build_stage
-from workers.batching import BatchedCheck
 from workers.settings import Settings, StageSettings
-from workers.stage_pool import ActorRunner
+from workers.stages.batching import BatchedCheck
+from workers.stages.pool import ActorRunner
+from workers.supervision.actors import StageActor
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 

@@ -9,9 +9,9 @@ from kafka import KafkaProducer
 
 from tests.plugins.kafka_broker import Kafka
 from topology.ports import Record
-from workers.kafka_client import producer_options
-from workers.kafka_errors import StatesUnreadable
-from workers.state_reader import StateReader
+from workers.kafka.client import producer_options
+from workers.kafka.errors import StatesUnreadable
+from workers.stream.state_reader import StateReader
 
 pytestmark = pytest.mark.kafka
 

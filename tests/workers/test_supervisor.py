@@ -24,9 +24,9 @@ from tests.plugins.scripted_actors import (
 )
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
-from workers.actors import IngressActor
 from workers.settings import KafkaSettings, PolicySettings, RaySettings, Settings, StageSettings, StagesSettings
-from workers.supervisor import HEALTHY_RUN_S, Supervisor, SupervisorError, restart_pause_s
+from workers.supervision.actors import IngressActor
+from workers.supervision.supervisor import HEALTHY_RUN_S, Supervisor, SupervisorError, restart_pause_s
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 

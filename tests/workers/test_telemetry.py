@@ -17,11 +17,11 @@ from topology.contract.events import Action
 from topology.ports import Headers, OutRecord, Record, Result
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import EventTrace, Tracing
-from workers.convention_metrics import COPIES
-from workers.otlp_receiver import BODY_BYTES_MAX, OtlpReceiver
-from workers.secret import Secret
+from workers.development.otlp_receiver import BODY_BYTES_MAX, OtlpReceiver
 from workers.settings import GenerationSettings, Settings, TelemetrySettings
-from workers.telemetry import Telemetry, start_telemetry
+from workers.settings.secret import Secret
+from workers.telemetry.convention_metrics import COPIES
+from workers.telemetry.setup import Telemetry, start_telemetry
 
 TRACE_ID = "ab" * 16
 DROPPED = Metric.TELEMETRY_DROPPED

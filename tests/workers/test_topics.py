@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from tests.plugins.kafka_broker import Kafka, wait_until
+from workers.kafka.topics import Cleanup, Existing, TopicSpec, compare, create_topics, topic_table
 from workers.settings import TopicSettings
-from workers.settings_schema import StateSettings
-from workers.topics import Cleanup, Existing, TopicSpec, compare, create_topics, topic_table
+from workers.settings.schema import StateSettings
 
 WEEK_MS = 7 * 24 * 3600 * 1000
 TABLE = topic_table(TopicSettings())

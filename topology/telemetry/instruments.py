@@ -2,7 +2,7 @@
 
 Counters and gauges are kept here and read when they are exported: a count costs a dictionary update (about a
 microsecond) instead of the 5 µs of a synchronous instrument. There are no histograms that are read: who wants them as
-cheap brings recorders of its own (`workers/histograms.py`).
+cheap brings recorders of its own (`workers/telemetry/histograms.py`).
 """
 
 import threading

@@ -10,14 +10,14 @@ from msgspec import Struct
 from topology.contract.errors import SettingsError
 from topology.contract.events import Action, AuditedResponse, ConversationEvent
 from topology.steps.canary import is_as_expected
-from workers.canaries import CASES, CanaryCase, canary_event
-from workers.kafka_session import kafka_session
+from workers.commands.canaries import CASES, CanaryCase, canary_event
+from workers.commands.console.kafka_session import kafka_session
+from workers.commands.console.terminal import Terminal
+from workers.kafka.reader import TopicReader, ValueDecoder
+from workers.kafka.sender import EventSender, position_of
 from workers.policy.signing import private_key, public_half
 from workers.process.clock import SystemClock
-from workers.reader import TopicReader, ValueDecoder
-from workers.sender import EventSender, position_of
 from workers.settings import Settings
-from workers.terminal import Terminal
 
 POLL_S = 0.2
 

@@ -3,9 +3,9 @@
 import argparse
 import time
 
-from workers.node_client import AgentError, agent_url, ask_to_drain, node_status
+from workers.commands.console.terminal import Terminal
 from workers.settings import Settings
-from workers.terminal import Terminal
+from workers.supervision.node_client import AgentError, agent_url, ask_to_drain, node_status
 
 LOOK_S = 0.5
 

@@ -8,14 +8,14 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
-from workers.agent import Agent, Node
 from workers.assembly import TELEMETRY_STOP_S
-from workers.logs import configure_logging
-from workers.printed import prints_as_logs
-from workers.ray_session import ray_session
+from workers.process.captured_output import prints_as_logs
 from workers.settings import Settings
-from workers.supervisor import Supervisor, SupervisorError
-from workers.telemetry import Telemetry, own_version, start_telemetry
+from workers.supervision.agent import Agent, Node
+from workers.supervision.ray_session import ray_session
+from workers.supervision.supervisor import Supervisor, SupervisorError
+from workers.telemetry.logs import configure_logging
+from workers.telemetry.setup import Telemetry, own_version, start_telemetry
 
 logger = logging.getLogger("sluicegate.run")
 

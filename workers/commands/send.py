@@ -13,12 +13,12 @@ from topology.contract.codec import RecordLimits, decode_event
 from topology.contract.errors import DeadLetter
 from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName
 from topology.ports import Headers, Record
-from workers.kafka_client import REQUEST_BYTES_MAX
-from workers.kafka_session import kafka_session
-from workers.sender import EventSender, position_of
+from workers.commands.console.kafka_session import kafka_session
+from workers.commands.console.terminal import Terminal
+from workers.kafka.client import REQUEST_BYTES_MAX
+from workers.kafka.sender import EventSender, position_of
 from workers.settings import KafkaSettings, Settings
-from workers.telemetry import start_telemetry
-from workers.terminal import Terminal
+from workers.telemetry.setup import start_telemetry
 
 PENDING_MAX = 5_000
 """Records that may wait for their acknowledgement."""

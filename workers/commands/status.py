@@ -9,10 +9,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from workers.node_client import agent_url, node_status
-from workers.node_state import ActorStatus, NodeStatus
+from workers.commands.console.terminal import Terminal
 from workers.settings import Settings
-from workers.terminal import Terminal
+from workers.supervision.node_client import agent_url, node_status
+from workers.supervision.node_state import ActorStatus, NodeStatus
 
 EVERY_S = 2.0
 

@@ -10,12 +10,12 @@ from rich.text import Text
 from topology.contract.codec import encode
 from topology.contract.events import Action, AuditedResponse, AuditRecord, parts_text
 from topology.ports import Record
-from workers.kafka_session import kafka_session
-from workers.policy_tools.recorded import audit_record_of
-from workers.reader import TopicReader, ValueDecoder
-from workers.recovery.ranges import RangeReader
+from workers.commands.console.kafka_session import kafka_session
+from workers.commands.console.ranges import RangeReader
+from workers.commands.console.terminal import Terminal, printable
+from workers.commands.policy.recorded import audit_record_of
+from workers.kafka.reader import TopicReader, ValueDecoder
 from workers.settings import KafkaSettings, Settings
-from workers.terminal import Terminal, printable
 
 POLL_S = 0.5
 

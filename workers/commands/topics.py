@@ -2,9 +2,9 @@
 
 import argparse
 
+from workers.commands.console.terminal import Terminal
+from workers.kafka.topics import create_topics, topic_table
 from workers.settings import Settings
-from workers.terminal import Terminal
-from workers.topics import create_topics, topic_table
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:

@@ -1,0 +1,131 @@
+"""Alerts on what Sluicegate leans on: models, Ray, Kubernetes."""
+
+from typing import Final
+
+from helm.monitoring.alert import Alert
+
+MODELS: Final = (
+    Alert(
+        name="SluicegateModelDown",
+        group="models",
+        expr="max by (model) (sluicegate_llm_circuit_state{$where}) == 2",
+        hold="2m",
+        severity="page",
+        summary="A model's breaker has been open for two minutes.",
+        first="Events wait for a generator, and drafts are held for a judge: bring the model back.",
+    ),
+    Alert(
+        name="SluicegateModelErrors",
+        group="models",
+        expr=(
+            "sum by (model) (rate(sluicegate_llm_errors_total{$where}[10m]))"
+            " / clamp_min(sum by (model) (rate(sluicegate_llm_request_duration_seconds_count{$where}[10m])), 0.1)"
+            " > $threshold"
+        ),
+        hold="10m",
+        severity="warning",
+        summary="More than one request in twenty to a model fails.",
+        first="By reason: refused is credentials, overloaded is capacity.",
+        threshold=0.05,
+    ),
+    Alert(
+        name="VLLMQueueHigh",
+        group="models",
+        expr="sum by (model_name) (vllm:num_requests_waiting{$where}) > $threshold",
+        hold="5m",
+        severity="warning",
+        summary="Requests wait for the engine.",
+        first="Another replica, or a lower `limits.in_flight_max`.",
+        threshold=64,
+    ),
+    Alert(
+        name="VLLMCacheFull",
+        group="models",
+        expr="max by (model_name) (vllm:kv_cache_usage_perc{$where}) > $threshold",
+        hold="10m",
+        severity="warning",
+        summary="The engine's cache of keys and values is full.",
+        first="Shorter contexts, fewer sequences, or more memory.",
+        threshold=0.95,
+    ),
+    Alert(
+        name="VLLMPreemptions",
+        group="models",
+        expr="sum by (model_name) (rate(vllm:num_preemptions_total{$where}[10m])) > $threshold",
+        hold="10m",
+        severity="warning",
+        summary="The engine throws work away to make room.",
+        first="As VLLMCacheFull.",
+        threshold=0.1,
+    ),
+    Alert(
+        name="VLLMFirstTokenSlow",
+        group="models",
+        expr=(
+            "histogram_quantile(0.95, sum by (le, model_name)"
+            " (rate(vllm:time_to_first_token_seconds_bucket{$where}[10m]))) > $threshold"
+        ),
+        hold="10m",
+        severity="warning",
+        summary="The first token takes long.",
+        first="Queue and prefill time on the vLLM dashboard.",
+        threshold=5,
+    ),
+    Alert(
+        name="VLLMAdmissionRejections",
+        group="models",
+        expr="sum by (model_name) (rate(vllm:admission_rejections_total{$where}[5m])) > 0",
+        hold="5m",
+        severity="warning",
+        summary="The engine turns requests away.",
+        first="It is at its bound; scale.",
+    ),
+)
+
+PLATFORM: Final = (
+    Alert(
+        name="RayHeadDown",
+        group="platform",
+        expr="min by (name) (kuberay_cluster_condition_provisioned{$where}) == 0",
+        hold="5m",
+        severity="page",
+        summary="A Ray cluster is not there.",
+        first="The head's pod: its events, its memory.",
+    ),
+    Alert(
+        name="RayWorkersLost",
+        group="platform",
+        expr="sum(rate(ray_node_manager_unexpected_worker_failure_total{$where}[10m])) > 0",
+        hold="10m",
+        severity="warning",
+        summary="Ray loses worker processes.",
+        first="Out of memory is the usual cause.",
+    ),
+    Alert(
+        name="RayServiceUpgradeStuck",
+        group="platform",
+        expr="max by (name) (kuberay_service_condition_upgrade_in_progress{$where}) == 1",
+        hold="30m",
+        severity="warning",
+        summary="An upgrade has not ended for half an hour.",
+        first="The new cluster's pods: pending, crash loop, or not ready?",
+    ),
+    Alert(
+        name="DisruptionBudgetBlocked",
+        group="platform",
+        expr="min by (poddisruptionbudget) (kube_poddisruptionbudget_status_pod_disruptions_allowed{$where}) == 0",
+        hold="15m",
+        severity="warning",
+        summary="A disruption budget lets no pod go: node drains wait.",
+        first="Which pod is not ready?",
+    ),
+    Alert(
+        name="PodsPending",
+        group="platform",
+        expr='sum(kube_pod_status_phase{phase="Pending",$where}) > 0',
+        hold="15m",
+        severity="warning",
+        summary="Pods wait for a place.",
+        first="`kubectl describe pod`: usually GPUs or quota.",
+    ),
+)

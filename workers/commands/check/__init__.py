@@ -1,0 +1,1 @@
+"""`sluicegate check`: one probe a module; none changes anything."""

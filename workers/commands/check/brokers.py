@@ -1,0 +1,186 @@
+"""Probe of the brokers: reached, let in, and the topics there and as the table says. Nothing is created or written."""
+
+import logging
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from kafka import errors as library
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+
+from workers.commands.check.listeners import broker_trouble, host_and_port, port_trouble, shown
+from workers.commands.check.permissions import right_lines
+from workers.commands.check.probe import Line, note, ok, unused, wrong
+from workers.commands.console.terminal import printable
+from workers.kafka.client import admin_options
+from workers.kafka.errors import DETAIL_CHARACTERS_MAX
+from workers.kafka.topics import Existing, TopicSpec, compare, topic_table
+from workers.settings import KafkaSettings, Settings
+
+CONNECTIONS_SHARE = 0.4
+"""Of the time there is, what opening ports one by one may take."""
+
+_MAY_NOT_DESCRIBE = 29
+"""The broker's error code for TOPIC_AUTHORIZATION_FAILED; it does not say whether the topic exists."""
+
+_TELLING = (
+    library.SaslAuthenticationFailedError,
+    library.UnsupportedSaslMechanismError,
+    library.IllegalSaslStateError,
+    library.IncompatibleBrokerVersion,
+    library.InvalidReceiveError,
+    library.KafkaConnectionError,
+)
+"""Of the errors on the way in, the first of these that occurred says most: after a failed login the library often
+sees no more than a closed connection."""
+
+
+def probe_brokers(settings: Settings, timeout_s: float) -> Iterator[Line]:
+    """Ports and certificates, the login, advertised addresses, topics, rights: as far as each step lets the next."""
+    kafka = settings.kafka
+    started_s = time.monotonic()
+    addresses = [host_and_port(server) for server in kafka.bootstrap_servers]
+    each_s = CONNECTIONS_SHARE * timeout_s / len(addresses)
+    troubles = [found for host, port in addresses if (found := broker_trouble(kafka, host, port, each_s))]
+    is_reached = len(troubles) < len(addresses)
+    for trouble in troubles:
+        # One that answers is enough to start; the others are for when that one is away.
+        yield (note if is_reached else wrong)("brokers", trouble.found, trouble.mend)
+    if not is_reached:
+        return
+    left_s = timeout_s - (time.monotonic() - started_s)
+    with _reasons() as reasons:
+        try:
+            client = _client(kafka, left_s)
+        except library.KafkaError as exc:
+            yield _no_login(kafka, [*reasons, exc])
+            return
+    try:
+        yield from _inside(client, settings, left_s)
+    except library.KafkaError as exc:
+        yield wrong("brokers", f"a request failed: {_said(exc)}", "look into the broker's log")
+    finally:
+        client.close()
+
+
+def _client(kafka: KafkaSettings, timeout_s: float) -> Any:
+    options = admin_options(kafka)
+    options["bootstrap_timeout_ms"] = max(1, int(timeout_s * 500))
+    options["request_timeout_ms"] = max(1, int(min(timeout_s * 500, kafka.request_timeout_ms)))
+    return KafkaAdminClient(**options)
+
+
+@contextmanager
+def _reasons() -> Generator[list[BaseException]]:
+    """Collects what fails while a client logs in: kafka-python says it in its log alone, then raises a time-out."""
+    found: list[BaseException] = []
+
+    class Collect(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            arguments = record.args if isinstance(record.args, tuple) else ()
+            found.extend(argument for argument in arguments if isinstance(argument, BaseException))
+
+    logger, collect = logging.getLogger("kafka.net"), Collect(logging.WARNING)
+    logger.addHandler(collect)
+    try:
+        yield found
+    finally:
+        logger.removeHandler(collect)
+
+
+def _no_login(kafka: KafkaSettings, errors: Sequence[BaseException]) -> Line:
+    """Ports are open and TLS is fine, but no client comes in."""
+    protocol = kafka.security_protocol
+    ranked = [error for kind in _TELLING for error in errors if isinstance(error, kind)]
+    error = ranked[0] if ranked else errors[-1]
+    login = "kafka.sasl_mechanism, kafka.sasl_username and kafka.sasl_password_file"
+    match error:
+        case library.SaslAuthenticationFailedError():
+            return wrong("brokers", f"the login was refused: {_said(error)}", f"set {login} to what the brokers know")
+        case library.UnsupportedSaslMechanismError() | library.IllegalSaslStateError():
+            found = f"the listener does not take {protocol} with {kafka.sasl_mechanism}: {_said(error)}"
+            return wrong(
+                "brokers", found, "set kafka.security_protocol and kafka.sasl_mechanism as the listener has it"
+            )
+        case library.IncompatibleBrokerVersion():
+            return wrong("brokers", _said(error), "name brokers, not controllers, in kafka.bootstrap_servers")
+        case library.KafkaConnectionError() if protocol.startswith("SASL_"):
+            found = f"the connection is closed during the login ({_said(error)})"
+            return wrong("brokers", found, f"mostly a wrong password or mechanism: look at {login}")
+        case library.KafkaConnectionError() | library.InvalidReceiveError():
+            # What a TLS listener says to a client without TLS is no answer of Kafka's, where it is heard at all.
+            found = f"the port opens, and the connection is then closed ({_said(error)})"
+            mend = (
+                f"kafka.security_protocol is {protocol}: does this listener want TLS, a client certificate or a login?"
+            )
+            return wrong("brokers", found, mend)
+        case _:
+            mend = "is it a Kafka broker, and is it alive? Look at kafka.bootstrap_servers and the broker's log"
+            return wrong("brokers", f"the port opens, and nothing answers as a broker ({_said(error)})", mend)
+
+
+def _inside(client: Any, settings: Settings, timeout_s: float) -> Iterator[Line]:
+    kafka = settings.kafka
+    brokers: list[dict[str, Any]] = client.describe_cluster()["brokers"]
+    troubles = [
+        trouble
+        for broker in brokers
+        if (trouble := port_trouble(broker["host"], broker["port"], timeout_s * CONNECTIONS_SHARE / len(brokers), ""))
+    ]
+    for trouble in troubles:
+        mend = "set the brokers' advertised.listeners to addresses that clients can reach"
+        yield wrong("brokers", f"a broker gives its address as {trouble.found}", mend)
+    if not troubles:
+        names = ", ".join(shown(broker["host"], broker["port"]) for broker in brokers)
+        yield ok("brokers", f"{names}; {kafka.security_protocol}")
+    if kafka.api_version is not None:
+        yield unused("topics", "kafka.api_version is set, as for the mock broker: its topics are its own affair")
+        return
+    table = topic_table(settings.topics)
+    described = {topic["name"]: topic for topic in client.describe_topics([spec.name for spec in table])}
+    yield from _topic_lines(client, table, described)
+    yield from right_lines(client, settings, table, described, timeout_s * CONNECTIONS_SHARE)
+
+
+def _topic_lines(client: Any, table: Sequence[TopicSpec], described: Mapping[str, Any]) -> Iterator[Line]:
+    there = [spec for spec in table if described[spec.name]["partitions"]]
+    hidden = [spec.name for spec in table if described[spec.name]["error_code"] == _MAY_NOT_DESCRIBE]
+    missing = [spec.name for spec in table if spec not in there and spec.name not in hidden]
+    if missing:
+        mend = "run `sluicegate topics create`, or set topics.* to the names they have"
+        yield wrong("topics", f"missing: {', '.join(missing)}", mend)
+    if hidden:
+        yield wrong("topics", f"may not be looked at: {', '.join(hidden)}", "grant DESCRIBE on these topics")
+    existing = _existing(client, there, described)
+    unread = [name for name, topic in existing.items() if not topic.configs]
+    if unread:
+        mend = "grant DESCRIBE_CONFIGS on them to have it compared"
+        yield note("topics", f"configuration may not be read: {', '.join(unread)}", mend)
+    differences = compare(table, {name: topic for name, topic in existing.items() if topic.configs})
+    for difference in differences:
+        mend = f"`sluicegate topics create --alter` sets configurations; partitions stay ({difference.setting})"
+        line = wrong if difference.is_serious else note
+        yield line("topics", str(difference), mend)
+    if not (missing or hidden or unread or differences):
+        yield ok("topics", f"all {len(table)} are there and as settings say")
+
+
+def _existing(client: Any, there: Sequence[TopicSpec], described: Mapping[str, Any]) -> dict[str, Existing]:
+    """The topics as they are; `configs` is empty where they may not be read."""
+    if not there:
+        return {}
+    resources = [ConfigResource(ConfigResourceType.TOPIC, spec.name) for spec in there]
+    configs: dict[str, Any] = client.describe_configs(resources, config_filter="all")["topic"]
+    return {
+        spec.name: Existing(
+            partitions=len(described[spec.name]["partitions"]),
+            replication_factor=len(described[spec.name]["partitions"][0]["replica_nodes"]),
+            configs={key: entry["value"] for key, entry in configs.get(spec.name, {}).items()},
+        )
+        for spec in there
+    }
+
+
+def _said(error: BaseException) -> str:
+    return printable(str(error), DETAIL_CHARACTERS_MAX) or type(error).__name__

@@ -1,0 +1,1 @@
+"""What all commands share: parsing, times, printing, progress, a short wait for Kafka."""

@@ -1,0 +1,1 @@
+"""`sluicegate demo`: the whole path on this machine, and its census."""

@@ -1,0 +1,161 @@
+"""The real parts of the demonstration, started on loopback and stopped with the block that started them."""
+
+import os
+import shutil
+import socket
+import uuid
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec import structs
+
+from workers.settings import KafkaSettings, Secret, Settings, StagesSettings
+
+Say = Callable[[str], None]
+
+MODEL_NAME = "sluicegate-tiny"
+PARTITIONS = 4
+OVERLAYS = Path(__file__).parent / "overlays"
+READY_TIMEOUT_S = 400.0
+"""How long the model server may take: mostly imports of vLLM, some 95 s on two cores."""
+
+BROKER_PORT = 9092
+"""Where the demonstration's broker listens, if nobody else does: the port that everyone tries first."""
+
+BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
+
+
+def cache_directory() -> Path:
+    """What survives from run to run: `SLUICEGATE_CACHE`, else the user's cache directory."""
+    return Path(os.environ.get("SLUICEGATE_CACHE") or Path.home() / ".cache" / "sluicegate")
+
+
+@dataclass(frozen=True, slots=True)
+class Brokers:
+    """Brokers that are there. `second_reader` reads a topic by another client; None: there is no such client."""
+
+    kafka: KafkaSettings
+    second_reader: Callable[[str], list[str]] | None = None
+
+
+@contextmanager
+def kafka_brokers(settings: KafkaSettings, directory: Path, say: Say) -> Generator[Brokers]:
+    """Settings for brokers that are there: the user's own, or a development broker that lives as long as the block.
+
+    Raises BrokerError where it cannot be started, with what to do about it.
+    """
+    if os.environ.get(BOOTSTRAP):
+        say(f"using the brokers of {BOOTSTRAP}: {', '.join(settings.bootstrap_servers)}")
+        yield Brokers(settings)
+        return
+    from workers.development.broker import DevelopmentBroker
+
+    shutil.rmtree(directory, ignore_errors=True)
+    broker = DevelopmentBroker(directory, port=BROKER_PORT if _is_free(BROKER_PORT) else 0, say=say)
+    broker.start()
+    try:
+        yield Brokers(structs.replace(settings, bootstrap_servers=(broker.bootstrap,)), broker.console_consumer)
+    finally:
+        broker.stop()
+
+
+@contextmanager
+def mock_brokers(settings: KafkaSettings) -> Generator[Brokers]:
+    """Settings for librdkafka's mock cluster: in memory, and without real transactions."""
+    from workers.development.mock_broker import MockBroker
+
+    with MockBroker() as broker:
+        yield Brokers(structs.replace(settings, bootstrap_servers=(broker.bootstrap,), api_version=broker.api_version))
+
+
+@contextmanager
+def scripted_model() -> Generator[str]:
+    """The base URL of the scripted model, which knows the samples' questions."""
+    from workers.commands.demo.scripted_model import ScriptedModel, running
+    from workers.commands.demo.scripts import rejudged_scripts, sample_scripts
+
+    with running(ScriptedModel((*sample_scripts(), *rejudged_scripts()))) as url:
+        yield url
+
+
+@contextmanager
+def language_model(
+    traces_endpoint: str,
+    traces_protocol: str,
+    progress: Callable[[str, float], None],
+    restore_logging: Callable[[], None],
+) -> Generator[str]:
+    """The base URL of real vLLM under Ray Serve, with the tiny checkpoint, on the CPU. Ray must be running.
+
+    Raises TimeoutError or RuntimeError where it does not come up.
+    """
+    from serving.engine.application import LlmServing, load_libraries, start, stop
+    from serving.engine.options import TINY_ENGINE
+    from serving.engine.tiny_checkpoint import build_tiny_checkpoint
+
+    load_libraries()
+    restore_logging()
+    checkpoint = build_tiny_checkpoint(cache_directory() / "tiny-checkpoint")
+    is_http = traces_protocol == "http"
+    serving = LlmServing(
+        model=str(checkpoint),
+        served_name=MODEL_NAME,
+        device="cpu",
+        engine=TINY_ENGINE,
+        traces_endpoint=f"{traces_endpoint}/v1/traces" if is_http else traces_endpoint,
+        traces_protocol="http/protobuf" if is_http else "grpc",
+    )
+    url = start(serving, port=free_port(), ready_timeout_s=READY_TIMEOUT_S, progress=progress)
+    try:
+        yield url
+    finally:
+        stop()
+
+
+def demo_settings(base: Settings, kafka: KafkaSettings, *, own_brokers: bool, otlp: str) -> Settings:
+    """Settings of the run: its own group, and on other people's brokers its own topics; everything traced.
+
+    `with_model` adds which model answers.
+    """
+    run = uuid.uuid4().hex[:6]
+    topics = structs.replace(base.topics, partitions=PARTITIONS)
+    if own_brokers:
+        names = ("events", "audited", "audit", "review", "state", "canary", "policy", "dead_letters")
+        topics = structs.replace(topics, **{name: f"demo-{run}.{getattr(topics, name)}" for name in names})
+    actor = structs.replace(base.stages.classification, placement="actor")
+    return structs.replace(
+        base,
+        kafka=structs.replace(kafka, group_id=f"sluicegate-demo-{run}", cluster_name="demo"),
+        topics=topics,
+        policy=structs.replace(base.policy, overlays=base.policy.overlays or str(OVERLAYS)),
+        stages=StagesSettings(classification=actor, bias=base.stages.bias, logging=base.stages.logging),
+        redaction=structs.replace(base.redaction, digest_key=Secret(uuid.uuid4().hex), digest_key_id="demo"),
+        telemetry=structs.replace(
+            base.telemetry, endpoint=base.telemetry.endpoint or otlp, preset="full", export_interval_s=2.0
+        ),
+    )
+
+
+def with_model(settings: Settings, model: str, base_url: str) -> Settings:
+    """The settings of a run whose answers come from `model`; short ones, for longer noise would only cost time."""
+    generation = structs.replace(settings.generation, base_url=base_url, model=model, max_tokens=64)
+    return structs.replace(settings, generation=generation)
+
+
+def free_port() -> int:
+    """A port on loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,1 @@
+"""`sluicegate policy`: one module a verb, and what they show."""

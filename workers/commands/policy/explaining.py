@@ -1,0 +1,196 @@
+"""Why a recorded event was answered as it was, step by step, from its audit record. Pure; holds no user's text."""
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from topology.contract.conversation import ConversationState
+from topology.contract.events import Attempt, AuditRecord
+from topology.contract.labels import (
+    Intent,
+    Outcome,
+    OutputFinding,
+    Plan,
+    RequestFinding,
+    RequestLabels,
+    Verdict,
+    Vulnerability,
+)
+from topology.decision.recompute import is_by_verdict, recompute
+from topology.policy.bundle import PolicyBundle
+from topology.policy.in_force import Policies
+from workers.commands.policy.rule_words import words_of
+
+
+class Rule(Struct, frozen=True, kw_only=True):
+    """A rule that was cited, and what it says."""
+
+    id: str
+    words: str
+
+
+class Step(Struct, frozen=True, kw_only=True):
+    """One step of the way: what it is about, what came of it, the facts it rests on, the rules that decided."""
+
+    what: str
+    outcome: str
+    facts: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
+
+
+class Explained(Struct, frozen=True, kw_only=True):
+    """One event's way. `is_repeatable` says whether the policy at hand gives the same again, bit for bit.
+
+    It is None where the policy or the tenant's overlay at hand is not the one that the record names.
+    """
+
+    audit_id: str
+    event_id: str
+    tenant_id: str
+    policy_ref: str
+    overlay_ref: str
+    action: str
+    is_repeatable: bool | None
+    steps: tuple[Step, ...]
+
+
+def explained(record: AuditRecord, policies: Policies) -> Explained:
+    """Every step from labels to action; rules of verdicts in the words of the policy at hand."""
+    return Explained(
+        audit_id=record.audit_id,
+        event_id=record.event_id,
+        tenant_id=record.tenant_id,
+        policy_ref=record.policy_ref,
+        overlay_ref=record.overlay_ref,
+        action=record.action.value,
+        is_repeatable=_is_repeatable(record, policies),
+        steps=tuple(_steps(record, policies.bundle)),
+    )
+
+
+def _is_repeatable(record: AuditRecord, policies: Policies) -> bool | None:
+    overlay = policies.overlay_of(record.tenant_id)
+    if (record.policy_ref, record.overlay_ref) != (policies.bundle.ref, overlay.ref):
+        return None
+    found = recompute(record, policies.bundle, overlay)
+    verdicts = tuple(attempt.verdict for attempt in record.attempts)
+    return (found.plan, found.verdicts, found.action) == (record.plan, verdicts, record.action)
+
+
+def _steps(record: AuditRecord, bundle: PolicyBundle) -> Iterator[Step]:
+    if record.labels is None:
+        yield Step(what="request", outcome="was not assessed")
+    else:
+        yield _request(record, record.labels)
+    if record.plan is not None:
+        yield from _ceilings(record.plan, bundle)
+        yield _mode(record.plan, bundle)
+    for number, attempt in enumerate(record.attempts, start=1):
+        yield _draft(number, attempt, record.plan, bundle)
+    yield _action(record)
+
+
+def _request(record: AuditRecord, labels: RequestLabels) -> Step:
+    found = ", ".join(finding.category for finding in labels.findings) or "nothing"
+    return Step(what="request", outcome=f"found: {found}", facts=tuple(_request_facts(record, labels)))
+
+
+def _request_facts(record: AuditRecord, labels: RequestLabels) -> Iterator[str]:
+    for finding in labels.findings:
+        yield _asked(finding)
+    verified = "verified" if labels.age_verified else "not verified"
+    yield f"age {labels.age_band}, {verified}; vulnerability {labels.vulnerability}"
+    if labels.signals:
+        yield f"signals: {', '.join(labels.signals)}"
+    if record.grants:
+        yield f"grants: {', '.join(f'{use.grant} ({use.status})' for use in record.grants)}"
+    yield from _remembered(record.state_before)
+    yield f"labelled by {labels.labeler.model} {labels.labeler.version}"
+
+
+def _remembered(state: ConversationState) -> Iterator[str]:
+    """What earlier turns of the conversation still count for."""
+    if state.vulnerability is not Vulnerability.NONE:
+        yield f"remembered: vulnerability {state.vulnerability}, for {state.vulnerability_turns} more turns"
+    if state.signals:
+        yield f"remembered: signals {', '.join(state.signals)}"
+    for category, memory in state.categories.items():
+        if memory.spent or memory.intent is not Intent.BENIGN:
+            yield f"remembered of {category}: intent {memory.intent}, {memory.spent} of its ceiling spent"
+
+
+def _asked(finding: RequestFinding) -> str:
+    words = (
+        f"{finding.category}: H{finding.harm}, intent {finding.intent}, context {finding.context}, "
+        f"asks for D{finding.asked_detail}, confidence {finding.confidence}"
+    )
+    return f"{words}; its text has D{finding.input_detail}" if finding.input_detail else words
+
+
+def _ceilings(plan: Plan, bundle: PolicyBundle) -> Iterator[Step]:
+    for category, level in plan.ceilings.items():
+        rules = [rule for rule in plan.rule_ids if rule.startswith("C") and rule.partition(":")[2] == category]
+        yield Step(what=f"ceiling of {category}", outcome=f"D{level}", rules=_said(rules, bundle))
+
+
+def _mode(plan: Plan, bundle: PolicyBundle) -> Step:
+    named = (("withhold", plan.withhold), ("include", plan.must_include), ("offer", plan.must_offer))
+    facts = (*plan.reasons, *(f"{what}: {', '.join(names)}" for what, names in named if names))
+    rules = [rule for rule in plan.rule_ids if not rule.startswith("C")]
+    return Step(what="mode", outcome=plan.mode.value, facts=facts, rules=_said(rules, bundle))
+
+
+def _draft(number: int, attempt: Attempt, plan: Plan | None, bundle: PolicyBundle) -> Step:
+    labels = attempt.labels
+    facts = [_seen(finding, plan) for finding in labels.findings]
+    faults = {
+        "follows an injected instruction": labels.obeyed_injection,
+        "reveals confidential text": labels.privileged_leak,
+        "treats people unfairly": labels.unfair,
+        "only refuses": labels.is_bare_refusal,
+    }
+    facts += [fault for fault, is_so in faults.items() if is_so]
+    facts += [
+        f"check {run.guard} could not tell: {run.outcome}" for run in labels.guards if run.outcome is not Outcome.OK
+    ]
+    return Step(
+        what=f"draft {number} ({attempt.source})",
+        outcome=attempt.verdict.verdict.value,
+        facts=(*facts, *_verdict_facts(attempt.verdict)),
+        rules=_said(attempt.verdict.rule_ids, bundle),
+    )
+
+
+def _seen(finding: OutputFinding, plan: Plan | None) -> str:
+    low, high = finding.detail_lo, finding.detail_hi
+    detail = f"D{high}" if low == high else f"D{low} to D{high}"
+    planned = None if plan is None else plan.ceilings.get(finding.category)
+    limit = "not asked for" if planned is None else f"ceiling D{planned}"
+    return f"{finding.category}: H{finding.harm}, detail {detail}, {limit}, confidence {finding.confidence}"
+
+
+def _verdict_facts(verdict: Verdict) -> Iterator[str]:
+    if verdict.flags:
+        yield f"flags: {', '.join(verdict.flags)}"
+    if verdict.redactions:
+        yield f"passages cut out: {len(verdict.redactions)}"
+    if verdict.side_effects:
+        yield f"asks for: {', '.join(verdict.side_effects)}"
+
+
+def _action(record: AuditRecord) -> Step:
+    why = "by the last verdict" if is_by_verdict(record) else "by a failure, not by a verdict"
+    facts = [f"reason codes: {', '.join(record.reason_codes)}"]
+    if record.duplicate_of:
+        facts.append(f"the event was answered before, see audit record {record.duplicate_of}")
+    if record.side_effects:
+        facts.append(f"asked for: {', '.join(record.side_effects)}")
+    facts += [
+        f"candidate policy {other.policy_ref}: {other.shift}, action {other.action or 'unknown: one more draft'}"
+        for other in record.shadows
+    ]
+    return Step(what="action", outcome=f"{record.action.value}, {why}", facts=tuple(facts))
+
+
+def _said(rule_ids: tuple[str, ...] | list[str], bundle: PolicyBundle) -> tuple[Rule, ...]:
+    return tuple(Rule(id=rule, words=words_of(rule, bundle)) for rule in rule_ids)

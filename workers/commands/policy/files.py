@@ -1,0 +1,69 @@
+"""Policies from files that a command line names, or those in force; loaded as a worker would load them."""
+
+from contextlib import closing
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from topology.policy.bundle import PolicyBundle
+from topology.policy.in_force import Policies
+from topology.policy.overlays import TenantOverlay, load_overlay
+from topology.telemetry.instruments import Instruments
+from workers.commands.console.kafka_session import kafka_session
+from workers.commands.console.usage_error import WrongUse
+from workers.policy.files import load_policies
+from workers.policy.grants import public_keys, signature_verifier
+from workers.policy.topic import PolicyTopic
+from workers.settings import Settings
+
+
+def policies_of(settings: Settings, option: str, bundle: Path | None, overlays: Path | None = None) -> Policies:
+    """The policy in the file `bundle`, with the overlays in the directory `overlays`; None: those that are in force.
+
+    Raises WrongUse for what cannot be read, PolicyError with every reason against what can, and what Kafka's clients do
+    where the policy in force is on its topic.
+    """
+    if bundle is None:
+        return in_force(settings)
+    if overlays is not None:
+        if not overlays.is_dir():
+            raise WrongUse("--overlays", str(overlays), "no such directory")
+        return _in_files(settings, option, str(bundle), str(overlays))
+    if settings.policy.source == "topic":
+        return Policies(_in_files(settings, option, str(bundle), "").bundle, in_force(settings).overlays)
+    return _in_files(settings, option, str(bundle), settings.policy.overlays)
+
+
+def bundle_of(settings: Settings, option: str, path: Path | None) -> PolicyBundle:
+    """The policy in the file `path`, or the one that is in force. Raises as `policies_of` does."""
+    return in_force(settings).bundle if path is None else _in_files(settings, option, str(path), "").bundle
+
+
+def in_force(settings: Settings) -> Policies:
+    """What workers are under: the files that settings name, or what the policy topic comes to. Raises as above."""
+    if settings.policy.source == "file":
+        return _in_files(settings, "policy", settings.policy.bundle, settings.policy.overlays)
+    with (
+        kafka_session(settings.kafka, "policy", settings.topics.policy) as kafka,
+        closing(PolicyTopic(replace(settings, kafka=kafka), Instruments.none())) as topic,
+    ):
+        found = topic.look()
+        assert found is not None, "the first look waits for policies"
+        return found
+
+
+def _in_files(settings: Settings, option: str, bundle: str, overlays: str) -> Policies:
+    named = replace(settings.policy, bundle=bundle, overlays=overlays, shadows="")
+    try:
+        return load_policies(replace(settings, policy=named))
+    except OSError as exc:
+        raise WrongUse(option, str(exc.filename), f"cannot be read: {exc.strerror}") from exc
+
+
+def overlay_of(settings: Settings, option: str, path: Path, bundle: PolicyBundle) -> TenantOverlay:
+    """The overlay in the file `path`, checked against `bundle`. Raises as `policies_of` does."""
+    try:
+        raw = path.read_bytes()
+    except OSError as exc:
+        raise WrongUse(option, str(path), f"cannot be read: {exc.strerror}") from exc
+    return load_overlay(raw, bundle, signature_verifier(public_keys(settings.grants.keys)))

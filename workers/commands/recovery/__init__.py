@@ -1,0 +1,1 @@
+"""`sluicegate dlq` and `replay`: dead letters put back once, ranges read again."""

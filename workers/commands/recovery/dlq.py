@@ -1,0 +1,126 @@
+"""`sluicegate dlq list|show|redrive`: dead letters as an operator sees them, and putting them back."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from topology.contract.lineage import origin_of
+from topology.ports import Record
+from workers.commands.console.kafka_session import kafka_session
+from workers.commands.console.progress import Progress
+from workers.commands.console.ranges import RangeReader, Span
+from workers.commands.console.terminal import Terminal, printable
+from workers.commands.console.usage_error import WrongUse
+from workers.commands.recovery import dlq_redrive
+from workers.commands.recovery.copies import original
+from workers.commands.recovery.dlq_text import described, json_document, listed, totals
+from workers.commands.recovery.letters import Letter, Wholeness, letter_of
+from workers.commands.recovery.newest import Newest
+from workers.commands.recovery.redriving import letters, marks_if_allowed, spans_of
+from workers.commands.recovery.selecting import positions, selection_of, terms_of
+from workers.settings import Settings
+
+EXIT_USAGE = 2
+ONLY_OWNER = 0o600
+
+
+def execute(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Run one verb. 1 where a position that was named holds nothing that can be put back, 2 for wrong use."""
+    verbs = {"list": _list, "show": _show, "redrive": dlq_redrive.execute}
+    try:
+        return verbs[arguments.verb](arguments, settings)
+    except WrongUse as exc:
+        Terminal("stderr").say(f"sluicegate dlq {arguments.verb}: {exc}", "red")
+        return EXIT_USAGE
+
+
+def _list(arguments: argparse.Namespace, settings: Settings) -> int:
+    selection = selection_of(arguments)
+    topic = settings.topics.dead_letters
+    newest = Newest(arguments.limit)
+    with kafka_session(settings.kafka, "dlq list", topic) as kafka, RangeReader(kafka, topic) as reader:
+        spans = spans_of(reader, selection)
+        marks = marks_if_allowed(kafka, topic, spans)
+        progress = Progress(Terminal("stderr").say, "letters read")
+        for _, letter in letters(reader, spans, selection, terms_of(settings)):
+            newest.add(letter)
+            progress.at(newest.count)
+    if arguments.json:
+        sys.stdout.write(json_document(newest.letters(), marks, newest) + "\n")
+        return 0
+    terminal = Terminal()
+    for line in listed(newest.letters(), marks):
+        terminal.say(line)
+    terminal.say(totals(newest))
+    return 0
+
+
+def _show(arguments: argparse.Namespace, settings: Settings) -> int:
+    if arguments.output and not arguments.value:
+        raise WrongUse("--output", str(arguments.output), "says where --value goes; give both")
+    ((partition, offset),) = positions([arguments.position])
+    topic = settings.topics.dead_letters
+    with kafka_session(settings.kafka, "dlq show", topic) as kafka, RangeReader(kafka, topic) as reader:
+        record = record_at(reader, partition, offset)
+        if record is None:
+            Terminal("stderr").say(f"sluicegate dlq show: no letter at {arguments.position}; {_held(reader)}", "red")
+            return 1
+        terms = terms_of(settings)
+        letter = letter_of(record, terms.limits, terms.input_topic)
+        marks = marks_if_allowed(kafka, topic, {partition: Span(start=offset, end=offset + 1)})
+        claim = _claim(reader, record, letter)
+    out = Terminal("stderr" if arguments.value and not arguments.output else "stdout")
+    for line in described(record, letter, marks, claim):
+        out.say(line)
+    if arguments.value:
+        _give_value(record, letter, arguments.output, out)
+    return 0
+
+
+def record_at(reader: RangeReader, partition: int, offset: int) -> Record | None:
+    """The record at one position; None where there is none."""
+    span = reader.bounds().get(partition)
+    if span is None or not span.start <= offset < span.end:
+        return None
+    found = [record for records in reader.read({partition: Span(start=offset, end=offset + 1)}) for record in records]
+    return found[0] if found else None
+
+
+def _held(reader: RangeReader) -> str:
+    spans = reader.bounds().items()
+    held = ", ".join(f"{p}:{span.start} to {p}:{span.end - 1}" for p, span in spans if span.start < span.end)
+    return f"{reader.topic} holds {held}" if held else f"{reader.topic} is empty"
+
+
+def _claim(reader: RangeReader, record: Record, letter: Letter) -> str:
+    """What the original position is worth: checked against the letter that the record says it was put back from."""
+    origin = origin_of(record.headers)
+    if origin == letter.source:
+        return ""
+    if letter.redriven_from is None:
+        return " (claimed by the record's headers)"
+    at = letter.redriven_from.partition(":")[2]
+    ((partition, offset),) = positions([at])
+    before = record_at(reader, partition, offset)
+    if before is None:
+        return f" (claimed; letter {at} is gone)"
+    return f" (letter {at} says so too)" if origin_of(before.headers) == origin else f" (letter {at} denies it)"
+
+
+def _give_value(record: Record, letter: Letter, output: Path | None, out: Terminal) -> None:
+    """The original bytes, as far as they were kept: to a file, to a pipe, or to a terminal that they cannot steer."""
+    value = original(record).value or b""
+    if letter.wholeness is not Wholeness.WHOLE:
+        out.say(
+            f"the value is {letter.wholeness.value}: what follows are the {len(value)} bytes that are there", "yellow"
+        )
+    if output is not None:
+        with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, ONLY_OWNER), "wb") as file:
+            file.write(value)
+        out.say(f"{len(value)} bytes in {output}")
+    elif sys.stdout.isatty():
+        sys.stdout.write(printable(value.decode("utf-8", "replace"), len(value) + 1) + "\n")
+    else:
+        sys.stdout.buffer.write(value)
+        sys.stdout.buffer.flush()

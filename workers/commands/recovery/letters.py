@@ -1,0 +1,134 @@
+"""A dead letter as an operator sees it: what its headers say, whether it is whole, whether it would decode now.
+
+Nothing of a Letter is user text: keys and values show as lengths and digests, and what a header of ours holds is shown
+only where it has the form that we write.
+"""
+
+import hashlib
+import re
+from enum import StrEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from topology.contract.codec import RecordLimits, decode_event
+from topology.contract.errors import DeadLetter
+from topology.contract.events import Position
+from topology.contract.headers import last_header
+from topology.contract.lineage import origin_of, place_in, redriven_count, source_of
+from topology.contract.names import Header
+from topology.ports import Headers, Record
+from workers.commands.recovery.copies import original
+
+KEY_DIGITS = 12
+_REASON = re.compile(r"[a-z_]{1,40}")
+_STAGE = re.compile(r"[a-z_]{1,64}")
+_NUMBER = re.compile(r"[0-9]{1,19}")
+UNKNOWN = "?"
+"""In place of a word that is not one of ours."""
+
+
+class Wholeness(StrEnum):
+    """Whether the original can be made from the letter again."""
+
+    WHOLE = "whole"
+    CUT = "cut"
+    """Value, key or headers were too long, and only their beginning was kept."""
+    ALTERED = "altered"
+    """Length or SHA-256 of the value are not those that the headers say."""
+    FOREIGN = "foreign"
+    """No dead letter of ours: it does not say why or whence."""
+
+
+class Letter(Struct, frozen=True, kw_only=True):
+    """One record of the dead-letter topic.
+
+    `origin` is where the first copy stood, as claimed, `source` where a worker read this one; None where the letter
+    does not say. The claim's topic is UNKNOWN unless it is the input or that of `source`: anybody may have written it.
+    `original_bytes` is the length before the value was cut. `problem` is why it would be dead-lettered again under the
+    present settings: empty where it decodes, None where that cannot be told because it is not whole. `deadline_ms` is
+    the event's own; None where it has none or does not decode.
+    """
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    reason: str
+    stage: str
+    origin: Position | None
+    source: Position | None
+    key_sha256: str | None
+    value_bytes: int
+    original_bytes: int
+    wholeness: Wholeness
+    problem: str | None = None
+    deadline_ms: int | None = None
+    redriven_count: int = 0
+    redriven_from: str | None = None
+
+
+def letter_of(record: Record, limits: RecordLimits, input_topic: str) -> Letter:
+    """What a record of the dead-letter topic says."""
+    headers, value = record.headers, record.value or b""
+    stated = last_header(headers, Header.ORIGINAL_LENGTH) or ""
+    wholeness = _wholeness(record, limits)
+    problem, deadline_ms = _decoded(record, limits) if wholeness is Wholeness.WHOLE else (None, None)
+    return Letter(
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp_ms,
+        reason=_word(headers, Header.REASON, _REASON),
+        stage=_word(headers, Header.STAGE, _STAGE),
+        origin=_shown_origin(headers, input_topic),
+        source=source_of(headers),
+        key_sha256=hashlib.sha256(record.key).hexdigest() if record.key is not None else None,
+        value_bytes=len(value),
+        original_bytes=int(stated) if _NUMBER.fullmatch(stated) else len(value),
+        wholeness=wholeness,
+        problem=problem,
+        deadline_ms=deadline_ms,
+        redriven_count=redriven_count(headers),
+        redriven_from=_from_here(record),
+    )
+
+
+def _shown_origin(headers: Headers, input_topic: str) -> Position | None:
+    origin, source = origin_of(headers), source_of(headers)
+    if origin is None or source is None or origin.topic in {input_topic, source.topic}:
+        return origin
+    return replace(origin, topic=UNKNOWN)
+
+
+def _from_here(record: Record) -> str | None:
+    """The letter it was put back from, where that is one of this topic."""
+    claimed = place_in(record.headers, Header.REDRIVEN_FROM)
+    return claimed if claimed is not None and claimed.startswith(f"{record.topic}:") else None
+
+
+def _wholeness(record: Record, limits: RecordLimits) -> Wholeness:
+    headers, value = record.headers, record.value or b""
+    if last_header(headers, Header.REASON) is None or source_of(headers) is None or origin_of(headers) is None:
+        return Wholeness.FOREIGN
+    stated_length = last_header(headers, Header.ORIGINAL_LENGTH)
+    is_cut = stated_length is not None and _NUMBER.fullmatch(stated_length) and int(stated_length) > len(value)
+    # A letter does not say that its key was cut; one as long as what is kept may have been.
+    is_key_cut = record.key is not None and len(record.key) >= limits.dead_letter_bytes_max
+    if is_cut or is_key_cut or last_header(headers, Header.ORIGINAL_HEADERS_DROPPED) is not None:
+        return Wholeness.CUT
+    if stated_length != str(len(value)):
+        return Wholeness.ALTERED
+    if last_header(headers, Header.ORIGINAL_SHA256) != hashlib.sha256(value).hexdigest():
+        return Wholeness.ALTERED
+    return Wholeness.WHOLE
+
+
+def _decoded(record: Record, limits: RecordLimits) -> tuple[str, int | None]:
+    try:
+        return "", decode_event(original(record), limits).deadline_ms
+    except DeadLetter as exc:
+        return exc.reason.value, None
+
+
+def _word(headers: Headers, name: Header, form: re.Pattern[str]) -> str:
+    text = last_header(headers, name) or ""
+    return text if form.fullmatch(text) else UNKNOWN

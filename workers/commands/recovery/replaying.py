@@ -1,0 +1,177 @@
+"""Copies ranges of the input onto another topic, each record once.
+
+How far a replay came is committed with its copies, as offsets of a consumer group without members; their metadata has
+the ranges, so that only a replay of the same ranges goes on. Every partition of the topic is committed at the start:
+what is there always belongs to one replay.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from topology.ports import PartitionOffset, Record
+from workers.commands.console.progress import Pace
+from workers.commands.console.ranges import RangeReader, Span, Spans, committed
+from workers.commands.console.times import Moment
+from workers.commands.console.usage_error import WrongUse
+from workers.commands.recovery.copies import Copy, replayed
+from workers.commands.recovery.writer import CopyWriter
+from workers.settings import KafkaSettings
+
+TRANSACTION_BYTES_MAX = 8 << 20
+NOTHING = Span(start=0, end=0)
+_NOTE = re.compile(r"r1:([0-9]{1,19}):([0-9]{1,19})")
+
+
+class Job:
+    """What was committed of a replay: its ranges, and the next offset to copy of each."""
+
+    def __init__(self, spans: Spans, next_offsets: Mapping[int, int]) -> None:
+        self.spans = {partition: span for partition, span in spans.items() if span.start < span.end}
+        self.next_offsets = {partition: next_offsets[partition] for partition in self.spans}
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing is left to copy."""
+        return not self.left()
+
+    def left(self) -> dict[int, Span]:
+        """What is still to be copied."""
+        left = {p: Span(start=self.next_offsets[p], end=span.end) for p, span in self.spans.items()}
+        return {partition: span for partition, span in left.items() if span.start < span.end}
+
+
+def group_of(kafka: KafkaSettings, into: str) -> str:
+    """The group whose offsets say how far a replay into a topic came."""
+    return f"{kafka.group_id}.replay.{into}"
+
+
+def transactional_id(kafka: KafkaSettings, into: str) -> str:
+    """Of whoever replays into a topic: one at a time."""
+    return f"{kafka.group_id}.{kafka.cluster_name}.replay.{into}"
+
+
+def resolved(reader: RangeReader, start: Moment, end: Moment | None, partitions: frozenset[int]) -> dict[int, Span]:
+    """The ranges that --from, --to and --partitions mean, empty ones too. Raises WrongUse.
+
+    `end` None: the end as it is now; `partitions` empty: all. Offsets that retention has taken stay as they were given.
+    """
+    held = reader.bounds()
+    if unknown := partitions - held.keys():
+        raise WrongUse("--partitions", _numbers(unknown), f"{reader.topic} has partitions {_numbers(held)}")
+    named = partitions or frozenset(held)
+    for option, moment in (("--from", start), ("--to", end)):
+        if isinstance(moment, Mapping):
+            _check(option, moment, held)
+            named &= frozenset(moment)
+    starts = _offsets(reader, start, held)
+    ends = {p: span.end for p, span in held.items()} if end is None else _offsets(reader, end, held)
+    are_times = isinstance(start, int) and not isinstance(end, Mapping)
+    for partition in sorted(named):
+        if starts[partition] > ends[partition] and not are_times:
+            raise WrongUse("--to", f"{partition}:{ends[partition]}", f"before --from, {partition}:{starts[partition]}")
+    return {p: Span(start=starts[p], end=max(starts[p], ends[p])) for p in sorted(named)}
+
+
+def _offsets(reader: RangeReader, moment: Moment, held: Spans) -> dict[int, int]:
+    if isinstance(moment, Mapping):
+        return {p: moment.get(p, span.end) for p, span in held.items()}
+    found = reader.offsets_at(moment)
+    return {p: span.end if (at := found.get(p)) is None else min(at, span.end) for p, span in held.items()}
+
+
+def _check(option: str, moment: Mapping[int, int], held: Spans) -> None:
+    for partition, offset in moment.items():
+        given = f"{partition}:{offset}"
+        if partition not in held:
+            raise WrongUse(option, given, f"the topic has partitions {_numbers(held)}")
+        if offset > held[partition].end:
+            raise WrongUse(option, given, f"partition {partition} ends at {partition}:{held[partition].end}")
+
+
+def _numbers(partitions: Iterable[int]) -> str:
+    return ",".join(map(str, sorted(partitions)))
+
+
+def spelt(offsets: Mapping[int, int]) -> str:
+    """Offsets by partition as --from and --to take them."""
+    return ",".join(f"{partition}:{offset}" for partition, offset in sorted(offsets.items()))
+
+
+def command(spans: Spans, into: str) -> str:
+    """The options that name exactly these ranges."""
+    starts, ends = {p: s.start for p, s in spans.items()}, {p: s.end for p, s in spans.items()}
+    return f"--from {spelt(starts)} --to {spelt(ends)} --into {into}"
+
+
+def last_job(kafka: KafkaSettings, topic: str, into: str, partitions: tuple[int, ...]) -> Job | None:
+    """The last replay into a topic, done or not; None where brokers know of none."""
+    found = committed(kafka, group_of(kafka, into), topic, partitions)
+    spans: dict[int, Span] = {}
+    for partition, (_, metadata) in found.items():
+        if note := _NOTE.fullmatch(metadata):
+            spans[partition] = Span(start=int(note[1]), end=int(note[2]))
+    job = Job(spans, {partition: found[partition][0] for partition in spans})
+    return job if job.spans else None
+
+
+def agreed(wanted: Spans, last: Job | None, into: str, *, again: bool) -> Job:
+    """The replay to be done: the wanted one from its start, or from where it stopped. Raises WrongUse."""
+    fresh = Job(wanted, {partition: span.start for partition, span in wanted.items()})
+    if last is None or again:
+        return fresh
+    if last.spans == fresh.spans:
+        return last
+    if not last.is_done:
+        allowed = f"an earlier replay is not finished: `{command(last.spans, into)}` finishes it, --again leaves it"
+        raise WrongUse("--into", into, allowed)
+    return fresh
+
+
+class Replay:
+    """One replay of `job` into a topic with `partition_count` partitions."""
+
+    def __init__(self, kafka: KafkaSettings, reader: RangeReader, job: Job, into: str, partition_count: int) -> None:
+        self._group = group_of(kafka, into)
+        self._reader = reader
+        self._job = job
+        self._into = into
+        # Where there are as many, the producer's choice is kept, whatever partitioner it used.
+        self._is_alike = partition_count == len(reader.partitions)
+
+    def write(self, writer: CopyWriter, pace: Pace, records_per_transaction: int) -> Iterator[int]:
+        """Copy what is left; gives how many, after each transaction. The job was read by the holder of `writer`."""
+        at = {p: self._job.next_offsets.get(p, 0) for p in self._reader.partitions}
+        writer.write((), {self._group: self._progress(at)})
+        size = pace.pieces_max(records_per_transaction)
+        for records in self._reader.read(self._job.left()):
+            for batch in _batches(records, size):
+                changed = {record.partition: record.offset + 1 for record in batch}
+                writer.write([self._copy(record) for record in batch], {self._group: self._progress(changed)})
+                pace.after(len(batch))
+                yield len(batch)
+        ends = {partition: span.end for partition, span in self._job.spans.items()}
+        writer.write((), {self._group: self._progress(ends)})
+
+    def _copy(self, record: Record) -> Copy:
+        return replayed(record, self._into, record.partition if self._is_alike else None)
+
+    def _progress(self, offsets: Mapping[int, int]) -> list[PartitionOffset]:
+        return [self._at(partition, offset) for partition, offset in sorted(offsets.items())]
+
+    def _at(self, partition: int, offset: int) -> PartitionOffset:
+        span = self._job.spans.get(partition, NOTHING)
+        note = f"r1:{span.start}:{span.end}"
+        return PartitionOffset(topic=self._reader.topic, partition=partition, offset=offset, metadata=note)
+
+
+def _batches(records: Sequence[Record], count_max: int) -> Iterator[list[Record]]:
+    batch: list[Record] = []
+    batch_bytes = 0
+    for record in records:
+        batch.append(record)
+        batch_bytes += len(record.value or b"")
+        if len(batch) >= count_max or batch_bytes >= TRANSACTION_BYTES_MAX:
+            yield batch
+            batch, batch_bytes = [], 0
+    if batch:
+        yield batch

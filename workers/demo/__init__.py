@@ -1,1 +1,0 @@
-"""The demonstration: sample conversations, the run, the census."""

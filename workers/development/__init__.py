@@ -1,0 +1,1 @@
+"""Stand-ins for a machine without a broker, a model or a collector."""

@@ -1,0 +1,1 @@
+"""Clients of the brokers: the Source and Sink ports, readers, topics."""

@@ -1,0 +1,277 @@
+"""Options of every Kafka client of this project, from settings; and the bounded wait for brokers at a start.
+
+docs/kafka.md says of each option why it is set; K1 to K16 are the library's defects as that page lists them.
+"""
+
+import importlib.util
+import logging
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.net.compat import KafkaNetClient
+
+from workers.kafka.errors import DETAIL_CHARACTERS_MAX, Fault, KafkaRefused, KafkaUnavailable, fault_of, refused
+from workers.kafka.last_words import hear_last_words
+from workers.settings import KafkaSettings, Secret
+
+logger = logging.getLogger("sluicegate.kafka")
+
+T = TypeVar("T")
+
+POLL_RECORDS_MAX = 10**9
+"""No limit: a limit makes a paused partition stall for good (K6). What a poll returns is bounded by fetch bytes."""
+
+RETRY_BACKOFF_MS = 50
+PRODUCER_RETRY_BACKOFF_MS = 20
+"""The next transaction waits this long while the broker still completes the last one: 15 ms back to back, not 70."""
+
+RECONNECT_BACKOFF_MAX_MS = 500
+"""Metadata refresh shares the reconnect back-off; with the default of 30 s a client is silent for 14 to 37 s after
+a broker's restart (K11)."""
+
+METADATA_AGE_MAX_MS = 10_000
+"""How late a new partition is seen; until then nobody reads it."""
+
+BOOTSTRAP_TIMEOUT_MS = 5_000
+"""One attempt to connect; attempts go on until `connect_timeout_s`."""
+
+REQUEST_BYTES_MAX = 8 * 1024 * 1024
+"""Longest record the sink writes: an audit record holds the redacted request and three redacted drafts."""
+
+CONNECT_BACKOFF_S = 0.5
+DISCARD_TIMEOUT_S = 1.0
+
+FINAL_REASONS = ("SaslAuthenticationFailedError", "CERTIFICATE_VERIFY_FAILED")
+"""In the library's log: no use trying again."""
+
+_NETWORK_CLIENTS: ContextVar[list[Any] | None] = ContextVar("network_clients", default=None)
+"""What the clients under construction have opened; None where nobody would close it."""
+
+_SECRET_OPTIONS = frozenset({"ssl_password", "sasl_plain_password", "sasl_oauth_token_provider"})
+
+
+class Options(dict[str, Any]):
+    """Keyword arguments of a client; secrets do not show in repr."""
+
+    def __repr__(self) -> str:
+        return repr({name: "***" if name in _SECRET_OPTIONS else value for name, value in self.items()})
+
+    __str__ = __repr__
+
+
+def slot_name(kafka: KafkaSettings, slot: int) -> str:
+    """A worker's stable name: its transactional id and its static group member's instance id."""
+    return f"{kafka.group_id}.{kafka.cluster_name}.{slot}"
+
+
+def consumer_options(kafka: KafkaSettings, *, instance_id: str | None = None) -> Options:
+    """For KafkaConsumer. `instance_id` None: a reader that belongs to no group."""
+    require_crc32c()
+    options = _client_options(kafka, instance_id or "sluicegate-reader")
+    options.update(
+        auto_offset_reset=kafka.auto_offset_reset,
+        enable_auto_commit=False,
+        isolation_level="read_committed",
+        allow_auto_create_topics=False,
+        max_poll_records=POLL_RECORDS_MAX,
+        max_partition_fetch_bytes=kafka.partition_fetch_bytes,
+        fetch_max_bytes=kafka.fetch_bytes_max,
+        metrics_enabled=False,
+    )
+    if kafka.api_version is not None:
+        options.update(check_crcs=False)  # the mock broker hands out batches of transactions with wrong checksums
+    if instance_id is not None:
+        options.update(
+            group_id=kafka.group_id,
+            group_instance_id=instance_id,
+            # Eager: the cooperative one hands a partition to a returned zombie while its owner still has it (K10).
+            partition_assignment_strategy=[StickyPartitionAssignor()],
+            session_timeout_ms=kafka.session_timeout_ms,
+            heartbeat_interval_ms=kafka.heartbeat_interval_ms,
+            max_poll_interval_ms=kafka.max_poll_interval_ms,
+        )
+    return options
+
+
+def producer_options(kafka: KafkaSettings, *, transactional_id: str | None = None) -> Options:
+    """For KafkaProducer. `transactional_id` None: a plain idempotent one."""
+    require_crc32c()
+    options = _client_options(kafka, transactional_id or "sluicegate-writer")
+    options.update(
+        acks="all",
+        retry_backoff_ms=PRODUCER_RETRY_BACKOFF_MS,
+        allow_auto_create_topics=False,
+        batch_size=kafka.batch_bytes,
+        linger_ms=kafka.linger_ms,
+        delivery_timeout_ms=kafka.delivery_timeout_ms,
+        max_block_ms=kafka.delivery_timeout_ms,
+        max_request_size=REQUEST_BYTES_MAX,
+        metrics_enabled=False,
+    )
+    if transactional_id is not None:
+        options.update(transactional_id=transactional_id, transaction_timeout_ms=kafka.transaction_timeout_ms)
+    return options
+
+
+def admin_options(kafka: KafkaSettings) -> Options:
+    """For KafkaAdminClient."""
+    return _client_options(kafka, "sluicegate-admin")
+
+
+def require_crc32c(find: Callable[[str], object | None] = importlib.util.find_spec) -> None:
+    """Raises KafkaRefused where checksums would be computed in Python: 16 times the CPU per record read."""
+    if find("crc32c") is None:
+        raise KafkaRefused("start", "crc32c missing", "install kafka-python with its extra: kafka-python[crc32c]")
+
+
+def connect(
+    what: str,
+    build: Callable[[], T],
+    timeout_s: float,
+    *,
+    monotonic_s: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], object] = time.sleep,
+) -> T:
+    """What `build` returns, tried again while brokers are not there, each failure logged.
+
+    Raises KafkaUnavailable once `timeout_s` has passed, KafkaRefused at once where another try cannot help.
+    """
+    deadline_s = monotonic_s() + timeout_s
+    while True:
+        reasons = _Reasons()
+        try:
+            with reasons, _closed_on_failure():
+                return build()
+        except KafkaError as exc:
+            error = exc
+        # The brokers' word that a slot is taken is for the caller to judge.
+        if (fault := fault_of(error)) is Fault.FENCED:
+            raise error
+        if fault is Fault.REFUSED:
+            raise refused(what, error) from error
+        if reasons.is_final:
+            raise KafkaRefused(what, type(error).__name__, reasons.last) from error
+        if monotonic_s() + CONNECT_BACKOFF_S >= deadline_s:
+            raise KafkaUnavailable(what, reasons.last or type(error).__name__) from error
+        logger.warning("brokers not there, trying again", extra={"client": what, "error": type(error).__name__})
+        sleep(CONNECT_BACKOFF_S)
+
+
+@contextmanager
+def _closed_on_failure() -> Generator[None]:
+    """Close the network of a client whose constructor fails: the library leaves its thread and sockets behind (K14)."""
+    opened: list[Any] = []
+    token = _NETWORK_CLIENTS.set(opened)
+    try:
+        yield
+    except BaseException:
+        for client in opened:
+            client.close()
+        raise
+    finally:
+        _NETWORK_CLIENTS.reset(token)
+
+
+def _network_client(**config: Any) -> Any:
+    client: Any = KafkaNetClient(**config)
+    hear_last_words(client)
+    opened = _NETWORK_CLIENTS.get()
+    if opened is not None:
+        opened.append(client)
+    return client
+
+
+class _Reasons(logging.Handler):
+    """Hears why connections fail: a client that cannot connect raises a timeout and tells only its log the cause."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.last = ""
+        self.is_final = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep what says more than that a socket was closed, once it was said."""
+        text = record.getMessage()
+        if self.is_final:
+            return
+        self.is_final = any(sign in text for sign in FINAL_REASONS)
+        self.last = text[-DETAIL_CHARACTERS_MAX:]
+
+    def __enter__(self) -> Self:
+        logging.getLogger("kafka.net").addHandler(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        logging.getLogger("kafka.net").removeHandler(self)
+
+
+def _client_options(kafka: KafkaSettings, client_id: str) -> Options:
+    return Options(
+        bootstrap_servers=list(kafka.bootstrap_servers),
+        client_id=client_id,
+        kafka_client=_network_client,
+        request_timeout_ms=kafka.request_timeout_ms,
+        retry_backoff_ms=RETRY_BACKOFF_MS,
+        reconnect_backoff_max_ms=RECONNECT_BACKOFF_MAX_MS,
+        metadata_max_age_ms=METADATA_AGE_MAX_MS,
+        bootstrap_timeout_ms=min(BOOTSTRAP_TIMEOUT_MS, int(kafka.connect_timeout_s * 1000)),
+        api_version=kafka.api_version,
+        security_protocol=kafka.security_protocol,
+        **_tls_options(kafka),
+        **_sasl_options(kafka),
+    )
+
+
+def _tls_options(kafka: KafkaSettings) -> dict[str, Any]:
+    if kafka.security_protocol not in {"SSL", "SASL_SSL"}:
+        return {}
+    return {
+        "ssl_check_hostname": kafka.ssl_check_hostname,
+        "ssl_cafile": kafka.ssl_cafile or None,
+        "ssl_certfile": kafka.ssl_certfile or None,
+        "ssl_keyfile": kafka.ssl_keyfile or None,
+        "ssl_password": kafka.ssl_password.reveal() or None,
+    }
+
+
+def _sasl_options(kafka: KafkaSettings) -> dict[str, Any]:
+    if not kafka.security_protocol.startswith("SASL_"):
+        return {}
+    if kafka.sasl_mechanism == "OAUTHBEARER":
+        return {"sasl_mechanism": "OAUTHBEARER", "sasl_oauth_token_provider": _token_provider(kafka.sasl_password)}
+    return {
+        "sasl_mechanism": kafka.sasl_mechanism,
+        "sasl_plain_username": kafka.sasl_username,
+        "sasl_plain_password": kafka.sasl_password.reveal(),
+    }
+
+
+def _token_provider(token: Secret) -> object:
+    from kafka.net.sasl.oauth import AbstractTokenProvider
+
+    class GivenToken(AbstractTokenProvider):
+        """The token of the settings; a new one takes a restart."""
+
+        def token(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride] - as its documentation says
+            return token.reveal()
+
+    return GivenToken()
+
+
+def discard(producer: Any) -> None:
+    """Stop a producer without finishing its transaction, within twice DISCARD_TIMEOUT_S."""
+    try:
+        producer.close(timeout=DISCARD_TIMEOUT_S)
+    except KafkaTimeoutError:
+        # close() flushes first, and where that takes too long it leaves the sending thread running.
+        sender = producer._sender  # noqa: SLF001 - not to be had otherwise
+        sender.force_close()
+        sender.join(DISCARD_TIMEOUT_S)

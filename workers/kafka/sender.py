@@ -1,0 +1,67 @@
+"""Writes records to the input topic as a chat service would, each with a producer span of its own."""
+
+from typing import Any
+
+from kafka import KafkaProducer
+from opentelemetry.context import Context
+from opentelemetry.trace import NoOpTracer, SpanKind, Tracer
+
+from topology.contract.codec import encode
+from topology.contract.events import ConversationEvent
+from topology.contract.headers import Wire
+from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName
+from topology.ports import Headers
+from topology.telemetry.span_names import SYSTEM, Attribute, send_name
+from topology.telemetry.trace_context import carrier
+from workers.kafka.client import connect, producer_options
+from workers.settings import KafkaSettings
+
+SEND_TIMEOUT_S = 30.0
+"""Bound on one acknowledgement; the producer's own delivery timeout is shorter."""
+
+
+class EventSender:
+    """An idempotent producer for one topic. Raises KafkaUnavailable where the brokers are not there in time."""
+
+    def __init__(self, kafka: KafkaSettings, topic: str, tracer: Tracer | None = None) -> None:
+        options = producer_options(kafka)
+        self._topic = topic
+        self._tracer = tracer or NoOpTracer()
+        self._producer: Any = connect("sender", lambda: KafkaProducer(**options), kafka.connect_timeout_s)
+
+    def send_event(self, event: ConversationEvent) -> Any:
+        """Send one event as JSON, keyed by its conversation. Returns a future; see `position_of`."""
+        headers = (
+            (Header.CONTENT_TYPE.value, CONTENT_TYPE_JSON.encode()),
+            (Header.SCHEMA.value, f"{SchemaName.CONVERSATION_EVENT.value}/1".encode()),
+        )
+        return self.send_raw(event.conversation_id.encode(), encode(event, Wire.JSON), headers)
+
+    def send_raw(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> Any:
+        """Send bytes as they are; a trace context is added where `headers` bring none."""
+        attributes = {
+            Attribute.MESSAGING_SYSTEM.value: SYSTEM,
+            Attribute.MESSAGING_OPERATION_NAME.value: "send",
+            Attribute.MESSAGING_OPERATION_TYPE.value: "send",
+            Attribute.MESSAGING_DESTINATION.value: self._topic,
+        }
+        with self._tracer.start_as_current_span(
+            send_name(self._topic), context=Context(), kind=SpanKind.PRODUCER, attributes=attributes
+        ) as span:
+            named = {name for name, _ in headers}
+            trace = [(n, v.encode()) for n, v in carrier(span.get_span_context()).items() if n not in named]
+            return self._producer.send(self._topic, value=value, key=key, headers=[*headers, *trace])
+
+    def flush(self) -> None:
+        """Wait until everything sent is acknowledged or has failed."""
+        self._producer.flush(timeout=SEND_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Flush and release the connections."""
+        self._producer.close(timeout=SEND_TIMEOUT_S)
+
+
+def position_of(future: Any) -> tuple[str, int, int]:
+    """(topic, partition, offset) of an acknowledged record. Raises KafkaError where it was not acknowledged."""
+    acknowledged = future.get(timeout=SEND_TIMEOUT_S)
+    return acknowledged.topic, acknowledged.partition, acknowledged.offset

@@ -1,0 +1,81 @@
+"""The producer's own process: one slot's `TransactionalSink`, asked through a connection by the worker that started it.
+
+    python -m workers.kafka.sink_child <file descriptor of the connection>
+
+It ends with the worker: when the connection is closed, when the kernel kills it because the worker died, and where the
+outcome of a transaction is unknown, with the watchdog's exit code. Whatever it still does for a worker that is gone is
+what a worker that was stopped would do: the next holder of the slot fences it.
+"""
+
+import signal
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+
+import msgspec
+from opentelemetry.metrics import NoOpMeter
+
+from topology.contract.errors import SluicegateError
+from topology.telemetry.instruments import Instruments
+from workers.kafka.sink import TransactionalSink
+from workers.kafka.sink_frames import Answer, Counted, Request, Start
+from workers.process.interpreter import tune_interpreter
+from workers.telemetry.logs import configure_logging
+
+
+class KeptCounts(Instruments):
+    """Keeps what is counted until it is taken: it is the worker that exports metrics."""
+
+    def __init__(self) -> None:
+        super().__init__(NoOpMeter("none"))
+        self._counted: list[Counted] = []
+
+    def count(self, name: str, n: float = 1, **labels: str) -> None:
+        """As `Instruments.count`, for later."""
+        self._counted.append(Counted(str(name), n, {label: str(value) for label, value in labels.items()}))
+
+    def take(self) -> tuple[Counted, ...]:
+        """What was counted since the last call."""
+        taken, self._counted = tuple(self._counted), []
+        return taken
+
+
+def serve(connection: "Connection[Answer, Start]") -> None:
+    """Answer until the other side is gone or asks for the end; every request gets one answer."""
+    try:
+        start, counts = connection.recv(), KeptCounts()
+        configure_logging(start.log_level)
+        try:
+            sink = TransactionalSink(start.kafka, start.slot, metrics=counts)
+        except SluicegateError as exc:
+            connection.send(Answer(error=exc))
+            return
+        tune_interpreter()
+        connection.send(Answer(is_done=True))
+        decoder = msgspec.msgpack.Decoder(Request)
+        while frame := connection.recv_bytes():
+            connection.send(_answer(sink, decoder.decode(frame), counts))
+        sink.close()
+    except (EOFError, ConnectionError):
+        return  # the worker is gone, and nobody else may end what is open but the slot's next holder
+
+
+def _answer(sink: TransactionalSink, request: Request, counts: KeptCounts) -> Answer:
+    try:
+        is_done = sink.commit(request.records, request.offsets, request.ownership)
+    except SluicegateError as exc:
+        return Answer(error=exc, counted=counts.take())
+    return Answer(is_done=is_done, counted=counts.take())
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Serve the connection that was inherited."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the worker, which ends us when it is done
+        signal.signal(number, signal.SIG_IGN)
+    with Connection(int(arguments[0])) as connection:
+        serve(connection)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

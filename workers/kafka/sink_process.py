@@ -1,0 +1,136 @@
+"""The Sink port on a producer in a process of its own.
+
+A worker's threads share one interpreter, and its producer takes a third of it where nothing else is slow. Here the
+records of a round cross a pipe, and events are processed while they are sent: docs/bench.md has the figures. The steps
+of a transaction, and what each of its errors means, are those of `sink.TransactionalSink`, as ever.
+
+Where the other process does not answer, nobody can tell what became of the round, and this process ends too.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from multiprocessing import Pipe
+from pathlib import Path
+
+import msgspec
+
+from topology.ports import OutRecord, Ownership, PartitionOffset
+from topology.telemetry.instruments import Instruments
+from workers.kafka.errors import KafkaUnavailable
+from workers.kafka.sink import TransactionalSink
+from workers.kafka.sink_frames import END, Answer, Request, Start
+from workers.kafka.watchdog import Watchdog
+from workers.process.child import KeptProcess
+from workers.settings import KafkaSettings
+
+CHILD_MODULE = "workers.kafka.sink_child"
+
+START_MARGIN_S = 30.0
+"""On top of `kafka.connect_timeout_s`, for the process to start and to say what it cannot."""
+
+ANSWER_MARGIN_S = 10.0
+"""On top of `kafka.commit_timeout_s` and `kafka.connect_timeout_s`, which bound a transaction and a new producer."""
+
+CLOSE_TIMEOUT_S = 5.0
+"""Until a process that was asked to end is killed."""
+
+
+class ProcessSink:
+    """One slot's producer, in a child process. Raises as `TransactionalSink` where it cannot be made.
+
+    It logs where we log, from `log_level` up; what it counts is counted here.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        slot: int,
+        *,
+        exit_process: Callable[[int], object] = os._exit,
+        metrics: Instruments | None = None,
+        log_level: str = "INFO",
+    ) -> None:
+        self._kafka = kafka
+        self._metrics = metrics or Instruments.none()
+        self._exit_process = exit_process
+        self._watchdog = Watchdog(self._exit)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._connection, theirs = Pipe()
+        with theirs:
+            command = [sys.executable, "-m", CHILD_MODULE, str(theirs.fileno())]
+            self._child = KeptProcess(command, log=None, directory=Path.cwd(), inherited=[theirs.fileno()])
+        try:
+            self._begin(Start(kafka=kafka, slot=slot, log_level=log_level))
+        except BaseException:
+            self._let_go()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._child.pid
+
+    def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
+        """As `TransactionalSink.commit`. Ends this process where the other one does not answer."""
+        frame = self._encoder.encode(Request(tuple(records), tuple(offsets), ownership))
+        with self._watchdog.limit("commit", self._answer_timeout_s):
+            try:
+                self._connection.send_bytes(frame)
+                answer: Answer = self._connection.recv()
+            except (EOFError, OSError) as exc:
+                ended = self._child.wait(CLOSE_TIMEOUT_S)
+                raise self._watchdog.give_up("commit", f"the producer's process ended with {ended}") from exc
+        return self._result(answer)
+
+    def close(self) -> None:
+        """As `Sink.close`; takes at most a few seconds."""
+        with suppress(OSError):  # it has ended
+            self._connection.send_bytes(END)
+        self._let_go()
+
+    @property
+    def _answer_timeout_s(self) -> float:
+        return self._kafka.commit_timeout_s + self._kafka.connect_timeout_s + ANSWER_MARGIN_S
+
+    def _begin(self, start: Start) -> None:
+        try:
+            self._connection.send(start)
+            if not self._connection.poll(self._kafka.connect_timeout_s + START_MARGIN_S):
+                raise KafkaUnavailable("producer", "its process does not answer")
+            self._result(self._connection.recv())
+        except (EOFError, OSError) as exc:
+            ended = self._child.wait(CLOSE_TIMEOUT_S)
+            raise KafkaUnavailable("producer", f"its process ended with {ended}") from exc
+
+    def _result(self, answer: Answer) -> bool:
+        for counted in answer.counted:
+            self._metrics.count(counted.name, counted.n, **counted.labels)
+        if answer.error is not None:
+            raise answer.error
+        return answer.is_done
+
+    def _exit(self, code: int) -> object:
+        """End both processes: a round that nobody waits for must not become visible later."""
+        self._child.kill()
+        return self._exit_process(code)
+
+    def _let_go(self) -> None:
+        if self._child.wait(CLOSE_TIMEOUT_S) is None:
+            self._child.kill()
+        self._connection.close()
+
+
+def open_sink(
+    kafka: KafkaSettings,
+    slot: int,
+    *,
+    exit_process: Callable[[int], object] = os._exit,
+    metrics: Instruments | None = None,
+    log_level: str = "INFO",
+) -> ProcessSink | TransactionalSink:
+    """The slot's producer: in this process, or where `kafka.producer_process` says so in one of its own."""
+    if kafka.producer_process:
+        return ProcessSink(kafka, slot, exit_process=exit_process, metrics=metrics, log_level=log_level)
+    return TransactionalSink(kafka, slot, exit_process=exit_process, metrics=metrics)

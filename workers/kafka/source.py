@@ -1,0 +1,356 @@
+"""The Source port on a static member of a consumer group.
+
+What is delivered always belongs to the membership that `ownership` names: when the membership changes, whatever was
+fetched is thrown away and every partition is read again from its committed offset (K7, docs/kafka.md).
+"""
+
+import logging
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
+
+from kafka import ConsumerRebalanceListener
+from kafka.admin import (
+    KafkaAdminClient,
+    MemberToRemove,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
+)
+from kafka.consumer.fetcher import ConsumerRecord
+from kafka.errors import KafkaError
+from kafka.structs import (
+    MemberState,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
+    OffsetAndMetadata,
+    TopicPartition,
+)
+
+from topology.ports import Ownership, PartitionId, PartitionOffset, Record
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
+from workers.kafka.client import admin_options, connect, consumer_options, slot_name
+from workers.kafka.errors import Fault, KafkaRefused, SlotFenced, fault_of, refused
+from workers.kafka.group_consumer import GroupConsumer
+from workers.settings import KafkaSettings
+
+logger = logging.getLogger("sluicegate.source")
+
+POSITION_TIMEOUT_S = 2.0
+"""Bound on finding the committed offsets within one poll; what is not found by then is looked up in the next. A
+predecessor's open transaction keeps them undecided until the broker aborts it, `transaction_timeout_ms` at most."""
+
+TOPIC_INTERVAL_S = 0.2
+CLOSE_TIMEOUT_S = 3.0
+
+
+class KafkaSource:
+    """Reads `topic` as the slot's group member. Connects when made: raises KafkaUnavailable or KafkaRefused."""
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topic: str,
+        slot: int,
+        *,
+        monotonic_s: Callable[[], float] = time.monotonic,
+        metrics: Instruments | None = None,
+        make_consumer: Callable[..., Any] = GroupConsumer,
+    ) -> None:
+        self._kafka = kafka
+        self._metrics = metrics or Instruments.none()
+        self._name = slot_name(kafka, slot)
+        self._monotonic_s = monotonic_s
+        self._ownership: Ownership | None = None
+        self._paused: frozenset[PartitionId] = frozenset()
+        self._assigned: frozenset[PartitionId] = frozenset()
+        self._positions: list[PartitionOffset] = []
+        self._silent_since_s: float | None = None
+        self._unplaced: set[TopicPartition] = set()
+        self._is_ready: Callable[[PartitionOffset], bool] = lambda _: True
+        self._held: dict[TopicPartition, PartitionOffset] = {}
+        """Of the unplaced, those whose position is found and not ready."""
+        self._next: dict[TopicPartition, int] = {}
+        options = consumer_options(kafka, instance_id=self._name)
+        self._consumer: Any = connect("consumer", lambda: make_consumer(**options), kafka.connect_timeout_s)
+        self._assignments = _Assignments(self._metrics)
+        self._adopted_count = 0
+        self._consumer.subscribe([topic], listener=self._assignments)
+        self._wait_for_topic(topic)
+
+    def on_revoke(self, before: Callable[[], None]) -> None:
+        """As `Source.on_revoke`; called on the client's own thread, on which the heartbeat waits for it."""
+        self._assignments.before_revoke = before
+
+    def poll(self, timeout_s: float) -> Sequence[Record]:
+        """As `Source.poll`; takes up to POSITION_TIMEOUT_S longer after a change of membership.
+
+        Raises SlotFenced and KafkaRefused; brokers that are away are waited for.
+        """
+        try:
+            return self._poll(timeout_s)
+        except KafkaError as exc:
+            match fault_of(exc):
+                case Fault.FENCED:
+                    raise SlotFenced(self._name, _name(exc)) from exc
+                case Fault.REFUSED:
+                    raise refused("poll", exc) from exc
+                case Fault.TRANSIENT | Fault.STALE:
+                    logger.warning("poll failed, trying again", extra={"error": _name(exc)})
+                    time.sleep(timeout_s)
+                    return ()
+
+    def ownership(self) -> Ownership | None:
+        """As `Source.ownership`."""
+        return self._ownership
+
+    def assignment(self) -> frozenset[PartitionId]:
+        """As `Source.assignment`."""
+        return self._assigned
+
+    def positions(self) -> Sequence[PartitionOffset]:
+        """As `Source.positions`. A partition without a committed offset comes with the one that it begins at."""
+        found, self._positions = self._positions, []
+        return found
+
+    def hold_until(self, is_ready: Callable[[PartitionOffset], bool]) -> None:
+        """As `Source.hold_until`."""
+        self._is_ready = is_ready
+
+    def pause(self, partitions: Collection[PartitionId]) -> None:
+        """As `Source.pause`."""
+        wanted = frozenset(partitions)
+        if wanted != self._paused:
+            self._paused = wanted
+            self._apply_pauses()
+
+    def close(self) -> None:
+        """As `Source.close`; takes at most a few seconds."""
+        self._consumer.close(autocommit=False, timeout_ms=int(CLOSE_TIMEOUT_S * 1000))
+
+    def end_offsets(self) -> dict[PartitionId, int]:
+        """As `Source.end_offsets`.
+
+        A transaction's markers have offsets too, so on a topic that is written in transactions nobody reads up to it.
+        """
+        ends = {partition: self._consumer.highwater(partition) for partition in self._consumer.assignment()}
+        return {(partition.topic, partition.partition): end for partition, end in ends.items() if end is not None}
+
+    def _wait_for_topic(self, topic: str) -> None:
+        """Wait until the brokers know the topic. Raises KafkaRefused after `connect_timeout_s`.
+
+        Who joins a group without a topic's metadata is given no partition of it until the metadata expires, and who
+        joins before the first metadata after subscribing starts a second rebalance when it comes.
+        """
+        deadline_s = self._monotonic_s() + self._kafka.connect_timeout_s
+        while not self._is_known(topic):
+            if self._monotonic_s() >= deadline_s:
+                self.close()
+                raise KafkaRefused("source", "no such topic", f"{topic}: create it with `sluicegate topics create`")
+            logger.warning("topic not there, looking again", extra={"topic": topic})
+            time.sleep(TOPIC_INTERVAL_S)
+
+    def _is_known(self, topic: str) -> bool:
+        try:
+            return topic in self._consumer.topics()
+        except KafkaError as exc:
+            if fault_of(exc) is not Fault.TRANSIENT:
+                raise refused("source", exc) from exc
+            return False
+
+    def _poll(self, timeout_s: float) -> Sequence[Record]:
+        # While the group joins, its answer is what a poll waits for, and the brokers answer nothing else before.
+        if self._unplaced and self._consumer.group_metadata().state == MemberState.STABLE:
+            self._place()
+            self._release()
+        fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
+        # The membership is looked at after the fetch: what was fetched under an older one is not passed on.
+        assignment_count = self._assignments.count
+        ownership = self._membership()
+        if ownership != self._ownership or assignment_count != self._adopted_count:
+            self._adopt(ownership, assignment_count)
+            return ()
+        if ownership is None:
+            return ()
+        records: list[Record] = []
+        for partition, batch in fetched.items():
+            if partition not in self._unplaced:
+                records.extend(_record(record) for record in batch)
+                self._next[partition] = batch[-1].offset + 1
+        return records
+
+    def _membership(self) -> Ownership | None:
+        """The membership now; None where there is none, which the broker would take for an old client's (K5).
+
+        The one in force goes on while a rebalance is under way, so that finished work can still be committed; the
+        broker decides. A new one counts once its assignment is complete.
+        """
+        held = self._consumer.group_metadata()
+        self._check_heartbeat(is_stable=held.state == MemberState.STABLE)
+        if held.generation_id < 0 or not held.member_id:
+            return None
+        ownership = Ownership(
+            generation=held.generation_id,
+            member_id=held.member_id,
+            group_id=held.group_id,
+            instance_id=held.group_instance_id,
+        )
+        return ownership if held.state == MemberState.STABLE or ownership == self._ownership else None
+
+    def _check_heartbeat(self, *, is_stable: bool) -> None:
+        """Raises SlotFenced where the library has silently stopped the heartbeat of a member that it calls stable.
+
+        That is all it does when another process joins with this instance id (K12); it would go on reading for ever.
+        """
+        now_s = self._monotonic_s()
+        if not is_stable or self._consumer._coordinator._heartbeat_enabled:  # noqa: SLF001 - not to be had otherwise
+            self._silent_since_s = None
+        elif self._silent_since_s is None:
+            self._silent_since_s = now_s
+        elif now_s - self._silent_since_s > self._kafka.heartbeat_interval_ms / 1000:
+            raise SlotFenced(self._name, "FencedInstanceIdError")
+
+    def _adopt(self, ownership: Ownership | None, assignment_count: int) -> None:
+        """Read everything again under a new membership.
+
+        A member can be assigned anew within one generation. Its membership then looks the same, but positions do
+        not: None in between tells the reader to forget what it holds.
+        """
+        self._ownership = ownership if ownership != self._ownership else None
+        self._adopted_count = assignment_count
+        assigned = self._consumer.assignment()
+        self._assigned = frozenset((partition.topic, partition.partition) for partition in assigned)
+        self._unplaced = set(assigned)
+        self._held.clear()
+        self._positions = []
+        self._next.clear()
+        self._metrics.gauge_set(Metric.ASSIGNED_PARTITIONS, len(assigned) if ownership is not None else 0)
+        # A new assignment comes without the pauses of the old one.
+        self._apply_pauses()
+        logger.info(
+            "membership changed",
+            extra={
+                "slot": self._name,
+                "generation": ownership.generation if ownership else None,
+                "partitions": sorted(partition.partition for partition in assigned),
+            },
+        )
+
+    def _apply_pauses(self) -> None:
+        """Bring the client's pauses in line; safe as every fetched record is handed out at once (K6)."""
+        assigned, paused = self._consumer.assignment(), self._consumer.paused()
+        wanted = {partition for partition in assigned if (partition.topic, partition.partition) in self._paused}
+        wanted |= assigned & self._held.keys()
+        self._consumer.pause(*(wanted - paused))
+        self._consumer.resume(*((paused & assigned) - wanted))
+
+    def _place(self) -> None:
+        """Find the committed offset of every partition that needs it, as many as the time allows."""
+        deadline_s = self._monotonic_s() + POSITION_TIMEOUT_S
+        self._unplaced &= set(self._consumer.assignment())
+        for partition in sorted(self._unplaced - self._held.keys()):
+            left_ms = int((deadline_s - self._monotonic_s()) * 1000)
+            if left_ms <= 0 or not self._place_one(partition, left_ms):
+                return
+
+    def _place_one(self, partition: TopicPartition, timeout_ms: int) -> bool:
+        """False where it has to wait for the next poll, which must come meanwhile to stay in the group."""
+        try:
+            committed = self._consumer.committed(partition, metadata=True, timeout_ms=timeout_ms)
+            if committed is None:
+                committed = OffsetAndMetadata(self._first_offset(partition, timeout_ms), "", -1)
+        except KafkaError as exc:
+            if fault_of(exc) in {Fault.FENCED, Fault.REFUSED}:
+                raise
+            logger.warning("no committed offset yet", extra={"partition": partition.partition, "error": _name(exc)})
+            return False
+        self._held[partition] = PartitionOffset(
+            topic=partition.topic,
+            partition=partition.partition,
+            offset=committed.offset,
+            metadata=committed.metadata or "",
+        )
+        return True
+
+    def _release(self) -> None:
+        """Deliver what was held until now and is ready."""
+        ready = [partition for partition, position in self._held.items() if self._is_ready(position)]
+        for partition in ready:
+            position = self._held.pop(partition)
+            try:
+                self._consumer.seek(partition, position.offset)
+            except ValueError:
+                continue  # taken from us since we looked
+            self._next[partition] = position.offset
+            self._positions.append(position)
+            self._unplaced.discard(partition)
+        self._apply_pauses()
+
+    def _first_offset(self, partition: TopicPartition, timeout_ms: int) -> int:
+        """Where a group without a committed offset begins, made to hold before anything is delivered.
+
+        `latest` moves on with every record: a second look after an aborted transaction would skip what was read.
+        """
+        if self._kafka.auto_offset_reset == "earliest":
+            return self._only(self._consumer.beginning_offsets([partition], timeout_ms=timeout_ms))
+        end = self._only(self._consumer.end_offsets([partition], timeout_ms=timeout_ms))
+        self._consumer.commit({partition: OffsetAndMetadata(end, "", -1)}, timeout_ms=timeout_ms)
+        return end
+
+    @staticmethod
+    def _only(offsets: dict[TopicPartition, int]) -> int:
+        (offset,) = offsets.values()
+        return offset
+
+
+class _Assignments(ConsumerRebalanceListener):
+    """Counts them; called on the client's own thread."""
+
+    def __init__(self, metrics: Instruments) -> None:
+        self.count = 0
+        self.before_revoke: Callable[[], None] | None = None
+        self._metrics = metrics
+
+    def on_partitions_assigned(self, assigned: object) -> None:
+        """Another one is in force."""
+        self.count += 1
+        self._metrics.count(Metric.REBALANCES, reason="assigned")
+
+    def on_partitions_revoked(self, revoked: object) -> None:
+        """What has finished can still be committed: the group goes on once this returns."""
+        self._metrics.count(Metric.REBALANCES, reason="revoked")
+        if self.before_revoke is not None:
+            self.before_revoke()
+
+    def on_partitions_lost(self, lost: object) -> None:
+        """Only counted: the broker refuses what is still under way."""
+        self._metrics.count(Metric.REBALANCES, reason="lost")
+
+
+def leave_group(kafka: KafkaSettings, slots: Iterable[int]) -> None:
+    """Give up the slots' memberships for good, so that their partitions move at once and not after the session.
+
+    For a scale-down. Raises KafkaUnavailable or KafkaRefused.
+    """
+    options = admin_options(kafka)
+    client: Any = connect("admin", lambda: KafkaAdminClient(**options), kafka.connect_timeout_s)
+    members = [MemberToRemove(group_instance_id=slot_name(kafka, slot)) for slot in slots]
+    try:
+        client.remove_group_members(kafka.group_id, members)
+    except KafkaError as exc:
+        raise refused("leave group", exc) from exc
+    finally:
+        client.close()
+
+
+def _record(read: ConsumerRecord) -> Record:
+    """A record without a time has the time 0; a header without a value has an empty one."""
+    return Record(
+        topic=read.topic,
+        partition=read.partition,
+        offset=read.offset,
+        timestamp_ms=max(read.timestamp, 0),
+        key=read.key,
+        value=read.value,
+        headers=tuple([(name, value or b"") for name, value in read.headers]),
+    )
+
+
+def _name(error: KafkaError) -> str:
+    return type(error).__name__

@@ -1,0 +1,290 @@
+"""The topics: one table of what each is for and how it is kept, and the command that makes them so.
+
+Nothing is ever deleted. An existing topic's configuration is changed only where that was asked for; its partition
+count never is, because keys would move to other partitions.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+from kafka.admin import (
+    ConfigResource,
+    ConfigResourceType,
+    KafkaAdminClient,
+    NewTopic,
+)
+from kafka.errors import KafkaError, TopicAlreadyExistsError
+from msgspec import Struct
+from msgspec.structs import replace
+
+from workers.kafka.client import REQUEST_BYTES_MAX, admin_options, connect
+from workers.kafka.errors import DETAIL_CHARACTERS_MAX, Fault, KafkaRefused, KafkaUnavailable, fault_of, refused
+from workers.settings import KafkaSettings, TopicSettings
+
+DAY_MS = 24 * 3600 * 1000
+FOREVER_MS = -1
+STATE_RETENTION_MS = 31 * DAY_MS
+"""Longer than `state.ttl_s` can be; without an end the topic would grow with every conversation there ever was."""
+
+READY_TIMEOUT_S = 20.0
+READY_INTERVAL_S = 0.1
+RECORD_OVERHEAD_BYTES = 64 * 1024
+"""Room for a batch's and a record's own fields, and for headers, on top of the longest value."""
+
+
+class Cleanup(StrEnum):
+    """`cleanup.policy`."""
+
+    DELETE = "delete"
+    COMPACT = "compact"
+    COMPACT_DELETE = "compact,delete"
+
+
+class TopicSpec(Struct, frozen=True, kw_only=True):
+    """One topic as it should be. `retention_ms` -1 keeps for ever; compacted topics keep the last of every key."""
+
+    name: str
+    purpose: str
+    partitions: int
+    replication_factor: int
+    min_insync_replicas: int
+    retention_ms: int
+    message_bytes_max: int
+    cleanup: Cleanup = Cleanup.DELETE
+    writers: tuple[str, ...] = ("worker",)
+    readers: tuple[str, ...] = ()
+    partitions_of: str = ""
+    """Another topic whose partition count it must have, because both are keyed alike and read together."""
+
+    def configs(self) -> dict[str, str]:
+        """The topic's configuration as the broker spells it."""
+        return {
+            "cleanup.policy": self.cleanup.value,
+            "retention.ms": str(self.retention_ms),
+            "max.message.bytes": str(self.message_bytes_max),
+            "min.insync.replicas": str(self.min_insync_replicas),
+        }
+
+
+class Difference(Struct, frozen=True, kw_only=True):
+    """Where an existing topic is not as the table says. `is_serious` where the worker's guarantees depend on it."""
+
+    topic: str
+    setting: str
+    expected: str
+    found: str
+    is_serious: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.topic}: {self.setting} is {self.found}, expected {self.expected}"
+
+
+class TopicsReport(Struct, frozen=True, kw_only=True):
+    """What was found and done."""
+
+    created: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def is_fit(self) -> bool:
+        """Whether a worker may run on these topics: no difference is serious."""
+        return not any(difference.is_serious for difference in self.differences)
+
+
+class Existing(Struct, frozen=True, kw_only=True):
+    """A topic as the broker has it."""
+
+    partitions: int
+    replication_factor: int
+    configs: Mapping[str, str]
+
+
+def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
+    """Every topic, the input first."""
+    common = TopicSpec(
+        name="",
+        purpose="",
+        partitions=topics.partitions,
+        replication_factor=topics.replication_factor,
+        min_insync_replicas=topics.min_insync_replicas,
+        retention_ms=7 * DAY_MS,
+        message_bytes_max=REQUEST_BYTES_MAX + RECORD_OVERHEAD_BYTES,
+    )
+    return (
+        replace(
+            common,
+            name=topics.events,
+            purpose="conversation events: the input",
+            message_bytes_max=topics.input_message_bytes_max,
+            writers=("chat service",),
+            readers=("worker",),
+        ),
+        replace(common, name=topics.audited, purpose="audited responses", readers=("chat service",)),
+        replace(common, name=topics.audit, purpose="audit records", retention_ms=FOREVER_MS, readers=("auditor",)),
+        replace(common, name=topics.review, purpose="escalations", retention_ms=30 * DAY_MS, readers=("reviewer",)),
+        replace(
+            common,
+            name=topics.state,
+            purpose="conversation state",
+            retention_ms=STATE_RETENTION_MS,
+            cleanup=Cleanup.COMPACT_DELETE,
+            readers=("worker",),
+            partitions_of=topics.events,
+        ),
+        replace(
+            common, name=topics.canary, purpose="responses to canaries", retention_ms=DAY_MS, readers=("operator",)
+        ),
+        replace(
+            common,
+            name=topics.policy,
+            purpose="policy bundles and overlays",
+            partitions=1,
+            retention_ms=FOREVER_MS,
+            cleanup=Cleanup.COMPACT,
+            writers=("policy publisher",),
+            readers=("worker",),
+        ),
+        # Original bytes, never redacted: kept for a week, and only operators may read them.
+        replace(common, name=topics.dead_letters, purpose="records not processed", readers=("operator",)),
+    )
+
+
+def create_topics(
+    kafka: KafkaSettings, topics: TopicSettings, say: Callable[[str], object] = lambda _: None, *, alter: bool = False
+) -> TopicsReport:
+    """Create what is missing, compare what is there, and with `alter` set differing configurations.
+
+    Raises KafkaUnavailable and KafkaRefused. The mock broker makes its topics itself and cannot be asked about them.
+    """
+    if kafka.api_version is not None:
+        say("api_version is set, as for the mock broker: its topics are its own affair")
+        return TopicsReport()
+    table = topic_table(topics)
+    options = admin_options(kafka)
+    client: Any = connect("admin", lambda: KafkaAdminClient(**options), kafka.connect_timeout_s)
+    try:
+        return _apply(client, table, say, alter)
+    except KafkaError as exc:
+        if fault_of(exc) is Fault.REFUSED:
+            raise refused("topics", exc) from exc
+        raise KafkaUnavailable("topics", type(exc).__name__) from exc
+    finally:
+        client.close()
+
+
+def compare(table: Sequence[TopicSpec], existing: Mapping[str, Existing]) -> tuple[Difference, ...]:
+    """Where the existing topics differ from the table; a missing one is no difference.
+
+    Serious are: a topic whose partitions must match another's and do not, the wrong cleanup policy, a longest record
+    that is too short, and fewer synchronous copies than asked for.
+    """
+    found: list[Difference] = []
+    for spec in table:
+        if (topic := existing.get(spec.name)) is None:
+            continue
+        if topic.partitions != (expected := _partitions(spec, existing)):
+            found.append(_difference(spec, "partitions", expected, topic.partitions, bool(spec.partitions_of)))
+        if topic.replication_factor != spec.replication_factor:
+            found.append(
+                _difference(spec, "replication.factor", spec.replication_factor, topic.replication_factor, False)
+            )
+        found.extend(_config_differences(spec, topic))
+    return tuple(found)
+
+
+def _partitions(spec: TopicSpec, existing: Mapping[str, Existing]) -> int:
+    followed = existing.get(spec.partitions_of)
+    return spec.partitions if followed is None else followed.partitions
+
+
+def _config_differences(spec: TopicSpec, topic: Existing) -> list[Difference]:
+    found: list[Difference] = []
+    for setting, expected in spec.configs().items():
+        actual = topic.configs.get(setting, "")
+        if actual == expected:
+            continue
+        too_small = setting in {"max.message.bytes", "min.insync.replicas"} and int(actual or 0) < int(expected)
+        found.append(_difference(spec, setting, expected, actual, too_small or setting == "cleanup.policy"))
+    return found
+
+
+def _apply(client: Any, table: Sequence[TopicSpec], say: Callable[[str], object], alter: bool) -> TopicsReport:
+    names = set(client.list_topics())
+    existing = _existing(client, [spec.name for spec in table if spec.name in names])
+    missing = [spec for spec in table if spec.name not in names]
+    created = tuple(spec.name for spec in missing if _create(client, spec, _partitions(spec, existing), say))
+    _wait_until_led(client, table, existing)
+    differences = compare(table, existing)
+    altered = _alter(client, table, differences, say) if alter else ()
+    left = tuple(d for d in differences if d.topic not in altered or d.setting not in table[0].configs())
+    for difference in left:
+        say(f"{'wrong' if difference.is_serious else 'note'}: {difference}")
+    return TopicsReport(created=created, altered=altered, differences=left)
+
+
+def _create(client: Any, spec: TopicSpec, partitions: int, say: Callable[[str], object]) -> bool:
+    """False where somebody else was faster."""
+    new = NewTopic(spec.name, partitions, spec.replication_factor, topic_configs=spec.configs())
+    try:
+        client.create_topics([new])
+    except TopicAlreadyExistsError:
+        return False
+    say(f"created {spec.name}, partitions: {partitions}")
+    return True
+
+
+def _wait_until_led(client: Any, table: Sequence[TopicSpec], existing: Mapping[str, Existing]) -> None:
+    """Wait until every partition that was created has a leader. Raises KafkaUnavailable after READY_TIMEOUT_S."""
+    awaited = {spec.name: _partitions(spec, existing) for spec in table if spec.name not in existing}
+    deadline_s = time.monotonic() + READY_TIMEOUT_S
+    while awaited:
+        for topic in client.describe_topics(list(awaited)):
+            led = sum(1 for partition in topic["partitions"] if partition["leader_id"] >= 0)
+            if led >= awaited[topic["name"]]:
+                del awaited[topic["name"]]
+        if awaited and time.monotonic() >= deadline_s:
+            raise KafkaUnavailable(f"leaders of {sorted(awaited)}", f"none within {READY_TIMEOUT_S:.0f} s")
+        time.sleep(READY_INTERVAL_S if awaited else 0)
+
+
+def _existing(client: Any, names: Sequence[str]) -> dict[str, Existing]:
+    if not names:
+        return {}
+    described = {topic["name"]: topic["partitions"] for topic in client.describe_topics(list(names))}
+    # Right after its creation a topic may be listed and have no leader yet.
+    names = [name for name in names if described.get(name)]
+    resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    configs = client.describe_configs(resources, config_filter="all")
+    return {
+        name: Existing(
+            partitions=len(described[name]),
+            replication_factor=len(described[name][0]["replica_nodes"]),
+            configs=_values(configs, name),
+        )
+        for name in names
+    }
+
+
+def _values(configs: Any, name: str) -> dict[str, str]:
+    return {key: entry["value"] for key, entry in configs["topic"][name].items()}
+
+
+def _alter(
+    client: Any, table: Sequence[TopicSpec], differences: Sequence[Difference], say: Callable[[str], object]
+) -> tuple[str, ...]:
+    """Names of the topics whose configuration was set."""
+    settable = table[0].configs()
+    names = tuple(dict.fromkeys(d.topic for d in differences if d.setting in settable))
+    for spec in (spec for spec in table if spec.name in names):
+        answer = client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, spec.name, configs=spec.configs())])
+        if (result := str(answer["topic"][spec.name])) != "OK":
+            raise KafkaRefused("alter topics", spec.name, result[:DETAIL_CHARACTERS_MAX])
+        say(f"altered {spec.name}")
+    return names
+
+
+def _difference(spec: TopicSpec, setting: str, expected: object, found: object, is_serious: bool) -> Difference:
+    return Difference(topic=spec.name, setting=setting, expected=str(expected), found=str(found), is_serious=is_serious)

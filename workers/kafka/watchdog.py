@@ -1,0 +1,48 @@
+"""A bound on calls that have none: when it expires the process ends, because nobody can tell what the call did."""
+
+import logging
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+from workers.kafka.errors import OutcomeUnknown
+
+logger = logging.getLogger("sluicegate.watchdog")
+
+EXIT_CODE = 70
+"""EX_SOFTWARE. Whoever supervises the process starts it anew; the restart finds out what happened."""
+
+
+class Watchdog:
+    """Ends the process through `exit_process`, which does not return except in tests."""
+
+    def __init__(self, exit_process: Callable[[int], object]) -> None:
+        self._exit = exit_process
+
+    @contextmanager
+    def limit(self, operation: str, seconds: float) -> Generator[None]:
+        """Let the block run for `seconds` at most. Raises OutcomeUnknown where it was late and we still live."""
+        expired = threading.Event()
+
+        def expire() -> None:
+            expired.set()
+            self._end(operation, f"no answer within {seconds} s")
+
+        timer = threading.Timer(seconds, expire)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+        if expired.is_set():
+            raise OutcomeUnknown(operation, f"no answer within {seconds} s")
+
+    def give_up(self, operation: str, reason: str) -> OutcomeUnknown:
+        """End the process now. What is returned is for the caller to raise, where the process still lives."""
+        self._end(operation, reason)
+        return OutcomeUnknown(operation, reason)
+
+    def _end(self, operation: str, reason: str) -> None:
+        logger.critical("outcome unknown, ending the process", extra={"operation": operation, "reason": reason})
+        self._exit(EXIT_CODE)

@@ -1,0 +1,268 @@
+"""The policy on its topic: signed publications of bundles, overlays and shadows, of which the newest that hold count.
+
+What the topic says is worked out from all publications at once (`topology.policy.envelopes`), so every worker that has
+read the same ones is under the same policy, whatever order they came in and whenever it started. A bundle that breaks a
+rule counts as not published. A tenant whose newest overlay does not hold under the bundle is under the strictest
+defaults until one does: an older overlay might allow what the newer one took away.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+
+from kafka.errors import KafkaError
+from msgspec import Struct
+
+from topology.contract.errors import PolicyError, PolicyRefusal, PublicationRefused
+from topology.contract.events import SHADOWS_MAX
+from topology.policy.bundle import PolicyBundle
+from topology.policy.envelopes import Envelope, PublicationKind, holding, open_envelope
+from topology.policy.in_force import Policies
+from topology.policy.overlays import TenantOverlay
+from topology.ports import Record
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
+from workers.kafka.errors import KafkaUnavailable
+from workers.kafka.reader import TopicReader
+from workers.policy.grants import public_keys, signature_verifier
+from workers.policy.loading import DocumentLoader
+from workers.settings import Settings
+
+logger = logging.getLogger("sluicegate.policy")
+
+POLL_S = 0.2
+PUBLICATIONS_MAX = 2_000
+"""Publications that are kept in memory, a bundle's of about 70 KB; beyond, the oldest that does not hold is dropped."""
+REFUSALS_LOGGED_MAX = 100
+"""Of one look; all are counted."""
+
+Reader = Callable[[], TopicReader]
+Refused = list[tuple[Envelope, PublicationRefused]]
+"""Publications without effect, and why."""
+
+
+class Found(Struct, frozen=True):
+    """What the publications amount to, and those among them that have no effect, with why."""
+
+    policies: Policies | None
+    refused: tuple[tuple[Envelope, PublicationRefused], ...]
+
+
+class Publications:
+    """All publications that are signed as they must be. Worked out anew whenever one comes."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._policy = settings.policy
+        self._loader = DocumentLoader(settings)
+        self._is_signed = signature_verifier(public_keys(settings.policy.keys))
+        self._known: dict[str, Envelope] = {}
+        self._bundles: dict[str, PolicyBundle | PublicationRefused] = {}
+
+    @property
+    def count(self) -> int:
+        """Publications that are kept."""
+        return len(self._known)
+
+    def take(self, raw: bytes | None) -> bool:
+        """Add a record's value; whether it was a new one. Raises PublicationRefused."""
+        envelope = open_envelope(raw, self._policy.keys, self._is_signed)
+        if envelope.kind is PublicationKind.BUNDLE and not envelope.document:
+            raise PublicationRefused(PolicyRefusal.INVALID, f"{envelope.title}: a bundle is replaced, never withdrawn")
+        if envelope.key in self._known:
+            return False
+        self._known[envelope.key] = envelope
+        return True
+
+    def found(self) -> Found:
+        """What all of them amount to; no policies while no bundle holds."""
+        refused: Refused = []
+        held, bundle = self._live_bundle(refused)
+        if held is None or bundle is None:
+            return Found(None, tuple(refused))
+        keep = [held]
+        overlays: dict[str, TenantOverlay] = {}
+        shadows: dict[str, PolicyBundle] = {}
+        for envelope in self._holding(PublicationKind.OVERLAY, refused):
+            keep.append(envelope)
+            if envelope.document and (overlay := self._overlay(envelope, bundle, refused)) is not None:
+                overlays[envelope.id] = overlay
+        for envelope in self._holding(PublicationKind.SHADOW, refused):
+            keep.append(envelope)
+            if envelope.document and (shadow := self._bundle(envelope, refused)) is not None:
+                if len(shadows) < SHADOWS_MAX:
+                    shadows[envelope.id] = shadow
+                else:
+                    refused.append((envelope, _invalid(envelope, [f"more than {SHADOWS_MAX} shadows"])))
+        self._drop_oldest({envelope.key for envelope in keep})
+        return Found(Policies(bundle, overlays, tuple(shadows[name] for name in sorted(shadows))), tuple(refused))
+
+    def _live_bundle(self, refused: Refused) -> tuple[Envelope | None, PolicyBundle | None]:
+        """The bundle that holds among those that break no rule."""
+        subject = (PublicationKind.BUNDLE, self._policy.id)
+        sound = {
+            envelope.key: (envelope, bundle)
+            for envelope in self._of(subject)
+            if (bundle := self._bundle(envelope, refused)) is not None
+        }
+        held, low = holding((envelope for envelope, _ in sound.values()), self._policy.version_min)
+        refused.extend((envelope, _too_low(envelope)) for envelope in low)
+        return (None, None) if held is None else sound[held.key]
+
+    def _holding(self, kind: PublicationKind, refused: Refused) -> Iterator[Envelope]:
+        for subject in sorted({envelope.subject for envelope in self._known.values() if envelope.kind is kind}):
+            held, low = holding(self._of(subject))
+            refused.extend((envelope, _too_low(envelope)) for envelope in low)
+            if held is not None:
+                yield held
+
+    def _of(self, subject: tuple[PublicationKind, str]) -> list[Envelope]:
+        return [envelope for envelope in self._known.values() if envelope.subject == subject]
+
+    def _bundle(self, envelope: Envelope, refused: Refused) -> PolicyBundle | None:
+        """The bundle in an envelope, read once."""
+        read = self._bundles.get(envelope.key)
+        if read is None:
+            read = self._bundles[envelope.key] = self._read_bundle(envelope)
+        if isinstance(read, PolicyBundle):
+            return read
+        refused.append((envelope, read))
+        return None
+
+    def _read_bundle(self, envelope: Envelope) -> PolicyBundle | PublicationRefused:
+        try:
+            bundle = self._loader.bundle(envelope.document.encode())
+        except PolicyError as exc:
+            return _invalid(envelope, exc.reasons)
+        faults = _other(envelope, bundle.policy_id, bundle.version)
+        return _invalid(envelope, faults) if faults else bundle
+
+    def _overlay(self, envelope: Envelope, bundle: PolicyBundle, refused: Refused) -> TenantOverlay | None:
+        loaded, faults = self._loader.overlays([("document", envelope.document.encode())], bundle)
+        for overlay in loaded.values():
+            faults.extend(_other(envelope, overlay.tenant_id, overlay.version))
+        if faults:
+            refused.append((envelope, _invalid(envelope, faults)))
+            return None
+        return loaded[envelope.id]
+
+    def _drop_oldest(self, keep: set[str]) -> None:
+        spare = sorted(
+            (envelope for key, envelope in self._known.items() if key not in keep), key=lambda each: each.issued_ms
+        )
+        for envelope in spare[: max(0, len(self._known) - PUBLICATIONS_MAX)]:
+            del self._known[envelope.key]
+            self._bundles.pop(envelope.key, None)
+
+
+def _other(envelope: Envelope, name: str, version: str) -> list[str]:
+    if (name, version) == (envelope.id, envelope.version):
+        return []
+    return [f"the document is {name}@{version}; its publication must name it so"]
+
+
+def _invalid(envelope: Envelope, faults: Iterable[str]) -> PublicationRefused:
+    return PublicationRefused(PolicyRefusal.INVALID, *(f"{envelope.title}: {fault}" for fault in faults))
+
+
+def _too_low(envelope: Envelope) -> PublicationRefused:
+    reason = f"{envelope.title}: below the version before it or policy.version_min, and no roll-back"
+    return PublicationRefused(PolicyRefusal.LOWER_VERSION, reason)
+
+
+class PolicyTopic:
+    """The PolicySource over the policy topic. The reader is made, used and closed on the thread that looks."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        metrics: Instruments,
+        *,
+        reader: Reader | None = None,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        kafka, self._topic = settings.kafka, settings.topics.policy
+        self._policy = settings.policy
+        self._metrics = metrics
+        self._make_reader = reader or (lambda: TopicReader(kafka, [self._topic], from_beginning=True))
+        self._monotonic_s = monotonic_s
+        self._publications = Publications(settings)
+        self._reader: TopicReader | None = None
+        self._in_force: tuple[object, ...] = ()
+        self._told: set[str] = set()
+        self._refused_now: tuple[str, ...] = ()
+
+    @property
+    def refused(self) -> tuple[str, ...]:
+        """Reasons against publications that are newer than what holds, or would be part of it."""
+        return self._refused_now
+
+    def look(self) -> Policies | None:
+        """As `PolicySource.look`. The first look reads the topic to its end and waits for a bundle that holds.
+
+        Raises KafkaUnavailable, KafkaRefused, and PolicyError where no bundle holds within `policy.start_timeout_s`.
+        """
+        try:
+            if self._reader is None:
+                return self._first_look()
+            return self._after(self._reader.poll(POLL_S))
+        except KafkaError as exc:
+            raise KafkaUnavailable(f"topic {self._topic}", type(exc).__name__) from exc
+
+    def close(self) -> None:
+        """Release the connections."""
+        if self._reader is not None:
+            self._reader.close()
+
+    def _first_look(self) -> Policies:
+        deadline_s = self._monotonic_s() + self._policy.start_timeout_s
+        self._reader = reader = self._make_reader()
+        try:
+            policies = self._after(reader.read_to_end(self._policy.start_timeout_s))
+        except TimeoutError as exc:
+            raise KafkaUnavailable(f"topic {self._topic}", "not read to its end in time") from exc
+        while policies is None:
+            if self._monotonic_s() >= deadline_s:
+                raise PolicyError(
+                    f"topic {self._topic} holds no bundle {self._policy.id} that is signed by a key of policy.keys,"
+                    f" breaks no rule and is at least version {self._policy.version_min};"
+                    f" waited {self._policy.start_timeout_s:g} s",
+                    *self._refused_now,
+                )
+            policies = self._after(reader.poll(POLL_S))
+        return policies
+
+    def _after(self, records: Iterable[Record]) -> Policies | None:
+        """What holds now that these came; None where that is what held before."""
+        is_new = False
+        logged = 0
+        for record in records:
+            try:
+                is_new |= self._publications.take(record.value)
+            except PublicationRefused as exc:
+                logged += 1
+                self._tell(exc, record.offset, is_logged=logged <= REFUSALS_LOGGED_MAX)
+        return self._settle() if is_new else None
+
+    def _settle(self) -> Policies | None:
+        found = self._publications.found()
+        for envelope, refusal in found.refused:
+            mark = f"{envelope.key} {refusal}"
+            if mark not in self._told:
+                self._told.add(mark)
+                self._tell(refusal, None, is_logged=True)
+        self._refused_now = tuple(reason for _, refusal in found.refused for reason in refusal.reasons)
+        policies = found.policies
+        if policies is None:
+            return None
+        overlays = sorted(overlay.ref for overlay in policies.overlays.values())
+        in_force = (policies.bundle.ref, *overlays, *(shadow.ref for shadow in policies.shadows))
+        if in_force == self._in_force:
+            return None
+        self._in_force = in_force
+        return policies
+
+    def _tell(self, refusal: PublicationRefused, offset: int | None, *, is_logged: bool) -> None:
+        self._metrics.count(Metric.POLICY_RELOAD_FAILURES, reason=refusal.why.value)
+        if is_logged:
+            extra = {"topic": self._topic, "offset": offset, "refusal": refusal.why.value, "reasons": refusal.reasons}
+            logger.error("publication has no effect", extra=extra)

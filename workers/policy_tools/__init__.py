@@ -1,1 +1,0 @@
-"""What `sluicegate policy` shows of policies: lint, tables, differences, explanations, simulations."""

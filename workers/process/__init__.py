@@ -1,0 +1,1 @@
+"""This operating-system process: children, interpreter, clock, what libraries print."""

@@ -1,0 +1,206 @@
+"""What must hold between settings, and of the files they name."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from msgspec import Struct
+
+from topology.contract.errors import SettingsError
+from workers.settings.schema import KafkaSettings, Settings
+from workers.settings.secret import MASK
+
+Problem = tuple[tuple[str, ...], SettingsError]
+"""The keys involved, and what is wrong with the first of them."""
+
+
+class _Rule(Struct, frozen=True):
+    """`holds` must be true; `keys` are involved, `allowed` says of the first one what it may be."""
+
+    keys: tuple[str, ...]
+    value: Callable[[Settings], object]
+    allowed: str
+    holds: Callable[[Settings], bool]
+
+
+_RULES = (
+    _Rule(
+        ("kafka.heartbeat_interval_ms", "kafka.session_timeout_ms"),
+        lambda s: s.kafka.heartbeat_interval_ms,
+        "less than a third of kafka.session_timeout_ms",
+        lambda s: 3 * s.kafka.heartbeat_interval_ms < s.kafka.session_timeout_ms,
+    ),
+    _Rule(
+        ("kafka.max_poll_interval_ms", "kafka.session_timeout_ms"),
+        lambda s: s.kafka.max_poll_interval_ms,
+        "at least kafka.session_timeout_ms",
+        lambda s: s.kafka.max_poll_interval_ms >= s.kafka.session_timeout_ms,
+    ),
+    _Rule(
+        ("kafka.delivery_timeout_ms", "kafka.transaction_timeout_ms"),
+        lambda s: s.kafka.delivery_timeout_ms,
+        "less than kafka.transaction_timeout_ms",
+        lambda s: s.kafka.delivery_timeout_ms < s.kafka.transaction_timeout_ms,
+    ),
+    _Rule(
+        # kafka-python 3.0.12, producer/record_accumulator.py: refused at start otherwise.
+        ("kafka.request_timeout_ms", "kafka.linger_ms", "kafka.delivery_timeout_ms"),
+        lambda s: s.kafka.request_timeout_ms,
+        "at most kafka.delivery_timeout_ms less kafka.linger_ms",
+        lambda s: s.kafka.request_timeout_ms + s.kafka.linger_ms <= s.kafka.delivery_timeout_ms,
+    ),
+    _Rule(
+        # kafka-python 3.0.12, consumer/group.py: above fetch_max_wait_ms, whose default we keep.
+        ("kafka.request_timeout_ms",),
+        lambda s: s.kafka.request_timeout_ms,
+        "more than 500, the longest wait of a fetch",
+        lambda s: s.kafka.request_timeout_ms > 500,
+    ),
+    _Rule(
+        ("kafka.commit_timeout_s", "kafka.delivery_timeout_ms"),
+        lambda s: s.kafka.commit_timeout_s,
+        "more than kafka.delivery_timeout_ms",
+        lambda s: s.kafka.commit_timeout_s * 1000 > s.kafka.delivery_timeout_ms,
+    ),
+    _Rule(
+        ("limits.revoke_timeout_s", "kafka.session_timeout_ms"),
+        lambda s: s.limits.revoke_timeout_s,
+        "at most half of kafka.session_timeout_ms: heartbeats wait for it",
+        lambda s: s.limits.revoke_timeout_s * 2000 <= s.kafka.session_timeout_ms,
+    ),
+    _Rule(
+        ("kafka.fetch_bytes_max", "kafka.partition_fetch_bytes"),
+        lambda s: s.kafka.fetch_bytes_max,
+        "at least kafka.partition_fetch_bytes",
+        lambda s: s.kafka.fetch_bytes_max >= s.kafka.partition_fetch_bytes,
+    ),
+    _Rule(
+        ("kafka.sasl_username", "kafka.security_protocol", "kafka.sasl_mechanism"),
+        lambda s: s.kafka.sasl_username,
+        "a user name where kafka.security_protocol is SASL_* and the mechanism is not OAUTHBEARER",
+        lambda s: bool(s.kafka.sasl_username) or not _is_sasl(s.kafka) or s.kafka.sasl_mechanism == "OAUTHBEARER",
+    ),
+    _Rule(
+        ("kafka.sasl_password", "kafka.security_protocol"),
+        lambda _: MASK,
+        "a password (or kafka.sasl_password_file) exactly where kafka.security_protocol is SASL_*",
+        lambda s: bool(s.kafka.sasl_password) == _is_sasl(s.kafka),
+    ),
+    _Rule(
+        ("kafka.ssl_certfile", "kafka.security_protocol"),
+        lambda s: s.kafka.ssl_certfile,
+        "empty where kafka.security_protocol is not SSL or SASL_SSL",
+        lambda s: not s.kafka.ssl_certfile or s.kafka.security_protocol.endswith("SSL"),
+    ),
+    _Rule(
+        ("topics.min_insync_replicas", "topics.replication_factor"),
+        lambda s: s.topics.min_insync_replicas,
+        "at most topics.replication_factor",
+        lambda s: s.topics.min_insync_replicas <= s.topics.replication_factor,
+    ),
+    _Rule(
+        ("topics.input_message_bytes_max", "limits.event_bytes_max"),
+        lambda s: s.topics.input_message_bytes_max,
+        "at least limits.event_bytes_max",
+        lambda s: s.topics.input_message_bytes_max >= s.limits.event_bytes_max,
+    ),
+    _Rule(
+        ("limits.queue_events_max", "limits.in_flight_max"),
+        lambda s: s.limits.queue_events_max,
+        "at least limits.in_flight_max",
+        lambda s: s.limits.queue_events_max >= s.limits.in_flight_max,
+    ),
+    _Rule(
+        ("limits.queue_bytes_max", "limits.event_bytes_max"),
+        lambda s: s.limits.queue_bytes_max,
+        "at least limits.event_bytes_max",
+        lambda s: s.limits.queue_bytes_max >= s.limits.event_bytes_max,
+    ),
+    _Rule(
+        ("generation.backoff_initial_s", "generation.backoff_max_s"),
+        lambda s: s.generation.backoff_initial_s,
+        "at most generation.backoff_max_s",
+        lambda s: s.generation.backoff_initial_s <= s.generation.backoff_max_s,
+    ),
+    _Rule(
+        ("guard.judge_base_url", "guard.labeler"),
+        lambda s: s.guard.judge_base_url,
+        'an endpoint where guard.labeler is "llm"',
+        lambda s: s.guard.labeler != "llm" or bool(s.guard.judge_base_url),
+    ),
+    _Rule(
+        ("guard.judge_model", "guard.labeler"),
+        lambda s: s.guard.judge_model,
+        'a model name where guard.labeler is "llm"',
+        lambda s: s.guard.labeler != "llm" or bool(s.guard.judge_model),
+    ),
+)
+
+
+_FILES_ONLY = 'empty where policy.source is "topic": a policy comes from files or from the topic, never from both'
+
+
+def _only_from_files(key: str) -> _Rule:
+    def value(settings: Settings) -> str:
+        return getattr(settings.policy, key)
+
+    return _Rule(
+        (f"policy.{key}", "policy.source"),
+        value,
+        _FILES_ONLY,
+        lambda s: s.policy.source == "file" or not value(s),
+    )
+
+
+_POLICY_RULES = (
+    _Rule(
+        ("policy.keys", "policy.source"),
+        lambda s: s.policy.keys,
+        'at least one key where policy.source is "topic"',
+        lambda s: s.policy.source == "file" or bool(s.policy.keys),
+    ),
+    *(_only_from_files(key) for key in ("bundle", "overlays", "shadows")),
+)
+
+
+def cross_problems(settings: Settings) -> Iterator[Problem]:
+    """What two or more settings contradict each other in."""
+    for rule in (*_RULES, *_POLICY_RULES):
+        if not rule.holds(settings):
+            yield rule.keys, SettingsError(rule.keys[0], repr(rule.value(settings)), rule.allowed)
+    checks_timeout_s = settings.limits.checks_timeout_s
+    for name in ("classification", "bias", "logging"):
+        timeout_s = getattr(settings.stages, name).timeout_s
+        if timeout_s > checks_timeout_s:
+            key = f"stages.{name}.timeout_s"
+            problem = SettingsError(key, repr(timeout_s), "at most limits.checks_timeout_s")
+            yield (key, "limits.checks_timeout_s"), problem
+    names = (settings.topics.events, settings.topics.audited, settings.topics.audit, settings.topics.review)
+    names += (settings.topics.state, settings.topics.canary, settings.topics.policy, settings.topics.dead_letters)
+    if len(set(names)) < len(names):
+        yield ("topics.events",), SettingsError("topics", "a name twice", "eight different names")
+
+
+def file_problems(settings: Settings) -> list[SettingsError]:
+    """Files and directories that settings name and that are not there: for `check`, not for every start."""
+    files = {
+        "kafka.ssl_cafile": settings.kafka.ssl_cafile,
+        "kafka.ssl_certfile": settings.kafka.ssl_certfile,
+        "kafka.ssl_keyfile": settings.kafka.ssl_keyfile,
+        "policy.bundle": settings.policy.bundle,
+    }
+    problems = [
+        SettingsError(key, repr(name), "an existing file")
+        for key, name in files.items()
+        if name and not Path(name).is_file()
+    ]
+    directories = {"policy.overlays": settings.policy.overlays, "policy.shadows": settings.policy.shadows}
+    problems.extend(
+        SettingsError(key, repr(name), "an existing directory")
+        for key, name in directories.items()
+        if name and not Path(name).is_dir()
+    )
+    return problems
+
+
+def _is_sasl(kafka: KafkaSettings) -> bool:
+    return kafka.security_protocol.startswith("SASL_")

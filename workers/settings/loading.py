@@ -1,0 +1,267 @@
+"""Settings: from a TOML file and the environment into frozen structs, or every problem at once.
+
+Precedence, strongest first: `SLUICEGATE_<SECTION>__<FIELD>`, the file, the fallback variables, the default.
+A secret may also be named by file: `<field>_file`, or `SLUICEGATE_<SECTION>__<FIELD>_FILE`.
+Only variables with a double underscore are read: Kubernetes adds `SLUICEGATE_SERVICE_HOST` and the like by itself.
+"""
+
+import difflib
+import math
+import os
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from topology.contract.errors import SettingsError
+from workers.settings.combinations import cross_problems
+from workers.settings.keys import Leaf, allowed, leaves, parsed_text
+from workers.settings.page import markdown
+from workers.settings.schema import (
+    Settings,
+)
+from workers.settings.secret import MASK, Secret
+
+ENVIRONMENT_PREFIX = "SLUICEGATE_"
+FALLBACKS = {
+    "KAFKA_BOOTSTRAP_SERVERS": "kafka.bootstrap_servers",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "telemetry.endpoint",
+}
+FILE_SUFFIX = "_file"
+SHOWN_CHARACTERS_MAX = 80
+SECRET_FILE_BYTES_MAX = 64 * 1024
+
+
+_S = TypeVar("_S", bound=Struct)
+
+
+class InvalidSettings(SettingsError):
+    """Everything that is wrong with the settings. `args` is the tuple of all problems, at least one."""
+
+    def __init__(self, *problems: SettingsError) -> None:
+        super().__init__(problems[0].key, problems[0].shown, problems[0].allowed)
+        self.args = problems
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return "\n".join(str(problem) for problem in self.problems)
+
+
+class _Given(Struct, frozen=True):
+    """A value before it is checked. `origin` names the file or variable; a variable's value `is_text`."""
+
+    value: object
+    origin: str
+    is_text: bool = True
+
+
+def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
+    """The settings in force; `path` None means no file.
+
+    Raises InvalidSettings with every problem of file, environment, single values and their combinations.
+    Secrets and unknown keys' values appear in no message.
+    """
+    known = {leaf.key: leaf for leaf in leaves(Settings)}
+    problems: list[SettingsError] = []
+    given = _from_fallbacks(environ)
+    given.update(_from_file(path, known, problems))
+    _override(given, _from_environment(environ, known, problems), known)
+    values = _converted(given, known, problems)
+    settings = _build(Settings, "", values)
+    bad = {problem.key for problem in problems}
+    problems.extend(problem for keys, problem in cross_problems(settings) if not bad.intersection(keys))
+    if problems:
+        raise InvalidSettings(*problems)
+    return settings
+
+
+def show(settings: Settings) -> str:
+    """All settings as TOML, secrets masked; without secrets it loads to the same settings."""
+    lines: list[str] = []
+    section = None
+    for leaf in leaves(Settings):
+        table, _, name = leaf.key.rpartition(".")
+        if table != section:
+            lines += [f"[{table}]"] if section is None else ["", f"[{table}]"]
+            section = table
+        value = _value_at(settings, leaf.key)
+        line = f"{name} = {_toml(value)}"
+        lines.append(f"# {name} is not set" if value is None else line)
+    return "\n".join(lines) + "\n"
+
+
+def _from_fallbacks(environ: Mapping[str, str]) -> dict[str, _Given]:
+    return {key: _Given(environ[name], name) for name, key in FALLBACKS.items() if environ.get(name)}
+
+
+def _from_file(path: Path | None, known: Mapping[str, Leaf], problems: list[SettingsError]) -> dict[str, _Given]:
+    if path is None:
+        return {}
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else str(exc) if isinstance(exc, tomllib.TOMLDecodeError) else ""
+        problems.append(SettingsError("file", str(path), f"a readable TOML file in UTF-8 ({why or 'not UTF-8'})"))
+        return {}
+    found: dict[str, _Given] = {}
+    sections = {key.rsplit(".", depth)[0] for key in known for depth in range(1, key.count(".") + 1)}
+    for key, value in _flatten(table, "", sections):
+        if key in sections:
+            problems.append(SettingsError(key, _shown(value), "a table of settings"))
+        elif _target(key, known) is None:
+            problems.append(_unknown(key, known))
+        else:
+            found[key] = _Given(value, str(path), is_text=False)
+    return found
+
+
+def _flatten(table: Mapping[str, object], prefix: str, sections: set[str]) -> Iterator[tuple[str, object]]:
+    """Dotted keys and values; a table that is no section is a value (`grants.keys`)."""
+    for name, value in table.items():
+        key = prefix + name
+        if isinstance(value, dict) and key in sections:
+            yield from _flatten(value, key + ".", sections)
+        else:
+            yield key, value
+
+
+def _from_environment(
+    environ: Mapping[str, str], known: Mapping[str, Leaf], problems: list[SettingsError]
+) -> dict[str, _Given]:
+    found: dict[str, _Given] = {}
+    for name in sorted(environ):
+        if not name.startswith(ENVIRONMENT_PREFIX) or "__" not in name:
+            continue
+        key = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
+        if _target(key, known) is None:
+            problems.append(_unknown(key, known, name))
+        else:
+            found[key] = _Given(environ[name], name)
+    return found
+
+
+def _override(given: dict[str, _Given], stronger: Mapping[str, _Given], known: Mapping[str, Leaf]) -> None:
+    """Put `stronger` over `given`; a secret by value there also displaces one by file here, and the reverse."""
+    for key in stronger:
+        leaf = _target(key, known)
+        assert leaf is not None
+        given.pop(leaf.key, None)
+        given.pop(leaf.key + FILE_SUFFIX, None)
+    given.update(stronger)
+
+
+def _target(key: str, known: Mapping[str, Leaf]) -> Leaf | None:
+    """The setting that `key` gives a value to, directly or by file; None where there is none."""
+    if (leaf := known.get(key)) is not None:
+        return leaf
+    leaf = known.get(key.removesuffix(FILE_SUFFIX))
+    return leaf if leaf is not None and leaf.is_secret else None
+
+
+def _unknown(key: str, known: Mapping[str, Leaf], origin: str = "") -> SettingsError:
+    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    came = f" (from {origin})" if origin else ""
+    return SettingsError(key, MASK, f"a known key; the nearest is {nearest[0]}{came}")
+
+
+def _converted(
+    given: Mapping[str, _Given], known: Mapping[str, Leaf], problems: list[SettingsError]
+) -> dict[str, object]:
+    """Checked values by key; what fails becomes a problem and is left out."""
+    values: dict[str, object] = {}
+    for key, item in given.items():
+        leaf = _target(key, known)
+        assert leaf is not None
+        by_file = key != leaf.key
+        if by_file and leaf.key in given:
+            problems.append(SettingsError(key, MASK, f"only one of {leaf.key} and {key}"))
+            continue
+        try:
+            raw = _read_secret(item.value) if by_file else item.value
+            values[leaf.key] = _convert(raw, leaf, is_text=item.is_text)
+        except (msgspec.ValidationError, OSError, UnicodeDecodeError):
+            wanted = "a readable UTF-8 file of at most 64 KiB" if by_file else allowed(leaf)
+            shown = MASK if leaf.is_secret and not by_file else _shown(item.value)
+            problems.append(SettingsError(key, shown, f"{wanted} (from {item.origin})"))
+    return values
+
+
+def _convert(raw: object, leaf: Leaf, *, is_text: bool) -> object:
+    """`raw` as the setting's type; text from the environment is taken apart first. Raises ValidationError."""
+    if is_text and isinstance(raw, str):
+        raw = parsed_text(raw, leaf)
+    if isinstance(raw, float) and not math.isfinite(raw):
+        raise msgspec.ValidationError("not a finite number")
+    return msgspec.convert(raw, leaf.type, strict=not is_text, dec_hook=_decode_secret)
+
+
+def _decode_secret(kind: type, value: object) -> Secret:
+    if kind is not Secret or not isinstance(value, str):
+        raise msgspec.ValidationError("not a string")
+    return Secret(value)
+
+
+def _read_secret(path: object) -> str:
+    """The file's text without its last line break. Raises ValidationError, OSError, UnicodeDecodeError."""
+    if not isinstance(path, str):
+        raise msgspec.ValidationError("not a path")
+    with Path(path).open("rb") as file:
+        content = file.read(SECRET_FILE_BYTES_MAX + 1)
+    if len(content) > SECRET_FILE_BYTES_MAX:
+        raise msgspec.ValidationError("too long")
+    return content.decode().rstrip("\r\n")
+
+
+def _build(kind: type[_S], prefix: str, values: Mapping[str, object]) -> _S:
+    """A struct of `values`, by dotted key; what is missing keeps its default."""
+    arguments: dict[str, object] = {}
+    for field in msgspec.structs.fields(kind):
+        key = prefix + field.name
+        if isinstance(field.type, type) and issubclass(field.type, Struct):
+            arguments[field.name] = _build(field.type, key + ".", values)
+        elif key in values:
+            arguments[field.name] = values[key]
+    return kind(**arguments)
+
+
+def _value_at(settings: Settings, key: str) -> object:
+    value: object = settings
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _toml(value: object) -> str:
+    """`value` as TOML writes it; a secret as its mask. JSON strings are TOML strings."""
+    match value:
+        case Secret():
+            return msgspec.json.encode(str(value)).decode()
+        case dict():
+            pairs = (f"{_toml(name)} = {_toml(item)}" for name, item in value.items())
+            return "{ " + ", ".join(pairs) + " }" if value else "{}"
+        case tuple():
+            return "[" + ", ".join(_toml(item) for item in value) + "]"
+        case _:
+            return msgspec.json.encode(value).decode()
+
+
+def _shown(value: object) -> str:
+    """`value` short enough for a message; masked where it looks like a URL with a password."""
+    shown = repr(value)
+    if "://" in shown and "@" in shown:
+        return MASK
+    return shown if len(shown) <= SHOWN_CHARACTERS_MAX else shown[:SHOWN_CHARACTERS_MAX] + "…"
+
+
+def main() -> None:
+    """Print `docs/settings.md` (`--markdown`), or the settings in force as TOML."""
+    text = markdown() if "--markdown" in sys.argv[1:] else show(load_settings(None, os.environ))
+    sys.stdout.write(text)
+
+
+if __name__ == "__main__":
+    main()

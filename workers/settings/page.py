@@ -1,0 +1,64 @@
+"""`docs/settings.md` from the schema, so that it cannot fall behind."""
+
+import inspect
+
+import msgspec
+
+from workers.settings.keys import Leaf, allowed, leaves
+from workers.settings.schema import Settings, StagesSettings
+from workers.settings.secret import Secret
+
+_INTRODUCTION = """\
+# Settings
+
+<!-- Generated: python -m workers.settings --markdown > docs/settings.md -->
+
+Settings come from a TOML file and from the environment. The strongest first:
+
+1. a variable `SLUICEGATE_<SECTION>__<FIELD>`, such as `SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS=a:9092,b:9092`;
+   lists are split at commas, tables are `key=value,key=value`;
+2. the file;
+3. `KAFKA_BOOTSTRAP_SERVERS` and `OTEL_EXPORTER_OTLP_ENDPOINT`;
+4. the default.
+
+A secret can also be read from a file: `kafka.sasl_password_file = "/run/secrets/kafka"`, or the variable
+`SLUICEGATE_KAFKA__SASL_PASSWORD_FILE`. Secrets are shown as `***` wherever settings are shown.
+An unknown key is an error that names the nearest known one. All problems are reported at once, before anything starts.
+Units stand last in the name: `_s` seconds, `_ms` milliseconds, `_bytes` bytes.
+What `telemetry` switches on and off is described in [telemetry.md](telemetry.md).
+"""
+
+
+def markdown() -> str:
+    """The whole page: one table a section."""
+    parts = [_INTRODUCTION]
+    for section in msgspec.structs.fields(Settings):
+        assert isinstance(section.type, type)
+        assert issubclass(section.type, msgspec.Struct)
+        parts.append(f"## {section.name}\n\n{inspect.getdoc(section.type)}\n")
+        parts.append(_table(section.name, section.type))
+    return "\n".join(parts)
+
+
+def _table(name: str, kind: type[msgspec.Struct]) -> str:
+    if kind is StagesSettings:
+        stages = ", ".join(f"`stages.{field.name}`" for field in msgspec.structs.fields(StagesSettings))
+        rows = [leaf for leaf in leaves(kind, "stages.") if leaf.key.startswith("stages.classification.")]
+        lead = f"Each of {stages} has these settings, with the same defaults.\n\n"
+        return lead + _rows([(leaf, leaf.key.replace("classification", "<stage>")) for leaf in rows])
+    return _rows([(leaf, leaf.key) for leaf in leaves(kind, name + ".")])
+
+
+def _rows(rows: list[tuple[Leaf, str]]) -> str:
+    lines = ["| key | default | allowed | meaning |", "|---|---|---|---|"]
+    for leaf, key in rows:
+        limits = "a string, or a file by `_file`" if leaf.is_secret else allowed(leaf)
+        cells = (f"`{key}`", _default(leaf.default), limits.replace("|", "\\|"), leaf.description)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _default(value: object) -> str:
+    if isinstance(value, Secret) or value is None:
+        return "not set"
+    return f"`{msgspec.json.encode(value).decode()}`"

@@ -1,0 +1,1 @@
+"""What the pipeline asks: micro-batches, pools of stage actors, language models."""

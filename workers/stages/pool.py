@@ -1,0 +1,94 @@
+"""Runs a stage's batches on a pool of Ray actors.
+
+A stage is pure, so a batch whose actor died, is restarting or hangs is sent again, to another replica where there is
+one, within the stage's timeout. Retries are decided here and not by Ray: it would not keep their number.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
+
+from topology.contract.errors import CheckFailed
+from topology.contract.labels import Outcome
+from topology.policy.bundle import PolicyBundle
+from topology.ports import CheckInput, CheckReport
+from workers.settings import StageSettings
+from workers.stages.calls import Reports, decode_answer, encode_batch, encode_item, encode_policies
+
+RETRY_PAUSE_S = 0.25
+"""Wait before a batch is sent again: a killed actor answers again after about two seconds."""
+
+PATIENCE = 0.5
+"""Share of the timeout after which a batch goes to another replica as well: one that hangs takes some 20 s to be
+found out and replaced, and without this every batch that it is given until then is withheld."""
+
+
+class Parcel(NamedTuple):
+    """An encoded input, and the policy that it names."""
+
+    item: bytes
+    policy: PolicyBundle
+
+
+class ActorRunner:
+    """A `Runner` over stage actors. `actors` are handles of `workers.supervision.actors.StageActor`."""
+
+    def __init__(self, name: str, actors: Sequence[Any], settings: StageSettings) -> None:
+        self._name = name
+        self._actors = list(actors)
+        self._settings = settings
+        self._patience_s = settings.timeout_s * PATIENCE if len(self._actors) > 1 else None
+        self._next = 0
+
+    def prepare(self, given: CheckInput) -> Parcel:
+        """The input as MessagePack, encoded once."""
+        return Parcel(encode_item(given), given.policy)
+
+    def size(self, item: Parcel) -> int:
+        """The encoded input's length."""
+        return len(item.item)
+
+    async def run(self, items: Sequence[Parcel]) -> Sequence[CheckReport]:
+        """As `Runner.run`. Raises CheckFailed when no replica answers in time or the stage raises."""
+        batch = encode_batch([item for item, _ in items])
+        policies = {policy.ref: policy for _, policy in items}
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                return await self._run_somewhere(batch, policies)
+        except TimeoutError as exc:
+            detail = f"no report in {self._settings.timeout_s:g} s"
+            raise CheckFailed(Outcome.TIMEOUT, self._name, detail) from exc
+
+    def close(self) -> None:
+        """Nothing to let go of: the supervisor owns the actors."""
+
+    async def _run_somewhere(self, batch: bytes, policies: Mapping[str, PolicyBundle]) -> Sequence[CheckReport]:
+        while True:  # bounded by the caller's timeout
+            actor = self._actors[self._next % len(self._actors)]
+            self._next += 1
+            try:
+                async with asyncio.timeout(self._patience_s):
+                    return await self._run_on(actor, batch, policies)
+            except TimeoutError:  # of this replica: the next one gets what time is left
+                continue
+            except (ActorDiedError, ActorUnavailableError):
+                await asyncio.sleep(RETRY_PAUSE_S)
+            except RayTaskError as exc:
+                raise CheckFailed(Outcome.CRASHED, self._name, type(exc.cause).__name__) from exc
+            except RayError as exc:
+                raise CheckFailed(Outcome.UNREACHABLE, self._name, type(exc).__name__) from exc
+            except msgspec.MsgspecError as exc:
+                raise CheckFailed(Outcome.UNPARSABLE, self._name, "the actor's reports are not valid") from exc
+
+    async def _run_on(self, actor: Any, batch: bytes, policies: Mapping[str, PolicyBundle]) -> Sequence[CheckReport]:
+        """Reports of one replica, which is given the policies that it does not know yet."""
+        answer = decode_answer(await actor.run.remote(batch))
+        if not isinstance(answer, Reports):
+            wanted = [policies[ref] for ref in answer.refs if ref in policies]
+            answer = decode_answer(await actor.run.remote(batch, encode_policies(wanted)))
+        if not isinstance(answer, Reports):
+            raise CheckFailed(Outcome.UNPARSABLE, self._name, "the actor wants policies that it was given")
+        return answer.reports

@@ -1,0 +1,1 @@
+"""One stream worker: poll, process, commit; conversations' states; the crash journal."""

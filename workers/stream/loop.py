@@ -1,0 +1,202 @@
+"""Consume, process, publish: three threads around one tracker.
+
+The thread that calls `run` polls Kafka and owns the consumer. Events are processed on an event loop of a second thread,
+as many at once as `in_flight_max`, one at a time of each key. A third owns the producer and makes visible what has
+finished, with the consumed position; what is done above the position travels in its metadata, so no key waits for
+another one's commit. What is under way goes on across a rebalance that gives its partition back.
+"""
+
+import logging
+import threading
+from enum import StrEnum
+
+from msgspec import Struct
+
+from topology.delivery.tracker import Tracker, TrackerLimits
+from topology.ports import Clock, ConversationStates, Sink, Source
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.tracing import Tracing
+from workers.policy.keeper import PolicyHealth
+from workers.settings import LimitSettings
+from workers.stream.committer import Committer
+from workers.stream.polling import Poller
+from workers.stream.processing import Close, Process, Processing
+from workers.stream.quarantine import Quarantine
+
+logger = logging.getLogger("sluicegate.loop")
+
+STOP_TIMEOUT_S = 5.0
+"""Bound on ending the processing thread once nothing is awaited any more."""
+
+REST_TIMEOUT_S = 60.0
+"""Bound on the last transactions; each has one of its own, `kafka.commit_timeout_s`."""
+
+UNFINISHED_SHOWN_MAX = 50
+"""Positions named in the log when a drain leaves something unfinished."""
+
+
+class LoopState(StrEnum):
+    """Where the loop is in its life."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class LoopHealth(Struct, frozen=True, kw_only=True):
+    """A snapshot for probes: `poll_age_s` is how long ago the last poll returned."""
+
+    state: LoopState
+    poll_age_s: float
+    held_count: int
+    ready_count: int
+    committed_count: int
+    paused: bool
+    assigned: bool
+    stopped_count: int = 0
+    """Partitions whose committed map is unreadable: nothing of them is processed until somebody repairs it."""
+    policy: PolicyHealth | None = None
+    """What the worker judges under; None where nobody keeps it up to date."""
+
+
+class Loop:
+    """Moves records from a source through `process` into a sink."""
+
+    def __init__(
+        self,
+        source: Source,
+        sink: Sink,
+        process: Process,
+        *,
+        clock: Clock,
+        limits: LimitSettings,
+        metrics: Instruments,
+        tracing: Tracing,
+        close: Close | None = None,
+        quarantine: Quarantine | None = None,
+        states: ConversationStates | None = None,
+    ) -> None:
+        self._source, self._sink, self._clock, self._states = source, sink, clock, states
+        self._lock = threading.Lock()
+        self._tracker = tracker = Tracker(tracker_limits(limits))
+        self._processing = Processing(
+            process,
+            tracker,
+            self._lock,
+            clock=clock,
+            in_flight_max=limits.in_flight_max,
+            close=close,
+            quarantine=quarantine,
+            states=states,
+        )
+        self._committer = Committer(
+            sink,
+            tracker,
+            self._lock,
+            clock=clock,
+            limits=limits,
+            metrics=metrics,
+            tracing=tracing,
+            on_room=self._processing.wake,
+        )
+        self._poller = Poller(
+            source,
+            tracker,
+            self._lock,
+            clock=clock,
+            metrics=metrics,
+            on_work=self._processing.wake,
+            on_dead=self._processing.cancel_dead,
+            settle=lambda: self._committer.settle(limits.revoke_timeout_s),
+            states=states,
+        )
+        self._state = LoopState.STARTING
+        self._drain_until_s: float | None = None
+
+    def run(self) -> None:
+        """Work until drained. Raises what ended it: a bug in `process`, or a source or sink that cannot go on."""
+        self._processing.start()
+        self._committer.start()
+        if self._drain_until_s is None:
+            self._state = LoopState.RUNNING
+        try:
+            while not self._is_done():
+                self._turn()
+            self._processing.stop(STOP_TIMEOUT_S)
+            self._list_unfinished()
+            self._committer.stop(REST_TIMEOUT_S)
+            self._committer.check()
+            self._state = LoopState.STOPPED
+        except BaseException:
+            self._state = LoopState.FAILED
+            raise
+        finally:
+            self._close()
+
+    def drain(self, timeout_s: float) -> None:
+        """Ask for the end: finish and commit what is held within `timeout_s`, then leave `run`. From any thread.
+
+        What does not finish in time stays incomplete in the committed map and is read again by the next owner.
+        """
+        if self._state in {LoopState.STARTING, LoopState.RUNNING}:
+            self._state = LoopState.DRAINING
+        self._drain_until_s = self._clock.monotonic_s() + timeout_s
+
+    def health(self) -> LoopHealth:
+        """A snapshot. From any thread."""
+        with self._lock:
+            held_count, ready_count = self._tracker.held_count, self._tracker.ready_count
+            stopped_count = len(self._tracker.stopped)
+        return LoopHealth(
+            state=self._state,
+            poll_age_s=self._clock.monotonic_s() - self._poller.last_poll_s,
+            held_count=held_count,
+            ready_count=ready_count,
+            committed_count=self._committer.committed_count,
+            paused=self._poller.is_paused,
+            assigned=self._poller.is_assigned,
+            stopped_count=stopped_count,
+        )
+
+    def _turn(self) -> None:
+        self._processing.check()
+        self._committer.check()
+        if self._drain_until_s is not None:
+            self._poller.finish()
+        self._poller.turn()
+
+    def _is_done(self) -> bool:
+        if self._drain_until_s is None:
+            return False
+        with self._lock:
+            held_count = self._tracker.held_count
+        return not held_count or self._clock.monotonic_s() >= self._drain_until_s
+
+    def _list_unfinished(self) -> None:
+        """Say what the drain had no time for: the next owner reads it again."""
+        with self._lock:
+            left = self._tracker.unfinished()
+        if left:
+            shown = [f"{topic}/{partition}@{offset}" for topic, partition, offset in left[:UNFINISHED_SHOWN_MAX]]
+            logger.warning("drained with events unfinished", extra={"count": len(left), "events": shown})
+
+    def _close(self) -> None:
+        """End the threads, then the clients that they own."""
+        self._processing.stop(STOP_TIMEOUT_S)
+        self._committer.stop(STOP_TIMEOUT_S)
+        self._source.close()
+        self._sink.close()
+        if self._states is not None:
+            self._states.close()
+
+
+def tracker_limits(limits: LimitSettings) -> TrackerLimits:
+    """The tracker's bounds from settings."""
+    return TrackerLimits(
+        count_max=limits.queue_events_max,
+        bytes_max=limits.queue_bytes_max,
+        incomplete_max=limits.window_events_max,
+        map_chars_max=limits.offset_map_chars_max,
+    )

@@ -1,0 +1,220 @@
+"""Runs `process` for many records at once, on an event loop of its own thread.
+
+The tracker says whose turn it is. It belongs to the poll thread as much as to this one, so each takes its lock for the
+few microseconds of a call, here once in a turn of the event loop: for all that has finished, and for what may start,
+what waited for it included. An event that waits between two tries gives its place to others, so those that need no
+model go on while it is down; its key waits with it.
+Suspects, which were running when an earlier process crashed, run beside the others, but one at a time.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+
+import uvloop
+
+from topology.delivery.tracker import Tracker, WorkItem
+from topology.ports import Clock, ConversationStates, Record, Rest, Result
+from workers.stream.crash_journal import NOT_MARKED
+from workers.stream.permits import Places
+from workers.stream.quarantine import Quarantine
+
+Process = Callable[[Record, Rest], Awaitable[Result]]
+"""What a record ends as. It waits for what may come back through the `Rest`, and holds no place meanwhile."""
+Close = Callable[[], Awaitable[None]]
+"""Releases what `process` holds, on the event loop that it ran on."""
+
+SUSPECTS_MAX = 1
+"""That run at once: a crash then counts against one of them."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """An item that has begun. `mark` is its mark in the journal while it holds a place."""
+
+    item: WorkItem
+    places: Places
+    mark: int = NOT_MARKED
+
+
+class Processing:
+    """At most `in_flight_max` records run at once, others rest; `lock` guards `tracker`, whose bounds hold for both."""
+
+    def __init__(
+        self,
+        process: Process,
+        tracker: Tracker,
+        lock: threading.Lock,
+        *,
+        clock: Clock,
+        in_flight_max: int,
+        close: Close | None,
+        quarantine: Quarantine | None = None,
+        states: ConversationStates | None = None,
+    ) -> None:
+        self._process = process
+        self._tracker = tracker
+        self._lock = lock
+        self._clock = clock
+        self._places = Places(in_flight_max, self._fill_soon)
+        self._places_of_suspects = Places(SUSPECTS_MAX, self._fill_soon)
+        self._suspects: deque[WorkItem] = deque()
+        """Handed out, and waiting for a place."""
+        self._quarantine = quarantine or Quarantine.none(in_flight_max)
+        self._journal = self._quarantine.journal
+        self._close = close
+        self._states = states
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._serve, name="processing", daemon=True)
+        self._running: dict[asyncio.Task[Result], _Run] = {}
+        self._finished: list[tuple[WorkItem, Result]] = []
+        """What the tracker has not been told of."""
+        self._is_fill_due = False
+        self._is_stopping = False
+        self._is_ended = False
+        self._gate = threading.Lock()
+        self._error: BaseException | None = None
+
+    def start(self) -> None:
+        """Begin; what the tracker holds is started by `wake`."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Start what may be started; nothing once `stop` was called. From any thread."""
+        self._call(self._fill_soon)
+
+    def cancel_dead(self) -> None:
+        """Cancel what runs under an ownership that is over. From any thread."""
+        self._call(self._cancel_dead)
+
+    def check(self) -> None:
+        """Raises what a call of `process` raised."""
+        if self._error is not None:
+            raise self._error
+
+    def stop(self, timeout_s: float) -> None:
+        """Cancel everything and end the thread. What it ran is counted as no crash of the process."""
+        with self._gate:
+            self._is_ended = True
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._cancel_all)
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout_s)
+        self._journal.close()
+
+    def _call(self, action: Callable[[], None]) -> None:
+        """Have the event loop do something. The gate keeps it open meanwhile."""
+        with self._gate:
+            if not self._is_ended:
+                self._loop.call_soon_threadsafe(action)
+
+    def _serve(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_forever()
+        pending = asyncio.all_tasks(self._loop)
+        self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        with self._lock:
+            self._hand_over()
+        if self._close is not None:
+            self._loop.run_until_complete(self._close())
+        self._loop.close()
+
+    def _fill_soon(self) -> None:
+        """One look at the tracker for all that finish in one turn of the event loop."""
+        if not self._is_fill_due:
+            self._is_fill_due = True
+            self._loop.call_soon(self._fill)
+
+    def _fill(self) -> None:
+        self._is_fill_due = False
+        with self._lock:
+            self._hand_over()
+            if self._error is not None or self._is_stopping:
+                return
+            self._places.share()
+            items = self._tracker.next_to_start(self._places.free_count)
+        for item in items:
+            if self._journal.suspicion(item.record) is None:
+                self._begin(item, self._places)
+            else:
+                self._suspects.append(item)
+                self._fill_soon()  # it left its place to others
+        self._places.admit()
+        self._fill_suspects()
+
+    def _hand_over(self) -> None:
+        """Give the tracker what has finished. Called with the lock held."""
+        finished, self._finished = self._finished, []
+        try:
+            for item, result in finished:
+                is_live = self._tracker.finish(item, result)
+                if is_live and self._states is not None:
+                    self._states.finished(result)  # in one step: nobody may take the partition over in between
+        except ValueError as exc:
+            self._error = exc
+
+    def _fill_suspects(self) -> None:
+        places = self._places_of_suspects
+        places.share()
+        while places.free_count and self._suspects:
+            item = self._suspects.popleft()
+            with self._lock:
+                is_live = self._tracker.is_live(item)
+            if is_live:
+                self._begin(item, places)
+        places.admit()
+
+    def _begin(self, item: WorkItem, places: Places) -> None:
+        places.take()
+        run = _Run(item, places)
+        task = self._loop.create_task(self._one(run))
+        self._running[task] = run
+        task.add_done_callback(self._on_done)
+
+    async def _one(self, run: _Run) -> Result:
+        record = run.item.record
+        result = self._quarantine.answer(record) if run.places is self._places_of_suspects else None
+        if result is None:
+            run.mark = self._journal.start(record)
+            result = await self._process(record, partial(self._rest, run))
+        return result
+
+    async def _rest(self, run: _Run, seconds: float) -> None:
+        self._journal.stop(run.mark)
+        run.mark = NOT_MARKED
+        try:
+            await run.places.rest(seconds, self._clock.sleep)
+        finally:
+            run.mark = self._journal.start(run.item.record)
+
+    def _on_done(self, task: asyncio.Task[Result]) -> None:
+        run = self._running.pop(task)
+        run.places.leave()
+        if task.cancelled():
+            if task.cancelling():
+                self._journal.stop(run.mark)
+                return
+            # Nobody asked for it: without a result its record would stay held for ever.
+            self._error = RuntimeError("processing was cancelled from within")
+        else:
+            error = task.exception()
+            if error is None:
+                self._journal.finish(run.mark)
+                self._finished.append((run.item, task.result()))
+                return
+            self._error = error
+        self._journal.blame(run.mark)
+
+    def _cancel_dead(self) -> None:
+        with self._lock:
+            dead = [task for task, run in self._running.items() if not self._tracker.is_live(run.item)]
+        for task in dead:
+            task.cancel()
+
+    def _cancel_all(self) -> None:
+        self._is_stopping = True
+        for task in self._running:
+            task.cancel()

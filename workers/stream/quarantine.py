@@ -1,0 +1,67 @@
+"""What becomes of a record that was running when its process crashed: it runs alone, and after so many crashes no more.
+
+Whatever ran beside the killer is as suspect as the killer, until it runs once more and finishes. One suspect at a time,
+so each further crash names one.
+"""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import NoReturn
+
+from topology.ports import Record, Result
+from workers.stream.crash_journal import CrashJournal, Phase
+
+logger = logging.getLogger("sluicegate.quarantine")
+
+Answer = Callable[[Record, int, bool], Result]
+"""What a record ends as that must not run again: given its crashes, and whether its decoding is above suspicion."""
+
+
+class Quarantine:
+    """Suspects of one worker, by its `journal`. Belongs to the thread that the journal belongs to.
+
+    `decodes` decodes a record and does nothing else.
+    """
+
+    def __init__(
+        self, journal: CrashJournal, *, crashes_max: int, decodes: Callable[[Record], object], answer: Answer
+    ) -> None:
+        self.journal = journal
+        self._crashes_max = crashes_max
+        self._decodes = decodes
+        self._answer = answer
+
+    @classmethod
+    def none(cls, running_max: int) -> "Quarantine":
+        """Remembers no crash, so there are no suspects."""
+        return cls(CrashJournal(running_max), crashes_max=1, decodes=_unasked, answer=partial(_unasked))
+
+    def answer(self, record: Record) -> Result | None:
+        """What a suspect ends as; None where it may run once more.
+
+        Its decoding comes first, and marked as that: if it is what crashes, the answer is made without it. What is in
+        quarantine stays in the journal: until its answer is committed it may be read again.
+        """
+        suspicion = self.journal.suspicion(record)
+        if suspicion is None:  # it finished after all, under another ownership
+            return None
+        is_decodable = suspicion.phase is not Phase.DECODING
+        mark = self.journal.start(record, Phase.DECODING)
+        result = None
+        try:
+            if suspicion.crash_count >= self._crashes_max:
+                place = {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+                logger.error("record quarantined", extra={**place, "crash_count": suspicion.crash_count})
+                result = self._answer(record, suspicion.crash_count, is_decodable)
+            elif is_decodable:
+                self._decodes(record)
+        except BaseException:
+            self.journal.blame(mark)
+            raise
+        (self.journal.survived if is_decodable else self.journal.stop)(mark)
+        return result
+
+
+def _unasked(*_: object) -> NoReturn:
+    raise AssertionError("a suspect without a journal")

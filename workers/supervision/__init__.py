@@ -1,0 +1,1 @@
+"""Ray actors started, watched, replaced and drained; the port of a node."""

@@ -1,0 +1,118 @@
+"""Ray actors: shells around the loop and the stages. No logic lives here but starting, watching and stopping.
+
+Health and drain have a concurrency group of their own, so that they are answered while the work blocks. A killed actor
+is restarted by Ray, but its work is not: the supervisor issues `run` again.
+"""
+
+import os
+import time
+from typing import Any
+
+import ray
+from msgspec import Struct
+
+from workers.assembly import Worker, build_stage, build_worker
+from workers.settings import Settings
+from workers.stages.calls import StageDesk
+from workers.stream.loop import LoopHealth
+from workers.telemetry.openmetrics import Family
+
+
+class StageHealth(Struct, frozen=True, kw_only=True):
+    """A stage actor's snapshot: `busy_s` is how long its present batch has run, 0 when idle."""
+
+    pid: int
+    busy_s: float
+    batch_count: int
+    node_id: str = ""
+
+
+class IngressHealth(Struct, frozen=True, kw_only=True):
+    """An ingress actor's snapshot; `loop` is None until its run has begun."""
+
+    pid: int
+    slot: int
+    loop: LoopHealth | None
+    node_id: str = ""
+
+
+class Ingress:
+    """One stream worker: a Kafka group member with its loop. `run` blocks until drained or broken.
+
+    `stage_actors` are the names of pools: handles as arguments would tie a restart to the object store.
+    """
+
+    def __init__(self, settings: Settings, slot: int, stage_actors: dict[str, list[str]]) -> None:
+        self._settings = settings
+        self._slot = slot
+        self._stage_actors = stage_actors
+        self._worker: Worker | None = None
+        self._drain_timeout_s: float | None = None
+
+    def run(self) -> int:
+        """Work until drained; returns how many records were committed. Raises what broke the worker.
+
+        One that was drained stays so: its node is going, and Ray starts it again on another.
+        """
+        if self._drain_timeout_s is not None:
+            return 0
+        handles = {stage: [ray.get_actor(name) for name in names] for stage, names in self._stage_actors.items()}
+        worker = build_worker(self._settings, self._slot, handles)
+        self._worker = worker
+        if self._drain_timeout_s is not None:  # asked for while it was being built
+            worker.drain(self._drain_timeout_s)
+        return worker.run()
+
+    @ray.method(concurrency_group="control")
+    def health(self) -> IngressHealth:
+        """A snapshot, answered also while `run` blocks."""
+        worker = self._worker
+        loop = worker.health() if worker else None
+        return IngressHealth(pid=os.getpid(), slot=self._slot, loop=loop, node_id=_node_id())
+
+    @ray.method(concurrency_group="control")
+    def families(self) -> list[Family]:
+        """This worker's metrics as they stand."""
+        return self._worker.families() if self._worker is not None else []
+
+    @ray.method(concurrency_group="control")
+    def drain(self, timeout_s: float) -> None:
+        """Ask `run` to end within `timeout_s`, or as soon as it is there."""
+        self._drain_timeout_s = timeout_s
+        if self._worker is not None:
+            self._worker.drain(timeout_s)
+
+
+class StageHost:
+    """One replica of a stage's pool."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._stage = build_stage(settings, name)
+        self._desk = StageDesk()
+        self._busy_since_s: float | None = None
+
+    def run(self, batch: bytes, policies: bytes = b"") -> bytes:
+        """As `StageDesk.answer`."""
+        self._busy_since_s = time.monotonic()
+        try:
+            return self._desk.answer(self._stage, batch, policies)
+        finally:
+            self._busy_since_s = None
+
+    @ray.method(concurrency_group="control")
+    def health(self) -> StageHealth:
+        """A snapshot, answered also while a batch runs."""
+        since_s = self._busy_since_s
+        busy_s = 0.0 if since_s is None else time.monotonic() - since_s
+        return StageHealth(pid=os.getpid(), busy_s=busy_s, batch_count=self._desk.batch_count)
+
+
+def _node_id() -> str:
+    """Ray's name of the node that this actor is on."""
+    return ray.get_runtime_context().get_node_id()
+
+
+_remote: Any = ray.remote  # its overloads do not know concurrency groups
+
+IngressActor: Any = _remote(max_restarts=-1, max_task_retries=0, concurrency_groups={"control": 4})(Ingress)
+StageActor: Any = _remote(max_restarts=-1, max_task_retries=0, concurrency_groups={"control": 2})(StageHost)

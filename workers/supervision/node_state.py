@@ -1,0 +1,150 @@
+"""What the probes of one node answer, from what is known of its actors. Pure.
+
+Liveness asks for progress and for nothing outside the pod: a broker or a model that is away must not restart pods.
+Readiness asks that every worker is in its group, or stands by for partitions.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from topology.telemetry.metrics import Metric
+from workers.stream.loop import LoopHealth, LoopState
+from workers.telemetry.openmetrics import Family
+
+REPLACE_GRACE_S: Final = 60.0
+"""How long past its own bound a worker may stand still: the supervisor replaces it sooner, where that helps."""
+
+
+class ActorStatus(Struct, frozen=True, kw_only=True):
+    """What is known of one actor. `state`: starting, ready, unhealthy; `loop` None for stages, and before it runs."""
+
+    name: str
+    role: str
+    pid: int | None
+    restart_count: int
+    state: str
+    loop: LoopHealth | None = None
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether it answers, and works."""
+        return self.state == "ready"
+
+
+class NodeState(Struct, frozen=True, kw_only=True):
+    """One node at one moment. `beat_age_s` is how long ago its actors were last looked at.
+
+    `may_be_empty`: actors come and go here, and a node without any stands by.
+    """
+
+    beat_age_s: float
+    actors: tuple[ActorStatus, ...]
+    is_draining: bool = False
+    may_be_empty: bool = False
+
+
+Faults = tuple[str, ...]
+"""Why a probe fails, a sentence each; none where it passes."""
+
+
+def not_live(node: NodeState, beat_max_s: float, poll_max_s: float) -> Faults:
+    """Why the pod should be restarted: nobody watches, or a worker polls no more and was not replaced."""
+    return tuple(_not_live(node, beat_max_s, poll_max_s))
+
+
+def not_ready(node: NodeState) -> Faults:
+    """Why this node does not do its share of the work."""
+    return tuple(_not_ready(node))
+
+
+def not_started(node: NodeState) -> Faults:
+    """Which actors have never been up."""
+    if not node.actors and not node.may_be_empty:
+        return ("no actor has been started",)
+    return tuple(f"{actor.name} is starting" for actor in node.actors if actor.pid is None)
+
+
+def _not_live(node: NodeState, beat_max_s: float, poll_max_s: float) -> Iterator[str]:
+    if node.beat_age_s > beat_max_s:
+        yield f"nobody has looked at the actors for {node.beat_age_s:.0f} s, at most {beat_max_s:g}"
+    bound_s = poll_max_s + REPLACE_GRACE_S
+    for actor in node.actors:
+        if actor.loop is not None and actor.loop.state is LoopState.RUNNING and actor.loop.poll_age_s > bound_s:
+            yield f"{actor.name} has not polled for {actor.loop.poll_age_s:.0f} s, at most {bound_s:g}"
+
+
+def _not_ready(node: NodeState) -> Iterator[str]:
+    if node.is_draining:
+        yield "draining"
+    if not node.actors and not node.may_be_empty:
+        yield "no actor has been started"
+    for actor in node.actors:
+        if not actor.is_healthy:
+            yield f"{actor.name} is {actor.state}"
+        elif actor.role == "ingress" and (actor.loop is None or actor.loop.state is not LoopState.RUNNING):
+            yield f"{actor.name} is {'not at work yet' if actor.loop is None else actor.loop.state.value}"
+        elif actor.loop is not None and not actor.loop.assigned:
+            yield f"{actor.name} is not in its group"
+
+
+class Totals(Struct, frozen=True, kw_only=True):
+    """What a node's metrics add up to, for people. Counters since their processes started; lag in records, seconds."""
+
+    consumed: float = 0
+    published: float = 0
+    dead_letters: float = 0
+    held_by_guards: float = 0
+    in_flight: float = 0
+    lag: float = 0
+    lag_s: float = 0
+
+
+def totals(families: Iterable[Family], audited: str) -> Totals:
+    """Add up; `published` counts the records of the topic `audited`."""
+    by_name: dict[str, list[Family]] = {}
+    for family in families:
+        by_name.setdefault(family.name, []).append(family)
+
+    def values(metric: Metric, topic: str = "") -> list[float]:
+        points = [point for family in by_name.get(metric.value, ()) for point in family.points]
+        return [point.value for point in points if not topic or point.labels.get("topic") == topic]
+
+    return Totals(
+        consumed=sum(values(Metric.EVENTS_CONSUMED)),
+        published=sum(values(Metric.EVENTS_PUBLISHED, audited)),
+        dead_letters=sum(values(Metric.DEAD_LETTERS)),
+        held_by_guards=sum(values(Metric.FAIL_CLOSED)),
+        in_flight=sum(values(Metric.INFLIGHT_EVENTS)),
+        lag=sum(values(Metric.CONSUMER_LAG)),
+        lag_s=max(values(Metric.CONSUMER_LAG_SECONDS), default=0),
+    )
+
+
+class NodeStatus(Struct, frozen=True, kw_only=True):
+    """What `/status` says, and `sluicegate status` shows."""
+
+    version: str
+    live: bool
+    ready: bool
+    draining: bool
+    faults: Faults
+    actors: tuple[ActorStatus, ...]
+    totals: Totals
+
+
+def node_status(
+    node: NodeState, families: Sequence[Family], *, version: str, audited: str, beat_max_s: float, poll_max_s: float
+) -> NodeStatus:
+    """Everything about a node in one document."""
+    dead, unready = not_live(node, beat_max_s, poll_max_s), not_ready(node)
+    return NodeStatus(
+        version=version,
+        live=not dead,
+        ready=not unready,
+        draining=node.is_draining,
+        faults=(*dead, *unready),
+        actors=node.actors,
+        totals=totals(families, audited),
+    )
