@@ -9,11 +9,11 @@ import pytest
 
 from serving.guards.labeler import _COARSE
 from serving.guards.linear import LinearModel
+from tests.checkout import ROOT
 from topology.contract.labels import NONE
 from topology.policy.loading import load_bundle
 from workers.cli import build_parser
 
-ROOT = Path(__file__).resolve().parents[1]
 SKIPPED = frozenset({".git", ".venv", ".cache", "var", "build", "dist", "node_modules"})
 PAGES = sorted(
     path

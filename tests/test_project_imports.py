@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.checkout import ROOT
+
 PACKAGES = ("topology", "serving", "workers")
 
 TRACED = frozenset(

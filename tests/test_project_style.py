@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.checkout import ROOT
+
 CODE = ("topology", "serving", "workers", "bench", "tests")
 PACKAGES = ("topology", "serving", "workers")
 MODULE_LINES_MAX = 400

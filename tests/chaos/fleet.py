@@ -16,6 +16,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from tests.chaos.worker import EXIT_FENCED, Task
+from tests.checkout import ROOT
 from tests.plugins.processes import children_of
 from workers.kafka.errors import KafkaRefused, KafkaUnavailable
 from workers.kafka.sink_process import CHILD_MODULE
@@ -23,7 +24,6 @@ from workers.kafka.source import leave_group
 from workers.kafka.watchdog import EXIT_CODE
 from workers.process.child import KeptProcess
 
-ROOT = Path(__file__).parents[2]
 RESTART_PAUSE_S = 0.5
 """Before a worker that ended by itself is started again."""
 

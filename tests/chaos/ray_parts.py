@@ -15,10 +15,9 @@ from pathlib import Path
 
 import psutil
 
+from tests.checkout import ROOT
 from workers.process.child import KeptProcess
 from workers.settings import Settings, show
-
-ROOT = Path(__file__).parents[2]
 
 INGRESS = "ray::Ingress"
 STAGE = "ray::StageHost"

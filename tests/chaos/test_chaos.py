@@ -9,9 +9,9 @@ import pytest
 
 from tests.chaos.faults import SHORT_ORDER, FaultKind
 from tests.chaos.run import Result
+from tests.checkout import ROOT
 from workers.process.child import KeptProcess
 
-ROOT = Path(__file__).parents[2]
 RUN_MAX_S = 280.0
 """It takes 45 s; a machine that does much else needs longer for every start of a process."""
 

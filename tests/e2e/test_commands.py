@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.checkout import ROOT
 from tests.plugins.fake_endpoint import FakeEndpoint, status
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.otlp_receiver import closed_endpoint
@@ -47,7 +48,7 @@ class CommandLine:
         names = "".join(f"{name} = {json.dumps(topic)}\n" for name, topic in self.topics.items())
         self.config.write_text(f"[kafka]\nbootstrap_servers = {servers}\n[topics]\npartitions = 2\n{names}")
         inherited = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME", "LANG"}}
-        self.environment = {**inherited, "PYTHONPATH": str(Path(__file__).parents[2])}
+        self.environment = {**inherited, "PYTHONPATH": str(ROOT)}
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "workers.cli", "--config", str(self.config), *arguments]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
+from tests.checkout import ROOT
 from tests.e2e.state_worker import settings_of
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import audits, question, responses, send
@@ -31,7 +32,6 @@ from workers.settings import Settings
 
 pytestmark = pytest.mark.kafka
 
-ROOT = Path(__file__).parents[2]
 ANSWERED_S = 90.0
 WEAPONS = CategoryId("weapons.conventional")
 RECIPE = (

@@ -13,12 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.checkout import ROOT
 from tests.plugins.kafka_broker import wait_until
 from workers.commands.demo.scripts import ScriptKind, rejudged_scripts, sample_scripts
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.vllm, pytest.mark.timeout(600)]
 
-ROOT = Path(__file__).parents[2]
 RUN_S = 540.0
 STOP_S = 90.0
 

@@ -20,6 +20,7 @@ from kafka.admin import (  # pyright: ignore[reportAttributeAccessIssue]
 )
 from msgspec.structs import replace
 
+from tests.checkout import ROOT
 from tests.e2e.test_run_command import running
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.policy_publisher import KEYS, bundle
@@ -36,7 +37,7 @@ from workers.settings import CanarySettings, PolicySettings, Settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(240)]
 
-GUIDE = Path(__file__).parents[2] / "docs" / "kafka.md"
+GUIDE = ROOT / "docs" / "kafka.md"
 WORKER, PASSWORD = "worker", "scram-password-of-this-test"
 CLUSTER = "gate"
 ANSWERED_S = 120.0

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.checkout import ROOT
 from tests.e2e.poison_worker import EXIT_KILLED, settings_of
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import audits, question, responses, send
@@ -27,7 +28,6 @@ from workers.settings import Settings
 
 pytestmark = pytest.mark.kafka
 
-ROOT = Path(__file__).parents[2]
 START_S = 90.0
 CRASHES_MAX = 12
 """Bound of the test, not what it asserts."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.checkout import ROOT
 from tests.plugins.dead_letter_desk import Desk, header_of
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import fresh_settings, running_loop
@@ -32,9 +33,7 @@ RATE = "10"
 
 def started(desk: Desk, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "workers.cli", "--config", str(desk.config), *arguments]
-    return subprocess.Popen(
-        command, cwd=Path(__file__).parents[2], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def killed_at(desk: Desk, topic: str, count: int, *arguments: str) -> None:

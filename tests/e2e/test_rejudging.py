@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from msgspec import structs
 
+from tests.checkout import ROOT
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import audits, fresh_settings, question, responses, send
 from topology.contract.codec import encode
@@ -35,7 +36,6 @@ from workers.settings import GenerationSettings, PolicySettings, Settings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
-ROOT = Path(__file__).parents[2]
 ANSWERED_S = 120.0
 STOP_S = 30.0
 

@@ -7,7 +7,8 @@ from typing import Any, Self
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.checkout import ROOT
+
 CHART = ROOT / "helm" / "sluicegate"
 DATA = ROOT / "tests" / "data" / "chart"
 TOOL_SECONDS_MAX = 300

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from jsonschema import Draft7Validator
 
+from tests.checkout import ROOT
 from tests.helm.engine import Document, Engine
 from tests.helm.operator_rules import rayservice_problems
 from tests.helm.pods import pods, restricted_problems
 from tests.helm.references import reference_problems
 
-CRDS = Path(__file__).resolve().parents[1] / "data" / "crds"
+CRDS = ROOT / "tests" / "data" / "crds"
 VERSIONS = ("1.33", "1.36", "1.37")
 
 Rendered = dict[str, list[Document]]

@@ -12,6 +12,7 @@ import yaml
 from helm.monitoring.alert import Alert
 from helm.monitoring.alerts import ALERTS, rules, rules_yaml
 from helm.monitoring.foreign import FOREIGN
+from tests.checkout import ROOT
 from topology.telemetry.metrics import METRICS
 
 PROMTOOL = shutil.which("promtool") or ""
@@ -19,7 +20,6 @@ needs_promtool = pytest.mark.skipif(not PROMTOOL, reason="promtool (Debian packa
 CASES: dict[str, dict[str, Any]] = yaml.safe_load(
     Path(__file__).with_name("alert_cases.yaml").read_text(encoding="utf-8")
 )
-ROOT = Path(__file__).parents[2]
 GONE = "60m"
 WORD = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
 

@@ -15,9 +15,9 @@ from helm.monitoring.__main__ import files
 from helm.monitoring.boards import BOARDS
 from helm.monitoring.foreign import FOREIGN
 from helm.monitoring.panel import COLUMNS, Board, dashboard
+from tests.checkout import ROOT
 from topology.telemetry.metrics import METRICS
 
-ROOT = Path(__file__).parents[2]
 PROMTOOL = shutil.which("promtool") or ""
 CONFIG_MAP_BYTES_MAX = 1 << 20
 NAMED = re.compile(r"\b(?:sluicegate_|vllm:|ray_|kuberay_|kube_)[a-zA-Z0-9_:]*")

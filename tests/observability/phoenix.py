@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.checkout import ROOT
 from workers.commands.demo.parts import free_port
 
-ROOT = Path(__file__).resolve().parents[2]
 TOOL_S = 300
 START_S = 240.0
 """It takes 18 s of CPU time to start, mostly imports and the tables of its database."""

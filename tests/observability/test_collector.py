@@ -18,6 +18,7 @@ import pytest
 from msgspec import structs
 
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
+from tests.checkout import ROOT
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.running_worker import logged, question
 from topology.contract.codec import encode
@@ -36,7 +37,6 @@ from workers.telemetry.setup import Telemetry, start_telemetry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
-ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "docs" / "monitoring" / "collector.yaml"
 BUILD = Path(__file__).parent / "collector_build.yaml"
 TOOL = ROOT / "var" / "tools" / "collector"

@@ -15,7 +15,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.checkout import ROOT
+
 DOCKERFILE = ROOT / "Dockerfile"
 RUN_S = 300
 

@@ -5,10 +5,10 @@ Importing this prepares the environment: Ray reads it when it is first imported,
 
 import os
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 
+from tests.checkout import ROOT
 from workers.settings import RaySettings
 from workers.supervision.ray_session import prepare_ray, ray_session
 
@@ -16,8 +16,6 @@ prepare_ray(RaySettings())
 
 LOGICAL_CPUS = 4
 """Ray starts as many processes in advance; our actors ask for a tenth each."""
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from serving.engine.application import LlmServing
 from serving.engine.options import TINY_ENGINE
 from serving.engine.tiny_checkpoint import build_tiny_checkpoint
 from serving.generation.generator import GenerationDefaults, OpenAiGenerator
+from tests.checkout import ROOT
 from tests.contracts.generator import GeneratorCase
 from tests.contracts.samples import generation_request
 from tests.plugins.vllm_server import READY_TIMEOUT_S, TINY_MODEL
@@ -35,7 +36,7 @@ def test_a_local_model_that_is_not_there_is_refused_before_anything_starts(tmp_p
 def local_ray() -> Generator[None]:
     import ray
 
-    root = str(Path(__file__).parents[2])
+    root = str(ROOT)
     ray.init(
         num_cpus=LOGICAL_CPUS,
         include_dashboard=False,

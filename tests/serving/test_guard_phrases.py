@@ -8,7 +8,6 @@ of its risks go unnoticed.
 
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -16,11 +15,12 @@ import pytest
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from serving.training.ordinary_requests import ordinary_requests
+from tests.checkout import ROOT
 from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
 from topology.contract.labels import AgeBand, Intent, RequestLabels, Signal, Vulnerability
 from topology.policy.loading import packaged_bundle
 
-DATA = Path(__file__).parents[1] / "data" / "guards"
+DATA = ROOT / "tests" / "data" / "guards"
 HALVES = ("development", "held_out")
 LEARNT = (*HALVES, "afterwards", "last")
 SETS = (*LEARNT, "counted_once")

@@ -8,11 +8,11 @@ import pytest
 
 from serving.training.evaluate_spec import BEGIN, EXPECTED, Judged, draw, judge_all, with_report
 from serving.training.spec_examples import Label, spec_examples
+from tests.checkout import ROOT
 from topology.contract.events import Role, parts_text
 from topology.contract.labels import Mode, VerdictKind
 from topology.policy.loading import packaged_bundle
 
-ROOT = Path(__file__).parents[2]
 PATH = ROOT / "tests" / "data" / "model_spec" / "model_spec.md"
 PAGE = ROOT / "docs" / "spec-examples.md"
 DOCUMENT = PATH.read_text("utf-8")

@@ -19,6 +19,7 @@ from serving.engine.tiny_checkpoint import (
     is_complete,
     main,
 )
+from tests.checkout import ROOT
 
 
 def hashes(directory: Path) -> dict[str, str]:
@@ -91,6 +92,6 @@ def test_building_loads_neither_torch_nor_transformers(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=True,
-        cwd=Path(__file__).parents[2],
+        cwd=ROOT,
     )
     assert ran.stdout.strip() == "[]"

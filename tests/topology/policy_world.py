@@ -1,13 +1,13 @@
 """Builders and strategies for tests of the policy: the packaged bundle, worked examples, the finite space of labels."""
 
 from functools import cache
-from pathlib import Path
 from typing import Literal, cast
 
 import msgspec
 from hypothesis import strategies as st
 from msgspec import Struct
 
+from tests.checkout import ROOT
 from topology.contract.events import UserContext
 from topology.contract.labels import (
     AgeBand,
@@ -36,7 +36,7 @@ from topology.policy.bundle import AgeDefault, Authority, PolicyBundle
 from topology.policy.loading import load_bundle, packaged_bundle
 from topology.policy.overlays import Deployment, Raise, TenantOverlay
 
-DATA = Path(__file__).parents[1] / "data" / "policy"
+DATA = ROOT / "tests" / "data" / "policy"
 LABELER = LabelerIdentity(model="test-labeler", version="1")
 ADULT = UserContext(age_band=AgeBand.ADULT, age_verified=True)
 TEEN = UserContext(age_band=AgeBand.TEEN)
@@ -54,7 +54,7 @@ def bundle() -> PolicyBundle:
 
 def document() -> Document:
     """A fresh copy of the shipped policy as plain values, to be spoilt."""
-    path = Path(__file__).parents[2] / "topology" / "policies" / "safe-completion-core.yaml"
+    path = ROOT / "topology" / "policies" / "safe-completion-core.yaml"
     return cast("Document", msgspec.yaml.decode(path.read_bytes()))
 
 

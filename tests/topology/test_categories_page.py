@@ -1,11 +1,10 @@
 """The page of categories is what the policy says."""
 
-from pathlib import Path
-
+from tests.checkout import ROOT
 from tests.topology.policy_world import bundle
 from topology.reference.categories_page import page
 
-PAGE = Path(__file__).parents[2] / "docs" / "categories.md"
+PAGE = ROOT / "docs" / "categories.md"
 
 
 def test_the_page_is_current() -> None:

@@ -2,7 +2,6 @@
 
 import re
 import threading
-from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -10,6 +9,7 @@ from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricR
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.trace import set_span_in_context
 
+from tests.checkout import ROOT
 from topology.telemetry.instruments import OTHER, SERIES_MAX, Instruments
 from topology.telemetry.metrics import GUARDS, METRICS, Metric
 
@@ -153,7 +153,7 @@ def test_an_observation_carries_the_trace_it_is_told_and_no_other(exported: Expo
 
 
 def test_the_documentation_lists_every_metric_with_its_labels() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "telemetry.md").read_text(encoding="utf-8")
     rows = {line.split("`")[1]: line for line in page.splitlines() if line.startswith("| `sluicegate_")}
     assert list(rows) == [spec.name.value for spec in METRICS]
     for spec in METRICS:

@@ -1,19 +1,19 @@
 """The author's guide does not lie: its examples load, and what it says of a bundle is so."""
 
 import re
-from pathlib import Path
 from typing import cast
 
 import msgspec
 import pytest
 
+from tests.checkout import ROOT
 from tests.topology.policy_world import Document, bundle, document, load
 from topology.contract.errors import PolicyError
 from topology.policy.bundle import Category, PolicyBundle
 from topology.policy.lint import RemarkSeverity, lint
 from topology.policy.overlays import load_overlay
 
-PAGE = (Path(__file__).parents[2] / "docs" / "policy-authors.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "policy-authors.md").read_text("utf-8")
 CATEGORY, OVERLAY = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 
 

@@ -2,16 +2,16 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 
+from tests.checkout import ROOT
 from tests.topology.policy_document import drop, put
 from tests.topology.policy_world import Document, document
 
-SCHEMAS = Path(__file__).parents[2] / "schemas"
+SCHEMAS = ROOT / "schemas"
 
 
 def _validator(name: str) -> Any:

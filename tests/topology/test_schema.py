@@ -10,6 +10,7 @@ import msgspec
 import pytest
 from hypothesis import given
 
+from tests.checkout import ROOT
 from tests.topology.contract_samples import SAMPLES
 from tests.topology.contract_strategies import EVENTS
 from topology.contract.codec import encode
@@ -18,7 +19,6 @@ from topology.contract.events import ConversationEvent
 from topology.contract.names import Header, SchemaName, Topic
 from topology.reference.schema import TYPES, documents, json_schema, main, stale_documents
 
-ROOT = Path(__file__).parents[2]
 GOLDEN = Path(__file__).parent / "golden" / "v1"
 CONTRACT = (ROOT / "docs" / "contract.md").read_text()
 

@@ -1,9 +1,8 @@
 """Names and events of the GenAI conventions, OpenInference's kinds, and the page that lists every attribute."""
 
-from pathlib import Path
-
 from opentelemetry.trace import SpanKind
 
+from tests.checkout import ROOT
 from tests.topology.recorded_spans import Recorded, record, walk
 from topology.contract.events import Action
 from topology.reference.span_table import MEANINGS, attribute_table
@@ -46,7 +45,7 @@ def test_a_guards_scores_are_evaluation_events_of_its_span() -> None:
 
 
 def test_the_page_lists_every_attribute_as_the_code_does() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "telemetry.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "telemetry.md").read_text(encoding="utf-8")
     assert set(MEANINGS) == set(Attribute)
     assert attribute_table() in page, "python -m topology.reference.span_table"
 

@@ -14,6 +14,7 @@ import pytest
 from msgspec import structs
 
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
+from tests.checkout import ROOT
 from tests.contracts.samples import check_input, event
 from tests.plugins.otlp_receiver import closed_endpoint
 from tests.plugins.running_worker import logged
@@ -184,7 +185,7 @@ def test_digests_of_one_process_agree_with_a_key_and_without() -> None:
 
 def test_a_missing_digest_key_is_told_once_a_process() -> None:
     code = "from workers import assembly as a; s = a.Settings(); a.text_digest(s); a.build_stage(s, 'logging')"
-    root = Path(__file__).parents[2]
+    root = ROOT
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stderr.count("no digest key is set") == 1
 

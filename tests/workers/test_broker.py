@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.checkout import ROOT
 from tests.plugins.kafka_broker import Kafka, wait_until
 from workers.development.broker import DevelopmentBroker
 from workers.development.jars import BrokerError, cache_directory, check_digests, fetch_jars, java_major
@@ -55,9 +56,7 @@ def test_without_maven_the_error_says_what_else_would_do(tmp_path: Path) -> None
 
 
 def test_a_child_dies_with_a_killed_parent(tmp_path: Path) -> None:
-    parent = subprocess.Popen(
-        [sys.executable, "-c", CHILD, str(tmp_path / "log")], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
-    )
+    parent = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path / "log")], stdout=subprocess.PIPE, cwd=ROOT)
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
     assert psutil.pid_exists(pid)
@@ -150,7 +149,7 @@ def test_the_command_prints_the_address_and_stops_on_ctrl_c(kafka: Kafka, tmp_pa
         "--port",
         "0",
     ]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], env=dict(os.environ))
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, env=dict(os.environ))
     assert process.stdout is not None
     assert process.stdout.readline().startswith(b"127.0.0.1:")
     (child,) = psutil.Process(process.pid).children()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.checkout import ROOT
 from tests.plugins.otlp_receiver import closed_endpoint
 from topology.contract.codec import encode
 from topology.contract.events import Action, AuditedResponse, TextPart
@@ -133,7 +134,7 @@ def test_schema_lists_its_names(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("name", [*documents()])
 def test_schema_prints_what_is_checked_in(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _ended("schema", name.removesuffix(".json")) == 0
-    checked_in = Path(__file__).parents[2] / "schemas" / name
+    checked_in = ROOT / "schemas" / name
     assert capsys.readouterr().out == checked_in.read_text(encoding="utf-8")
 
 

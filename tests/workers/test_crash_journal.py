@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from tests.checkout import ROOT
 from topology.ports import Record
 from workers.stream.crash_journal import NOT_MARKED, CrashJournal, Phase, Suspicion, own_directory
 
 NAME = "group.cluster.0"
 RUNNING_MAX = 8
-ROOT = Path(__file__).parents[2]
 
 DYING = """
 import os, sys

@@ -2,9 +2,9 @@
 
 import re
 import tomllib
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.checkout import ROOT
+
 PAGE = (ROOT / "docs" / "kafka.md").read_text(encoding="utf-8")
 
 

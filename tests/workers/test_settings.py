@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.checkout import ROOT
 from topology.contract.errors import SettingsError
 from workers.settings import InvalidSettings, KafkaSettings, Settings, load_settings, show
 from workers.settings.combinations import file_problems
@@ -244,7 +245,7 @@ def test_files_that_settings_name_are_looked_for_only_by_check(tmp_path: Path) -
 
 
 def test_the_list_of_settings_in_the_documentation_is_current() -> None:
-    page = Path(__file__).parents[2] / "docs" / "settings.md"
+    page = ROOT / "docs" / "settings.md"
     assert page.read_text(encoding="utf-8") == markdown(), (
         "run: python -m workers.settings --markdown > docs/settings.md"
     )

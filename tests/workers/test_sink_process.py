@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from tests.checkout import ROOT
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.kafka_slot import QUICK, Slot, open_slots
 from tests.plugins.processes import children_of
@@ -31,7 +32,6 @@ from workers.settings.secret import Secret
 
 pytestmark = pytest.mark.kafka
 
-ROOT = Path(__file__).parents[2]
 ANSWER_S = 20.0
 
 DYING_WORKER = """
