@@ -16,7 +16,7 @@ class HttpSpanExporter(HttpExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send one batch."""
-        # The client is the SDK's private part; tests/workers/test_telemetry.py exports through it for real.
+        # The client is the SDK's private part; tests/workers/telemetry/test_telemetry.py exports through it for real.
         is_taken = self._client.export(encode_spans(spans)).success
         return SpanExportResult.SUCCESS if is_taken else SpanExportResult.FAILURE
 

@@ -1,0 +1,74 @@
+"""The worked examples of requests: each gets the mode and the lowest ceiling that the policy promises."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.topology.decision.policy_world import Case, bundle, request_cases
+from topology.contract.labels import SideEffect
+
+CASES = request_cases()
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=lambda case: f"{case.id}-{case.f[0].cat}")
+def test_a_worked_example_gets_its_mode_and_ceiling(case: Case) -> None:
+    made = case.plan()
+    assert (made.mode, min(made.ceilings.values())) == (case.mode, case.C)
+
+
+def test_all_seventy_examples_are_there(record_property: Callable[[str, object], None]) -> None:
+    assert sorted(CASES) == list(range(1, 71))
+    made = {case.id: case.plan() for case in CASES.values()}
+    fitting = [
+        case
+        for case in CASES.values()
+        if (made[case.id].mode, min(made[case.id].ceilings.values())) == (case.mode, case.C)
+    ]
+    record_property("worked examples planned as expected", len(fitting))
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=lambda case: str(case.id))
+def test_a_plan_repeats_bit_for_bit_and_cites_its_rules(case: Case) -> None:
+    made = case.plan()
+    assert made == case.plan()
+    assert len(made.plan_hash) == 64
+    for name in made.ceilings:
+        assert any(rule.endswith(f":{name}") for rule in made.rule_ids)
+
+
+@pytest.mark.parametrize(("case_id", "is_reported"), [(10, True), (34, True), (35, False), (67, True), (11, False)])
+def test_only_the_worst_requests_are_reported_whatever_the_mode(case_id: int, is_reported: bool) -> None:
+    expected = (SideEffect.ACCOUNT_SIGNAL, SideEffect.HUMAN_REVIEW) if is_reported else ()
+    assert CASES[case_id].plan().side_effects == expected
+
+
+def test_a_crisis_owes_a_crisis_line_and_offers_to_stay() -> None:
+    made = CASES[29].plan()
+    assert made.must_include == ("crisis_line", "emergency_number")
+    assert "supportive_presence" in made.must_offer
+    assert "methods_and_means" in made.withhold
+
+
+def test_a_teen_who_is_limited_is_pointed_to_an_adult_and_others_are_not() -> None:
+    assert "teen_support" in CASES[36].plan().must_include
+    assert "teen_support" not in CASES[34].plan().must_include
+
+
+def test_advice_with_substance_owes_a_referral() -> None:
+    assert "referral" in CASES[51].plan().must_include
+
+
+def test_transformed_text_comes_with_its_constraints() -> None:
+    assert {"no_new_detail", "no_repair", "no_fetch", "information_only"} <= set(CASES[60].plan().withhold)
+
+
+def test_a_hard_refusal_offers_nothing() -> None:
+    assert CASES[10].plan().must_offer == ()
+
+
+@pytest.mark.parametrize("case", CASES.values(), ids=lambda case: str(case.id))
+def test_what_a_plan_names_has_words(case: Case) -> None:
+    made = case.plan()
+    assert set(made.withhold) <= bundle().withholds.keys()
+    assert set(made.must_include) <= bundle().obligations.keys()
+    assert set(made.must_offer) <= bundle().offers.keys()

@@ -1,0 +1,126 @@
+"""Canaries: only the platform's, only lately signed, only whole; and they count as nobody's traffic."""
+
+import pytest
+from msgspec import structs
+
+from serving.fakes import FakeConversationStates
+from tests.topology.steps.pipeline_world import BUNDLE, Bench, Ended, event, finding, finds, record_of
+from topology.contract.errors import DeadLetter, DeadLetterReason
+from topology.contract.events import Action, ConversationEvent, Expectation
+from topology.contract.names import Topic
+from topology.steps.canary import canary_message, is_as_expected, require_genuine
+from topology.telemetry.metrics import Metric
+from workers.commands.canaries import CASES, canary_event
+from workers.policy.grants import public_keys, signature_verifier
+from workers.policy.signing import new_private_key, private_key, public_half
+
+PEM = new_private_key()
+VERIFY = signature_verifier(public_keys({"k1": public_half(PEM)}))
+NOW_MS = 1_700_000_000_000
+AGE_MAX_MS = 600_000
+
+
+def signed(case: int = 0, now_ms: int = NOW_MS, key_id: str = "k1") -> ConversationEvent:
+    return canary_event(CASES[case], key_id, private_key(PEM), now_ms)
+
+
+def test_a_canary_that_the_platform_signed_is_one() -> None:
+    event = signed()
+    assert event.canary is not None
+    assert VERIFY(canary_message(event), "k1", event.canary.signature)
+    require_genuine(event, NOW_MS, AGE_MAX_MS, VERIFY)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"event_id": "another"}, "does not verify"),
+        ({"deadline_ms": 1}, "does not verify"),
+        ({"candidate": None}, "does not verify"),
+    ],
+)
+def test_a_changed_canary_is_a_forgery(change: dict[str, object], word: str) -> None:
+    with pytest.raises(DeadLetter, match=word) as caught:
+        require_genuine(structs.replace(signed(), **change), NOW_MS, AGE_MAX_MS, VERIFY)
+    assert caught.value.reason is DeadLetterReason.RESERVED_TENANT
+
+
+@pytest.mark.parametrize("now_ms", [NOW_MS + AGE_MAX_MS + 1, NOW_MS - AGE_MAX_MS - 1])
+def test_a_canary_of_another_time_is_a_forgery(now_ms: int) -> None:
+    with pytest.raises(DeadLetter, match="another time"):
+        require_genuine(signed(), now_ms, AGE_MAX_MS, VERIFY)
+
+
+def test_without_a_known_key_there_are_no_canaries() -> None:
+    another = signature_verifier(public_keys({"k1": public_half(new_private_key())}))
+    for verify in (None, signature_verifier({}), another):
+        with pytest.raises(DeadLetter, match="does not verify"):
+            require_genuine(signed(), NOW_MS, AGE_MAX_MS, verify)
+
+
+def test_a_signature_is_of_the_whole_event_and_of_nothing_else() -> None:
+    event = signed()
+    assert event.canary is not None
+    assert canary_message(event).startswith(b"sluicegate canary\0")
+    assert event.canary.signature.encode() not in canary_message(event)
+    assert event.event_id.encode() in canary_message(event)
+
+
+def test_a_probe_is_well_where_the_gate_did_what_it_must() -> None:
+    mark = signed().canary
+    assert mark is not None
+    assert [action for action in Action if is_as_expected(mark, action)] == [Action.PUBLISHED]
+    held = structs.replace(mark, expect=Expectation.HELD)
+    assert Action.PUBLISHED not in [action for action in Action if is_as_expected(held, action)]
+
+
+def genuine(event: ConversationEvent, now_ms: int) -> None:
+    del now_ms
+    require_genuine(event, NOW_MS, AGE_MAX_MS, VERIFY)
+
+
+def test_a_canary_is_audited_and_answered_on_a_topic_of_its_own_and_counts_as_nobodys_traffic() -> None:
+    bench = Bench(require_genuine=genuine, states=FakeConversationStates())
+    ended = Ended(bench.process(record_of(signed())))
+    assert len(ended.canaries) == 1
+    assert (ended.response.action, ended.audit.canary) == (Action.PUBLISHED, "allowed")
+    assert bench.metrics.value(Metric.CANARY_RESULT, case="allowed") == 1
+    assert bench.metrics.value(Metric.CANARY_LAST_SUCCESS) > 0
+    assert bench.metrics.value(Metric.ACTIONS, action="published", reason="verdict") == 0
+    assert not bench.metrics.value(
+        Metric.VERDICTS, stage="judge", verdict="publish", category="none", policy_version=BUNDLE.version
+    )
+
+
+def test_a_canary_leaves_no_state_so_the_next_one_is_judged_alike() -> None:
+    bench = Bench(require_genuine=genuine, states=FakeConversationStates())
+    topics = {record.topic for record in bench.process(record_of(signed())).records}
+    assert topics == {Topic.CANARY, Topic.AUDIT}
+    assert Ended(bench.process(record_of(signed()))).response.action is Action.PUBLISHED
+
+
+def test_a_probe_that_passes_though_it_must_be_held_is_a_failure_that_shows() -> None:
+    bench = Bench(require_genuine=genuine)
+    assert Ended(bench.process(record_of(signed(1)))).response.action is Action.PUBLISHED
+    assert bench.metrics.value(Metric.CANARY_RESULT, case="blocked") == 0
+    assert bench.metrics.value(Metric.CANARY_LAST_SUCCESS) == 0
+
+
+def test_a_probe_that_is_held_as_it_must_be_is_well() -> None:
+    bench = Bench(require_genuine=genuine, classification=finds(finding("wrongdoing.nonviolent", 3, 4)))
+    assert Ended(bench.process(record_of(signed(1)))).response.action is not Action.PUBLISHED
+    assert bench.metrics.value(Metric.CANARY_RESULT, case="blocked") == 1
+
+
+@pytest.mark.parametrize("forged", [signed(), structs.replace(signed(), canary=None)])
+def test_an_event_of_the_reserved_tenant_without_the_platforms_signature_is_one_dead_letter(
+    forged: ConversationEvent,
+) -> None:
+    (letter,) = Bench().process(record_of(forged)).records
+    assert letter.topic == Topic.DEAD_LETTERS
+    assert dict(letter.headers)["x-reason"] == b"reserved_tenant"
+
+
+def test_the_mark_of_a_canary_on_anybody_elses_event_is_a_dead_letter() -> None:
+    (letter,) = Bench(require_genuine=genuine).process(record_of(event(canary=signed().canary))).records
+    assert dict(letter.headers)["x-reason"] == b"reserved_tenant"

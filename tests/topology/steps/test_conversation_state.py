@@ -1,0 +1,298 @@
+"""What a conversation showed makes its next plans more cautious, never less, fades, and stays within its bounds."""
+
+from functools import reduce
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from tests.topology.decision.policy_world import (
+    ADULT,
+    CATEGORY,
+    GRANTS,
+    GUARDS,
+    LEVELS,
+    OPEN,
+    OUTPUT_FINDINGS,
+    OVERLAYS,
+    REQUESTS,
+    USERS,
+    bundle,
+    labels,
+)
+from topology.contract.codec import encode
+from topology.contract.conversation import EMPTY, FLOOR_MODES, CategoryMemory, ConversationState, SeenEvent
+from topology.contract.events import UserContext
+from topology.contract.labels import (
+    AgeBand,
+    CategoryId,
+    Intent,
+    Mode,
+    OutputFinding,
+    OutputLabels,
+    Plan,
+    RequestFinding,
+    RequestLabels,
+    Signal,
+    VerdictKind,
+    Vulnerability,
+)
+from topology.decision.judge import judge
+from topology.decision.plan import plan
+from topology.policy.bundle import ContentClass
+from topology.policy.overlays import TenantOverlay
+from topology.steps.remembering import StateBounds, Turn, folded, recalled
+
+MODES = tuple(Mode)
+WEAPONS = CategoryId("weapons.conventional")
+BOUNDS = StateBounds()
+NOW_MS = 1_767_225_600_000
+ORDINARY = tuple(
+    name
+    for name, category in bundle().categories.items()
+    if category.content_class is not ContentClass.PROHIBITED and category.force_mode is None
+)
+
+MEMORIES = st.builds(
+    CategoryMemory,
+    released=LEVELS,
+    at_ceiling_count=st.integers(0, 20),
+    spent=LEVELS,
+    intent=st.sampled_from(Intent),
+    intent_turns=st.integers(0, 10),
+)
+SEEN = st.builds(SeenEvent, event_id=st.text(max_size=128), audit_id=st.uuids().map(str))
+STATES = st.builds(
+    ConversationState,
+    tenant_id=st.just("t"),
+    turns=st.integers(0, 1000),
+    updated_ms=st.integers(0, NOW_MS),
+    categories=st.dictionaries(CATEGORY, MEMORIES, max_size=4),
+    signals=st.dictionaries(st.sampled_from(Signal), st.integers(1, 10)),
+    vulnerability=st.sampled_from((Vulnerability.NONE, *FLOOR_MODES)),
+    vulnerability_turns=st.integers(0, 3),
+    age_band=st.sampled_from((AgeBand.UNKNOWN, AgeBand.TEEN, AgeBand.UNDER13)),
+    events=st.lists(SEEN, max_size=4).map(tuple),
+)
+
+
+def asked(
+    harm: int = 3, intent: Intent = Intent.DUAL_USE, detail: int = 3, category: str = WEAPONS, **more: Any
+) -> RequestLabels:
+    finding = RequestFinding(category=CategoryId(category), harm=harm, intent=intent, asked_detail=detail)
+    return replace(labels(finding), **more)
+
+
+def planned(request: RequestLabels, state: ConversationState = EMPTY, user: UserContext = ADULT) -> Plan:
+    return plan(bundle(), request, overlay=OPEN, user=user, grants=(), state=state)
+
+
+def after(
+    state: ConversationState, request: RequestLabels, answered: int = 0, bounds: StateBounds = BOUNDS
+) -> ConversationState:
+    """After a turn whose answer has that detail, in the first category that was asked for."""
+    found = [
+        OutputFinding(category=one.category, harm=one.harm, detail_lo=answered, detail_hi=answered)
+        for one in request.findings[:1]
+    ]
+    turn = Turn(tenant_id="t", labels=request, plan=planned(request, state), findings=tuple(found))
+    return folded(state, turn, bundle(), NOW_MS, bounds)
+
+
+def conversation(*turns: tuple[RequestLabels, int]) -> ConversationState:
+    return reduce(lambda state, turn: after(state, *turn), turns, EMPTY)
+
+
+@given(state=STATES, request=REQUESTS, overlay=OVERLAYS, user=USERS, grants=GRANTS)
+@settings(max_examples=1000)
+def test_no_state_raises_a_ceiling_or_loosens_a_mode(
+    state: ConversationState, request: RequestLabels, overlay: TenantOverlay, user: UserContext, grants: frozenset[str]
+) -> None:
+    alone = plan(bundle(), request, overlay=overlay, user=user, grants=grants)
+    remembered = plan(bundle(), request, overlay=overlay, user=user, grants=grants, state=state)
+    assert remembered.ceilings.keys() == alone.ceilings.keys()
+    assert all(remembered.ceilings[name] <= level for name, level in alone.ceilings.items())
+    assert MODES.index(remembered.mode) >= MODES.index(alone.mode)
+    assert set(alone.side_effects) <= set(remembered.side_effects)
+
+
+@given(
+    state=STATES,
+    request=REQUESTS,
+    found=st.lists(OUTPUT_FINDINGS, max_size=3, unique_by=lambda finding: finding.category),
+    overlay=OVERLAYS,
+    user=USERS,
+    grants=GRANTS,
+)
+@settings(max_examples=1000)
+def test_what_leaves_in_a_conversation_would_leave_without_it(
+    state: ConversationState,
+    request: RequestLabels,
+    found: list[OutputFinding],
+    overlay: TenantOverlay,
+    user: UserContext,
+    grants: frozenset[str],
+) -> None:
+    out = OutputLabels(findings=tuple(found), guards=GUARDS, obligations_present=tuple(sorted(bundle().obligations)))
+
+    def verdict(known: ConversationState) -> VerdictKind:
+        made = plan(bundle(), request, overlay=overlay, user=user, grants=grants, state=known)
+        ruling = judge(
+            bundle(),
+            made,
+            request,
+            out,
+            overlay=overlay,
+            user=user,
+            grants=grants,
+            attempts=1,
+            revisions_max=2,
+            state=known,
+        )
+        return ruling.verdict
+
+    if verdict(state) is VerdictKind.PUBLISH:
+        assert verdict(EMPTY) is VerdictKind.PUBLISH
+
+
+@given(state=STATES, request=REQUESTS, found=st.lists(OUTPUT_FINDINGS, max_size=3), bytes_max=st.integers(600, 4000))
+def test_a_fold_is_deterministic_bounded_and_forgets_no_more_of_the_person_than_time_says(
+    state: ConversationState, request: RequestLabels, found: list[OutputFinding], bytes_max: int
+) -> None:
+    bounds = replace(BOUNDS, bytes_max=bytes_max, events_max=3)
+    event = SeenEvent(event_id="e", audit_id="a")
+    turn = Turn(tenant_id="t", labels=request, plan=planned(request, state), findings=tuple(found), event=event)
+    one, two = (folded(state, turn, bundle(), NOW_MS, bounds) for _ in range(2))
+    assert encode(one) == encode(two)
+    assert len(encode(one)) <= bytes_max
+    assert len(one.events) <= 3
+    assert one.turns == state.turns + 1
+    assert one.age_band in {state.age_band, request.age_band}
+    assert set(one.signals) >= set(request.signals) - {Signal.INJECTION}
+
+
+@given(st.lists(st.tuples(REQUESTS, LEVELS), max_size=6))
+def test_a_benign_conversation_is_planned_as_if_nothing_had_been_said(
+    turns: list[tuple[RequestLabels, int]],
+) -> None:
+    def benign(request: RequestLabels) -> RequestLabels:
+        findings = tuple(replace(one, intent=Intent.BENIGN) for one in request.findings if one.category in ORDINARY)
+        return labels(*findings)
+
+    state = conversation(*[(benign(request), detail) for request, detail in turns])
+    for request, _ in turns:
+        assert planned(benign(request), state) == planned(benign(request))
+
+
+def test_a_stated_aim_counts_for_the_next_turns_and_fades() -> None:
+    state = conversation((asked(intent=Intent.MALICIOUS), 0))
+    for _ in range(BOUNDS.caution_turns):
+        made = planned(asked(intent=Intent.BENIGN, detail=2), state)
+        assert made.ceilings[WEAPONS] == 0
+        assert f"C9:{WEAPONS}" in made.rule_ids
+        state = after(state, labels())
+    assert planned(asked(intent=Intent.BENIGN, detail=2), state) == planned(asked(intent=Intent.BENIGN, detail=2))
+
+
+def test_a_recipe_asked_for_in_pieces_ends_after_two() -> None:
+    """Every piece stays within its ceiling; together they would not."""
+    state, levels = EMPTY, list[int]()
+    for _ in range(4):
+        level = planned(asked(), state).ceilings[WEAPONS]
+        levels.append(level)
+        state = after(state, asked(), level)
+    assert levels == [1, 1, 0, 0]
+    assert planned(asked(), state).mode is Mode.REFUSE_REDIRECT
+    assert state.categories[WEAPONS].released == 1
+
+
+def test_a_draft_is_held_against_the_lowered_ceiling_even_where_the_request_was_not_labelled_so() -> None:
+    state = conversation((asked(), 1), (asked(), 1))
+    found = OutputFinding(category=WEAPONS, harm=3, detail_lo=1, detail_hi=1)
+    out = OutputLabels(findings=(found,), guards=GUARDS)
+
+    def verdict(known: ConversationState) -> VerdictKind:
+        made = planned(labels(), known)
+        return judge(
+            bundle(), made, labels(), out, overlay=OPEN, user=ADULT, grants=(), attempts=1, revisions_max=2, state=known
+        ).verdict
+
+    assert verdict(EMPTY) is VerdictKind.PUBLISH
+    assert verdict(state) is VerdictKind.SAFE_COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("request_labels", "answered", "why"),
+    [
+        (asked(detail=1), 1, "no more was asked than what a thing is"),
+        (asked(intent=Intent.BENIGN, detail=2), 2, "plainly benign"),
+        (asked(harm=2, detail=2), 2, "not grave"),
+        (asked(category="regulated_advice.medical", detail=2), 1, "advice"),
+        (asked(), 0, "nothing of substance left"),
+    ],
+)
+def test_ordinary_answers_spend_nothing(request_labels: RequestLabels, answered: int, why: str) -> None:
+    state = conversation(*[(request_labels, answered)] * 6)
+    assert all(memory.spent == 0 for memory in state.categories.values()), why
+
+
+def test_a_wrapper_is_remembered_and_injected_text_is_not() -> None:
+    for signal, expected in ((Signal.JAILBREAK_ROLEPLAY, Intent.DUAL_USE), (Signal.INJECTION, Intent.BENIGN)):
+        state = after(EMPTY, labels(signals=(signal,)))
+        alone, remembered = planned(asked(intent=Intent.BENIGN)), planned(asked(intent=Intent.BENIGN), state)
+        is_lower = remembered.ceilings[WEAPONS] < alone.ceilings[WEAPONS]
+        assert is_lower is (expected is Intent.DUAL_USE)
+
+
+def test_a_teen_stays_one_until_an_age_is_verified() -> None:
+    state = after(EMPTY, replace(labels(), age_band=AgeBand.TEEN))
+    state = after(state, labels())
+    request = asked(intent=Intent.BENIGN, detail=2)
+    unknown = UserContext()
+    assert planned(request, state, unknown).ceilings[WEAPONS] == 1
+    assert planned(request, EMPTY, unknown).ceilings[WEAPONS] == 2
+    assert planned(request, state, ADULT) == planned(request, EMPTY, ADULT)
+
+
+@pytest.mark.parametrize(("risk", "mode"), FLOOR_MODES.items())
+def test_somebody_at_risk_keeps_that_mode_for_the_next_turns(risk: Vulnerability, mode: Mode) -> None:
+    state = after(EMPTY, labels(vulnerability=risk))
+    for _ in range(BOUNDS.crisis_turns):
+        assert planned(labels(), state).mode is mode
+        assert "M8" in planned(labels(), state).rule_ids
+        assert planned(labels(), state).side_effects == ()
+        state = after(state, labels())
+    assert planned(labels(), state) == planned(labels())
+
+
+def test_a_category_that_forces_the_crisis_mode_is_remembered_as_a_risk() -> None:
+    state = after(EMPTY, asked(harm=4, category="self_harm.intent"))
+    assert planned(labels(), state).mode is Mode.CRISIS_SUPPORT
+
+
+def test_a_lesser_risk_does_not_end_a_greater_one() -> None:
+    state = after(EMPTY, labels(vulnerability=Vulnerability.ACUTE_SELF_HARM))
+    assert after(state, labels(vulnerability=Vulnerability.IMMINENT_DANGER)).floor_mode is Mode.CRISIS_SUPPORT
+
+
+def test_a_state_ends_with_its_time_and_its_events_with_the_tenant() -> None:
+    state = replace(conversation((asked(), 1)), events=(SeenEvent(event_id="e", audit_id="a"),))
+    assert recalled(state, "t", NOW_MS + BOUNDS.ttl_ms, BOUNDS.ttl_ms) == state
+    assert recalled(state, "t", NOW_MS + BOUNDS.ttl_ms + 1, BOUNDS.ttl_ms) == EMPTY
+    foreign = recalled(state, "other", NOW_MS, BOUNDS.ttl_ms)
+    assert foreign.events == ()
+    assert foreign.categories == state.categories
+
+
+def test_beyond_its_size_the_oldest_events_go_first_and_then_the_categories_that_matter_least() -> None:
+    memories = {name: CategoryMemory(released=1) for name in ORDINARY[:10]}
+    events = tuple(SeenEvent(event_id=f"event {number}", audit_id="a" * 36) for number in range(20))
+    full = ConversationState(categories={**memories, WEAPONS: CategoryMemory(spent=2)}, events=events)
+    sizes = [len(encode(full)), 1000, 300, 120]
+    kept = [after(full, labels(), bounds=replace(BOUNDS, bytes_max=size)) for size in sizes]
+    assert 0 < len(kept[1].events) < 20
+    assert kept[1].events == events[-len(kept[1].events) :]
+    assert not kept[2].events
+    assert set(kept[3].categories) == {WEAPONS}

@@ -1,0 +1,99 @@
+"""Turns of one conversation through the pipeline: state in and out, second copies, and what a failure leaves."""
+
+from msgspec.structs import replace
+
+from serving.fakes import FakeConversationStates, FakeGenerator, FakeLabeler, ManualClock
+from tests.topology.steps.pipeline_world import Bench, Ended, event, labelled, record_of
+from topology.contract.codec import decode_state
+from topology.contract.conversation import EMPTY
+from topology.contract.errors import CheckFailed
+from topology.contract.events import Action
+from topology.contract.headers import Wire, last_header
+from topology.contract.labels import CategoryId, Intent, Outcome
+from topology.contract.names import Header, Topic
+from topology.ports import Record, Result
+
+WEAPONS = CategoryId("weapons.conventional")
+
+
+def turn(number: int, **changes: object) -> Record:
+    return replace(record_of(event(event_id=f"e{number}", **changes)), offset=number)
+
+
+def ended(bench: Bench, record: Record) -> Ended:
+    return Ended(bench.process(record))
+
+
+def state_records(result: Result) -> list[str]:
+    return [record.topic for record in result.records if record.topic == Topic.STATE]
+
+
+def test_the_state_leaves_with_the_answer_on_the_events_own_partition() -> None:
+    states = FakeConversationStates()
+    bench = Bench(labels=labelled(WEAPONS, 3, Intent.MALICIOUS), states=states)
+    result = bench.process(turn(1))
+    (record,) = [one for one in result.records if one.topic == Topic.STATE]
+    assert (record.key, record.partition) == (b"c1", result.partition)
+    assert last_header(record.headers, Header.SCHEMA) == "conversation-state/1"
+    audit = Ended(result).audit
+    assert decode_state(record.value, Wire.JSON) == audit.state_after
+    assert audit.state_before == EMPTY
+    assert audit.state_after.intent_of(WEAPONS) is Intent.MALICIOUS
+    following = ended(bench, turn(2)).audit
+    assert following.state_before == audit.state_after
+    assert following.state_after.turns == 2
+
+
+def test_without_states_nothing_is_written_and_the_audit_says_so() -> None:
+    result = Bench(labels=labelled(WEAPONS, 3, Intent.MALICIOUS)).process(turn(1))
+    assert not state_records(result)
+    assert Ended(result).audit.state_after == EMPTY
+
+
+def test_a_second_copy_of_an_event_is_withheld_names_the_first_and_asks_nobody() -> None:
+    bench = Bench(states=FakeConversationStates())
+    first = ended(bench, turn(1))
+    second_result = bench.process(replace(turn(1), offset=9))
+    second = Ended(second_result)
+    assert (first.response.action, first.response.duplicate_of) == (Action.PUBLISHED, "")
+    assert (second.response.action, second.response.reason_codes) == (Action.WITHHELD, ("duplicate_event",))
+    assert second.response.duplicate_of == second.audit.duplicate_of == first.response.audit_id
+    assert second.response.audit_id != first.response.audit_id
+    assert second.audit.state_before == second.audit.state_after == first.audit.state_after
+    assert not state_records(second_result)
+    assert not second.review
+    assert not second.letters
+    assert len(bench.generator.calls) == 1
+
+
+def test_copies_are_known_in_their_conversation_and_tenant_alone_and_for_a_time() -> None:
+    clock = ManualClock()
+    bench = Bench(states=FakeConversationStates(), clock=clock)
+    for changes in ({}, {"conversation_id": "c2"}, {"tenant_id": "t2"}):
+        assert ended(bench, turn(1, **changes)).response.action is Action.PUBLISHED
+    clock.advance(25 * 3600)
+    assert ended(bench, replace(turn(1), offset=9)).response.action is Action.PUBLISHED
+
+
+def test_a_replayed_copy_and_the_same_record_read_once_more_are_answered() -> None:
+    bench = Bench(states=FakeConversationStates())
+    marked = ((Header.REPLAYED_FROM.value, b"conversations.events:3:1"),)
+    for record in (turn(1), turn(1), replace(turn(1), offset=9, headers=marked)):
+        assert ended(bench, record).response.action is Action.PUBLISHED
+
+
+def test_an_event_that_failed_is_not_remembered_and_is_answered_when_it_comes_again() -> None:
+    labeler = FakeLabeler(faults=[CheckFailed(Outcome.UNPARSABLE, "labeler", "once")])
+    bench = Bench(states=FakeConversationStates(), labeler=labeler)
+    failed = ended(bench, turn(1))
+    assert failed.response.action is Action.WITHHELD
+    assert failed.audit.state_after == EMPTY
+    assert ended(bench, replace(turn(1), offset=9)).response.action is Action.PUBLISHED
+
+
+def test_a_model_that_refuses_leaves_what_the_request_showed_but_not_its_event() -> None:
+    generator = FakeGenerator(faults=[CheckFailed(Outcome.REFUSED, "generator", "no")])
+    bench = Bench(states=FakeConversationStates(), generator=generator, labels=labelled(WEAPONS, 3, Intent.MALICIOUS))
+    state = ended(bench, turn(1)).audit.state_after
+    assert state.intent_of(WEAPONS) is Intent.MALICIOUS
+    assert state.events == ()
