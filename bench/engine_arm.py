@@ -18,7 +18,8 @@ import msgspec
 from msgspec import Struct, structs
 
 from bench.world import own_telemetry, stub_pipeline, stub_policy
-from topology.ports import OutRecord, Ownership, PartitionOffset, Record, Rest, Result, Sink
+from topology.contract.records import OutRecord, Ownership, PartitionOffset, Record, Result
+from topology.ports import Rest, Sink
 from workers.kafka.sink import TransactionalSink
 from workers.kafka.source import KafkaSource
 from workers.process.clock import SystemClock

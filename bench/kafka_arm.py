@@ -21,7 +21,8 @@ from msgspec import Struct, structs
 from bench.world import own_telemetry, sample_output, stub_pipeline, stub_policy
 from topology.contract.events import ConversationEvent
 from topology.contract.names import Topic
-from topology.ports import OutRecord, Ownership, PartitionOffset, Sink
+from topology.contract.records import OutRecord, Ownership, PartitionOffset
+from topology.ports import Sink
 from workers.kafka.client import connect, consumer_options, producer_options
 from workers.kafka.sink_process import ProcessSink, open_sink
 from workers.kafka.source import KafkaSource

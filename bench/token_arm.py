@@ -25,7 +25,8 @@ from serving.guards.per_policy import PolicyLabeler
 from topology.contract.codec import encode
 from topology.contract.events import Message
 from topology.contract.names import Topic
-from topology.ports import Draft, GenerationRequest, Record
+from topology.contract.records import Record
+from topology.ports import Draft, GenerationRequest
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline, build_worker

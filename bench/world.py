@@ -25,13 +25,14 @@ from topology.contract.events import ConversationEvent, GenerationParameters, Lo
 from topology.contract.headers import Wire
 from topology.contract.labels import GuardRun, LabelerIdentity, Outcome, OutputLabels, Plan, RequestLabels, Verdict
 from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName, StageName, Topic
+from topology.contract.records import Headers, OutRecord, Record
 from topology.decision.judge import judge
 from topology.decision.plan import plan as make_plan
 from topology.pipeline import Bounds, Pipeline, Policies, Routes
 from topology.policy.bundle import PolicyBundle
 from topology.policy.loading import packaged_bundle
 from topology.policy.overlays import STRICTEST
-from topology.ports import CheckInput, CheckReport, Draft, GenerationRequest, Headers, OutRecord, Record
+from topology.ports import CheckInput, CheckReport, Draft, GenerationRequest
 from topology.steps.case import Case
 from topology.steps.drafting import Budget, Drafting
 from topology.telemetry.instruments import Instruments

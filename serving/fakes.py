@@ -13,17 +13,9 @@ from topology.contract.events import ConversationEvent, GrantUse, Role, Usage, p
 from topology.contract.headers import Wire
 from topology.contract.labels import LabelerIdentity, RequestLabels
 from topology.contract.names import Topic
+from topology.contract.records import PartitionId, PartitionOffset, Result
 from topology.policy.bundle import PolicyBundle
-from topology.ports import (
-    CheckInput,
-    CheckReport,
-    Clock,
-    Draft,
-    GenerationRequest,
-    PartitionId,
-    PartitionOffset,
-    Result,
-)
+from topology.ports import CheckInput, CheckReport, Clock, Draft, GenerationRequest
 
 EPOCH_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z, where a manual clock starts unless told otherwise."""

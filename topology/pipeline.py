@@ -22,13 +22,14 @@ from topology.contract.events import Action, AuditedResponse, AuditRecord, Canar
 from topology.contract.headers import Wire, last_header, response_headers, trace_headers
 from topology.contract.labels import GuardRun, LabelerIdentity, Outcome, Plan, RequestLabels
 from topology.contract.lineage import position_of
-from topology.contract.names import Header, SchemaName, StageName, Topic
+from topology.contract.names import ActionReason, Header, SchemaName, StageName, Topic
+from topology.contract.records import Headers, OutRecord, Record, Result
 from topology.decision.ceilings import settled_age
 from topology.decision.plan import plan as make_plan
 from topology.decision.shadow import shadowed
 from topology.policy.in_force import Policies
 from topology.policy.overlays import grant_uses
-from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Headers, Labeler, OutRecord, Record, Rest, Result
+from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Labeler, Rest
 from topology.steps import audit
 from topology.steps.canary import RequireGenuine, is_as_expected, no_canaries
 from topology.steps.case import Case, Decision, processed
@@ -38,7 +39,7 @@ from topology.steps.remembering import Memory
 from topology.steps.time_limit import TimeLimit
 from topology.steps.withholding import NOTHING_PLANNED, poison, repeated, withheld
 from topology.telemetry.instruments import Instruments
-from topology.telemetry.metrics import ActionReason, Metric
+from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import EventTrace, Tracing
 
 logger = logging.getLogger("sluicegate.pipeline")

@@ -8,41 +8,8 @@ from msgspec import Struct
 from topology.contract.conversation import ConversationState
 from topology.contract.events import ConversationEvent, GenerationParameters, GrantUse, LoggedText, Message, Usage
 from topology.contract.labels import OutputFinding, Plan, RequestLabels, Span
+from topology.contract.records import OutRecord, Ownership, PartitionId, PartitionOffset, Record, Result
 from topology.policy.bundle import PolicyBundle
-
-Headers = tuple[tuple[str, bytes], ...]
-
-
-class Record(Struct, frozen=True, kw_only=True):
-    """A record as it was read. `key` and `value` are None where the topic holds a null."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: bytes | None
-    value: bytes | None
-    headers: Headers = ()
-
-
-class OutRecord(Struct, frozen=True, kw_only=True):
-    """A record to be written. `partition` None: the one that its key is hashed to."""
-
-    topic: str
-    key: bytes | None
-    value: bytes
-    headers: Headers = ()
-    partition: int | None = None
-
-
-class Result(Struct, frozen=True, kw_only=True):
-    """What one input record ends as: everything that must become visible together with its offset."""
-
-    topic: str
-    partition: int
-    offset: int
-    records: tuple[OutRecord, ...]
-
 
 Rest = Callable[[float], Awaitable[None]]
 """Waits that many seconds for something to come back. Others may take the caller's place in the worker meanwhile."""
@@ -186,28 +153,6 @@ class GrantVerifier(Protocol):
         ...
 
 
-class PartitionOffset(Struct, frozen=True, kw_only=True):
-    """The next offset to read of one partition; `metadata` says what above it is done (`offset_map`)."""
-
-    topic: str
-    partition: int
-    offset: int
-    metadata: str = ""
-
-
-PartitionId = tuple[str, int]
-"""Topic and number."""
-
-
-class Ownership(Struct, frozen=True, kw_only=True):
-    """The group membership under which records were read; a commit made under another one is refused."""
-
-    generation: int
-    member_id: str
-    group_id: str
-    instance_id: str | None = None
-
-
 class Source(Protocol):
     """Reads records. All calls on one thread."""
 
@@ -307,6 +252,3 @@ class Sink(Protocol):
     def close(self) -> None:
         """Release the producer; an open transaction is aborted by the next holder of the slot."""
         ...
-
-
-TraceCarrier = Mapping[str, str]

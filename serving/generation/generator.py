@@ -10,8 +10,8 @@ from serving.endpoint.completion import ChatBody, ChatTurn, Completion
 from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.events import GenerationParameters, Message, Usage, parts_text
 from topology.contract.labels import Outcome
+from topology.contract.names import LlmRole
 from topology.ports import Draft, GenerationRequest
-from topology.telemetry.metrics import LlmRole
 
 
 class GenerationDefaults(Struct, frozen=True, kw_only=True):

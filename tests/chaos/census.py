@@ -16,8 +16,8 @@ from kafka.structs import TopicPartition
 from msgspec import Struct
 
 from topology.contract.errors import DeadLetterReason
+from topology.contract.records import PartitionId, PartitionOffset, Record
 from topology.delivery.offset_map import decode
-from topology.ports import PartitionId, PartitionOffset, Record
 from workers.commands.demo.census import Sent, take_census
 from workers.kafka.client import admin_options, connect, consumer_options
 from workers.kafka.reader import read_topic

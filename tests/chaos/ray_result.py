@@ -22,7 +22,7 @@ from tests.chaos.ray_faults import ORPHAN_S
 from topology.contract.errors import DeadLetterReason
 from topology.contract.events import Action, AuditRecord
 from topology.contract.labels import Outcome
-from topology.ports import Record
+from topology.contract.records import Record
 from workers.kafka.reader import read_topic
 from workers.settings import Settings
 

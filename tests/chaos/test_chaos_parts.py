@@ -15,8 +15,8 @@ from tests.chaos.progress import Progress, load_progress, save_progress
 from tests.chaos.watch import Sight
 from tests.chaos.worker import Stub, Task
 from topology.contract.codec import RecordLimits, encode
+from topology.contract.records import PartitionOffset, Record, Result
 from topology.delivery.offset_map import encode as encode_map
-from topology.ports import PartitionOffset, Record, Result
 from workers.settings import TopicSettings
 
 KEYS = ("a", "b", "a", "a")

@@ -18,7 +18,7 @@ from msgspec import Struct
 
 from tests.chaos.worker import SOURCE_HEADER, WORKER_HEADER
 from topology.contract.headers import last_header
-from topology.ports import Record
+from topology.contract.records import Record
 from workers.kafka.reader import TopicReader
 from workers.settings import KafkaSettings, TopicSettings
 

@@ -25,7 +25,7 @@ from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import Action, AuditedResponse, AuditRecord, TextPart
 from topology.contract.labels import Mode
 from topology.contract.lineage import position_of
-from topology.ports import OutRecord, Record, Result
+from topology.contract.records import OutRecord, Record, Result
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.kafka.client import slot_name

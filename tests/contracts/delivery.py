@@ -9,7 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from tests.plugins.kafka_broker import wait_until
-from topology.ports import OutRecord, Ownership, PartitionOffset, Record, Sink, Source
+from topology.contract.records import OutRecord, Ownership, PartitionOffset, Record
+from topology.ports import Sink, Source
 from workers.kafka.errors import SlotFenced
 
 WAIT_S = 30.0

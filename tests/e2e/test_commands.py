@@ -22,7 +22,7 @@ from tests.plugins.otlp_receiver import closed_endpoint
 from topology.contract.codec import RecordLimits, decode_event, encode
 from topology.contract.events import Action, AuditedResponse, TextPart
 from topology.contract.labels import Mode
-from topology.ports import Record
+from topology.contract.records import Record
 from workers.development.otlp_receiver import OtlpReceiver
 from workers.kafka.reader import read_topic
 from workers.settings import KafkaSettings

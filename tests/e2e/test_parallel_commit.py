@@ -10,7 +10,8 @@ from contextlib import contextmanager
 import pytest
 
 from tests.plugins.kafka_broker import Kafka, wait_until
-from topology.ports import OutRecord, Record, Rest, Result
+from topology.contract.records import OutRecord, Record, Result
+from topology.ports import Rest
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.kafka.sink import TransactionalSink

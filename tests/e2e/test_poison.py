@@ -20,7 +20,7 @@ from tests.plugins.running_worker import audits, question, responses, send
 from topology.contract.events import Action, ConversationEvent, Message, Role, TextPart
 from topology.contract.headers import last_header
 from topology.contract.names import Header
-from topology.ports import Record
+from topology.contract.records import Record
 from workers.kafka.reader import read_topic
 from workers.kafka.topics import create_topics
 from workers.process.child import KeptProcess

@@ -24,10 +24,10 @@ from tests.plugins.running_worker import logged, question
 from topology.contract.codec import encode
 from topology.contract.errors import CheckFailed
 from topology.contract.labels import Outcome
+from topology.contract.records import Record
 from topology.pipeline import Pipeline
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import Record
 from topology.telemetry.instruments import Instruments
 from workers.assembly import build_pipeline
 from workers.commands.demo.parts import free_port

@@ -17,9 +17,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
 from tests.observability.planted import events, found_in
 from topology.contract.codec import encode
+from topology.contract.records import Record
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import Record
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import conversation_hash
 from workers.assembly import build_pipeline

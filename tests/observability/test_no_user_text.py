@@ -31,7 +31,7 @@ from tests.plugins.otlp_receiver import KeptExports
 from tests.plugins.running_worker import audits, fresh_settings, responses
 from topology.contract.events import Action
 from topology.contract.names import Header
-from topology.ports import Record
+from topology.contract.records import Record
 from workers.commands.demo.parts import free_port
 from workers.development.otlp_receiver import OtlpReceiver
 from workers.kafka.reader import read_topic

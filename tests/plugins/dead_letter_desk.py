@@ -11,7 +11,7 @@ from topology.contract.codec import RecordLimits
 from topology.contract.dead_letters import dead_letter
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.headers import last_header
-from topology.ports import Headers, Record
+from topology.contract.records import Headers, Record
 from workers.cli import main
 from workers.kafka.reader import read_topic
 from workers.settings import KafkaSettings

@@ -16,7 +16,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import NodeNotReadyError
 from kafka.structs import TopicPartition
 
-from topology.ports import Record
+from topology.contract.records import Record
 from workers.development.broker import DevelopmentBroker
 from workers.development.jars import BrokerError
 from workers.kafka.client import admin_options, consumer_options, producer_options

@@ -15,7 +15,7 @@ from kafka.structs import (
 
 from tests.contracts.delivery import after, read, settle
 from tests.plugins.kafka_broker import Kafka, wait_until
-from topology.ports import OutRecord, Ownership, PartitionOffset
+from topology.contract.records import OutRecord, Ownership, PartitionOffset
 from workers.kafka.client import consumer_options, producer_options, slot_name
 from workers.kafka.group_consumer import GroupConsumer
 from workers.kafka.producer import RoundProducer

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from tests.plugins.kafka_broker import wait_until
-from topology.ports import Clock, OutRecord, Record, Rest, Result
+from topology.contract.records import OutRecord, Record, Result
+from topology.ports import Clock, Rest
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.development.memory_broker import FakeBroker, FakeSink, FakeSource

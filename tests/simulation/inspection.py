@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tests.simulation.scheduling import Process
-from topology.ports import Ownership, PartitionOffset, Record
+from topology.contract.records import Ownership, PartitionOffset, Record
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -12,7 +12,7 @@ from topology.contract.codec import decode_state, encode
 from topology.contract.conversation import ConversationState, SeenEvent
 from topology.contract.headers import Wire, response_headers
 from topology.contract.names import SchemaName
-from topology.ports import OutRecord, Record
+from topology.contract.records import OutRecord, Record
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.simulation.remembered import with_answer
 from topology.contract.conversation import ConversationState
-from topology.ports import OutRecord, Record, Result
+from topology.contract.records import OutRecord, Record, Result
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

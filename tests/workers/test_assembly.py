@@ -21,10 +21,11 @@ from tests.plugins.running_worker import logged
 from topology.contract.errors import PolicyError
 from topology.contract.events import Action, AuditedResponse, AuditRecord
 from topology.contract.names import CONTENT_TYPE_JSON, CONTENT_TYPE_MSGPACK, Header, Topic
+from topology.contract.records import OutRecord, Record
 from topology.pipeline import Policies
 from topology.policy.bundle import AgeDefault
 from topology.policy.loading import packaged_bundle
-from topology.ports import Check, CheckReport, OutRecord, Record
+from topology.ports import Check, CheckReport
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_checks, build_pipeline, build_stage, build_worker, text_digest

@@ -14,12 +14,13 @@ from topology.contract.codec import encode
 from topology.contract.events import Action, AuditedResponse, TextPart
 from topology.contract.headers import Wire
 from topology.contract.labels import Mode
-from topology.ports import Record
+from topology.contract.records import Record
 from topology.reference.schema import documents, stale_documents
 from workers.cli import build_parser, main, version_of
+from workers.commands.console.answers import line_of
 from workers.commands.console.terminal import Terminal, printable
 from workers.commands.send import problem_of
-from workers.commands.tail import line_of, response_of
+from workers.commands.tail import response_of
 from workers.settings import Settings
 
 COMMANDS = ("demo", "run", "send", "tail", "topics", "check", "schema", "settings")

@@ -23,7 +23,7 @@ from topology.contract.names import (
     StageName,
 )
 from topology.contract.nesting import is_json_too_deep, is_msgpack_too_deep
-from topology.ports import Headers, Record
+from topology.contract.records import Headers, Record
 
 DETAIL_CHARACTERS_MAX = 512
 

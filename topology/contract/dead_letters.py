@@ -8,7 +8,7 @@ from topology.contract.errors import DeadLetter
 from topology.contract.headers import trace_headers
 from topology.contract.lineage import POSITION_HEADERS, SOURCE_HEADERS, letter_headers
 from topology.contract.names import Header
-from topology.ports import Headers, OutRecord, Record
+from topology.contract.records import Headers, OutRecord, Record
 
 ORIGINAL_HEADERS_MAX = 64
 ORIGINAL_HEADERS_BYTES_MAX = 32 << 10

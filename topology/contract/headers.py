@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 
 from topology.contract.names import CONTENT_TYPE_JSON, CONTENT_TYPE_MSGPACK, SERVICE, Header, SchemaName
-from topology.ports import Headers
+from topology.contract.records import Headers
 
 SCHEMA_VERSION = 1
 CE_SPECVERSION = "1.0"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from topology.contract.events import Position
 from topology.contract.headers import last_header
 from topology.contract.names import Header
-from topology.ports import Headers, Record
+from topology.contract.records import Headers, Record
 
 COUNT_MAX = 9_999
 """Highest `x-redriven`; what claims more was not written by us."""

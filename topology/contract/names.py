@@ -84,3 +84,43 @@ class StageName(StrEnum):
 
 SERVICE = "sluicegate"
 LOGGER = "sluicegate"
+
+
+class ActionReason(StrEnum):
+    """Why an action was taken, coarsely; the audit record has the reason codes."""
+
+    VERDICT = "verdict"
+    GUARD_FAILED = "guard_failed"
+    ESCALATED = "escalated"
+    DEADLINE = "deadline"
+    PROCESSING_FAILED = "processing_failed"
+    DUPLICATE = "duplicate"
+
+
+class ShadowOutcome(StrEnum):
+    """How a candidate policy's decision compares with the one that was acted on; `failed`: it broke."""
+
+    SAME = "same"
+    LOOSER = "looser"
+    STRICTER = "stricter"
+    OTHER = "other"
+    FAILED = "failed"
+
+
+class CommitReason(StrEnum):
+    """Why a transaction did not commit."""
+
+    OWNERSHIP_LOST = "ownership_lost"
+    FENCED = "fenced"
+    DELIVERY = "delivery"
+    TIMEOUT = "timeout"
+    BROKER = "broker"
+    ABORTED = "aborted"
+
+
+class LlmRole(StrEnum):
+    """What a language model was asked to do."""
+
+    GENERATOR = "generator"
+    JUDGE = "judge"
+    LABELER = "labeler"

@@ -9,11 +9,11 @@ from msgspec import structs
 
 from topology.contract.events import SHADOWS_MAX, Action, AuditRecord, ShadowDifference, Shift
 from topology.contract.labels import CategoryId, Level, Plan, VerdictKind
+from topology.contract.names import ShadowOutcome
 from topology.decision.recompute import Recomputed, recompute
 from topology.policy.bundle import PolicyBundle
 from topology.policy.overlays import TenantOverlay
 from topology.policy.verdict_table import STRICTNESS
-from topology.telemetry.metrics import ShadowOutcome
 
 LENIENCE = {
     Action.WITHHELD: 0,

@@ -14,8 +14,8 @@ from itertools import chain
 
 from msgspec import Struct
 
+from topology.contract.records import Headers, PartitionId, PartitionOffset, Record, Result
 from topology.delivery.offset_map import decode, encode
-from topology.ports import Headers, PartitionId, PartitionOffset, Record, Result
 
 
 class Stage(Enum):

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from topology.contract.records import OutRecord, Ownership, PartitionId, PartitionOffset, Result
 from topology.delivery.partition_window import Entry, Hold, PartitionWindow, Stage, Token
-from topology.ports import OutRecord, Ownership, PartitionId, PartitionOffset, Result
 
 
 class Round(Struct, frozen=True, kw_only=True):

@@ -13,10 +13,10 @@ from itertools import count
 from msgspec import Struct
 
 from topology.contract.errors import UnreadableMap
+from topology.contract.records import Ownership, PartitionId, PartitionOffset, Record, Result
 from topology.delivery.offset_map import BUDGET_CHARS, INCOMPLETE_MAX, SPAN_MAX, incomplete_max
 from topology.delivery.partition_window import Entry, Hold, MapLimits, PartitionStats, PartitionWindow, Token, is_over
 from topology.delivery.rounds import Round, Rounds
-from topology.ports import Ownership, PartitionId, PartitionOffset, Record, Result
 
 
 class TrackerLimits(Struct, frozen=True, kw_only=True):

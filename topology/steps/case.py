@@ -11,12 +11,13 @@ from topology.contract.conversation import EMPTY, ConversationState
 from topology.contract.errors import DeadLetter
 from topology.contract.events import Action, Attempt, ConversationEvent, GrantUse, LoggedText, Position
 from topology.contract.labels import GuardRun, Plan, RequestLabels, SideEffect
+from topology.contract.names import ActionReason
+from topology.contract.records import Record
 from topology.policy.bundle import PolicyBundle
 from topology.policy.in_force import Policies
 from topology.policy.overlays import TenantOverlay
-from topology.ports import Record, Rest
+from topology.ports import Rest
 from topology.steps.audit import Answer, Processed
-from topology.telemetry.metrics import ActionReason
 from topology.telemetry.tracing import EventTrace
 
 

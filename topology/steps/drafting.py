@@ -12,7 +12,7 @@ from msgspec import Struct
 from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.events import Action, Attempt, ConversationEvent, Message, parts_text
 from topology.contract.labels import NONE, Outcome, OutputLabels, Plan, Verdict, VerdictKind
-from topology.contract.names import StageName
+from topology.contract.names import ActionReason, LlmRole, StageName
 from topology.decision import templates
 from topology.decision.judge import apply_redactions, judge
 from topology.decision.plan import tighten
@@ -22,7 +22,7 @@ from topology.steps.audit import TEMPLATE, Answer
 from topology.steps.case import Case, Decision
 from topology.steps.checking import Checked, run_checks
 from topology.telemetry.instruments import Instruments
-from topology.telemetry.metrics import ActionReason, LlmRole, Metric
+from topology.telemetry.metrics import Metric
 
 CompilePrompt = Callable[[Case, Plan, str], tuple[Message, ...]]
 """(case, plan in force, feedback or "") → the messages to send."""

@@ -33,12 +33,13 @@ from topology.contract.labels import (
     Vulnerability,
 )
 from topology.contract.lineage import position_of
+from topology.contract.names import ActionReason
+from topology.contract.records import Record
 from topology.decision.ceilings import floored, is_serious, reckoned_intent
 from topology.policy.bundle import Family, PolicyBundle
-from topology.ports import ConversationStates, Record
+from topology.ports import ConversationStates
 from topology.steps.audit import DRAFT_SOURCES, audit_id
 from topology.steps.case import Case, Decision
-from topology.telemetry.metrics import ActionReason
 
 UNASKED_CEILING: Level = 2
 """A category that the request was not labelled with has no planned ceiling: its answers count from D2 on."""

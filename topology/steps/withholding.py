@@ -5,11 +5,10 @@ from msgspec import structs
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import Action
 from topology.contract.labels import Mode, Plan, SideEffect
-from topology.contract.names import StageName
+from topology.contract.names import ActionReason, StageName
 from topology.decision import templates
 from topology.steps.audit import TEMPLATE, Answer
 from topology.steps.case import Case, Decision
-from topology.telemetry.metrics import ActionReason
 
 NOTHING_PLANNED = Plan(mode=Mode.SAFE_COMPLETION, ceilings={})
 """What stands in where an event failed before it was planned: it is answered withheld."""

@@ -14,7 +14,7 @@ from topology.contract.events import Action, ConversationEvent, GenerationParame
 from topology.contract.headers import trace_carrier
 from topology.contract.labels import Plan
 from topology.contract.names import Header, StageName
-from topology.ports import Record
+from topology.contract.records import Record
 from topology.telemetry.span_handles import (
     CANCELLED,
     CODES_MAX,

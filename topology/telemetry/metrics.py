@@ -12,7 +12,7 @@ from msgspec import Struct
 from topology.contract.errors import DeadLetterReason, PolicyRefusal
 from topology.contract.events import Action
 from topology.contract.labels import Outcome, VerdictKind
-from topology.contract.names import StageName
+from topology.contract.names import ActionReason, CommitReason, LlmRole, ShadowOutcome, StageName
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -74,46 +74,6 @@ class Metric(StrEnum):
     ACTORS = "sluicegate_actors"
     BUILD_INFO = "sluicegate_build_info"
     TELEMETRY_DROPPED = "sluicegate_telemetry_dropped_total"
-
-
-class ActionReason(StrEnum):
-    """Why an action was taken, coarsely; the audit record has the reason codes."""
-
-    VERDICT = "verdict"
-    GUARD_FAILED = "guard_failed"
-    ESCALATED = "escalated"
-    DEADLINE = "deadline"
-    PROCESSING_FAILED = "processing_failed"
-    DUPLICATE = "duplicate"
-
-
-class ShadowOutcome(StrEnum):
-    """How a candidate policy's decision compares with the one that was acted on; `failed`: it broke."""
-
-    SAME = "same"
-    LOOSER = "looser"
-    STRICTER = "stricter"
-    OTHER = "other"
-    FAILED = "failed"
-
-
-class CommitReason(StrEnum):
-    """Why a transaction did not commit."""
-
-    OWNERSHIP_LOST = "ownership_lost"
-    FENCED = "fenced"
-    DELIVERY = "delivery"
-    TIMEOUT = "timeout"
-    BROKER = "broker"
-    ABORTED = "aborted"
-
-
-class LlmRole(StrEnum):
-    """What a language model was asked to do."""
-
-    GENERATOR = "generator"
-    JUDGE = "judge"
-    LABELER = "labeler"
 
 
 class Label(Struct, frozen=True):

@@ -13,7 +13,7 @@ from msgspec import Struct
 from topology.contract.events import GenerationParameters
 from topology.contract.labels import Verdict
 from topology.contract.names import SERVICE, StageName
-from topology.ports import Record
+from topology.contract.records import Record
 
 AttributeValue = str | int | float | bool | Sequence[str]
 Attributes = dict[str, AttributeValue]

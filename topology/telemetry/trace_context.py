@@ -10,7 +10,7 @@ from opentelemetry.trace import SpanContext, TraceFlags, TraceState, format_span
 
 from topology.contract.headers import trace_carrier
 from topology.contract.names import Header
-from topology.ports import Result
+from topology.contract.records import Result
 
 HASH_CHARACTERS: Final = 16
 _TRACEPARENT: Final = Header.TRACEPARENT.value

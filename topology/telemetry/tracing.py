@@ -22,7 +22,7 @@ from typing import Final, Literal
 from opentelemetry.context import Context
 from opentelemetry.trace import Link, NoOpTracer, SpanKind, Tracer
 
-from topology.ports import Record, Result
+from topology.contract.records import Record, Result
 from topology.telemetry.event_trace import CHOSEN_IDS, CURRENT_TRACE, EventTrace
 from topology.telemetry.span_handles import PLAIN, Facts, SpanHandle, SpanStyle
 from topology.telemetry.span_names import SYSTEM, Attribute, Attributes, ChatTarget, commit_name

@@ -12,7 +12,8 @@ from topology.contract.events import Action, ConversationEvent, GenerationParame
 from topology.contract.headers import trace_carrier
 from topology.contract.labels import Plan, RequestLabels, Verdict
 from topology.contract.names import Header
-from topology.ports import CheckReport, Draft, Record
+from topology.contract.records import Record
+from topology.ports import CheckReport, Draft
 from topology.telemetry.event_trace import CURRENT_TRACE, EventTrace
 from topology.telemetry.span_handles import ChatHandle, Facts, SendHandle, SpanHandle
 from topology.telemetry.span_names import Attribute, AttributeValue

@@ -12,7 +12,7 @@ import msgspec
 from topology.contract.codec import RecordLimits, decode_event
 from topology.contract.errors import DeadLetter
 from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName
-from topology.ports import Headers, Record
+from topology.contract.records import Headers, Record
 from workers.commands.console.kafka_session import kafka_session
 from workers.commands.console.terminal import Terminal
 from workers.kafka.client import REQUEST_BYTES_MAX

@@ -5,31 +5,19 @@ import sys
 from collections.abc import Generator
 from contextlib import closing
 
-from rich.text import Text
-
 from topology.contract.codec import encode
-from topology.contract.events import Action, AuditedResponse, AuditRecord, parts_text
-from topology.ports import Record
+from topology.contract.events import AuditedResponse, AuditRecord
+from topology.contract.records import Record
+from workers.commands.console.answers import line_of
 from workers.commands.console.kafka_session import kafka_session
 from workers.commands.console.ranges import RangeReader
-from workers.commands.console.terminal import Terminal, printable
+from workers.commands.console.terminal import Terminal
 from workers.commands.policy.recorded import audit_record_of
 from workers.kafka.reader import TopicReader, ValueDecoder
 from workers.settings import KafkaSettings, Settings
 
 POLL_S = 0.5
 
-TEXT_CHARACTERS_MAX = 160
-ID_CHARACTERS_MAX = 20
-CODES_CHARACTERS_MAX = 24
-
-STYLES = {
-    Action.PUBLISHED: "green",
-    Action.REDACTED: "cyan",
-    Action.SAFE_COMPLETED: "yellow",
-    Action.REFUSED: "magenta",
-    Action.WITHHELD: "red",
-}
 
 response_of = ValueDecoder(AuditedResponse)
 
@@ -75,15 +63,3 @@ def _show(found: AuditedResponse | AuditRecord, output: Terminal, *, as_json: bo
     else:
         sys.stdout.write(encode(found).decode() + "\n")
         sys.stdout.flush()
-
-
-def line_of(response: AuditedResponse) -> Text:
-    """One response as a coloured line: action, mode, conversation, rules, the beginning of its text."""
-    line = Text()
-    line.append(f"{response.action.value:<14}", style=STYLES[response.action])
-    line.append(f" {response.mode.value:<18}", style="dim")
-    line.append(f" {printable(response.conversation_id, ID_CHARACTERS_MAX):<{ID_CHARACTERS_MAX}}")
-    codes = printable(",".join(response.reason_codes), CODES_CHARACTERS_MAX)
-    line.append(f" {codes:<12} ", style="dim")
-    line.append(printable(parts_text(response.parts), TEXT_CHARACTERS_MAX))
-    return line

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from topology.ports import Headers, OutRecord, Ownership, PartitionId, PartitionOffset, Record
+from topology.contract.records import Headers, OutRecord, Ownership, PartitionId, PartitionOffset, Record
 from workers.kafka.errors import OutcomeUnknown, SlotFenced
 from workers.kafka.watchdog import EXIT_CODE
 

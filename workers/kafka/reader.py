@@ -11,7 +11,7 @@ from kafka.structs import TopicPartition
 
 from topology.contract.headers import last_header
 from topology.contract.names import CONTENT_TYPE_MSGPACK, Header
-from topology.ports import Record
+from topology.contract.records import Record
 from workers.kafka.client import connect, consumer_options
 from workers.kafka.errors import KafkaRefused
 from workers.settings import KafkaSettings

@@ -10,7 +10,7 @@ from topology.contract.codec import encode
 from topology.contract.events import ConversationEvent
 from topology.contract.headers import Wire
 from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName
-from topology.ports import Headers
+from topology.contract.records import Headers
 from topology.telemetry.span_names import SYSTEM, Attribute, send_name
 from topology.telemetry.trace_context import carrier
 from workers.kafka.client import connect, producer_options

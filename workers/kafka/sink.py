@@ -17,9 +17,10 @@ from kafka.structs import (
     TopicPartition,
 )
 
-from topology.ports import OutRecord, Ownership, PartitionOffset
+from topology.contract.names import CommitReason
+from topology.contract.records import OutRecord, Ownership, PartitionOffset
 from topology.telemetry.instruments import Instruments
-from topology.telemetry.metrics import CommitReason, Metric
+from topology.telemetry.metrics import Metric
 from workers.kafka.client import connect, discard, producer_options, slot_name
 from workers.kafka.errors import Fault, KafkaUnavailable, SlotFenced, fault_of, refused
 from workers.kafka.producer import RoundProducer

@@ -6,7 +6,7 @@ A module apart, since the process runs the other one as `__main__`, whose names 
 from msgspec import Struct
 
 from topology.contract.errors import SluicegateError
-from topology.ports import OutRecord, Ownership, PartitionOffset
+from topology.contract.records import OutRecord, Ownership, PartitionOffset
 from workers.settings import KafkaSettings
 
 END = b""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from topology.ports import OutRecord, Ownership, PartitionOffset
+from topology.contract.records import OutRecord, Ownership, PartitionOffset
 from topology.telemetry.instruments import Instruments
 from workers.kafka.errors import KafkaUnavailable
 from workers.kafka.sink import TransactionalSink

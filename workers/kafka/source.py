@@ -22,7 +22,7 @@ from kafka.structs import (
     TopicPartition,
 )
 
-from topology.ports import Ownership, PartitionId, PartitionOffset, Record
+from topology.contract.records import Ownership, PartitionId, PartitionOffset, Record
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.kafka.client import admin_options, connect, consumer_options, slot_name

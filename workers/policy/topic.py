@@ -15,11 +15,11 @@ from msgspec import Struct
 
 from topology.contract.errors import PolicyError, PolicyRefusal, PublicationRefused
 from topology.contract.events import SHADOWS_MAX
+from topology.contract.records import Record
 from topology.policy.bundle import PolicyBundle
 from topology.policy.envelopes import Envelope, PublicationKind, holding, open_envelope
 from topology.policy.in_force import Policies
 from topology.policy.overlays import TenantOverlay
-from topology.ports import Record
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.kafka.errors import KafkaUnavailable

@@ -14,11 +14,11 @@ from serving.guards.linear import LinearModel
 from serving.guards.per_policy import PolicyCheck, PolicyLabeler
 from topology.contract.events import ConversationEvent
 from topology.contract.labels import Outcome, RequestLabels
-from topology.contract.names import StageName
+from topology.contract.names import LlmRole, StageName
 from topology.policy.bundle import PolicyBundle
 from topology.ports import Check, CheckInput, CheckReport, Clock, Labeler
 from topology.telemetry.instruments import Instruments
-from topology.telemetry.metrics import LlmRole, Metric
+from topology.telemetry.metrics import Metric
 from topology.telemetry.span_handles import CURRENT_SPAN
 from topology.telemetry.trace_context import carrier
 from topology.telemetry.tracing import CURRENT_TRACE

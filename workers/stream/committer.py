@@ -10,8 +10,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
+from topology.contract.records import Ownership
 from topology.delivery.tracker import Round, Tracker
-from topology.ports import Clock, Ownership, Sink
+from topology.ports import Clock, Sink
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing

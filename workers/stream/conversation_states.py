@@ -16,7 +16,8 @@ from msgspec import Struct
 from topology.contract.codec import decode_state, encode, state_wire
 from topology.contract.conversation import EMPTY, ConversationState
 from topology.contract.headers import Wire
-from topology.ports import Clock, ConversationStates, PartitionId, PartitionOffset, Record, Result
+from topology.contract.records import PartitionId, PartitionOffset, Record, Result
+from topology.ports import Clock, ConversationStates
 from topology.steps.remembering import Memory, StateBounds
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from topology.ports import Record
+from topology.contract.records import Record
 
 logger = logging.getLogger("sluicegate.crash_journal")
 

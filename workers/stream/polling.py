@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable
 
 from topology.contract.errors import UnreadableMap
+from topology.contract.records import Ownership, PartitionOffset
 from topology.delivery.tracker import Tracker
-from topology.ports import Clock, ConversationStates, Ownership, PartitionOffset, Source
+from topology.ports import Clock, ConversationStates, Source
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 

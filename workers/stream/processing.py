@@ -16,8 +16,9 @@ from functools import partial
 
 import uvloop
 
+from topology.contract.records import Record, Result
 from topology.delivery.tracker import Tracker, WorkItem
-from topology.ports import Clock, ConversationStates, Record, Rest, Result
+from topology.ports import Clock, ConversationStates, Rest
 from workers.stream.crash_journal import NOT_MARKED
 from workers.stream.permits import Places
 from workers.stream.quarantine import Quarantine

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
-from topology.ports import Record, Result
+from topology.contract.records import Record, Result
 from workers.stream.crash_journal import CrashJournal, Phase
 
 logger = logging.getLogger("sluicegate.quarantine")

@@ -15,7 +15,7 @@ from kafka import KafkaConsumer
 from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
 
-from topology.ports import Record
+from topology.contract.records import Record
 from workers.kafka.client import connect, consumer_options
 from workers.kafka.errors import DETAIL_CHARACTERS_MAX, KafkaRefused, KafkaUnavailable, StatesUnreadable
 from workers.kafka.reader import as_record

@@ -26,9 +26,9 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.trace import NoOpTracer, Tracer
 
-from topology.contract.names import SERVICE
+from topology.contract.names import SERVICE, LlmRole
 from topology.telemetry.instruments import Instruments
-from topology.telemetry.metrics import LlmRole, Metric
+from topology.telemetry.metrics import Metric
 from topology.telemetry.span_handles import SpanStyle
 from topology.telemetry.span_names import EXPERIMENTAL_OPT_IN, SCHEMA_URL, ChatTarget
 from topology.telemetry.tracing import LINKS_MAX, Tracing

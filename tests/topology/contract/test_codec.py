@@ -19,7 +19,7 @@ from topology.contract.events import ConversationEvent
 from topology.contract.headers import Wire, response_headers, trace_carrier, trace_headers
 from topology.contract.labels import Signal
 from topology.contract.names import CANARY_TENANT, SchemaName
-from topology.ports import Headers, Record
+from topology.contract.records import Headers, Record
 
 LIMITS = RecordLimits()
 GOLDEN = Path(__file__).parent / "golden"

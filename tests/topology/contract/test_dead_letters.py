@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from topology.contract.codec import RecordLimits
 from topology.contract.dead_letters import LETTER_HEADERS, ORIGINAL_HEADERS_BYTES_MAX, ORIGINAL_HEADERS_MAX, dead_letter
 from topology.contract.errors import DeadLetter, DeadLetterReason
-from topology.ports import Headers, OutRecord, Record
+from topology.contract.records import Headers, OutRecord, Record
 
 LIMITS = RecordLimits(event_bytes_max=1000, dead_letter_bytes_max=100)
 ERROR = DeadLetter(DeadLetterReason.INVALID, "decode", "$.event_id: Expected `str`")

@@ -9,7 +9,7 @@ from topology.contract.events import Position
 from topology.contract.headers import last_header
 from topology.contract.lineage import COUNT_MAX, origin_headers, origin_of, place, place_in, redriven_count, source_of
 from topology.contract.names import Header
-from topology.ports import Headers, Record
+from topology.contract.records import Headers, Record
 
 FIRST = Position(topic="conversations.events", partition=1, offset=17, timestamp_ms=1_700_000_000_000)
 ERROR = DeadLetter(DeadLetterReason.MALFORMED, "decode", "")

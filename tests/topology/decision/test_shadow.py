@@ -8,10 +8,11 @@ from tests.topology.decision import policy_world
 from tests.topology.steps.pipeline_world import BUNDLE, Bench, Ended, finding, finds, labelled
 from topology.contract.events import SHADOWS_MAX, Action, Shift
 from topology.contract.labels import CategoryId, OutputLabels, RequestLabels, VerdictKind
+from topology.contract.names import ShadowOutcome
 from topology.policy.bundle import PolicyBundle
 from topology.policy.in_force import Policies
 from topology.policy.overlays import STRICTEST
-from topology.telemetry.metrics import Metric, ShadowOutcome
+from topology.telemetry.metrics import Metric
 
 FRAUD = CategoryId("wrongdoing.nonviolent")
 

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.topology.delivery.tracker_world import TOPIC, position, record, result
+from topology.contract.records import Ownership, PartitionOffset, Record, Result
 from topology.delivery.offset_map import decode
 from topology.delivery.tracker import Round, Tracker, TrackerLimits, WorkItem
-from topology.ports import Ownership, PartitionOffset, Record, Result
 
 PARTITIONS = (0, 1)
 WORKERS = (0, 1)

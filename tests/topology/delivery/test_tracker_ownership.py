@@ -42,9 +42,9 @@ from tests.topology.delivery.tracker_world import (
     take,
 )
 from topology.contract.errors import UnreadableMap
+from topology.contract.records import Ownership, PartitionOffset
 from topology.delivery.offset_map import encode
 from topology.delivery.tracker import Tracker
-from topology.ports import Ownership, PartitionOffset
 
 
 @pytest.mark.parametrize("change", [{"generation": -1}, {"member_id": ""}, {"generation": -1, "member_id": ""}])

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
+from topology.contract.records import OutRecord, Ownership, PartitionOffset, Record, Result
 from topology.delivery.offset_map import decode
 from topology.delivery.tracker import Round, Tracker, TrackerLimits, WorkItem
-from topology.ports import OutRecord, Ownership, PartitionOffset, Record, Result
 
 TOPIC = "in"
 WIDE = TrackerLimits(count_max=10_000, bytes_max=1 << 30)

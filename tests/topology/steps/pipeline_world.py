@@ -31,9 +31,10 @@ from topology.contract.labels import (
     VerdictKind,
 )
 from topology.contract.names import Topic
+from topology.contract.records import OutRecord, Record, Result
 from topology.pipeline import Bounds, Pipeline, Policies, Routes
 from topology.policy.loading import packaged_bundle
-from topology.ports import Check, CheckInput, CheckReport, Clock, OutRecord, Record, Result
+from topology.ports import Check, CheckInput, CheckReport, Clock
 from topology.steps.canary import RequireGenuine, no_canaries
 from topology.steps.case import Case
 from topology.steps.drafting import Budget, Drafting

@@ -11,7 +11,7 @@ from topology.contract.events import Action, ConversationEvent
 from topology.contract.headers import last_header
 from topology.contract.labels import RequestLabels
 from topology.contract.names import Header, Topic
-from topology.ports import OutRecord
+from topology.contract.records import OutRecord
 from topology.telemetry.metrics import Metric
 
 

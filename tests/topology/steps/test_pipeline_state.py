@@ -11,7 +11,7 @@ from topology.contract.events import Action
 from topology.contract.headers import Wire, last_header
 from topology.contract.labels import CategoryId, Intent, Outcome
 from topology.contract.names import Header, Topic
-from topology.ports import Record, Result
+from topology.contract.records import Record, Result
 
 WEAPONS = CategoryId("weapons.conventional")
 

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 import pytest
 
 from tests.contracts.delivery import DeliveryContract, after, read, settle
-from topology.ports import OutRecord, Sink, Source
+from topology.contract.records import OutRecord
+from topology.ports import Sink, Source
 from workers.development.memory_broker import FakeBroker, FakeSink, FakeSource
 from workers.kafka.errors import OutcomeUnknown
 

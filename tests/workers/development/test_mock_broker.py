@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from kafka import KafkaProducer
 
-from topology.ports import OutRecord, PartitionOffset, Record
+from topology.contract.records import OutRecord, PartitionOffset, Record
 from workers.development.mock_broker import NOTICE, MockBroker
 from workers.kafka.client import producer_options
 from workers.kafka.sink import TransactionalSink

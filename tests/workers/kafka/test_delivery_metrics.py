@@ -5,9 +5,10 @@ from msgspec.structs import replace
 
 from tests.contracts.delivery import after, read, settle
 from tests.plugins.kafka_broker import Kafka
-from topology.ports import OutRecord
+from topology.contract.names import CommitReason
+from topology.contract.records import OutRecord
 from topology.telemetry.instruments import Instruments
-from topology.telemetry.metrics import CommitReason, Metric
+from topology.telemetry.metrics import Metric
 from workers.kafka.errors import SlotFenced
 from workers.kafka.sink import TransactionalSink
 from workers.kafka.source import KafkaSource, _Assignments

@@ -7,7 +7,7 @@ import pytest
 from tests.contracts.delivery import after, read, settle
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.secure_broker import SecureBroker
-from topology.ports import OutRecord
+from topology.contract.records import OutRecord
 from workers.kafka.errors import KafkaRefused, KafkaUnavailable
 from workers.kafka.sink import TransactionalSink
 from workers.kafka.source import KafkaSource

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.kafka_slot import QUICK, Slot, bare_member, bare_producer, freeze, offset_of, open_slots
-from topology.ports import PartitionOffset
+from topology.contract.records import PartitionOffset
 from workers.development.mock_broker import MockBroker
 from workers.kafka.errors import OutcomeUnknown
 from workers.kafka.producer import RoundProducer

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from tests.plugins.kafka_slot import Ends
 from tests.plugins.scripted_producer import STEPS, Producers, WatchedProducer
-from topology.ports import OutRecord, Ownership, PartitionOffset
+from topology.contract.records import OutRecord, Ownership, PartitionOffset
 from workers.development.mock_broker import MockBroker
 from workers.kafka.errors import Fault, KafkaRefused, OutcomeUnknown, SlotFenced, fault_of
 from workers.kafka.sink import TransactionalSink

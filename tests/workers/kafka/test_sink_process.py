@@ -19,8 +19,9 @@ from tests.plugins.kafka_slot import QUICK, Slot, open_slots
 from tests.plugins.processes import children_of
 from tests.workers.kafka import test_delivery
 from tests.workers.kafka.test_delivery import must_not_exit
+from topology.contract.names import CommitReason
 from topology.telemetry.instruments import Instruments
-from topology.telemetry.metrics import CommitReason, Metric
+from topology.telemetry.metrics import Metric
 from workers.kafka import sink_process
 from workers.kafka.client import REQUEST_BYTES_MAX
 from workers.kafka.errors import KafkaRefused, KafkaUnavailable, OutcomeUnknown, SlotFenced

@@ -24,9 +24,9 @@ from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.events import Action, AuditedResponse, GenerationParameters
 from topology.contract.labels import Outcome
 from topology.contract.names import StageName, Topic
+from topology.contract.records import Record
 from topology.pipeline import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import Record
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.assembly import build_pipeline

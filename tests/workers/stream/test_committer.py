@@ -9,8 +9,8 @@ import pytest
 
 from tests.plugins.kafka_broker import wait_until
 from tests.topology.delivery.tracker_world import finish, member, owning, record, start_all
+from topology.contract.records import OutRecord, Ownership, PartitionOffset
 from topology.delivery.tracker import Tracker
-from topology.ports import OutRecord, Ownership, PartitionOffset
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing

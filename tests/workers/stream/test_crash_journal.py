@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.checkout import ROOT
-from topology.ports import Record
+from topology.contract.records import Record
 from workers.stream.crash_journal import NOT_MARKED, CrashJournal, Phase, Suspicion, own_directory
 
 NAME = "group.cluster.0"

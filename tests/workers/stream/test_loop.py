@@ -22,7 +22,8 @@ from tests.plugins.memory_loop import (
 )
 from topology.contract.errors import RetryLater
 from topology.contract.labels import Outcome
-from topology.ports import PartitionOffset, Record, Rest, Result
+from topology.contract.records import PartitionOffset, Record, Result
+from topology.ports import Rest
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.development.memory_broker import FakeSink, FakeSource, instance_id

@@ -9,8 +9,9 @@ from contextlib import contextmanager
 
 import pytest
 
+from topology.contract.records import OutRecord, PartitionOffset, Record, Result
 from topology.delivery.offset_map import decode
-from topology.ports import OutRecord, PartitionOffset, Record, Rest, Result
+from topology.ports import Rest
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing

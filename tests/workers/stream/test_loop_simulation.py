@@ -12,7 +12,8 @@ import pytest
 
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.memory_loop import AUDIT, INPUT, OUTPUT, WAIT_S, FastClock, Place, Running, World, answer
-from topology.ports import Record, Rest, Result
+from topology.contract.records import Record, Result
+from topology.ports import Rest
 from workers.development.memory_broker import GROUP, FakeBroker, instance_id
 from workers.settings import LimitSettings
 

@@ -12,7 +12,8 @@ from topology.contract.codec import encode
 from topology.contract.conversation import EMPTY, ConversationState
 from topology.contract.headers import Wire, response_headers
 from topology.contract.names import SchemaName
-from topology.ports import OutRecord, PartitionOffset, Record, Rest, Result
+from topology.contract.records import OutRecord, PartitionOffset, Record, Result
+from topology.ports import Rest
 from topology.telemetry.instruments import Instruments
 from workers.development.memory_broker import FakeBroker, FakeSink, FakeSource, instance_id
 from workers.kafka.errors import StatesUnreadable

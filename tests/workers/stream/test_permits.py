@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable
 
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.memory_loop import Running, World, answer, place_of, running
-from topology.ports import Record, Rest, Result
+from topology.contract.records import Record, Result
+from topology.ports import Rest
 from workers.settings import LimitSettings
 from workers.stream.permits import Places
 

@@ -11,7 +11,8 @@ import pytest
 
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.memory_loop import INPUT, OUTPUT, WAIT_S, Desk, Place, Running, World, answer, place_of, running
-from topology.ports import OutRecord, Record, Rest, Result
+from topology.contract.records import OutRecord, Record, Result
+from topology.ports import Rest
 from workers.development.memory_broker import FAKE_TIME_MS
 from workers.settings import LimitSettings
 from workers.stream.crash_journal import CrashJournal, Phase, Suspicion

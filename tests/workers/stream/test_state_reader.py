@@ -8,7 +8,7 @@ import pytest
 from kafka import KafkaProducer
 
 from tests.plugins.kafka_broker import Kafka
-from topology.ports import Record
+from topology.contract.records import Record
 from workers.kafka.client import producer_options
 from workers.kafka.errors import StatesUnreadable
 from workers.stream.state_reader import StateReader

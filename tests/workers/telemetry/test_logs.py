@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.names import LOGGER
-from topology.ports import Record
+from topology.contract.records import Record
 from topology.telemetry.tracing import Tracing, conversation_hash
 from workers.telemetry.logs import FRAMES_MAX, configure_logging
 

@@ -14,7 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from tests.plugins.otlp_receiver import SilentCollector, closed_endpoint
 from topology.contract.events import Action
-from topology.ports import Headers, OutRecord, Record, Result
+from topology.contract.records import Headers, OutRecord, Record, Result
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import EventTrace, Tracing
 from workers.development.otlp_receiver import BODY_BYTES_MAX, OtlpReceiver

@@ -10,7 +10,7 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 from msgspec import Struct
 
 from topology.contract.errors import SluicegateError
-from topology.ports import Record
+from topology.contract.records import Record
 from workers.commands.console.usage_error import WrongUse
 from workers.kafka.client import connect, consumer_options
 from workers.kafka.reader import as_record

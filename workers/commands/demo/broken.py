@@ -7,7 +7,7 @@ import msgspec
 from topology.contract.errors import DeadLetterReason
 from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.names import CANARY_TENANT, CONTENT_TYPE_JSON, CONTENT_TYPE_MSGPACK, Header, SchemaName
-from topology.ports import Headers
+from topology.contract.records import Headers
 
 OVERSIZE_BYTES = (1 << 20) + 1
 """One byte above the default bound on an event."""

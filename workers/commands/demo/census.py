@@ -14,7 +14,7 @@ from topology.contract.events import Action, AuditedResponse, AuditRecord
 from topology.contract.headers import last_header
 from topology.contract.lineage import source_of
 from topology.contract.names import Header
-from topology.ports import Record
+from topology.contract.records import Record
 
 PositionKey = tuple[str, int, int]
 

@@ -14,7 +14,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from topology.contract.events import AuditRecord
-from topology.ports import Record
+from topology.contract.records import Record
 from topology.telemetry.instruments import Instruments
 from workers.commands.demo.census import Census, Sent, take_census
 from workers.commands.demo.parts import (

@@ -12,10 +12,10 @@ from rich.text import Text
 from topology.contract.events import Action, AuditedResponse, AuditRecord, ConversationEvent, parts_text, request_text
 from topology.contract.headers import last_header
 from topology.contract.names import Header
-from topology.ports import Record
+from topology.contract.records import Record
+from workers.commands.console.answers import STYLES, TEXT_CHARACTERS_MAX, line_of
 from workers.commands.console.terminal import printable
 from workers.commands.demo.census import Census
-from workers.commands.tail import STYLES, TEXT_CHARACTERS_MAX, line_of
 from workers.development.otlp_receiver import ReceivedSpan
 
 LINES_SHOWN = 12

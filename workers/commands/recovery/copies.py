@@ -6,7 +6,7 @@ from topology.contract.dead_letters import LETTER_HEADERS
 from topology.contract.headers import last_header
 from topology.contract.lineage import origin_headers, origin_of, place, position_of, redriven_count
 from topology.contract.names import Header
-from topology.ports import Headers, Record
+from topology.contract.records import Headers, Record
 
 
 class Copy(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from topology.contract.lineage import origin_of
-from topology.ports import Record
+from topology.contract.records import Record
 from workers.commands.console.kafka_session import kafka_session
 from workers.commands.console.progress import Progress
 from workers.commands.console.ranges import RangeReader, Span

@@ -9,7 +9,7 @@ from topology.contract.dead_letters import LETTER_HEADERS
 from topology.contract.events import Position
 from topology.contract.lineage import place
 from topology.contract.names import Header
-from topology.ports import Record
+from topology.contract.records import Record
 from workers.commands.console.terminal import printable
 from workers.commands.console.times import shown
 from workers.commands.recovery.letters import UNKNOWN, Letter, Wholeness

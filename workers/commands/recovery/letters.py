@@ -17,7 +17,7 @@ from topology.contract.events import Position
 from topology.contract.headers import last_header
 from topology.contract.lineage import origin_of, place_in, redriven_count, source_of
 from topology.contract.names import Header
-from topology.ports import Headers, Record
+from topology.contract.records import Headers, Record
 from workers.commands.recovery.copies import original
 
 KEY_DIGITS = 12

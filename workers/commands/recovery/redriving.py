@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from topology.contract.codec import RecordLimits
 from topology.contract.errors import DeadLetterReason
 from topology.contract.names import StageName
-from topology.ports import PartitionOffset, Record
+from topology.contract.records import PartitionOffset, Record
 from workers.commands.console.progress import Pace
 from workers.commands.console.ranges import RangeReader, Span, Spans, committed
 from workers.commands.recovery.copies import Copy, put_back

@@ -8,7 +8,7 @@ what is there always belongs to one replay.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from topology.ports import PartitionOffset, Record
+from topology.contract.records import PartitionOffset, Record
 from workers.commands.console.progress import Pace
 from workers.commands.console.ranges import RangeReader, Span, Spans, committed
 from workers.commands.console.times import Moment

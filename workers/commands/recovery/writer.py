@@ -20,7 +20,7 @@ from kafka.structs import (
 )
 
 from topology.contract.errors import SluicegateError
-from topology.ports import PartitionOffset
+from topology.contract.records import PartitionOffset
 from workers.commands.recovery.copies import Copy
 from workers.kafka.client import connect, discard, producer_options
 from workers.kafka.errors import Fault, KafkaUnavailable, SlotFenced, fault_of, refused

@@ -7,7 +7,7 @@ from topology.contract.errors import DeadLetterReason
 from topology.contract.events import Action, AuditedResponse, AuditRecord, Position, TextPart
 from topology.contract.labels import Mode
 from topology.contract.names import Header
-from topology.ports import Record
+from topology.contract.records import Record
 from workers.commands.demo.census import Census, Sent, take_census
 
 SENT = (

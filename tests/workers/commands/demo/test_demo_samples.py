@@ -10,7 +10,7 @@ from topology.contract.codec import RecordLimits, decode_event, encode
 from topology.contract.errors import DeadLetter
 from topology.contract.events import ConversationEvent, Role, request_text
 from topology.contract.labels import AgeBand
-from topology.ports import Record
+from topology.contract.records import Record
 from workers.commands.demo.samples import (
     BrokenRecord,
     Sample,

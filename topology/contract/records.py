@@ -1,0 +1,58 @@
+"""Records of a log, as they are read and written, and where a group stands in it."""
+
+from msgspec import Struct
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+class Record(Struct, frozen=True, kw_only=True):
+    """A record as it was read. `key` and `value` are None where the topic holds a null."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class OutRecord(Struct, frozen=True, kw_only=True):
+    """A record to be written. `partition` None: the one that its key is hashed to."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: Headers = ()
+    partition: int | None = None
+
+
+class Result(Struct, frozen=True, kw_only=True):
+    """What one input record ends as: everything that must become visible together with its offset."""
+
+    topic: str
+    partition: int
+    offset: int
+    records: tuple[OutRecord, ...]
+
+
+class PartitionOffset(Struct, frozen=True, kw_only=True):
+    """The next offset to read of one partition; `metadata` says what above it is done (`offset_map`)."""
+
+    topic: str
+    partition: int
+    offset: int
+    metadata: str = ""
+
+
+PartitionId = tuple[str, int]
+"""Topic and number."""
+
+
+class Ownership(Struct, frozen=True, kw_only=True):
+    """The group membership under which records were read; a commit made under another one is refused."""
+
+    generation: int
+    member_id: str
+    group_id: str
+    instance_id: str | None = None

@@ -1,0 +1,35 @@
+"""An audited response as one line for people."""
+
+from rich.text import Text
+
+from topology.contract.events import Action, AuditedResponse, parts_text
+from workers.commands.console.terminal import printable
+
+TEXT_CHARACTERS_MAX = 160
+
+
+ID_CHARACTERS_MAX = 20
+
+
+CODES_CHARACTERS_MAX = 24
+
+
+STYLES = {
+    Action.PUBLISHED: "green",
+    Action.REDACTED: "cyan",
+    Action.SAFE_COMPLETED: "yellow",
+    Action.REFUSED: "magenta",
+    Action.WITHHELD: "red",
+}
+
+
+def line_of(response: AuditedResponse) -> Text:
+    """One response as a coloured line: action, mode, conversation, rules, the beginning of its text."""
+    line = Text()
+    line.append(f"{response.action.value:<14}", style=STYLES[response.action])
+    line.append(f" {response.mode.value:<18}", style="dim")
+    line.append(f" {printable(response.conversation_id, ID_CHARACTERS_MAX):<{ID_CHARACTERS_MAX}}")
+    codes = printable(",".join(response.reason_codes), CODES_CHARACTERS_MAX)
+    line.append(f" {codes:<12} ", style="dim")
+    line.append(printable(parts_text(response.parts), TEXT_CHARACTERS_MAX))
+    return line
