@@ -51,8 +51,10 @@ class ProcessSink:
         exit_process: Callable[[int], object] = os._exit,
         metrics: Instruments | None = None,
         log_level: str = "INFO",
+        answer_margin_s: float = ANSWER_MARGIN_S,
     ) -> None:
         self._kafka = kafka
+        self._answer_timeout_s = kafka.commit_timeout_s + kafka.connect_timeout_s + answer_margin_s
         self._metrics = metrics or Instruments.none()
         self._exit_process = exit_process
         self._watchdog = Watchdog(self._exit)
@@ -89,10 +91,6 @@ class ProcessSink:
         with suppress(OSError):  # it has ended
             self._connection.send_bytes(END)
         self._let_go()
-
-    @property
-    def _answer_timeout_s(self) -> float:
-        return self._kafka.commit_timeout_s + self._kafka.connect_timeout_s + ANSWER_MARGIN_S
 
     def _begin(self, start: Start) -> None:
         try:

@@ -22,12 +22,11 @@ from tests.workers.kafka.test_delivery import must_not_exit
 from topology.contract.names import CommitReason
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
-from workers.kafka import sink_process
 from workers.kafka.client import REQUEST_BYTES_MAX
 from workers.kafka.errors import KafkaRefused, KafkaUnavailable, OutcomeUnknown, SlotFenced
 from workers.kafka.sink import TransactionalSink
 from workers.kafka.sink_frames import Start
-from workers.kafka.sink_process import CHILD_MODULE, ProcessSink, open_sink
+from workers.kafka.sink_process import ANSWER_MARGIN_S, CHILD_MODULE, ProcessSink, open_sink
 from workers.settings import KafkaSettings
 from workers.settings.secret import Secret
 
@@ -51,11 +50,13 @@ class TestProcessSink(test_delivery.TestKafka):
 class ProcessSlot:
     """A slot that has read one record, its producer replaced by one in a process of its own."""
 
-    def __init__(self, slot: Slot, **changed: object) -> None:
+    def __init__(self, slot: Slot, answer_margin_s: float = ANSWER_MARGIN_S, **changed: object) -> None:
         self.slot, self.metrics = slot, Instruments.none()
         slot.sink.close()
         settings = msgspec.structs.replace(slot.settings, **changed)
-        self.sink = ProcessSink(settings, 0, exit_process=slot.ends, metrics=self.metrics)
+        self.sink = ProcessSink(
+            settings, 0, exit_process=slot.ends, metrics=self.metrics, answer_margin_s=answer_margin_s
+        )
 
     def commit(self) -> bool:
         return self.sink.commit([self.slot.answer()], [self.slot.offset], self.slot.ownership)
@@ -76,8 +77,8 @@ def make_slot(kafka: Kafka) -> Generator[Callable[..., ProcessSlot]]:
     made: list[ProcessSlot] = []
     with open_slots(kafka) as make:
 
-        def make_one(**changed: object) -> ProcessSlot:
-            made.append(ProcessSlot(make(), **changed))
+        def make_one(answer_margin_s: float = ANSWER_MARGIN_S, **changed: object) -> ProcessSlot:
+            made.append(ProcessSlot(make(), answer_margin_s, **changed))
             return made[-1]
 
         yield make_one
@@ -147,11 +148,8 @@ def test_a_process_that_dies_ends_ours(make_slot: Callable[..., ProcessSlot], is
     assert (one.slot.visible(), one.slot.committed()) == ([], None)
 
 
-def test_a_process_that_does_not_answer_is_killed_before_ours_ends(
-    make_slot: Callable[..., ProcessSlot], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sink_process, "ANSWER_MARGIN_S", 0.5)
-    one = make_slot(commit_timeout_s=1.0, connect_timeout_s=3.0)
+def test_a_process_that_does_not_answer_is_killed_before_ours_ends(make_slot: Callable[..., ProcessSlot]) -> None:
+    one = make_slot(answer_margin_s=0.5, commit_timeout_s=1.0, connect_timeout_s=3.0)
     os.kill(one.sink.pid, signal.SIGSTOP)
     assert isinstance(one.outcome(), OutcomeUnknown)
     assert one.slot.ends.codes[0] == 70
