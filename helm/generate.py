@@ -1,6 +1,6 @@
-"""Writes what is generated in the chart: the `settings` part of values.schema.json, and the README's table of values.
+"""A command that writes the chart's generated parts: `settings` in values.schema.json, the README's table of values.
 
-`python helm/generate.py` writes both; with `--check` it only says whether they are current, by its exit status.
+`python helm/generate.py` writes both; with `--check` its exit status says whether they are current.
 """
 
 import json
@@ -23,7 +23,7 @@ Schema = dict[str, Any]
 
 
 def settings_schema() -> Schema:
-    """The worker's settings as JSON Schema, closed; a secret only by file."""
+    """Return the worker's settings as a closed JSON Schema, in which a secret is given by a file only."""
     root = _closed("Further settings of the worker, as in docs/settings.md; what has a value of its own is refused.")
     for leaf in leaves(Settings):
         *sections, name = leaf.key.split(".")
@@ -43,14 +43,14 @@ def _closed(description: str = "") -> Schema:
 
 
 def schema_text() -> str:
-    """values.schema.json with the settings as they are now."""
+    """Return values.schema.json with the present settings."""
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     schema["properties"]["settings"] = settings_schema()
     return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def readme_text(schema: Schema) -> str:
-    """The chart's README with the table of values between its two marks."""
+    """Return the chart's README with the table of values between its two marks."""
     before, _, rest = README.read_text(encoding="utf-8").partition(BEGIN)
     after = rest.partition(END)[2]
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
@@ -62,7 +62,7 @@ def readme_text(schema: Schema) -> str:
 
 
 def _rows(root: Schema, schema: Schema, value: object, path: str) -> list[tuple[str, object, str]]:
-    """One row per value that is set at once: a table of our own is walked, an open one is a single row."""
+    """Return one row per value: a table with known properties is walked, an open one is a single row."""
     description = schema.get("description", "")
     if "$ref" in schema:
         schema = root["$defs"][schema["$ref"].rpartition("/")[2]]
@@ -79,7 +79,7 @@ def _rows(root: Schema, schema: Schema, value: object, path: str) -> list[tuple[
 
 
 def main() -> int:
-    """0 where everything is current, or was written."""
+    """Write what is not current, or with `--check` name it; return 1 if `--check` found something, else 0."""
     is_check = "--check" in sys.argv[1:]
     texts = {SCHEMA: schema_text()}
     texts[README] = readme_text(json.loads(texts[SCHEMA]))

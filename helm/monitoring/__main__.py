@@ -1,4 +1,4 @@
-"""Write rules and dashboards where the chart and the docs keep them: `python -m helm.monitoring ROOT`."""
+"""The command `python -m helm.monitoring ROOT`: writes rules and dashboards where the chart and docs keep them."""
 
 import sys
 from pathlib import Path
@@ -11,13 +11,13 @@ RULES_PAGE = "docs/monitoring/rules.yaml"
 
 
 def files() -> dict[str, str]:
-    """Path below the repository's root to content, of everything generated here."""
+    """Return the text of every generated file by its path below the repository's root."""
     dashboards = {f"{CHART_FILES}/dashboards/{name}": text for name, text in dashboard_files().items()}
     return {RULES_PAGE: rules_yaml(), f"{CHART_FILES}/rules/sluicegate.yaml": chart_yaml(), **dashboards}
 
 
 def main(root: Path) -> None:
-    """Write all of them."""
+    """Write all generated files below `root`."""
     for name, text in files().items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

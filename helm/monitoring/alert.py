@@ -1,7 +1,7 @@
 """The shape of an alert: when it fires, how urgent it is, and what to do first.
 
-In an expression `$where` stands for label matchers that narrow it to one deployment, and `$threshold` for the alert's
-own bound, which operators change without touching the expression.
+In an expression, `$where` stands for label matchers that narrow it to one deployment, and `$threshold` for the alert's
+own bound, which operators can change without editing the expression.
 """
 
 from typing import Final, Literal
@@ -11,13 +11,13 @@ from msgspec import Struct
 Severity = Literal["page", "warning", "ticket"]
 
 VOLUME_FLOOR: Final = 0.1
-"""Events a second below which a ratio says nothing: one event at night is not 100 %."""
+"""Events per second below which ratios are ignored: a single failed event at night would be 100 %."""
 
 
 class Alert(Struct, frozen=True, kw_only=True):
-    """One rule. `hold` is how long it must hold (Prometheus' `for`); `first` is the first thing to do about it.
+    """One rule. `hold` is how long the condition must last (Prometheus' `for`); `first` is the first thing to do.
 
-    `threshold` None where the expression has no bound of its own.
+    `threshold` is None if the expression has no bound of its own.
     """
 
     name: str
@@ -31,15 +31,15 @@ class Alert(Struct, frozen=True, kw_only=True):
 
     @property
     def runbook(self) -> str:
-        """The file name of its page in `docs/runbooks`."""
+        """Return the file name of its page in `docs/runbooks`."""
         return f"{self.name}.md"
 
     def filled(self, where: str = "", threshold: float | None = None) -> str:
-        """The expression with its marks filled in; `threshold` None means the alert's own."""
+        """Return the expression with its marks filled in; `threshold` None means the alert's own."""
         bound = self.threshold if threshold is None else threshold
         return fill(self.expr.replace("$threshold", "" if bound is None else f"{bound:g}"), where)
 
 
 def fill(expr: str, where: str) -> str:
-    """An expression with `$where` replaced by label matchers, possibly none."""
+    """Replace `$where` in an expression by label matchers, possibly none."""
     return expr.replace("$where", where).replace(",}", "}").replace("{}", "")

@@ -1,4 +1,4 @@
-"""All alerts, and what is made of them: Prometheus rules, the chart's data, the index of runbooks."""
+"""All alerts, and the files made of them: Prometheus rules and the chart's data."""
 
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ RUNBOOK_BASE: Final = "docs/runbooks/"
 
 
 def rules(where: str = "", runbook_base: str = RUNBOOK_BASE) -> dict[str, Any]:
-    """A Prometheus rule file as a document: one group for each of the alerts' groups, thresholds as they come."""
+    """Return a Prometheus rule file as a document: one group for each of the alerts' groups, default thresholds."""
     groups: dict[str, list[dict[str, Any]]] = {}
     for alert in ALERTS:
         groups.setdefault(alert.group, []).append(_rule(alert, where, runbook_base))
@@ -22,12 +22,12 @@ def rules(where: str = "", runbook_base: str = RUNBOOK_BASE) -> dict[str, Any]:
 
 
 def rules_yaml() -> str:
-    """The rule file for a Prometheus without the chart."""
+    """Return the rule file for a Prometheus without the chart."""
     return _HEADER + _yaml(rules())
 
 
 def chart_yaml() -> str:
-    """The alerts as the chart reads them: expressions with their marks, so that values can set thresholds."""
+    """Return the alerts as the chart reads them: expressions keep their marks, so that values can set thresholds."""
     listed = [
         {
             "alert": alert.name,

@@ -1,4 +1,4 @@
-"""All dashboards, as the files that Grafana imports."""
+"""All dashboards as files that Grafana imports."""
 
 import json
 from typing import Final
@@ -11,5 +11,5 @@ BOARDS: Final[tuple[Board, ...]] = (OVERVIEW, QUALITY, STAGES, KAFKA, VLLM, PLAT
 
 
 def dashboard_files() -> dict[str, str]:
-    """File name to JSON, one dashboard each."""
+    """Return the JSON of each dashboard by its file name."""
     return {f"{board.uid}.json": json.dumps(dashboard(board), indent=1, ensure_ascii=False) + "\n" for board in BOARDS}

@@ -1,4 +1,4 @@
-"""Metrics of others that alerts and dashboards read, by who exports them. A test holds every expression against these.
+"""Metrics of other exporters that alerts and dashboards read. A test checks every expression against these names.
 
 vLLM's names were read from its `/metrics` (0.32.0), Ray's from its agent (2.60), KubeRay's from its operator (1.7);
 those of kube-state-metrics are its documented stable ones.

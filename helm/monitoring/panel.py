@@ -1,4 +1,4 @@
-"""What a dashboard is made of, and its JSON as Grafana reads it. Layout follows from order and width."""
+"""The parts of a dashboard, and its JSON as Grafana reads it. Layout follows from order and width."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal
@@ -11,7 +11,7 @@ PanelKind = Literal["timeseries", "stat", "heatmap", "table", "bargauge"]
 
 WHERE: Final = 'namespace=~"$namespace"'
 SCHEMA_VERSION: Final = 39
-"""Grafana 11's; older ones migrate what they know."""
+"""Grafana 11's version; older releases ignore fields that they do not know."""
 COLUMNS: Final = 24
 HEIGHT: Final = 8
 _DATASOURCE: Final = {"type": "prometheus", "uid": "${datasource}"}
@@ -26,7 +26,7 @@ class Query(Struct, frozen=True):
 
 
 class Panel(Struct, frozen=True, kw_only=True):
-    """One picture. `unit` is Grafana's name of it; `red_from` colours values from there on; `width` of 24 columns."""
+    """One panel. `unit` is Grafana's name of it; values from `red_from` on are red; `width` is in 24ths of a row."""
 
     title: str
     queries: tuple[Query, ...]
@@ -38,7 +38,7 @@ class Panel(Struct, frozen=True, kw_only=True):
 
 
 class Board(Struct, frozen=True, kw_only=True):
-    """One dashboard. `uid` is stable: links and bookmarks hold it."""
+    """One dashboard. `uid` never changes, because links and bookmarks contain it."""
 
     uid: str
     title: str
@@ -47,7 +47,7 @@ class Board(Struct, frozen=True, kw_only=True):
 
 
 def dashboard(board: Board) -> dict[str, Any]:
-    """The dashboard as Grafana imports it; data source and namespace are variables."""
+    """Return the dashboard as Grafana imports it; data source and namespace are variables."""
     return {
         "uid": board.uid,
         "title": board.title,
@@ -96,7 +96,7 @@ def _policy_changes() -> dict[str, Any]:
 
 
 def _placed(panels: Sequence[Panel]) -> Iterator[dict[str, Any]]:
-    """Panels from left to right, a new row where the next one does not fit."""
+    """Place panels from left to right, and begin a new row when the next one does not fit."""
     x = y = 0
     for number, panel in enumerate(panels, start=1):
         if x + panel.width > COLUMNS:

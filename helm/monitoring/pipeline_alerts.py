@@ -12,12 +12,12 @@ _SLOW: Final = (
 
 
 def _slow(window: str) -> str:
-    """The share of answers slower than 30 s over `window`."""
+    """Return the share of answers slower than 30 s over `window`."""
     return _SLOW % (window, window)
 
 
 def _blocked(offset: str = "") -> str:
-    """The share of events over half an hour that were not published as they came."""
+    """Return the share of events over half an hour whose answers were not published unchanged."""
     held_back, decided = (
         f"sum(rate(sluicegate_actions_total{{{only}$where}}[30m]{offset}))" for only in ('action!="published",', "")
     )
@@ -34,8 +34,8 @@ ENFORCEMENT: Final = (
         expr="sum(increase(sluicegate_unscreened_published_total{$where}[5m])) > 0",
         hold="0m",
         severity="page",
-        summary="Answers left without every check.",
-        first="Drain the workers: an answer that nobody checked must not go on leaving.",
+        summary="Answers were published without passing every check.",
+        first="Drain the workers now, so that no further unchecked answer is published.",
     ),
     Alert(
         name="SluicegateFailClosed",
@@ -46,8 +46,8 @@ ENFORCEMENT: Final = (
         ),
         hold="5m",
         severity="page",
-        summary="Guards cannot tell, so drafts are held and readers get the fallback text.",
-        first="See which stage and reason: a guard's model down, overloaded, or its answers unreadable.",
+        summary="Guards cannot judge drafts: answers are withheld, and readers get the fallback text.",
+        first="Find the stage and the reason: a guard's model is down or overloaded, or its answers cannot be read.",
         threshold=0.01,
     ),
     Alert(
@@ -56,8 +56,8 @@ ENFORCEMENT: Final = (
         expr="min by (case) (sluicegate_canary_result{$where}) == 0",
         hold="0m",
         severity="page",
-        summary="A probe passed that must be blocked, or was blocked that must pass.",
-        first="Compare policy_ref and guard versions of the probe's audit record with those of yesterday.",
+        summary="A probe that must be held was published, or one that must be published was held.",
+        first="Compare policy_ref and guard versions in the probe's audit record with those of the last good probe.",
     ),
     Alert(
         name="SluicegateCanaryStale",
@@ -65,8 +65,8 @@ ENFORCEMENT: Final = (
         expr="time() - max(sluicegate_canary_last_success_timestamp_seconds{$where}) > $threshold",
         hold="0m",
         severity="page",
-        summary="No probe has come through for three intervals.",
-        first="Is the canary's job running, and does its event come out of the pipeline?",
+        summary="No probe has ended as it must for three intervals.",
+        first="Check that the canary job runs, and that its probes come out of the pipeline.",
         threshold=900,
     ),
     Alert(
@@ -79,8 +79,8 @@ ENFORCEMENT: Final = (
         ),
         hold="30m",
         severity="warning",
-        summary="The share of answers that are not published as they came has moved against last week's.",
-        first="Compare by policy_version: a new policy, or new traffic?",
+        summary="The share of answers that are not published unchanged is far from last week's.",
+        first="Compare by policy_version: is it a new policy, or new traffic?",
         threshold=2,
     ),
     Alert(
@@ -92,8 +92,8 @@ ENFORCEMENT: Final = (
         ),
         hold="0m",
         severity="warning",
-        summary="For two hours nothing was held against any draft, at normal volume.",
-        first="Send a canary; a classifier that always allows looks like this.",
+        summary="For two hours every draft was judged publishable, at normal volume.",
+        first="Send a canary: a classifier that always allows looks like this.",
         threshold=2000,
     ),
 )
@@ -114,7 +114,7 @@ POLICY: Final = (
         expr="sum(increase(sluicegate_policy_reload_failures_total{$where}[15m])) > 0",
         hold="0m",
         severity="warning",
-        summary="A policy was offered and refused; the one before is still in force.",
+        summary="A new policy was refused; the previous one is still in force.",
         first="The worker's log lists every reason; `sluicegate policy lint FILE` repeats them.",
     ),
 )
@@ -126,8 +126,8 @@ FLOW: Final = (
         expr="absent(sluicegate_events_consumed_total{$where})",
         hold="5m",
         severity="page",
-        summary="No worker reports.",
-        first="Are the pods there, and is the scrape or the collector?",
+        summary="No worker reports metrics.",
+        first="Check that the pods run, and that the scrape or the collector works.",
     ),
     Alert(
         name="SluicegateNoTraffic",
@@ -135,8 +135,8 @@ FLOW: Final = (
         expr=f"{_RATE_IN} == 0 and sum(sluicegate_consumer_lag{{$where}}) > 0",
         hold="5m",
         severity="page",
-        summary="Records wait, and none is taken.",
-        first="Assignment, credentials, crash loop: `sluicegate status`, then `sluicegate check`.",
+        summary="Records are waiting, and no worker takes any.",
+        first="Check assignment, credentials and restarts: `sluicegate status`, then `sluicegate check`.",
     ),
     Alert(
         name="SluicegateLagHigh",
@@ -144,8 +144,8 @@ FLOW: Final = (
         expr="max(sluicegate_consumer_lag_seconds{$where}) > $threshold",
         hold="5m",
         severity="warning",
-        summary="The oldest event under way is older than the objective allows.",
-        first="More replicas, or is the model the bottleneck? See the vLLM dashboard.",
+        summary="The oldest event in flight is older than the objective allows.",
+        first="Find the bottleneck: too few workers, or the model? See the vLLM dashboard.",
         threshold=60,
     ),
     Alert(
@@ -154,8 +154,8 @@ FLOW: Final = (
         expr="max(sluicegate_consumer_lag_seconds{$where}) > $threshold",
         hold="5m",
         severity="page",
-        summary="The oldest event under way is so old that deadlines pass.",
-        first="As SluicegateLagHigh; events past their deadline end `withheld`.",
+        summary="The oldest event in flight is so old that events miss their deadlines.",
+        first="Act as for SluicegateLagHigh; events past their deadline end `withheld`.",
         threshold=300,
     ),
     Alert(
@@ -166,7 +166,7 @@ FLOW: Final = (
         ),
         hold="10m",
         severity="warning",
-        summary="More comes in than goes out.",
+        summary="More events arrive than are answered.",
         first="Scale before the objective is missed.",
         threshold=1000,
     ),
@@ -176,7 +176,7 @@ FLOW: Final = (
         expr="sum(sluicegate_stopped_partitions{$where}) > 0",
         hold="0m",
         severity="page",
-        summary="A partition's offset map cannot be read; it waits for somebody.",
+        summary="A partition's offset map cannot be read; the partition is stopped until somebody repairs it.",
         first="The log names the partition; the operators' guide says how to repair it.",
     ),
     Alert(
@@ -185,7 +185,7 @@ FLOW: Final = (
         expr="max by (topic, partition) (sluicegate_window_fill{$where}) >= 1",
         hold="10m",
         severity="page",
-        summary="A partition's window has been full for ten minutes: its oldest event does not end.",
+        summary="A partition's window has been full for ten minutes: its oldest event does not finish.",
         first="Find the oldest event in the log; its deadline should have ended it.",
     ),
     Alert(
@@ -194,8 +194,8 @@ FLOW: Final = (
         expr="sum(sluicegate_state_restores_pending{$where}) > 0",
         hold="5m",
         severity="page",
-        summary="Partitions wait for their conversations' state, and deliver nothing meanwhile.",
-        first="The log says what the state topic answers: rights, partition count, or a topic that is too large.",
+        summary="Partitions wait for the state of their conversations and deliver nothing meanwhile.",
+        first="The log says why: rights, partition count, or a state topic that is too large to read in time.",
     ),
     Alert(
         name="SluicegateLatencyBudget",
@@ -205,8 +205,8 @@ FLOW: Final = (
         ),
         hold="2m",
         severity="page",
-        summary="The month's allowance of answers slower than 30 s is burning at 14 times its pace.",
-        first="Stage breakdown on the stages dashboard; usually the model's queue.",
+        summary="Answers slower than 30 s use up the month's allowance 14 times faster than planned.",
+        first="Look at the stage breakdown on the stages dashboard; usually it is the model's queue.",
         threshold=0.01,
     ),
     Alert(
@@ -220,7 +220,7 @@ FLOW: Final = (
         hold="10m",
         severity="warning",
         summary="A stage is late for more than one event in a hundred.",
-        first="Its queue depth and its actors: more replicas, or smaller batches.",
+        first="Look at its queue depth and its actors: add replicas, or make batches smaller.",
         threshold=0.01,
     ),
 )
@@ -235,7 +235,7 @@ DELIVERY: Final = (
         ),
         hold="10m",
         severity="warning",
-        summary="More than one record in a thousand is a dead letter.",
+        summary="More than one record in a thousand becomes a dead letter.",
         first="`sluicegate dlq list` groups them by reason.",
         threshold=0.001,
     ),
@@ -245,8 +245,8 @@ DELIVERY: Final = (
         expr='sum(increase(sluicegate_dlq_total{reason="poison",$where}[15m])) > 0',
         hold="0m",
         severity="page",
-        summary="An event ran in crash after crash of its worker and was taken out.",
-        first="`sluicegate dlq show` it, on a machine that may crash.",
+        summary="An event was being processed in crash after crash of its worker, and was taken out.",
+        first="Look at it with `sluicegate dlq show`, and reproduce it on a machine that may crash.",
     ),
     Alert(
         name="SluicegateTransactionAborts",
@@ -254,8 +254,8 @@ DELIVERY: Final = (
         expr="sum(rate(sluicegate_tx_aborts_total{$where}[10m])) > $threshold",
         hold="10m",
         severity="warning",
-        summary="Transactions are aborted again and again.",
-        first="By reason: fenced means two workers of one slot; delivery and broker mean the brokers.",
+        summary="Transactions are aborted repeatedly.",
+        first="Look at the reason: fenced means two workers of one slot; delivery and broker mean the brokers.",
         threshold=0.02,
     ),
     Alert(
@@ -264,8 +264,8 @@ DELIVERY: Final = (
         expr="sum(rate(sluicegate_commit_failures_total{$where}[10m])) > $threshold",
         hold="10m",
         severity="warning",
-        summary="Transactions do not commit.",
-        first="As SluicegateTransactionAborts; nothing is lost, answers come late.",
+        summary="Transactions fail to commit.",
+        first="Act as for SluicegateTransactionAborts; nothing is lost, but answers come late.",
         threshold=0.02,
     ),
     Alert(
@@ -274,8 +274,8 @@ DELIVERY: Final = (
         expr='sum(increase(sluicegate_rebalances_total{reason=~"revoked|lost",$where}[10m])) > $threshold',
         hold="0m",
         severity="warning",
-        summary="Partitions change hands again and again.",
-        first="Workers restarting, polls too far apart, or an autoscaler that cannot decide.",
+        summary="Partitions change hands repeatedly.",
+        first="Look for workers that restart, polls that are too far apart, or an autoscaler that oscillates.",
         threshold=5,
     ),
     Alert(
@@ -284,8 +284,8 @@ DELIVERY: Final = (
         expr="sum by (role) (increase(sluicegate_actor_restarts_total{$where}[15m])) > $threshold",
         hold="0m",
         severity="warning",
-        summary="Actors are replaced again and again.",
-        first="Memory first: the pod's limit, then the log of the actor that went.",
+        summary="Actors are replaced repeatedly.",
+        first="Check memory first: the pod's limit, then the log of the actor that ended.",
         threshold=3,
     ),
     Alert(
@@ -295,6 +295,6 @@ DELIVERY: Final = (
         hold="15m",
         severity="ticket",
         summary="Spans or metrics are lost on their way to the collector.",
-        first="Is the collector up and fast enough? Audit records are not touched by this.",
+        first="Check that the collector is up and fast enough. Audit records are not affected.",
     ),
 )

@@ -21,13 +21,13 @@ OVERVIEW: Final = Board(
             ),
         ),
         Panel(
-            title="From the broker to the visible answer",
+            title="Time from the broker to the visible answer",
             unit="s",
             queries=percentiles("sluicegate_event_duration_seconds"),
-            about="Exemplars lead to the trace.",
+            about="Exemplars link to the trace.",
         ),
         Panel(
-            title="Oldest event under way",
+            title="Oldest event in flight",
             unit="s",
             red_from=60,
             queries=(Query("max by (topic) (sluicegate_consumer_lag_seconds{$where})", "{{topic}}"),),
@@ -38,12 +38,12 @@ OVERVIEW: Final = Board(
             queries=(Query(rate("sluicegate_actions_total", "action"), "{{action}}"),),
         ),
         Panel(
-            title="Held because a guard could not tell",
+            title="Withheld because a guard could not judge",
             unit="reqps",
             queries=(Query(rate("sluicegate_fail_closed_total", "stage, reason"), "{{stage}} {{reason}}"),),
         ),
         Panel(
-            title="Left without every check",
+            title="Published without every check",
             kind="stat",
             red_from=1,
             width=4,
@@ -75,7 +75,7 @@ OVERVIEW: Final = Board(
             title="Policy in force",
             kind="table",
             queries=(Query("count by (version, hash) (sluicegate_policy_info{$where} == 1)"),),
-            about="Workers by policy; more than one line for long is skew.",
+            about="Workers by policy; more than one line for a long time is skew.",
         ),
         Panel(
             title="Actors",
@@ -87,7 +87,7 @@ OVERVIEW: Final = Board(
 QUALITY: Final = Board(
     uid="sluicegate-guards",
     title="Sluicegate / Guard quality",
-    about="What the guards say, against last week and by policy version.",
+    about="What the guards say, compared with last week and by policy version.",
     panels=(
         Panel(
             title="Verdicts",
@@ -100,7 +100,7 @@ QUALITY: Final = Board(
             queries=(Query(rate("sluicegate_verdicts_total", "category", 'verdict!="publish"'), "{{category}}"),),
         ),
         Panel(
-            title="Share not published as it came, now and a week ago",
+            title="Share of answers not published unchanged, now and a week ago",
             unit="percentunit",
             queries=(
                 Query(
@@ -124,7 +124,7 @@ QUALITY: Final = Board(
             about="Before and after a roll-out.",
         ),
         Panel(
-            title="How much of requests was met",
+            title="How much of each request was answered",
             unit="reqps",
             width=12,
             queries=(Query(rate("sluicegate_safe_completion_total", "kind"), "{{kind}}"),),
@@ -139,7 +139,7 @@ QUALITY: Final = Board(
                     "{{policy_version}} {{outcome}}",
                 ),
             ),
-            about="How candidate policies would have decided beside the live one.",
+            about="How candidate policies would have decided, compared with the live one.",
         ),
         Panel(
             title="Further drafts",
@@ -156,7 +156,7 @@ QUALITY: Final = Board(
 STAGES: Final = Board(
     uid="sluicegate-stages",
     title="Sluicegate / Stages and actors",
-    about="Where an event's time goes, and who is slow.",
+    about="Where an event's time is spent, and which part is slow.",
     panels=(
         Panel(
             title="Stage, 95th percentile",
@@ -183,7 +183,7 @@ STAGES: Final = Board(
             queries=(Query(rate("sluicegate_processing_duration_seconds_bucket", "le"), "{{le}}"),),
         ),
         Panel(
-            title="Under way",
+            title="In flight",
             width=12,
             queries=(
                 Query("sum(sluicegate_inflight_events{$where})", "events"),
@@ -196,7 +196,7 @@ STAGES: Final = Board(
             queries=(quantile(0.95, "sluicegate_llm_request_duration_seconds", "model"),),
         ),
         Panel(
-            title="Failed requests to models, and breakers",
+            title="Failed requests to models, and circuit breakers",
             queries=(
                 Query(rate("sluicegate_llm_errors_total", "model, reason"), "{{model}} {{reason}}"),
                 Query("max by (model) (sluicegate_llm_circuit_state{$where})", "{{model}} breaker"),
@@ -211,7 +211,7 @@ STAGES: Final = Board(
             queries=(Query("sum by (role) (increase(sluicegate_actor_restarts_total{$where}[15m]))", "{{role}}"),),
         ),
         Panel(
-            title="Records that ran in a crash",
+            title="Records being processed in a crash",
             queries=(Query("sum(increase(sluicegate_suspects_total{$where}[1h]))", "suspects"),),
         ),
         Panel(
@@ -280,12 +280,12 @@ KAFKA: Final = Board(
             ),
         ),
         Panel(
-            title="Events seen before, and not answered again",
+            title="Second copies of answered events",
             unit="reqps",
             queries=(Query(rate("sluicegate_duplicates_suppressed_total"), "duplicates"),),
         ),
         Panel(
-            title="Partitions that wait for repair",
+            title="Stopped partitions that wait for repair",
             kind="stat",
             red_from=1,
             queries=(Query("sum(sluicegate_stopped_partitions{$where})"),),
@@ -303,7 +303,7 @@ AUDIT: Final = Board(
             unit="reqps",
             width=12,
             queries=(Query(rate("sluicegate_events_published_total", "topic"), "{{topic}}"),),
-            about="They leave in one transaction: the two lines lie on each other.",
+            about="Both are written in one transaction, so the two lines must coincide.",
         ),
         Panel(
             title="Workers by policy",

@@ -1,4 +1,4 @@
-"""PromQL that dashboards repeat."""
+"""PromQL that several dashboards use."""
 
 from typing import Final
 
@@ -8,14 +8,14 @@ _RATE: Final = "$__rate_interval"
 
 
 def rate(metric: str, by: str = "", only: str = "") -> str:
-    """A counter's rate, summed by some labels, of the series that match `only`."""
+    """Return the rate of a counter, summed by some labels, over the series that match `only`."""
     matchers = f"{only},$where" if only else "$where"
     grouped = f" by ({by})" if by else ""
     return f"sum{grouped} (rate({metric}{{{matchers}}}[{_RATE}]))"
 
 
 def quantile(share: float, metric: str, by: str = "") -> Query:
-    """A quantile of a histogram, for each value of a label where one is named."""
+    """Return a quantile of a histogram, for each value of the label `by` if one is named."""
     labels = f"le, {by}" if by else "le"
     legend = f"p{share * 100:g}" + (f" {{{{{by}}}}}" if by else "")
     expr = f"histogram_quantile({share}, sum by ({labels}) (rate({metric}_bucket{{$where}}[{_RATE}])))"
@@ -23,5 +23,5 @@ def quantile(share: float, metric: str, by: str = "") -> Query:
 
 
 def percentiles(metric: str) -> tuple[Query, ...]:
-    """Median, 95th and 99th percentile."""
+    """Return the median, the 95th and the 99th percentile."""
     return tuple(quantile(share, metric) for share in (0.5, 0.95, 0.99))

@@ -1,4 +1,4 @@
-"""Alerts on what Sluicegate leans on: models, Ray, Kubernetes."""
+"""Alerts on what Sluicegate depends on: models, Ray, Kubernetes."""
 
 from typing import Final
 
@@ -11,8 +11,8 @@ MODELS: Final = (
         expr="max by (model) (sluicegate_llm_circuit_state{$where}) == 2",
         hold="2m",
         severity="page",
-        summary="A model's breaker has been open for two minutes.",
-        first="Events wait for a generator, and drafts are held for a judge: bring the model back.",
+        summary="A model's circuit breaker has been open for two minutes.",
+        first="Bring the model back: without a generator events wait; without a judge their drafts are withheld.",
     ),
     Alert(
         name="SluicegateModelErrors",
@@ -25,7 +25,7 @@ MODELS: Final = (
         hold="10m",
         severity="warning",
         summary="More than one request in twenty to a model fails.",
-        first="By reason: refused is credentials, overloaded is capacity.",
+        first="Look at the reason: refused means credentials, overloaded means capacity.",
         threshold=0.05,
     ),
     Alert(
@@ -34,8 +34,8 @@ MODELS: Final = (
         expr="sum by (model_name) (vllm:num_requests_waiting{$where}) > $threshold",
         hold="5m",
         severity="warning",
-        summary="Requests wait for the engine.",
-        first="Another replica, or a lower `limits.in_flight_max`.",
+        summary="Requests wait in the engine's queue.",
+        first="Add a replica, or lower `limits.in_flight_max`.",
         threshold=64,
     ),
     Alert(
@@ -44,8 +44,8 @@ MODELS: Final = (
         expr="max by (model_name) (vllm:kv_cache_usage_perc{$where}) > $threshold",
         hold="10m",
         severity="warning",
-        summary="The engine's cache of keys and values is full.",
-        first="Shorter contexts, fewer sequences, or more memory.",
+        summary="The engine's KV cache is full.",
+        first="Use shorter contexts, fewer sequences, or more memory.",
         threshold=0.95,
     ),
     Alert(
@@ -54,8 +54,8 @@ MODELS: Final = (
         expr="sum by (model_name) (rate(vllm:num_preemptions_total{$where}[10m])) > $threshold",
         hold="10m",
         severity="warning",
-        summary="The engine throws work away to make room.",
-        first="As VLLMCacheFull.",
+        summary="The engine preempts running requests to make room.",
+        first="Act as for VLLMCacheFull.",
         threshold=0.1,
     ),
     Alert(
@@ -67,8 +67,8 @@ MODELS: Final = (
         ),
         hold="10m",
         severity="warning",
-        summary="The first token takes long.",
-        first="Queue and prefill time on the vLLM dashboard.",
+        summary="The first token takes too long.",
+        first="Compare queue time and prefill time on the vLLM dashboard.",
         threshold=5,
     ),
     Alert(
@@ -77,8 +77,8 @@ MODELS: Final = (
         expr="sum by (model_name) (rate(vllm:admission_rejections_total{$where}[5m])) > 0",
         hold="5m",
         severity="warning",
-        summary="The engine turns requests away.",
-        first="It is at its bound; scale.",
+        summary="The engine rejects requests.",
+        first="It is at its limit: scale it.",
     ),
 )
 
@@ -89,8 +89,8 @@ PLATFORM: Final = (
         expr="min by (name) (kuberay_cluster_condition_provisioned{$where}) == 0",
         hold="5m",
         severity="page",
-        summary="A Ray cluster is not there.",
-        first="The head's pod: its events, its memory.",
+        summary="A Ray cluster is not provisioned.",
+        first="Look at the head's pod: its events, its memory.",
     ),
     Alert(
         name="RayWorkersLost",
@@ -107,8 +107,8 @@ PLATFORM: Final = (
         expr="max by (name) (kuberay_service_condition_upgrade_in_progress{$where}) == 1",
         hold="30m",
         severity="warning",
-        summary="An upgrade has not ended for half an hour.",
-        first="The new cluster's pods: pending, crash loop, or not ready?",
+        summary="An upgrade of a RayService has not finished for half an hour.",
+        first="Look at the new cluster's pods: pending, crash loop, or not ready?",
     ),
     Alert(
         name="DisruptionBudgetBlocked",
@@ -116,8 +116,8 @@ PLATFORM: Final = (
         expr="min by (poddisruptionbudget) (kube_poddisruptionbudget_status_pod_disruptions_allowed{$where}) == 0",
         hold="15m",
         severity="warning",
-        summary="A disruption budget lets no pod go: node drains wait.",
-        first="Which pod is not ready?",
+        summary="A disruption budget allows no eviction, so node drains wait.",
+        first="Find the pod that is not ready.",
     ),
     Alert(
         name="PodsPending",
@@ -125,7 +125,7 @@ PLATFORM: Final = (
         expr='sum(kube_pod_status_phase{phase="Pending",$where}) > 0',
         hold="15m",
         severity="warning",
-        summary="Pods wait for a place.",
-        first="`kubectl describe pod`: usually GPUs or quota.",
+        summary="Pods are pending.",
+        first="`kubectl describe pod` says why: usually GPUs or quota.",
     ),
 )

@@ -1,4 +1,4 @@
-"""Dashboards of what Sluicegate leans on: vLLM, Ray, Kubernetes."""
+"""Dashboards of what Sluicegate depends on: vLLM, Ray, Kubernetes."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from helm.monitoring.queries import quantile, rate
 VLLM: Final = Board(
     uid="sluicegate-vllm",
     title="Sluicegate / vLLM",
-    about="The engine's own metrics, beside ours of the same requests.",
+    about="The engine's own metrics, beside Sluicegate's metrics of the same requests.",
     panels=(
         Panel(
             title="Requests in the engine",
@@ -21,7 +21,7 @@ VLLM: Final = Board(
             ),
         ),
         Panel(
-            title="Cache of keys and values",
+            title="KV cache",
             unit="percentunit",
             red_from=0.95,
             queries=(Query("max by (model_name) (vllm:kv_cache_usage_perc{$where})", "{{model_name}}"),),
@@ -36,7 +36,7 @@ VLLM: Final = Board(
                     "{{model_name}}",
                 ),
             ),
-            about="The policy's part of a prompt comes first, so that it is computed once.",
+            about="The policy's part of a prompt comes first, so that the engine can reuse it.",
         ),
         Panel(
             title="First token",
@@ -49,7 +49,7 @@ VLLM: Final = Board(
             queries=(quantile(0.95, "vllm:inter_token_latency_seconds", "model_name"),),
         ),
         Panel(
-            title="Whole request, and its wait",
+            title="Whole request, and its time in the queue",
             unit="s",
             queries=(
                 quantile(0.95, "vllm:e2e_request_latency_seconds", "model_name"),
@@ -69,7 +69,7 @@ VLLM: Final = Board(
             queries=(Query(rate("vllm:request_success_total", "finished_reason"), "{{finished_reason}}"),),
         ),
         Panel(
-            title="Preempted and turned away",
+            title="Requests preempted and rejected",
             unit="reqps",
             queries=(
                 Query(rate("vllm:num_preemptions_total", "model_name"), "{{model_name}} preempted"),
@@ -97,7 +97,7 @@ PLATFORM: Final = Board(
             ),
         ),
         Panel(
-            title="Workers lost, and evicted for memory",
+            title="Workers lost, and workers evicted for memory",
             queries=(
                 Query(rate("ray_node_manager_unexpected_worker_failure_total"), "lost"),
                 Query(rate("ray_memory_manager_worker_eviction_total"), "evicted"),
