@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from serving.text.wrappers import encoded_spans
 from topology.contract.events import CodePart, ContentPart, part_text
+from topology.contract.intervals import joined
 
 MARK = "\ufffc"
 """Stands in a text where something was shown: Unicode's object replacement character."""
@@ -74,9 +75,9 @@ def told(parts: tuple[ContentPart, ...]) -> Told:
 
 def told_text(text: str) -> Told:
     """A text without parts, taken apart."""
-    quoted = _merged(list(_spans(text)))
+    quoted = joined(_spans(text))
     blanked = "".join(own + MARK * length for own, length in _between(text, quoted))
-    spans = _merged([*quoted, *_pasted(blanked)])
+    spans = joined([*quoted, *_pasted(blanked)])
     pieces = [own for own, _ in _between(text, spans)]
     shown = tuple(text[start:end] for start, end in spans)
     return Told(" ".join(pieces).replace(MARK, " ").strip(), MARK.join(pieces), shown)
@@ -137,13 +138,3 @@ def _braced(text: str) -> Iterator[tuple[int, int]]:
                 yield start, match.end()
     if depth and _PAIR.search(text, start):
         yield start, len(text)
-
-
-def _merged(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(spans):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged

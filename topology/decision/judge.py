@@ -10,6 +10,7 @@ from msgspec import Struct, structs
 
 from topology.contract.conversation import EMPTY, ConversationState
 from topology.contract.events import UserContext
+from topology.contract.intervals import joined
 from topology.contract.labels import (
     Confidence,
     Intent,
@@ -133,22 +134,10 @@ def apply_redactions(text: str, spans: Iterable[Span]) -> str:
     """
     kept: list[str] = []
     position = 0
-    for start, end in _joined(spans, len(text)):
+    for start, end in joined((span.start, min(span.end, len(text))) for span in spans):
         kept.extend((text[position:start], REDACTION_MARK))
         position = end
     return "".join((*kept, text[position:]))
-
-
-def _joined(spans: Iterable[Span], length: int) -> list[tuple[int, int]]:
-    joined: list[tuple[int, int]] = []
-    for start, end in sorted((span.start, min(span.end, length)) for span in spans):
-        if start >= end:
-            continue
-        if joined and start <= joined[-1][1]:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((start, end))
-    return joined
 
 
 def _guards(bench: _Bench, out: OutputLabels, required: frozenset[str], *, is_known: bool) -> list[Match]:
