@@ -12,7 +12,7 @@ from serving.guards.linear import LinearModel
 from tests.checkout import ROOT
 from topology.contract.labels import NONE
 from topology.policy.loading import load_bundle
-from workers.cli import build_parser
+from workers.commands.console.parser import build_parser
 
 SKIPPED = frozenset({".git", ".venv", ".cache", "var", "build", "dist", "node_modules"})
 PAGES = sorted(

@@ -1,10 +1,13 @@
 """The command line without a broker: parsing, help, messages, exit statuses, what is printed for people."""
 
+import argparse
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -16,8 +19,9 @@ from topology.contract.headers import Wire
 from topology.contract.labels import Mode
 from topology.contract.records import Record
 from topology.reference.schema import documents, stale_documents
-from workers.cli import build_parser, main, version_of
+from workers.cli import main
 from workers.commands.console.answers import line_of
+from workers.commands.console.parser import build_parser, version_of
 from workers.commands.console.terminal import Terminal, printable
 from workers.commands.send import problem_of
 from workers.commands.tail import response_of
@@ -57,6 +61,22 @@ def _ended(*arguments: str) -> int:
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert _ended(command, "--help") == 0
     assert "--config FILE" in capsys.readouterr().out
+
+
+def _commands(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
+    """The parsers that no further word follows."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for child in action.choices.values():
+                yield from _commands(child)
+            return
+    yield parser
+
+
+def test_every_command_names_a_function_that_runs_it() -> None:
+    named = {parser.prog: parser.get_default("runs") for parser in _commands(build_parser())}
+    assert len(named) > 20
+    assert [prog for prog, runs in named.items() if not callable(resolve_name(runs))] == []
 
 
 def test_the_version_is_unknown_where_the_project_is_not_installed() -> None:

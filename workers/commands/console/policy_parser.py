@@ -1,43 +1,32 @@
-"""The command line of `sluicegate policy`: verbs and their options. A verb is `workers.commands.policy_<verb>`."""
+"""The options of `sluicegate policy`."""
 
 import argparse
 from pathlib import Path
-from typing import Protocol
 
 from workers.commands.console.argument_types import count
+from workers.commands.console.subcommands import Subcommands
 
 
-class Subparsers(Protocol):
-    """What `add_subparsers` returns; argparse gives its type no public name."""
-
-    def add_parser(self, name: str, *, parents: list[argparse.ArgumentParser], help: str) -> argparse.ArgumentParser:  # noqa: A002
-        """Add a command."""
-        ...
-
-
-def add_policy(commands: Subparsers, common: argparse.ArgumentParser) -> None:
+def add_policy(commands: Subcommands) -> None:
     """Add the group of commands that policies are written, proven and rolled out with."""
-    policy = commands.add_parser("policy", parents=[common], help="look at policies, sign them and roll them out")
-    verbs = policy.add_subparsers(dest="verb", required=True, metavar="VERB")
-    _add_keygen(verbs, common)
-    _add_sign(verbs, common)
-    _add_publish(verbs, common)
-    _add_lint(verbs, common)
-    _add_show(verbs, common)
-    _add_diff(verbs, common)
-    _add_explain(verbs, common)
-    _add_simulate(verbs, common)
+    verbs = commands.group("policy", "look at policies, sign them and roll them out")
+    _add_keygen(verbs)
+    _add_sign(verbs)
+    _add_publish(verbs)
+    _add_lint(verbs)
+    _add_show(verbs)
+    _add_diff(verbs)
+    _add_explain(verbs)
+    _add_simulate(verbs)
 
 
-def _add_keygen(verbs: Subparsers, common: argparse.ArgumentParser) -> None:
-    keygen = verbs.add_parser(
-        "keygen", parents=[common], help="make a key to sign policies with; prints its public half"
-    )
+def _add_keygen(verbs: Subcommands) -> None:
+    keygen = verbs.add("keygen", "policy.keygen", "make a key to sign policies with; prints its public half")
     keygen.add_argument("file", type=Path, metavar="FILE", help="a new file for the private key, readable by you alone")
 
 
-def _add_sign(verbs: Subparsers, common: argparse.ArgumentParser) -> None:
-    sign = verbs.add_parser("sign", parents=[common], help="sign a policy, so that it can be published on the topic")
+def _add_sign(verbs: Subcommands) -> None:
+    sign = verbs.add("sign", "policy.sign", "sign a policy, so that it can be published on the topic")
     sign.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a bundle or an overlay (YAML or JSON)")
     sign.add_argument("--kind", required=True, choices=("bundle", "overlay", "shadow"), help="what it is published as")
     sign.add_argument("--key", required=True, type=Path, metavar="FILE", help="private key (Ed25519, PEM)")
@@ -47,13 +36,13 @@ def _add_sign(verbs: Subparsers, common: argparse.ArgumentParser) -> None:
     sign.add_argument("-o", "--output", required=True, type=Path, metavar="FILE", help="where the publication goes")
 
 
-def _add_publish(verbs: Subparsers, common: argparse.ArgumentParser) -> None:
-    publish = verbs.add_parser("publish", parents=[common], help="write signed policies onto the topic")
+def _add_publish(verbs: Subcommands) -> None:
+    publish = verbs.add("publish", "policy.publish", "write signed policies onto the topic")
     publish.add_argument("files", nargs="+", type=Path, metavar="SIGNED", help="what `policy sign` wrote")
 
 
-def _add_lint(verbs: Subparsers, common: argparse.ArgumentParser) -> None:
-    lint = verbs.add_parser("lint", parents=[common], help="say why a policy does not load, and what is odd about it")
+def _add_lint(verbs: Subcommands) -> None:
+    lint = verbs.add("lint", "policy.lint", "say why a policy does not load, and what is odd about it")
     lint.add_argument("file", type=Path, metavar="FILE", help="a policy (YAML or JSON)")
     lint.add_argument(
         "--overlay", type=Path, action="append", metavar="FILE", help="also load this overlay with it; several times"
@@ -61,26 +50,24 @@ def _add_lint(verbs: Subparsers, common: argparse.ArgumentParser) -> None:
     lint.add_argument("--strict", action="store_true", help="status 1 for notes too, not for warnings alone")
 
 
-def _add_show(verbs: Subparsers, common: argparse.ArgumentParser) -> None:
-    show = verbs.add_parser("show", parents=[common], help="show a policy's categories and ceilings")
+def _add_show(verbs: Subcommands) -> None:
+    show = verbs.add("show", "policy.show", "show a policy's categories and ceilings")
     show.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a policy (default: the one in force)")
     show.add_argument("--category", action="append", metavar="NAME", help="this one; may be given several times")
     show.add_argument("--tenant", type=Path, metavar="OVERLAY", help="also its ceilings under the overlay in this file")
     show.add_argument("--json", action="store_true", help="one JSON object instead of tables")
 
 
-def _add_diff(verbs: Subparsers, common: argparse.ArgumentParser) -> None:
-    diff = verbs.add_parser(
-        "diff", parents=[common], help="say what two policies differ in, and by how much of a version"
-    )
+def _add_diff(verbs: Subcommands) -> None:
+    diff = verbs.add("diff", "policy.diff", "say what two policies differ in, and by how much of a version")
     diff.add_argument("old", type=Path, metavar="OLD", help="a policy (YAML or JSON)")
     diff.add_argument("new", type=Path, metavar="NEW", help="another one")
     diff.add_argument("--exit-code", action="store_true", help="status 1 where they differ")
     diff.add_argument("--json", action="store_true", help="one JSON object instead of tables")
 
 
-def _add_explain(verbs: Subparsers, common: argparse.ArgumentParser) -> None:
-    explain = verbs.add_parser("explain", parents=[common], help="say step by step why an event was answered as it was")
+def _add_explain(verbs: Subcommands) -> None:
+    explain = verbs.add("explain", "policy.explain", "say step by step why an event was answered as it was")
     explain.add_argument("id", metavar="EVENT_ID|AUDIT_ID", help="of the event, or of its audit record")
     _add_audit(explain)
     explain.add_argument(
@@ -89,8 +76,8 @@ def _add_explain(verbs: Subparsers, common: argparse.ArgumentParser) -> None:
     explain.add_argument("--json", action="store_true", help="one JSON object a line")
 
 
-def _add_simulate(verbs: Subparsers, common: argparse.ArgumentParser) -> None:
-    simulate = verbs.add_parser("simulate", parents=[common], help="say which recorded decisions a policy would change")
+def _add_simulate(verbs: Subcommands) -> None:
+    simulate = verbs.add("simulate", "policy.simulate", "say which recorded decisions a policy would change")
     simulate.add_argument("--policy", type=Path, required=True, metavar="NEW", help="the policy to try (YAML or JSON)")
     _add_audit(simulate)
     simulate.add_argument(

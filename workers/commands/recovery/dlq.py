@@ -1,4 +1,4 @@
-"""`sluicegate dlq list|show|redrive`: dead letters as an operator sees them, and putting them back."""
+"""`sluicegate dlq list` and `show`: dead letters as an operator sees them."""
 
 import argparse
 import os
@@ -12,7 +12,6 @@ from workers.commands.console.progress import Progress
 from workers.commands.console.ranges import RangeReader, Span
 from workers.commands.console.terminal import Terminal, printable
 from workers.commands.console.usage_error import WrongUse
-from workers.commands.recovery import dlq_redrive
 from workers.commands.recovery.copies import original
 from workers.commands.recovery.dlq_text import described, json_document, listed, totals
 from workers.commands.recovery.letters import Letter, Wholeness, letter_of
@@ -21,21 +20,11 @@ from workers.commands.recovery.redriving import letters, marks_if_allowed, spans
 from workers.commands.recovery.selecting import positions, selection_of, terms_of
 from workers.settings import Settings
 
-EXIT_USAGE = 2
 ONLY_OWNER = 0o600
 
 
-def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Run one verb. 1 where a position that was named holds nothing that can be put back, 2 for wrong use."""
-    verbs = {"list": _list, "show": _show, "redrive": dlq_redrive.execute}
-    try:
-        return verbs[arguments.verb](arguments, settings)
-    except WrongUse as exc:
-        Terminal("stderr").say(f"sluicegate dlq {arguments.verb}: {exc}", "red")
-        return EXIT_USAGE
-
-
-def _list(arguments: argparse.Namespace, settings: Settings) -> int:
+def list_letters(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Show the newest letters and the totals. Raises WrongUse."""
     selection = selection_of(arguments)
     topic = settings.topics.dead_letters
     newest = Newest(arguments.limit)
@@ -56,7 +45,8 @@ def _list(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
-def _show(arguments: argparse.Namespace, settings: Settings) -> int:
+def show(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Show one letter; 1 if there is none at that position. Raises WrongUse."""
     if arguments.output and not arguments.value:
         raise WrongUse("--output", str(arguments.output), "says where --value goes; give both")
     ((partition, offset),) = positions([arguments.position])

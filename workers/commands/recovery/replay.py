@@ -18,22 +18,15 @@ from workers.commands.recovery.selecting import kept_topics, now_ms
 from workers.commands.recovery.writer import CopyWriter
 from workers.settings import Settings
 
-EXIT_USAGE = 2
 _PARTITIONS = re.compile(r"[0-9]{1,10}(,[0-9]{1,10})*")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Replay, or say what would be. 1 where the group is in use, 2 for wrong use.
+    """Replay, or say what would be. 1 where the group is in use.
 
-    Raises KeyboardInterrupt once a signal has ended it between two transactions.
+    Raises WrongUse; KeyboardInterrupt once a signal has ended it between two transactions.
     """
-    try:
-        if arguments.into is not None:
-            return _copy(arguments, settings)
-        return _move_group(arguments, settings)
-    except WrongUse as exc:
-        Terminal("stderr").say(f"sluicegate replay: {exc}", "red")
-        return EXIT_USAGE
+    return _move_group(arguments, settings) if arguments.into is None else _copy(arguments, settings)
 
 
 def _copy(arguments: argparse.Namespace, settings: Settings) -> int:
