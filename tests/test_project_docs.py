@@ -3,24 +3,19 @@
 import argparse
 import re
 import shlex
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-
-import pytest
 
 from serving.guards.labeler import _COARSE
 from serving.guards.linear import LinearModel
-from tests.checkout import ROOT
+from tests.checkout import ROOT, files, named
 from topology.contract.labels import NONE
 from topology.policy.loading import load_bundle
 from workers.commands.console.parser import build_parser
 
-SKIPPED = frozenset({".git", ".venv", ".cache", "var", "build", "dist", "node_modules"})
-PAGES = sorted(
-    path
-    for path in ROOT.rglob("*.md")
-    if not SKIPPED & set(path.relative_to(ROOT).parts) and "model_spec" not in path.name
-)
-NAMED = [path for path in PAGES if path.name != "CHANGELOG.md"]
+PAGES = [page for page in files(".md") if "model_spec" not in page.name]
+TOLD = [page for page in PAGES if page.name != "CHANGELOG.md"]
+"""The pages that tell what is there today; the changelog also tells what was."""
 
 _FENCE = re.compile(r"^(```|~~~).*?^\1", re.MULTILINE | re.DOTALL)
 _CODE = re.compile(r"`[^`\n]+`")
@@ -29,10 +24,6 @@ _HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
 # At the start of a line or span, or after a variable's setting: `apt-get install make …` is not a use of it.
 _COMMANDS = re.compile(r"(?:^ *|`|=\S+ )((?:make|sluicegate) [a-z-][^`\n#|)]*)", re.MULTILINE)
 _PLACEHOLDER = re.compile(r"^[A-Z-]+$|[<>…\[]")
-
-
-def _ids(pages: list[Path]) -> list[str]:
-    return [path.relative_to(ROOT).as_posix() for path in pages]
 
 
 def _anchors(page: Path) -> set[str]:
@@ -46,15 +37,22 @@ def _links(page: Path) -> list[str]:
     return [target for target in _LINK.findall(text) if not re.match(r"[a-z]+:", target)]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=_ids(PAGES))
-def test_every_relative_link_resolves(page: Path) -> None:
-    for target in _links(page):
-        path, _, anchor = target.partition("#")
-        found = (page.parent / path).resolve() if path else page
-        assert found.exists(), f"{target} leads nowhere"
-        assert ROOT in (found, *found.parents), f"{target} leads out of the repository"
-        if anchor and found.suffix == ".md":
-            assert anchor in _anchors(found), f"{target}: no such heading"
+def _dead(target: str, page: Path) -> str:
+    """Say why a link leads nowhere; empty where it resolves."""
+    path, _, anchor = target.partition("#")
+    found = (page.parent / path).resolve() if path else page
+    if not found.exists():
+        return "no such file"
+    if ROOT not in (found, *found.parents):
+        return "leads out of the repository"
+    if anchor and found.suffix == ".md" and anchor not in _anchors(found):
+        return "no such heading"
+    return ""
+
+
+def test_every_relative_link_resolves() -> None:
+    dead = {f"{named(page)}: {target}": _dead(target, page) for page in PAGES for target in _links(page)}
+    assert not {link: why for link, why in dead.items() if why}
 
 
 def _reachable(start: Path) -> set[Path]:
@@ -71,14 +69,17 @@ def _reachable(start: Path) -> set[Path]:
 
 def test_every_page_of_the_guides_is_reached_from_the_readme() -> None:
     lost = {page for page in PAGES if page.is_relative_to(ROOT / "docs")} - _reachable(ROOT / "README.md")
-    assert not _ids(sorted(lost)), "link these from README.md or from a page that it links"
+    assert not sorted(map(named, lost)), "link these from README.md or from a page that it links"
 
 
-def _named(page: Path, program: str) -> set[str]:
-    """Every use of `make …` or `sluicegate …` in the code blocks and code spans of a page."""
-    text = page.read_text(encoding="utf-8")
-    code = "\n".join([*(match.group(0) for match in _FENCE.finditer(text)), *_CODE.findall(text), *_indented(text)])
-    return {match.strip() for match in _COMMANDS.findall(code) if match.split()[0] == program}
+def _uses(program: str, pages: Iterable[Path] = TOLD) -> Iterator[tuple[str, str]]:
+    """Yield page and use of every `make …` or `sluicegate …` in code blocks and code spans."""
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        blocks = (match.group(0) for match in _FENCE.finditer(text))
+        code = "\n".join([*blocks, *_CODE.findall(text), *_indented(text)])
+        found = {match.strip() for match in _COMMANDS.findall(code) if match.split()[0] == program}
+        yield from ((named(page), use) for use in sorted(found))
 
 
 def _indented(text: str) -> list[str]:
@@ -90,11 +91,14 @@ def _make_targets() -> set[str]:
     return set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
 
 
-@pytest.mark.parametrize("page", NAMED, ids=_ids(NAMED))
-def test_every_make_target_that_is_named_exists(page: Path) -> None:
-    for use in _named(page, "make"):
-        targets = {word for word in use.split()[1:] if re.fullmatch(r"[a-z][a-z-]*", word)}
-        assert targets <= _make_targets(), f"`{use}`"
+def test_every_make_target_that_is_named_exists() -> None:
+    targets = _make_targets()
+    unknown = [
+        f"{page}: `{use}`"
+        for page, use in _uses("make")
+        if not {word for word in use.split()[1:] if re.fullmatch(r"[a-z][a-z-]*", word)} <= targets
+    ]
+    assert not unknown
 
 
 def test_every_make_target_says_what_it_is_for() -> None:
@@ -113,9 +117,8 @@ def _children(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentPar
     }
 
 
-def _unknown_in(words: list[str]) -> str:
-    """The first command or option of a command line that the parser does not know; empty where it knows all."""
-    parser = build_parser()
+def _unknown_in(words: list[str], parser: argparse.ArgumentParser) -> str:
+    """Return the first command or option of a command line that the parser does not know; empty where it knows all."""
     for word in words:
         options = {option for action in parser._actions for option in action.option_strings}
         if word.startswith("-") and word != "-":
@@ -130,16 +133,20 @@ def _unknown_in(words: list[str]) -> str:
     return ""
 
 
-@pytest.mark.parametrize("page", NAMED, ids=_ids(NAMED))
-def test_every_command_and_option_that_is_named_exists(page: Path) -> None:
-    for use in _named(page, "sluicegate"):
-        words = shlex.split(re.split(r"[|&;>]", use.replace("…", ""))[0], posix=False)[1:]
-        assert _unknown_in(words) == "", f"`{use}`"
+def _words(use: str) -> list[str]:
+    """Return a command's words up to the first pipe or redirection, as the shell cuts them."""
+    return shlex.split(re.split(r"[|&;>]", use.replace("…", ""))[0], posix=False)[1:]
+
+
+def test_every_command_and_option_that_is_named_exists() -> None:
+    parser = build_parser()
+    unknown = {f"{page}: `{use}`": _unknown_in(_words(use), parser) for page, use in _uses("sluicegate")}
+    assert not {use: word for use, word in unknown.items() if word}
 
 
 def test_the_readme_names_every_command() -> None:
-    named = {words[1] for use in _named(ROOT / "README.md", "sluicegate") if len(words := use.split()) > 1}
-    assert set(_children(build_parser())) <= named
+    uses = (use.split() for _, use in _uses("sluicegate", [ROOT / "README.md"]))
+    assert set(_children(build_parser())) <= {words[1] for words in uses if len(words) > 1}
 
 
 def _untrained_categories() -> set[str]:
@@ -161,9 +168,8 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f"## [{declared[1]}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("package", ["topology", "serving", "workers"])
-def test_every_module_is_named_in_the_architecture(package: str) -> None:
+def test_every_module_is_named_in_the_architecture() -> None:
     """A newcomer finds each module's job on one page."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    modules = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
-    assert {name for name in modules if f"`{name}`" not in page} == set()
+    modules = {path for package in ("topology", "serving", "workers") for path in (ROOT / package).glob("*.py")}
+    assert not [named(path) for path in sorted(modules) if path.stem != "__init__" and f"`{path.name}`" not in page]

@@ -3,14 +3,14 @@
 import tomllib
 from pathlib import Path
 
-from tests.checkout import ROOT
+from tests.checkout import ROOT, files, named
 
 TOOL = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-CODE = frozenset({".py", ".pyc"})
+FILES = [path for package in ("topology", "serving", "workers") for path in files(below=package)]
 
 
 def _declared() -> dict[str, set[Path]]:
-    """Per pattern, the files that it takes into the wheel."""
+    """Return per pattern the files that it takes into the wheel."""
     return {
         f"{package}/{pattern}": {path for path in (ROOT / package).glob(pattern) if path.is_file()}
         for package, patterns in TOOL["package-data"].items()
@@ -19,10 +19,8 @@ def _declared() -> dict[str, set[Path]]:
 
 
 def test_every_data_file_is_installed_with_its_package() -> None:
-    packages = ("topology", "serving", "workers")
-    data = {path for package in packages for path in (ROOT / package).rglob("*") if path.is_file()}
-    missing = {path for path in data if path.suffix not in CODE} - set().union(*_declared().values())
-    assert not sorted(str(path.relative_to(ROOT)) for path in missing), "add these to package-data in pyproject.toml"
+    missing = {path for path in FILES if path.suffix != ".py"} - set().union(*_declared().values())
+    assert not sorted(map(named, missing)), "add these to package-data in pyproject.toml"
 
 
 def test_every_pattern_of_the_package_data_finds_a_file() -> None:
@@ -30,5 +28,5 @@ def test_every_pattern_of_the_package_data_finds_a_file() -> None:
 
 
 def test_every_directory_of_code_is_a_package() -> None:
-    folders = {path.parent for package in ("topology", "serving", "workers") for path in (ROOT / package).rglob("*.py")}
-    assert not [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").is_file()]
+    folders = {path.parent for path in FILES if path.suffix == ".py"}
+    assert not [named(folder) for folder in sorted(folders) if not (folder / "__init__.py").is_file()]
