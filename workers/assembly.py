@@ -40,6 +40,7 @@ from workers.policy.grants import Ed25519GrantVerifier, public_keys, signature_v
 from workers.policy.keeper import PolicyKeeper
 from workers.policy.topic import PolicyTopic
 from workers.process.clock import SystemClock
+from workers.process.exit_codes import ExitCode
 from workers.process.interpreter import tune_interpreter
 from workers.settings import Settings, StageSettings
 from workers.stages.batching import BatchedCheck, InlineRunner
@@ -54,9 +55,6 @@ from workers.telemetry.openmetrics import Family
 from workers.telemetry.setup import Telemetry, start_telemetry
 
 logger = logging.getLogger("sluicegate.assembly")
-
-EXIT_STUCK = 71
-"""The process is replaced: a stage hangs on threads that cannot be stopped."""
 
 TELEMETRY_STOP_S = 5.0
 """Bound on the last export."""
@@ -351,4 +349,4 @@ def _process_key() -> bytes:
 
 def _replace_process(stage: str) -> None:
     logger.critical("stage hangs; replacing this process", extra={"stage": stage})
-    os._exit(EXIT_STUCK)
+    os._exit(ExitCode.STAGE_STUCK)

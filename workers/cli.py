@@ -8,14 +8,9 @@ from topology.contract.errors import PolicyError, SettingsError, SluicegateError
 from workers.commands.console.parser import build_parser
 from workers.commands.console.subcommands import command_of, title_of
 from workers.commands.console.usage_error import WrongUse
+from workers.process.exit_codes import ExitCode
 from workers.settings import InvalidSettings, Settings, load_settings
 from workers.supervision.ray_session import prepare_ray
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
-EXIT_BROKEN_PIPE = 141
-"""As a shell reports what SIGINT and SIGPIPE end."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -31,16 +26,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = command_of(arguments)(arguments, settings)
         sys.stdout.flush()  # here, so that a reader that went away is found out about here
     except KeyboardInterrupt:
-        status = _failed("interrupted", status=EXIT_INTERRUPTED)
+        status = _failed("interrupted", status=ExitCode.INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = EXIT_BROKEN_PIPE
+        status = ExitCode.BROKEN_PIPE
     except InvalidSettings as exc:
-        status = _failed(*map(str, exc.problems), status=EXIT_USAGE)
+        status = _failed(*map(str, exc.problems), status=ExitCode.WRONG_USE)
     except WrongUse as exc:
-        status = _failed(str(exc), of=f" {title_of(arguments)}", status=EXIT_USAGE)
+        status = _failed(str(exc), of=f" {title_of(arguments)}", status=ExitCode.WRONG_USE)
     except (SettingsError, PolicyError) as exc:
-        status = _failed(str(exc), status=EXIT_USAGE)
+        status = _failed(str(exc), status=ExitCode.WRONG_USE)
     except SluicegateError as exc:
         status = _failed(_explained(exc, settings))
     except OSError as exc:
@@ -48,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
-def _failed(*problems: str, of: str = "", status: int = EXIT_FAILED) -> int:
+def _failed(*problems: str, of: str = "", status: int = ExitCode.FAILED) -> int:
     for problem in problems:
         print(f"sluicegate{of}: {problem}", file=sys.stderr)
     return status

@@ -9,7 +9,8 @@ import sys
 from ray.serve.llm.deployment import LLMServer
 from vllm.v1.engine.exceptions import EngineDeadError
 
-EXIT_ENGINE_DEAD = 70
+EXIT_ENGINE_DEAD = 72
+"""`ExitCode.ENGINE_DEAD` of workers/process/exit_codes.py, which serving may not import."""
 
 
 class EngineServer(LLMServer):

@@ -21,8 +21,8 @@ from tests.plugins.processes import children_of
 from workers.kafka.errors import KafkaRefused, KafkaUnavailable
 from workers.kafka.sink_process import CHILD_MODULE
 from workers.kafka.source import leave_group
-from workers.kafka.watchdog import EXIT_CODE
 from workers.process.child import KeptProcess
+from workers.process.exit_codes import ExitCode
 
 RESTART_PAUSE_S = 0.5
 """Before a worker that ended by itself is started again."""
@@ -248,7 +248,7 @@ class Fleet:
             kind = "fenced"
             self.exits.fenced.append(name)
         else:
-            kind = "outcome unknown" if code == EXIT_CODE else f"exit {code}"
+            kind = "outcome unknown" if code == ExitCode.OUTCOME_UNKNOWN else f"exit {code}"
         self.exits.counts[kind] += 1
 
     def _send(self, seat: Seat, number: signal.Signals) -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import PurePath
 
 from topology.reference import schema
+from workers.process.exit_codes import ExitCode
 from workers.settings import Settings
 
 SUFFIX = ".json"
@@ -16,7 +17,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     if arguments.write is not None:
         if arguments.name:
             print("sluicegate schema: --write writes all documents: give no name", file=sys.stderr)
-            return 2
+            return ExitCode.WRONG_USE
         return schema.main(["--write", str(arguments.write)])
     documents = {PurePath(name).stem: content for name, content in schema.documents().items()}
     if not arguments.name:
@@ -25,6 +26,6 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     content = documents.get(arguments.name.removesuffix(SUFFIX))
     if content is None:
         print(f"sluicegate schema: no {arguments.name!r}; known are {', '.join(documents)}", file=sys.stderr)
-        return 2
+        return ExitCode.WRONG_USE
     print(content.decode(), end="")
     return 0

@@ -17,6 +17,7 @@ from workers.commands.console.kafka_session import kafka_session
 from workers.commands.console.terminal import Terminal
 from workers.kafka.client import REQUEST_BYTES_MAX
 from workers.kafka.sender import EventSender, position_of
+from workers.process.exit_codes import ExitCode
 from workers.settings import KafkaSettings, Settings
 from workers.telemetry.setup import start_telemetry
 
@@ -88,7 +89,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         opened = _opened(arguments.file, terminal)
     except OSError as exc:
         terminal.say(f"sluicegate send: {arguments.file}: {exc.strerror}", "red")
-        return 2
+        return ExitCode.WRONG_USE
     topic = settings.topics.events
     with opened as file, kafka_session(settings.kafka, "send", topic) as kafka, _sender(settings, kafka) as sender:
         sending = _Sending(sender, terminal)

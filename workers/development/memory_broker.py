@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from topology.contract.records import Headers, OutRecord, Ownership, PartitionId, PartitionOffset, Record
 from workers.kafka.errors import OutcomeUnknown, SlotFenced
-from workers.kafka.watchdog import EXIT_CODE
+from workers.process.exit_codes import ExitCode
 
 FAKE_TIME_MS = 1_767_225_600_000
 """2026-01-01T00:00:00Z, the time of every record."""
@@ -336,7 +336,7 @@ class FakeSink:
         done = self._broker.end(records, offsets, ownership, wants_commit=wants_commit)
         if self._loses is not None:
             self._loses = None
-            self._exit(EXIT_CODE)
+            self._exit(ExitCode.OUTCOME_UNKNOWN)
             raise OutcomeUnknown("commit", "fake")
         return done
 

@@ -6,11 +6,9 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 from workers.kafka.errors import OutcomeUnknown
+from workers.process.exit_codes import ExitCode
 
 logger = logging.getLogger("sluicegate.watchdog")
-
-EXIT_CODE = 70
-"""EX_SOFTWARE. Whoever supervises the process starts it anew; the restart finds out what happened."""
 
 
 class Watchdog:
@@ -45,4 +43,4 @@ class Watchdog:
 
     def _end(self, operation: str, reason: str) -> None:
         logger.critical("outcome unknown, ending the process", extra={"operation": operation, "reason": reason})
-        self._exit(EXIT_CODE)
+        self._exit(ExitCode.OUTCOME_UNKNOWN)

@@ -12,6 +12,7 @@ from rich.console import Console
 from topology.contract.errors import SluicegateError
 from workers.commands.console.terminal import Terminal
 from workers.process.captured_output import prints_as_logs
+from workers.process.exit_codes import ExitCode
 from workers.settings import Settings
 from workers.telemetry.logs import configure_logging
 
@@ -28,7 +29,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     errors = Terminal("stderr")
     if arguments.count > COUNT_MAX:
         errors.say(f"sluicegate demo: --count {arguments.count}: at most {COUNT_MAX}", "red")
-        return 2
+        return ExitCode.WRONG_USE
     DIRECTORY.mkdir(parents=True, exist_ok=True)
     with _sole_use() as is_ours:
         if is_ours:

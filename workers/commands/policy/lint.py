@@ -13,10 +13,8 @@ from topology.policy.bundle import PolicyBundle
 from topology.policy.lint import RemarkSeverity, lint
 from workers.commands.console.terminal import Terminal, printable
 from workers.commands.policy.files import bundle_of, overlay_of
+from workers.process.exit_codes import ExitCode
 from workers.settings import Settings
-
-EXIT_REMARKS = 1
-EXIT_BROKEN = 2
 
 BROKEN = "error"
 STYLES = {BROKEN: "bold red", RemarkSeverity.WARNING.value: "yellow", RemarkSeverity.NOTE.value: "dim"}
@@ -44,9 +42,9 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     counts = Counter(each.severity for each in found)
     terminal.say(", ".join(f"{name}s: {counts[name]}" for name in STYLES))
     if counts[BROKEN]:
-        return EXIT_BROKEN
+        return ExitCode.WRONG_USE
     is_odd = counts[RemarkSeverity.WARNING] or (arguments.strict and counts[RemarkSeverity.NOTE])
-    return EXIT_REMARKS if is_odd else 0
+    return ExitCode.FAILED if is_odd else ExitCode.DONE
 
 
 def _found(arguments: argparse.Namespace, settings: Settings) -> Iterator[Found]:
