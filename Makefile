@@ -67,10 +67,11 @@ test: setup ## lint, types and every test in its short form
 test-long: setup ## every test, the long forms too
 	@$(PYTHON_BIN) -m pytest --durations=5
 
-lint: setup ## style, formatting and types
+lint: setup ## style, formatting, layers and types
 	@start=$$(date +%s); code=0; \
 	$(VENV)/bin/ruff check . || code=1; \
 	$(VENV)/bin/ruff format --check . || code=1; \
+	PYTHONPATH=. $(VENV)/bin/lint-imports --no-cache --no-logo || code=1; \
 	$(VENV)/bin/pyright || code=1; \
 	echo "lint and types: $$(( $$(date +%s) - start )) s"; exit $$code
 

@@ -1,6 +1,8 @@
-"""Imports go one way, and the command line starts without loading anything heavy."""
+"""The rooms' layers can be broken and are then reported; the command line starts without loading anything heavy."""
 
 import ast
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,22 +14,14 @@ from tests.checkout import ROOT
 
 PACKAGES = ("topology", "serving", "workers")
 
-TRACED = frozenset(
-    f"topology.telemetry.{name}"
-    for name in ("instruments", "tracing", "event_trace", "untraced", "span_handles", "trace_context")
-)
-"""Modules of topology that may use OpenTelemetry, and of it only the API."""
-
-READS_YAML = "topology.policy.document_bounds"
-"""Msgspec reads YAML through PyYAML; this module bounds what it is given."""
+OF_TOPOLOGY = {
+    "topology.telemetry": "opentelemetry",
+    "topology.policy.document_bounds": "yaml",
+}
+"""What topology may import beside the standard library and msgspec, and where. Of OpenTelemetry only the API (ruff)."""
 
 HEAVY = frozenset({"torch", "transformers", "vllm", "ray", "presidio_analyzer", "spacy"})
 """What costs seconds to import; `vllm` and `torch` may not even be there where a worker runs."""
-
-ENGINE = frozenset({"serving.engine.application", "serving.engine.deployment"})
-"""The modules of serving that are the Ray Serve application; every other one must do without Ray."""
-
-COMMANDS = frozenset({"workers.cli", "workers.__main__"})
 
 
 def _module_name(path: Path) -> str:
@@ -45,72 +39,107 @@ def _is_type_checking(node: ast.stmt) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) in {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 
 
-def _targets(node: ast.AST, module: str) -> Iterator[str]:
+def _targets(node: ast.AST) -> Iterator[str]:
     """Full names of what an import statement could load: the module, and each name that may be a submodule."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
-        assert node.level == 0, f"{module} uses a relative import, line {node.lineno}"
+        assert node.level == 0, f"relative import, line {node.lineno}"
         assert node.module is not None
         yield node.module
         yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def _imported_at_start(body: list[ast.stmt], module: str) -> Iterator[str]:
+def _imported_at_start(body: list[ast.stmt]) -> Iterator[str]:
     """What importing the module loads at once: everything outside functions and `if TYPE_CHECKING`."""
     for statement in body:
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) or _is_type_checking(statement):
             continue
-        yield from _targets(statement, module)
+        yield from _targets(statement)
         for field in ("body", "orelse", "finalbody"):
-            yield from _imported_at_start(getattr(statement, field, []), module)
+            yield from _imported_at_start(getattr(statement, field, []))
         for handler in getattr(statement, "handlers", []):
-            yield from _imported_at_start(handler.body, module)
-
-
-def _imported_anywhere(module: str) -> set[str]:
-    return {name for node in ast.walk(MODULES[module]) for name in _targets(node, module)}
+            yield from _imported_at_start(handler.body)
 
 
 def _roots(names: set[str]) -> set[str]:
     return {name.partition(".")[0] for name in names} - set(sys.stdlib_module_names)
 
 
-def _of(package: str) -> list[str]:
-    return [module for module in MODULES if module.partition(".")[0] == package]
+def test_topology_imports_the_standard_library_and_msgspec_alone() -> None:
+    beyond: list[str] = []
+    for module, tree in MODULES.items():
+        if module.partition(".")[0] == "topology":
+            allowed = {"topology", "msgspec"}
+            allowed |= {name for room, name in OF_TOPOLOGY.items() if f"{module}.".startswith(f"{room}.")}
+            found = _roots({name for node in ast.walk(tree) for name in _targets(node)})
+            beyond += [f"{module} imports {name}" for name in sorted(found - allowed)]
+    assert not beyond, "give it a port instead"
 
 
-@pytest.mark.parametrize("module", _of("topology"))
-def test_topology_imports_the_standard_library_and_msgspec_alone(module: str) -> None:
-    allowed = {"topology", "msgspec"} | ({"opentelemetry"} if module in TRACED else set())
-    allowed |= {"yaml"} if module == READS_YAML else set()
-    assert _roots(_imported_anywhere(module)) <= allowed, f"{module} reaches beyond topology; give it a port instead"
+def test_packages_import_no_tests_and_no_benchmarks() -> None:
+    reaching = [
+        module
+        for module, tree in MODULES.items()
+        if _roots({name for node in ast.walk(tree) for name in _targets(node)}) & {"tests", "bench", "helm"}
+    ]
+    assert not reaching
 
 
-@pytest.mark.parametrize("module", sorted(TRACED & set(MODULES)))
-def test_topology_uses_the_opentelemetry_api_never_its_sdk(module: str) -> None:
-    used = {name for name in _imported_anywhere(module) if name.startswith("opentelemetry.")}
-    assert not {name for name in used if name.split(".")[1] in {"sdk", "exporter", "instrumentation"}}
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the packages and of the contracts that hold for them."""
+    folder = tmp_path_factory.mktemp("layers")
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
 
 
-@pytest.mark.parametrize("module", _of("serving"))
-def test_serving_never_imports_workers_kafka_or_outside_its_application_ray(module: str) -> None:
-    forbidden = {"workers", "kafka"} | (set() if module in ENGINE else {"ray"})
-    assert not _roots(_imported_anywhere(module)) & forbidden
+def _lint(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Check the contracts of a checkout as `make lint` does."""
+    command = [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--no-logo"]
+    environment = {**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "200"}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_a_package_imports_no_tests_and_no_benchmarks(module: str) -> None:
-    assert not _roots(_imported_anywhere(module)) & {"tests", "bench"}
+@pytest.mark.parametrize(
+    ("module", "line", "broken"),
+    [
+        ("workers/kafka/topics.py", "import workers.stream.loop", "rooms of workers BROKEN"),
+        ("topology/delivery/rounds.py", "import topology.policy.bundle", "rooms of topology BROKEN"),
+        ("serving/text/features.py", "import kafka", "rooms that may use kafka BROKEN"),
+        ("workers/hallway/__init__.py", '"""A room that nobody placed."""', "hallway"),
+    ],
+)
+def test_a_wrong_import_or_an_unplaced_room_breaks_the_build(copy: Path, module: str, line: str, broken: str) -> None:
+    path = copy / module
+    before = path.read_text(encoding="utf-8") if path.exists() else None
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"{line}\n{before or ''}", encoding="utf-8")
+    try:
+        done = _lint(copy)
+    finally:
+        if before is None:
+            shutil.rmtree(path.parent)
+        else:
+            path.write_text(before, encoding="utf-8")
+    assert done.returncode == 1, done.stdout
+    assert broken in done.stdout
+
+
+def test_the_layers_hold(copy: Path) -> None:
+    done = _lint(copy)
+    assert done.returncode == 0, done.stdout
 
 
 def _loaded_with(start: str) -> dict[str, str]:
-    """Every module of ours that importing `start` loads at once, with the one that asked for it."""
+    """Every module of the packages that importing `start` loads at once, with the one that asked for it."""
     found = {start: start}
     waiting = [start]
     while waiting:
         module = waiting.pop()
-        for name in _imported_at_start(MODULES[module].body, module):
+        for name in _imported_at_start(MODULES[module].body):
             for loaded in _with_parents(name):
                 if loaded in MODULES and loaded not in found:
                     found[loaded] = module
@@ -123,35 +152,16 @@ def _with_parents(name: str) -> Iterator[str]:
     yield from (".".join(parts[:count]) for count in range(1, len(parts) + 1))
 
 
-@pytest.mark.parametrize("start", sorted(COMMANDS & set(MODULES)))
-def test_nothing_heavy_stands_at_the_top_of_a_module_that_the_command_line_imports(start: str) -> None:
-    for module in _loaded_with(start):
-        heavy = _roots(set(_imported_at_start(MODULES[module].body, module))) & HEAVY
-        assert not heavy, f"{module} imports {sorted(heavy)} at its top: move it into the function that needs it"
+def test_nothing_heavy_stands_at_the_top_of_a_module_that_the_command_line_imports() -> None:
+    heavy = {
+        module: sorted(found)
+        for module in _loaded_with("workers.cli")
+        if (found := _roots(set(_imported_at_start(MODULES[module].body))) & HEAVY)
+    }
+    assert not heavy, "import these in the function that needs them"
 
 
 def test_the_command_line_loads_nothing_heavy_through_others_either() -> None:
     code = f"import sys, workers.cli; print(*({set(HEAVY)} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
-
-
-def test_packages_do_not_import_in_a_circle() -> None:
-    """A circle of imports at start works by luck of order; each module's own imports must be complete before it."""
-    direct = {
-        module: {
-            name for name in _imported_at_start(tree.body, module) if name in MODULES and name not in PACKAGES
-        }
-        for module, tree in MODULES.items()
-    }  # fmt: skip
-    done: set[str] = set()
-
-    def visit(module: str, path: tuple[str, ...]) -> None:
-        assert module not in path, " → ".join((*path[path.index(module) :], module))
-        if module not in done:
-            for name in sorted(direct[module]):
-                visit(name, (*path, module))
-            done.add(module)
-
-    for module in MODULES:
-        visit(module, ())
