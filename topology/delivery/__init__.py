@@ -1,1 +1,1 @@
-"""Exactly once: which record may run now, and what one transaction takes. Pure."""
+"""Exactly-once delivery: the records that may run now, and the results that one transaction commits. Pure."""

@@ -1,14 +1,14 @@
-"""Which offsets above the committed one are already done, as text in the commit's metadata.
+"""The offset map: the offsets above the committed one that are already done, as text in the commit's metadata.
 
     text     = "" | "g1." base64(raw) | "z1." base64(deflate(raw))          whichever is shortest
     raw      = varint(next - base) delta* checksum
     delta    = varint: first incomplete offset - base, then each one's distance from the one before
     checksum = 2 bytes, big endian: CRC-32 of the base as 8 bytes and everything before, its lower half
 
-Incomplete offsets are listed, not finished ones: everything else in [base, next) is done, so the gaps that transaction
-markers and compaction leave cost nothing. Trailing incomplete offsets are left out with `next` moved below them, as
-everything from `next` on is read anyway; nothing done above the base is the empty text. The base is part of the
-checksum: a map that travelled with another offset does not decode.
+The map lists incomplete offsets, not finished ones: everything else in [base, next) is done, so the gaps that
+transaction markers and compaction leave cost nothing. Trailing incomplete offsets are omitted and `next` is moved below
+them, because everything from `next` on is read anyway. If nothing above the base is done, the text is empty. The base
+is part of the checksum, so a map that was stored with another offset does not decode.
 
 Size: at most INCOMPLETE_MAX = 1024 offsets within a span of SPAN_MAX = 2^23 always fit 4096 characters, the brokers'
 default of `offset.metadata.max.bytes`. Proof: a varint takes a second byte from 2^7 on, a third from 2^14, a fourth
@@ -34,27 +34,27 @@ INCOMPLETE_MAX = 1024
 SPAN_MAX = 1 << 23
 
 BUDGET_CHARS = 4096
-"""Longest text that a broker takes unless its `offset.metadata.max.bytes` says otherwise."""
+"""The longest metadata that a broker accepts by default (`offset.metadata.max.bytes`)."""
 
 _PLAIN, _DEFLATED = "g1.", "z1."
 _CHECKSUM_BYTES = 2
 _THIRD_BYTES_MAX = SPAN_MAX >> 14
 _RAW_BYTES_MAX = 4 + 2 * INCOMPLETE_MAX + _THIRD_BYTES_MAX + _CHECKSUM_BYTES
 _DEFLATE_FROM_BYTES = 16
-"""Shorter maps do not shrink."""
+"""The size from which deflate pays: shorter maps do not shrink."""
 
 
 class DecodedMap(Struct, frozen=True, kw_only=True):
-    """Everything in [base, next) is done but `incomplete`, which ascends; everything from `next` on is to be read."""
+    """A decoded map: [base, next) is done except for `incomplete` (ascending); everything from `next` on is unread."""
 
     next: int
     incomplete: tuple[int, ...]
 
 
 def incomplete_max(budget_chars: int = BUDGET_CHARS) -> int:
-    """How many incomplete offsets within SPAN_MAX always fit `budget_chars`, at most INCOMPLETE_MAX.
+    """Return how many incomplete offsets within SPAN_MAX always fit `budget_chars`, at most INCOMPLETE_MAX.
 
-    Raises ValueError where not even one does.
+    Raises ValueError if not even one fits.
     """
     deltas_bytes = (budget_chars - len(_PLAIN)) // 4 * 3 - 4 - _CHECKSUM_BYTES
     # The deltas' bytes are at most 2 n + 512, as proved above, and at most 3 n + 3: only three can take four.
@@ -65,10 +65,10 @@ def incomplete_max(budget_chars: int = BUDGET_CHARS) -> int:
 
 
 def encode(base: int, next_offset: int, incomplete: Iterable[int], *, budget_chars: int = BUDGET_CHARS) -> str:
-    """The map's text: ASCII, at most `budget_chars`.
+    """Return the map's text: ASCII, at most `budget_chars`.
 
-    `incomplete` may come in any order. Raises ValueError where an offset lies outside [base, next), and where there
-    are more of them, or farther apart, than always fits.
+    `incomplete` may come in any order. Raises ValueError if an offset lies outside [base, next), or if the offsets are
+    more, or farther apart, than always fit.
     """
     offsets = sorted(set(incomplete))
     if offsets and not base <= offsets[0] <= offsets[-1] < next_offset:
@@ -86,10 +86,10 @@ def encode(base: int, next_offset: int, incomplete: Iterable[int], *, budget_cha
 
 
 def decode(text: str, base: int) -> DecodedMap:
-    """The map that was committed with the offset `base`.
+    """Return the map that was committed with the offset `base`.
 
     Raises UnreadableMap unless `encode` could have written it: another version, a broken checksum, trailing bytes,
-    offsets out of range. Replaying the partition instead would publish answers twice, so it has to stop.
+    offsets out of range. The partition then has to stop, because replaying it would publish answers twice.
     """
     if not text:
         return DecodedMap(next=base, incomplete=())
@@ -132,7 +132,7 @@ def _shortest(raw: bytes) -> str:
 
 
 def _unpacked(text: str) -> bytes:
-    """The raw map with its checksum, at least three bytes."""
+    """Return the raw map with its checksum, at least three bytes."""
     version, payload = text[:3], text[3:]
     if version not in {_PLAIN, _DEFLATED}:
         raise UnreadableMap("unknown version")

@@ -1,9 +1,9 @@
-"""One partition's records between poll and commit, under one ownership. Pure state of the tracker.
+"""The records of one partition between poll and commit, under one ownership. Pure state of the tracker.
 
 Records of a key wait in line and run one at a time, so a key finishes in input order; a record without a key is a line
-of its own. What is done leaves the window when it is committed: until then it counts as incomplete, and the window
-never holds more, nor over a wider span, than the offset map can always say. What was read beyond that waits in the
-backlog, above `next`, where the next reader would find it again.
+of its own. A finished record leaves the window when it is committed. Until then it counts as incomplete, and the window
+never holds more offsets, nor a wider span of them, than the offset map can always encode. Records read beyond that wait
+in the backlog, above `next`, where the next owner would read them again.
 """
 
 import heapq
@@ -19,36 +19,36 @@ from topology.delivery.offset_map import decode, encode
 
 
 class Stage(Enum):
-    """Where an incomplete record is."""
+    """The progress of an incomplete record."""
 
     LISTED = "listed"
-    """Incomplete by the committed map, and not delivered again yet."""
+    """The committed map lists it as incomplete, and it has not been delivered again yet."""
     WAITING = "waiting"
     RUNNING = "running"
     READY = "ready"
     TAKEN = "taken"
-    """Its result is in the round under way."""
+    """Its result is in the round that is being committed."""
 
 
 class Hold(Enum):
-    """What may be done with a partition's window."""
+    """The operations that a partition's window allows."""
 
     OWNED = "owned"
     SUSPENDED = "suspended"
-    """Nothing starts; what is done can still be committed."""
+    """Nothing starts; finished records can still be committed."""
     LIMBO = "limbo"
-    """Given up, and perhaps given back: nothing starts and nothing is committed."""
+    """Revoked, and perhaps assigned again later: nothing starts and nothing is committed."""
 
 
 class Token(Struct, frozen=True):
-    """Under which membership, and how manieth window of this worker, records were read."""
+    """The ownership under which records were read: the membership, and the window's number within this worker."""
 
     member_id: str
     number: int
 
 
 class MapLimits(Struct, frozen=True, kw_only=True):
-    """What the offset map of one partition can say: offsets, their span, and characters."""
+    """The bounds of one partition's offset map: offsets, their span, and characters."""
 
     incomplete_max: int
     span_max: int
@@ -56,7 +56,7 @@ class MapLimits(Struct, frozen=True, kw_only=True):
 
 
 class PartitionStats(Struct, frozen=True, kw_only=True):
-    """A snapshot of one partition. `oldest_timestamp_ms` is None where nothing is incomplete, or not delivered yet."""
+    """A snapshot of one partition. `oldest_timestamp_ms` is None if nothing incomplete has been delivered."""
 
     topic: str
     partition: int
@@ -71,7 +71,7 @@ class PartitionStats(Struct, frozen=True, kw_only=True):
     unread_from: int
 
     def lag(self, end_offset: int) -> int:
-        """Records not yet committed of a partition that ends at `end_offset`; gaps beyond `next` count as records."""
+        """Count the uncommitted records, if the partition ends at `end_offset`; gaps beyond `next` count as records."""
         return self.incomplete_count + self.backlog_count + max(0, end_offset - self.unread_from)
 
 
@@ -93,7 +93,7 @@ _Line = deque[Entry]
 
 @dataclass(slots=True, eq=False)
 class PartitionWindow:
-    """`position` is the committed one. Raises UnreadableMap where its metadata is no map."""
+    """The window of one partition. `position` is the committed one; UnreadableMap if its metadata is not a map."""
 
     position: PartitionOffset
     token: Token
@@ -101,20 +101,20 @@ class PartitionWindow:
     hold: Hold = Hold.OWNED
     is_full: bool = False
     next: int = 0
-    """Everything from here on is to be read; below it, what is not an entry is done."""
+    """The offset from which everything is to be read; below it, every offset without an entry is done."""
     read_next: int = 0
-    """After the last record delivered."""
+    """The offset after the last record delivered."""
     running_count: int = 0
     size_bytes: int = 0
     vanished_count: int = 0
-    """Records that the map listed and the partition no longer had."""
+    """The number of records that the map listed and the partition no longer had."""
     _entries: dict[int, Entry] = field(default_factory=dict[int, Entry])
-    """By offset, ascending."""
+    """The entries by offset, ascending."""
     _listed: deque[int] = field(default_factory=deque[int])
     _backlog: deque[Entry] = field(default_factory=deque[Entry])
     _lines: dict[bytes | int, _Line] = field(default_factory=dict["bytes | int", _Line])
     _startable: list[tuple[int, _Line]] = field(default_factory=list["tuple[int, _Line]"])
-    """A heap: lines whose first record may start, by its offset, so that what came first starts first."""
+    """A heap of the lines whose first record may start, by its offset, so that the oldest record starts first."""
 
     def __post_init__(self) -> None:
         done = decode(self.position.metadata, self.position.offset)
@@ -125,21 +125,21 @@ class PartitionWindow:
 
     @property
     def id(self) -> PartitionId:
-        """Which partition it is of."""
+        """Return the topic and number of the partition."""
         return self.position.topic, self.position.partition
 
     @property
     def base(self) -> int:
-        """The lowest incomplete offset, or `next`."""
+        """Return the lowest incomplete offset, or `next`."""
         return next(iter(self._entries), self.next)
 
     @property
     def count(self) -> int:
-        """Records held: incomplete or in the backlog."""
+        """Return the number of records held, incomplete or in the backlog."""
         return len(self._entries) - len(self._listed) + len(self._backlog)
 
     def add(self, record: Record) -> bool:
-        """Hold `record`. False where it is done already, or was delivered before."""
+        """Hold `record`; return False if it is done already or was delivered before."""
         if record.offset < self.read_next:
             return False
         self.read_next = record.offset + 1
@@ -151,7 +151,7 @@ class PartitionWindow:
         return True
 
     def admit(self) -> None:
-        """Move into the window what the backlog holds and the map has room for."""
+        """Move records from the backlog into the window while the map has room."""
         while self._backlog and len(self._entries) < self.limits.incomplete_max:
             offset = self._backlog[0].offset
             if offset + 1 - next(iter(self._entries), offset) > self.limits.span_max:
@@ -161,7 +161,7 @@ class PartitionWindow:
             self._enqueue(entry)
 
     def start(self) -> Record | None:
-        """The next record whose key is free, now running; None where there is none."""
+        """Start the next record whose key is free and return it; None if there is none."""
         if self.hold is not Hold.OWNED or not self._startable:
             return None
         entry = heapq.heappop(self._startable)[1][0]
@@ -170,12 +170,12 @@ class PartitionWindow:
         return entry.record
 
     def running(self, offset: int) -> Entry | None:
-        """The record at `offset` if it is running."""
+        """Return the entry at `offset` if it is running, else None."""
         entry = self._entries.get(offset)
         return entry if entry is not None and entry.stage is Stage.RUNNING else None
 
     def finish(self, entry: Entry, result: Result) -> None:
-        """Take a running record's result; its key is free."""
+        """Take the result of a running record and free its key."""
         assert entry.record is not None
         key = _line_key(entry.record)
         line = self._lines[key]
@@ -190,7 +190,7 @@ class PartitionWindow:
         entry.stage, entry.record, entry.result, entry.size_bytes = Stage.READY, None, result, size_bytes
 
     def position_with_round(self) -> PartitionOffset:
-        """What is to be committed with the results now taken. Its offset never is below the committed one."""
+        """Return the position to commit with the results now taken. Its offset is never below the committed one."""
         left = [offset for offset, entry in self._entries.items() if entry.stage is not Stage.TAKEN]
         base = left[0] if left else self.next
         metadata = encode(base, self.next, left, budget_chars=self.limits.budget_chars)
@@ -198,19 +198,20 @@ class PartitionWindow:
         return PartitionOffset(topic=topic, partition=partition, offset=base, metadata=metadata)
 
     def release(self, entry: Entry) -> None:
-        """Let go of what was taken and is committed; `apply` comes after the last of a round."""
+        """Drop an entry that was taken and is committed; `apply` follows the last entry of a round."""
         del self._entries[entry.offset]
         self.size_bytes -= entry.size_bytes
 
     def apply(self, position: PartitionOffset) -> None:
-        """A round that was taken is committed, with `position`."""
+        """Record that a taken round is committed, with `position`."""
         self.position = position
         self.admit()
 
     def update_fullness(self) -> bool:
-        """Whether no more is to be read: from the bounds of the map on, until half of them.
+        """Return whether reading has to pause: from the bounds of the map on, until half of them.
 
-        Never while the committed map lists a record that has not come again: only reading makes room then.
+        It never pauses while a record that the committed map lists has not been delivered again, because only reading
+        makes room then.
         """
         self.is_full = not self._listed and (
             bool(self._backlog)
@@ -220,12 +221,12 @@ class PartitionWindow:
         return self.is_full
 
     def unfinished(self) -> list[int]:
-        """Offsets without a result, the backlog's last."""
+        """Return the offsets without a result, those of the backlog last."""
         left = [offset for offset, entry in self._entries.items() if entry.stage not in {Stage.READY, Stage.TAKEN}]
         return left + [entry.offset for entry in self._backlog]
 
     def stats(self) -> PartitionStats:
-        """A snapshot."""
+        """Return a snapshot."""
         oldest = next(iter(self._entries.values()), None)
         topic, partition = self.id
         return PartitionStats(
@@ -243,7 +244,7 @@ class PartitionWindow:
         )
 
     def _forget_vanished(self, offset: int) -> None:
-        """A partition is delivered in order: what is listed below `offset` and did not come is there no more."""
+        """Drop listed entries below `offset`: delivery is in order, so the partition no longer holds them."""
         while self._listed and self._listed[0] < offset:
             del self._entries[self._listed.popleft()]
             self.vanished_count += 1
@@ -256,7 +257,7 @@ class PartitionWindow:
         return True
 
     def _held(self, entry: Entry, record: Record) -> Entry:
-        """The entry, which now holds its record."""
+        """Give the entry its record, and return it."""
         entry.stage, entry.record, entry.size_bytes = Stage.WAITING, record, _record_bytes(record)
         entry.timestamp_ms = record.timestamp_ms
         self.size_bytes += entry.size_bytes
@@ -273,12 +274,12 @@ class PartitionWindow:
 
 
 def is_over(value: int, bound: int, *, was_over: bool) -> bool:
-    """Whether `value` has reached `bound` and has not come down to half of it since."""
+    """Return whether `value` has reached `bound` and has not fallen to half of it since."""
     return value * 2 > bound if was_over else value >= bound
 
 
 def _result_bytes(result: Result) -> int:
-    """What a result weighs: values, keys and headers of its records."""
+    """Return the bytes of a result's records: values, keys and headers."""
     return sum([len(out.value) + len(out.key or b"") + _header_bytes(out.headers) for out in result.records])
 
 

@@ -1,6 +1,7 @@
-"""Results that wait for their transaction, in order of completion, and the round that is being committed now.
+"""The results that wait for a transaction, in order of completion, and the round that is being committed.
 
-Pure state of the tracker. A result stays held until its round is applied; one that is aborted comes first in the next.
+Pure state of the tracker. A result is held until its round is applied; results of an aborted round come first in the
+next one.
 """
 
 from collections import deque
@@ -13,27 +14,27 @@ from topology.delivery.partition_window import Entry, Hold, PartitionWindow, Sta
 
 
 class Round(Struct, frozen=True, kw_only=True):
-    """What one transaction makes visible: results in order of completion, and where each partition then stands."""
+    """The content of one transaction: results in order of completion, and the position of each partition after it."""
 
     ownership: Ownership
     results: tuple[Result, ...]
     offsets: tuple[PartitionOffset, ...]
     tokens: tuple[Token, ...]
-    """Of each of `offsets`."""
+    """The token of each entry of `offsets`."""
 
     @property
     def count(self) -> int:
-        """How many input records it answers."""
+        """Return the number of input records that the round answers."""
         return len(self.results)
 
     @property
     def records(self) -> list[OutRecord]:
-        """Everything to be written."""
+        """Return all records to be written."""
         return [record for result in self.results for record in result.records]
 
 
 class Rounds:
-    """Of the tracker whose `windows` these are."""
+    """The ready results and the current round of the tracker that owns `windows`."""
 
     def __init__(self, windows: Mapping[PartitionId, PartitionWindow]) -> None:
         self._windows = windows
@@ -43,25 +44,25 @@ class Rounds:
 
     @property
     def ready_count(self) -> int:
-        """As `Tracker.ready_count`."""
+        """Return `Tracker.ready_count`."""
         return len(self._ready)
 
     @property
     def due_count(self) -> int:
-        """As `Tracker.due_count`."""
+        """Return `Tracker.due_count`."""
         is_any_held_back = any(window.hold is Hold.LIMBO for window in self._windows.values())
         return sum(e.window.hold is not Hold.LIMBO for e in self._ready) if is_any_held_back else len(self._ready)
 
     def add(self, entry: Entry) -> None:
-        """A record that has its result."""
+        """Add a record that has its result."""
         self._ready.append(entry)
 
     def drop(self, window: PartitionWindow) -> None:
-        """Forget the results of a window that is owned no more."""
+        """Drop the results of a window that is no longer owned."""
         self._ready = deque(entry for entry in self._ready if entry.window is not window)
 
     def take(self, ownership: Ownership, count_max: int, bytes_max: int) -> Round | None:
-        """As `Tracker.take`, of whoever has the right to."""
+        """Take a round as `Tracker.take` does, for the current owner."""
         if self._round is not None:
             raise ValueError("a round is under way")
         self._taken = self._take_ready(count_max, bytes_max)
@@ -77,7 +78,7 @@ class Rounds:
         return self._round
 
     def applied(self, done: Round) -> None:
-        """As `Tracker.applied`."""
+        """Apply a round as `Tracker.applied` does."""
         self._end(done)
         for entry in self._taken:
             entry.window.release(entry)
@@ -88,7 +89,7 @@ class Rounds:
         self._taken = []
 
     def aborted(self, failed: Round) -> None:
-        """As `Tracker.aborted`."""
+        """Put a round back as `Tracker.aborted` does."""
         self._end(failed)
         kept = [entry for entry in self._taken if self._windows.get(entry.window.id) is entry.window]
         for entry in reversed(kept):
@@ -97,7 +98,7 @@ class Rounds:
         self._taken = []
 
     def _take_ready(self, count_max: int, bytes_max: int) -> list[Entry]:
-        """The oldest results of partitions that may be committed; the first is taken whatever its size."""
+        """Take the oldest results of partitions that may be committed; the first one whatever its size."""
         taken: list[Entry] = []
         kept: deque[Entry] = deque()
         left_bytes = bytes_max
@@ -116,7 +117,7 @@ class Rounds:
         return taken
 
     def _is_moved(self, window: PartitionWindow) -> bool:
-        """Whether a round changes its position: results taken, or its base is past the committed one."""
+        """Return whether a round moves the position: results were taken, or the base is past the committed offset."""
         if window.hold is Hold.LIMBO:
             return False
         return window.base > window.position.offset or any(entry.window is window for entry in self._taken)

@@ -1,9 +1,9 @@
-"""What was read and is not yet committed, of all partitions: who may run, what a transaction takes, what is paused.
+"""The tracker of records that were read and are not yet committed: it decides what runs, what commits, what pauses.
 
 Pure state: no I/O, no clock, no threads; calls must not overlap. Results may arrive in any order and are taken in that
 order, whole rounds at a time: the outputs of a round and the position that marks their records done are one
-transaction. Each window belongs to one ownership and every work item carries that ownership's token: what finishes
-under a dead one changes nothing, and nothing is taken but under the membership that was assigned last.
+transaction. Each window belongs to one ownership, and every work item carries that ownership's token: an item that
+finishes under an ended ownership changes nothing, and rounds are taken only under the membership assigned last.
 """
 
 from collections import deque
@@ -20,10 +20,10 @@ from topology.delivery.rounds import Round, Rounds
 
 
 class TrackerLimits(Struct, frozen=True, kw_only=True):
-    """Bounds on what is held, of one partition and of all; reading pauses at each and resumes at half of it.
+    """The bounds on held records, for one partition and for all; reading pauses at each and resumes at half of it.
 
-    One fetch may go beyond `count_max` and `bytes_max`: what was read cannot be refused. `incomplete_max` is lowered
-    to what fits `map_chars_max`.
+    One fetch may exceed `count_max` and `bytes_max`, because records that were read cannot be refused.
+    `incomplete_max` is lowered to what fits `map_chars_max`.
     """
 
     count_max: int
@@ -33,7 +33,7 @@ class TrackerLimits(Struct, frozen=True, kw_only=True):
     map_chars_max: int = BUDGET_CHARS
 
     def for_map(self) -> MapLimits:
-        """Those of one partition. Raises ValueError where no map fits."""
+        """Return the bounds of one partition's map. Raises ValueError if no map fits."""
         return MapLimits(
             incomplete_max=min(self.incomplete_max, incomplete_max(self.map_chars_max)),
             span_max=min(self.span_max, SPAN_MAX),
@@ -42,14 +42,14 @@ class TrackerLimits(Struct, frozen=True, kw_only=True):
 
 
 class WorkItem(Struct, frozen=True, kw_only=True):
-    """A record to be processed now, handed out once under each token."""
+    """A record to process now, handed out once under each token."""
 
     record: Record
     token: Token
 
 
 class TrackerStats(Struct, frozen=True, kw_only=True):
-    """A snapshot. `held_count` counts what is ready too, `held_bytes` results in place of their records."""
+    """A snapshot. `held_count` includes ready results; `held_bytes` counts results in place of their records."""
 
     held_count: int
     held_bytes: int
@@ -61,7 +61,7 @@ class TrackerStats(Struct, frozen=True, kw_only=True):
 
 
 class Tracker:
-    """The state of one group member."""
+    """The tracker of one group member."""
 
     def __init__(self, limits: TrackerLimits) -> None:
         self._limits = limits
@@ -78,46 +78,46 @@ class Tracker:
 
     @property
     def ownership(self) -> Ownership | None:
-        """The membership assigned last; None before the first and after `lost`."""
+        """Return the membership assigned last; None before the first one and after `lost`."""
         return self._ownership
 
     @property
     def assigned(self) -> frozenset[PartitionId]:
-        """The partitions assigned last, whether restored, stopped or in limbo."""
+        """Return the partitions assigned last, whether restored, stopped or in limbo."""
         return self._assigned
 
     @property
     def held_count(self) -> int:
-        """Records between poll and commit."""
+        """Return the number of records between poll and commit."""
         return sum(window.count for window in self._windows.values())
 
     @property
     def running_count(self) -> int:
-        """Items handed out and not finished."""
+        """Return the number of items handed out and not finished."""
         return sum(window.running_count for window in self._windows.values())
 
     @property
     def ready_count(self) -> int:
-        """Results that no round has taken."""
+        """Return the number of results that no round has taken."""
         return self._rounds.ready_count
 
     @property
     def due_count(self) -> int:
-        """Those of them that a round may take now: not of partitions in limbo."""
+        """Return the number of results that a round may take now; partitions in limbo do not count."""
         return self._rounds.due_count
 
     @property
     def stopped(self) -> frozenset[PartitionId]:
-        """Partitions whose committed map is unreadable, until they are assigned again and readable."""
+        """Return the partitions whose committed map is unreadable, until they are assigned again and readable."""
         return frozenset(self._stopped)
 
     # Ownership
 
     def assign(self, ownership: Ownership, partitions: Iterable[PartitionId]) -> list[PartitionId]:
-        """Take over a new assignment; returns the partitions, sorted, to be restored before anything of them is read.
+        """Take over an assignment; return its partitions, sorted, each of which must be restored before it is read.
 
         Under another member id everything held is dropped (K7, docs/kafka.md). Otherwise the windows of partitions
-        that came back stay in limbo until `restore` finds that nobody else committed meanwhile.
+        that came back stay in limbo until `restore` finds that nobody else has committed meanwhile.
         """
         is_same_member = self._ownership is not None and self._ownership.member_id == ownership.member_id
         self._ownership = ownership
@@ -132,16 +132,16 @@ class Tracker:
         return sorted(self._assigned)
 
     def continues(self, position: PartitionOffset) -> bool:
-        """Whether a window goes on, with all that it holds, once its partition is restored at `position`."""
+        """Return whether the window keeps all that it holds once its partition is restored at `position`."""
         window = self._windows.get((position.topic, position.partition))
         return window is not None and window.position == position
 
     def restore(self, position: PartitionOffset) -> int:
-        """Own an assigned partition that is committed at `position`; returns the offset to read from.
+        """Own an assigned partition that is committed at `position`; return the offset to read from.
 
-        A window in limbo goes on, its running items with it, if `position` is what it committed last; one generation
-        may have passed unseen in which another member owned the partition, and then it is not. A position that was
-        found just before the partition was suspended leaves it so. Raises UnreadableMap, and the partition is stopped:
+        A window in limbo continues, with its running items, if `position` is the one it committed last. It differs if
+        another member owned the partition for a generation that this member did not see. A partition that was
+        suspended while its position was looked up stays suspended. Raises UnreadableMap and stops the partition:
         nothing of it is accepted until it is assigned again and readable.
         """
         partition = (position.topic, position.partition)
@@ -166,9 +166,9 @@ class Tracker:
         return window.read_next
 
     def suspend(self, partitions: Iterable[PartitionId]) -> None:
-        """Start nothing more of these: they are about to be revoked. What is done can still be taken.
+        """Start no more records of these partitions, which are about to be revoked; finished ones can still be taken.
 
-        Not of windows in limbo: somebody else may have committed meanwhile.
+        Windows in limbo are left alone, because another member may have committed meanwhile.
         """
         self._suspended = frozenset(partitions)
         for partition in self._suspended:
@@ -177,13 +177,13 @@ class Tracker:
                 window.hold = Hold.SUSPENDED
 
     def revoke(self, partitions: Iterable[PartitionId]) -> None:
-        """Put these in limbo: what runs may finish into them, nothing is started or taken."""
+        """Put these partitions in limbo: running records may finish into them, nothing is started or taken."""
         for partition in partitions:
             if (window := self._windows.get(partition)) is not None:
                 window.hold = Hold.LIMBO
 
     def lost(self) -> None:
-        """Drop everything: others own it."""
+        """Drop everything, because other members own it."""
         self._ownership = None
         self._assigned = self._suspended = frozenset()
         self._stopped.clear()
@@ -193,9 +193,9 @@ class Tracker:
     # Records and work
 
     def add(self, records: Iterable[Record]) -> int:
-        """Hold `records`, each partition's in offset order; returns how many were accepted.
+        """Hold `records`, each partition's in offset order; return how many were accepted.
 
-        The others are done already, were delivered before, or are of a partition that is not owned.
+        The others are done already, were delivered before, or belong to a partition that is not owned.
         """
         accepted_count = 0
         for record in records:
@@ -205,7 +205,7 @@ class Tracker:
         return accepted_count
 
     def next_to_start(self, count_max: int) -> list[WorkItem]:
-        """Up to `count_max` records whose turn it is, partition by partition; they are running from now on."""
+        """Start up to `count_max` records whose turn it is, partition by partition, and return them."""
         items: list[WorkItem] = []
         idle_count = 0
         while len(items) < count_max and idle_count < len(self._turns):
@@ -220,13 +220,13 @@ class Tracker:
         return items
 
     def is_live(self, item: WorkItem) -> bool:
-        """Whether the item's result would still be taken; the call that makes it can be cancelled where not."""
+        """Return whether the item's result would still be taken; if not, the call that makes it can be cancelled."""
         return self._running(item) is not None
 
     def finish(self, item: WorkItem, result: Result) -> bool:
-        """Take the result of `item`. False, changing nothing, where its ownership is over or it has finished before.
+        """Take the result of `item`; return False, changing nothing, if its ownership has ended or it finished before.
 
-        Raises ValueError where the result is another record's.
+        Raises ValueError if the result belongs to another record.
         """
         record = item.record
         if (result.topic, result.partition, result.offset) != (record.topic, record.partition, record.offset):
@@ -241,27 +241,27 @@ class Tracker:
     # Rounds
 
     def take(self, ownership: Ownership, count_max: int, bytes_max: int) -> Round | None:
-        """What the next transaction commits, at most `count_max` results and `bytes_max`, but at least one.
+        """Take the results of the next transaction: at most `count_max` and `bytes_max`, but at least one.
 
-        None where there is nothing, and where `ownership` is not joined (K5) or not the one assigned last. Results
-        stay held until `applied` or `aborted`, which must come before the next round: ValueError.
+        Returns None if nothing is ready, or if `ownership` is not joined (K5) or not the one assigned last. Results
+        stay held until `applied` or `aborted`; taking another round before that raises ValueError.
         """
         if ownership != self._ownership or ownership.generation < 0 or not ownership.member_id:
             return None
         return self._rounds.take(ownership, count_max, bytes_max)
 
     def applied(self, done: Round) -> None:
-        """The round is committed: let go of it. Partitions that changed hands meanwhile are left alone."""
+        """Let go of a committed round. Partitions that changed hands meanwhile are left alone."""
         self._rounds.applied(done)
 
     def aborted(self, failed: Round) -> None:
-        """Nothing of the round is visible: its results come first in the next one, where they are still owned."""
+        """Put an aborted round back: its results come first in the next one, if they are still owned."""
         self._rounds.aborted(failed)
 
     # Bounds
 
     def paused(self) -> frozenset[PartitionId]:
-        """The partitions that are not to be read now, those that were stopped among them."""
+        """Return the partitions that must not be read now, including the stopped ones."""
         held_bytes = sum(window.size_bytes for window in self._windows.values())
         self._is_full = is_over(self.held_count, self._limits.count_max, was_over=self._is_full) or is_over(
             held_bytes, self._limits.bytes_max, was_over=self._is_full
@@ -270,11 +270,11 @@ class Tracker:
         return self._assigned if self._is_full else frozenset(full | self._stopped)
 
     def unfinished(self) -> Sequence[tuple[str, int, int]]:
-        """(topic, partition, offset) of everything held without a result."""
+        """Return (topic, partition, offset) of every record held without a result."""
         return [(*partition, offset) for partition, window in self._windows.items() for offset in window.unfinished()]
 
     def stats(self) -> TrackerStats:
-        """A snapshot for metrics."""
+        """Return a snapshot for metrics."""
         windows = self._windows.values()
         return TrackerStats(
             held_count=self.held_count,
