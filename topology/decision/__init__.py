@@ -1,1 +1,1 @@
-"""What may be said, and whether it was kept to: ceilings, plan, verdict. Pure."""
+"""Decisions: the ceilings and plan of a request, and the verdict on a draft. Pure."""

@@ -1,8 +1,8 @@
 """The ceiling on detail: how much of one finding may be published, for this user of this tenant.
 
-A fixed order of steps, each cited by a rule id (docs/policy.md): the base, then what may lift it, then what lowers it.
-Nothing lifts a ceiling for malicious intent, and every step keeps what holds of the base: more harm or worse intent
-never gives more. What the conversation has shown and been given so far comes last, and only lowers.
+The steps have a fixed order, and each is cited by a rule id (docs/policy.md): the base, then steps that may lift it,
+then steps that lower it. Nothing lifts a ceiling for malicious intent, and every step keeps the property of the base:
+more harm or worse intent never gives more. The state of the conversation comes last, and only lowers.
 """
 
 from collections.abc import Collection
@@ -17,20 +17,20 @@ from topology.policy.faults import is_transformable
 from topology.policy.overlays import TenantOverlay
 
 CONTEXT_CEILING: Level = 3
-"""No context lifts a ceiling above D3."""
+"""The highest ceiling that a context can lift to."""
 
 SERIOUS_HARM: Level = 3
-"""From H3 on answers at the ceiling are counted, unless the intent is benign."""
+"""The harm level from which answers at the ceiling are counted, unless the intent is benign."""
 
 WRAPPERS = frozenset({Signal.JAILBREAK_ROLEPLAY, Signal.JAILBREAK_OTHER, Signal.ENCODING})
-"""Signals of a user who wraps the request; injected text is not the user's, so it says nothing of intent."""
+"""The signals of a user who wraps the request. Injected text is not the user's: it says nothing about intent."""
 
 _FROM_OLDEST = tuple(AgeBand)
 _YOUNG = (AgeBand.TEEN, AgeBand.UNDER13)  # a tuple: hashing an Enum is a call into Python
 
 
 class Subject(Struct, frozen=True, kw_only=True):
-    """Who asks, as far as ceilings care. `is_teen` is known youth; `has_teen_limits` also holds for unknown age."""
+    """The person who asks, for ceilings. `is_teen` is known youth; `has_teen_limits` also covers unknown age."""
 
     is_teen: bool
     has_teen_limits: bool
@@ -38,9 +38,9 @@ class Subject(Struct, frozen=True, kw_only=True):
 
 
 def settled_age(labels: RequestLabels, user: UserContext, state: ConversationState = EMPTY) -> RequestLabels:
-    """The labels with the age that counts: a verified one, else the youngest that anyone says or said, else unknown.
+    """Return the labels with the age that counts: a verified one, else the youngest ever stated, else unknown.
 
-    An unverified `adult` counts as unknown. Settling again, with any less known user, changes nothing.
+    An unverified `adult` counts as unknown. Settling again, with a user of whom less is known, changes nothing.
     """
     if not labels.age_verified and labels.age_band is user.age_band is state.age_band is AgeBand.UNKNOWN:
         return labels
@@ -66,7 +66,7 @@ def subject_of(
     grants: Collection[str],
     state: ConversationState = EMPTY,
 ) -> Subject:
-    """Who asks. Grants serve verified adults only; unknown age follows the tenant's or the bundle's default."""
+    """Return who asks. Grants serve verified adults only; unknown age follows the tenant's or the bundle's default."""
     settled = settled_age(labels, user, state)
     is_teen = settled.age_band in _YOUNG
     age_default = bundle.age_default if overlay.age_default is None else overlay.age_default
@@ -79,27 +79,28 @@ def subject_of(
 
 
 def floored(intent: Intent, signals: Collection[Signal]) -> Intent:
-    """The intent to reckon with: a wrapped request is at least `dual_use`, never malicious for that alone."""
+    """Return the intent to plan with: a wrapped request is at least `dual_use`, but never malicious for that alone."""
     is_wrapped = bool(signals) and not WRAPPERS.isdisjoint(signals)
     return Intent.DUAL_USE if is_wrapped and intent is Intent.BENIGN else intent
 
 
 def reckoned_intent(finding: RequestFinding, signals: Collection[Signal], state: ConversationState) -> Intent:
-    """The floored intent of a finding in its conversation: at least the strictest one remembered for its category."""
+    """Return the floored intent of a finding, at least as strict as the one remembered for its category."""
     if not state.concerns(finding.category):
         return floored(finding.intent, signals)
     return floored(stricter(finding.intent, state.intent_of(finding.category)), (*signals, *state.signals))
 
 
 def harm_of(category: Category, harm: Level) -> Level:
-    """A labelled harm level clamped into the category's range."""
+    """Clamp a labelled harm level into the category's range."""
     return max(category.harm[0], min(category.harm[1], harm))
 
 
 def is_serious(category: Category, harm: Level, intent: Intent) -> bool:
-    """Whether answers at the ceiling add up: a few of them, put together, may be worth more than one.
+    """Return whether answers at the ceiling add up: several of them, put together, may give more than one.
 
-    Not advice: nobody assembles it, and those who ask most are often those who need it. Nor what is plainly benign.
+    Advice does not add up: nobody assembles it, and those who ask most are often those who need it. Neither do plainly
+    benign requests.
     """
     if category.content_class is ContentClass.PROHIBITED:
         return True
@@ -115,7 +116,7 @@ def ceiling(
     signals: Collection[Signal] = (),
     state: ConversationState = EMPTY,
 ) -> tuple[Level, tuple[str, ...]]:
-    """The highest detail that may be published of `finding`, and the rules that made it so, in order.
+    """Return the highest detail that may be published of `finding`, and the rules that set it, in order.
 
     The category must be one of the bundle's.
     """
@@ -131,7 +132,7 @@ def ceiling_level(
     signals: Collection[Signal] = (),
     state: ConversationState = EMPTY,
 ) -> Level:
-    """As `ceiling`, without the rules: judging needs none."""
+    """Return the level of `ceiling` without its rules, which judging does not need."""
     return _in_conversation(bundle, finding, overlay, subject, signals, state)[0]
 
 
@@ -143,7 +144,7 @@ def _in_conversation(
     signals: Collection[Signal],
     state: ConversationState,
 ) -> tuple[Level, list[str]]:
-    """The ceiling, and its rules without the category."""
+    """Return the ceiling, and its rules without the category."""
     level, rules = _of_turn(bundle, finding, overlay, subject, signals)
     if state is not EMPTY and state.concerns(finding.category):
         remembered = _remembered(bundle, finding, overlay, subject, signals, state)
@@ -161,7 +162,7 @@ def _remembered(
     signals: Collection[Signal],
     state: ConversationState,
 ) -> Level:
-    """The ceiling with the intent and the signals of earlier turns, less what their answers have spent."""
+    """Return the ceiling with the intent and signals of earlier turns, minus the detail that their answers spent."""
     intent = reckoned_intent(finding, signals, state)
     worse = structs.replace(finding, intent=intent)
     level, _ = _of_turn(bundle, worse, overlay, subject, (*signals, *state.signals))
@@ -177,7 +178,7 @@ def _of_turn(
     subject: Subject,
     signals: Collection[Signal],
 ) -> tuple[Level, list[str]]:
-    """The ceiling of a request by itself, and its rules without the category."""
+    """Return the ceiling of a request by itself, and its rules without the category."""
     category = bundle.categories[finding.category]
     intent = floored(finding.intent, signals)
     level, base_rule = _base(bundle, category, finding.harm, intent)
@@ -211,12 +212,12 @@ def _base(bundle: PolicyBundle, category: Category, harm: Level, intent: Intent)
 
 
 def _excused(category: Category, finding: RequestFinding) -> Level:
-    """Prohibited content may be mentioned in non-graphic education and in support of survivors."""
+    """Allow prohibited content to be mentioned in non-graphic education and in support of survivors."""
     return 1 if category.content_class is ContentClass.PROHIBITED and finding.context in category.education else 0
 
 
 def _in_context(category: Category, finding: RequestFinding, level: Level, signals: Collection[Signal]) -> Level:
-    """Sensitive content gains one level in a fitting context, unless something about the request is a wrapper."""
+    """Lift sensitive content by one level in a fitting context, unless the request carries any signal."""
     is_sensitive = category.content_class is ContentClass.SENSITIVE
     if not is_sensitive or signals or finding.context not in category.raise_contexts:
         return 0
@@ -229,12 +230,12 @@ def _granted(category: Category, subject: Subject, intent: Intent) -> Level:
 
 
 def _transformed(category: Category, finding: RequestFinding) -> Level:
-    """Text that the user supplied in full may keep the detail it has."""
+    """Let text that the user supplied in full keep the detail it has."""
     is_whole = finding.context is Context.TRANSFORMATION and finding.supplied_in_full
     return finding.input_detail if is_whole and is_transformable(category) else 0
 
 
 def _raised(category: Category, finding: RequestFinding, overlay: TenantOverlay) -> Level:
-    """What the tenant raised, as far as the category lets tenants raise at all."""
+    """Return the tenant's raised ceiling, bounded by how far the category lets tenants raise."""
     raised = overlay.raises.get(finding.category)
     return 0 if raised is None or category.loosen is None else min(raised.to, category.loosen.to)

@@ -1,7 +1,7 @@
-"""The judge: from what guards say about a draft to a verdict. Pure; the table's rows are data of the bundle.
+"""The judge: turns the guards' findings on a draft into a verdict. Pure; the table's rows are data of the bundle.
 
-Per fault the first row that fits, then the strictest of all. The planned mode plays no part in releasing a draft: what
-counts is the draft. A check that failed or is missing is a fault like any other, and holds the draft.
+For each fault the first row that fits applies; the strictest of these verdicts stands. The planned mode plays no part
+in releasing a draft: only the draft counts. A check that failed or is missing is a fault like any other, and holds it.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -38,7 +38,7 @@ __all__ = ["apply_redactions", "judge", "merge_reports"]
 
 REDACTION_MARK = "[removed]"
 LOW_CONFIDENCE_HARM: Level = 3
-"""From H3 on an uncertain label counts one level higher."""
+"""The harm level from which an uncertain label counts one level higher."""
 
 CLEAN_RULE = "V99"
 INTENTS = tuple(Intent)
@@ -47,7 +47,7 @@ SIDE_EFFECTS = tuple(SideEffect)
 
 
 class Match(Struct, frozen=True, kw_only=True):
-    """A fault's row, and where in the draft it is."""
+    """The row that a fault matched, and the fault's place in the draft."""
 
     row: VerdictRow
     spans: tuple[Span, ...] = ()
@@ -55,7 +55,7 @@ class Match(Struct, frozen=True, kw_only=True):
 
 
 class Measured(Struct, frozen=True, kw_only=True):
-    """A finding held against its ceiling. `harm` is at least what the category can be; `over` may be negative."""
+    """A finding compared with its ceiling. `harm` is at least the category's lowest; `over` may be negative."""
 
     finding: OutputFinding
     harm: Level
@@ -64,7 +64,7 @@ class Measured(Struct, frozen=True, kw_only=True):
 
 
 class _Bench(Struct, frozen=True, kw_only=True):
-    """What every part of a judgement looks at."""
+    """The inputs that every part of a judgement reads."""
 
     bundle: PolicyBundle
     plan: Plan
@@ -90,10 +90,10 @@ def judge(
     trace_id: str = "",
     state: ConversationState = EMPTY,
 ) -> Verdict:
-    """The verdict on one draft, under the conversation's `state` before this turn.
+    """Return the verdict on one draft, under the conversation's `state` before this turn.
 
     `attempts` counts the drafts so far, this one included; another may be made while it is at most `revisions_max`.
-    `required` names the checks without whose report nothing leaves. Raises CheckFailed as `plan` does.
+    `required` names the checks without whose report no draft is published. Raises CheckFailed as `plan` does.
     """
     require_known(bundle, labels_in)
     bench = _Bench(
@@ -128,9 +128,9 @@ def judge(
 
 
 def apply_redactions(text: str, spans: Iterable[Span]) -> str:
-    """The text with a fixed mark in place of each span; spans that overlap or touch become one mark.
+    """Replace each span of the text by a fixed mark; spans that overlap or touch become one mark.
 
-    Spans count characters; what lies beyond the text is ignored, and so is an empty span.
+    Spans count characters. Empty spans and parts beyond the end of the text are ignored.
     """
     kept: list[str] = []
     position = 0
@@ -141,7 +141,7 @@ def apply_redactions(text: str, spans: Iterable[Span]) -> str:
 
 
 def _guards(bench: _Bench, out: OutputLabels, required: frozenset[str], *, is_known: bool) -> list[Match]:
-    """A guard that failed, is missing, or speaks of a category that the policy does not know, could not tell."""
+    """Match a guard that could not tell: it failed, is missing, or names a category that the policy does not know."""
     done = {run.guard for run in out.guards if run.outcome is Outcome.OK}
     failed = [run for run in out.guards if run.outcome is not Outcome.OK]
     is_whole = bool(out.guards) and not failed and required <= done
@@ -149,7 +149,7 @@ def _guards(bench: _Bench, out: OutputLabels, required: frozenset[str], *, is_kn
 
 
 def _measured(bench: _Bench, finding: OutputFinding) -> Measured:
-    """A finding with its ceiling; an uncertain label of something serious counts one level higher."""
+    """Compare a finding with its ceiling; an uncertain label of serious harm counts one level higher."""
     level = _ceiling(bench, finding)
     harm = max(finding.harm, bench.bundle.categories[finding.category].harm[0])
     is_doubtful = finding.confidence is Confidence.LOW and harm >= LOW_CONFIDENCE_HARM
@@ -177,7 +177,7 @@ def _finding(bench: _Bench, measured: Measured) -> list[Match]:
 
 
 def _draft(bench: _Bench, out: OutputLabels) -> list[Match]:
-    """The faults of a draft as a whole."""
+    """Match the faults of a draft as a whole."""
     missing = [name for name in bench.plan.must_include if name not in out.obligations_present]
     rooted = {name for name in missing if _authority(bench.bundle, name).rank <= Authority.SYSTEM.rank}
     soft = [name for name in out.soft_violations if name not in bench.overlay.waived]
@@ -220,15 +220,16 @@ def _flags(kind: str, names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _authority(bundle: PolicyBundle, name: str) -> Authority:
-    """An obligation's level; one that the policy does not know counts as root."""
+    """Return an obligation's level; one that the policy does not know counts as root."""
     obligation = bundle.obligations.get(name)
     return Authority.ROOT if obligation is None else obligation.authority
 
 
 def _ceiling(bench: _Bench, finding: OutputFinding) -> Level:
-    """The planned ceiling, or a lower one where the draft is more harmful than the request seemed.
+    """Return the planned ceiling, or a lower one if the draft is more harmful than the request seemed.
 
-    A category that the request was not labelled with gets the ceiling of its strictest intent, without any context.
+    A category that the request was not labelled with gets the ceiling of the request's strictest intent, without any
+    context.
     """
     own = [asked for asked in bench.labels_in.findings if asked.category == finding.category]
     alike = own or [RequestFinding(category=finding.category, harm=finding.harm, intent=_strictest(bench.labels_in))]
@@ -257,12 +258,12 @@ def _side_effects(matches: Iterable[Match]) -> tuple[SideEffect, ...]:
 
 
 def _severity(measured: Sequence[Measured]) -> Severity:
-    """How bad publishing would have been: H's grade, one below where the ceiling was missed by one."""
+    """Grade how bad publishing would have been: by harm, one grade lower if the ceiling was missed by one."""
     return max([_grade(each.harm, each.over) for each in measured], key=SEVERITIES.index, default=Severity.NONE)
 
 
 def _grade(harm: Level, over: int) -> Severity:
-    """H0 negligible, H1 low, H2 moderate, H3 and H4 high; none at or below the ceiling."""
+    """Map H0 to negligible, H1 to low, H2 to moderate, H3 and H4 to high; none at or below the ceiling."""
     if over <= 0:
         return Severity.NONE
     reckoned = max(0, harm - 1) if over == 1 else harm

@@ -1,6 +1,6 @@
-"""The plan: from labels, policy, overlay and user to a response mode and ceilings. Pure: same in, same out.
+"""The plan: turns labels, policy, overlay and user into a response mode and ceilings. Pure and deterministic.
 
-Each finding is planned on its own; the last mode in the enumeration's order wins, and every ceiling stays in force.
+Each finding is planned on its own. The last mode in the enumeration's order wins, and every ceiling stays in force.
 """
 
 from collections.abc import Collection, Iterable
@@ -31,13 +31,13 @@ from topology.policy.overlays import TenantOverlay
 
 MODES = tuple(Mode)
 DETAIL_WITH_INCLUDES: Level = 2
-"""From D2 on an answer is specific enough to need what its category includes, such as a referral."""
+"""The detail from which an answer must carry its category's obligations, such as a referral."""
 
 HARMLESS = RequestFinding(category=NONE, harm=0, intent=Intent.BENIGN)
-"""What a request without findings is planned as."""
+"""The finding that a request without findings is planned with."""
 
 REMEMBERED_RULE = "M8"
-"""Cited where the mode is that of somebody who was at risk a few turns ago."""
+"""The rule cited if the mode is due to a risk that the user stated a few turns ago."""
 
 # Tuples: hashing an Enum is a call into Python.
 _CRISIS = (Vulnerability.ACUTE_SELF_HARM, Vulnerability.HARM_TO_OTHERS)
@@ -46,7 +46,7 @@ _SIGNAL = (SideEffect.ACCOUNT_SIGNAL, SideEffect.HUMAN_REVIEW)
 
 
 class Planned(Struct, frozen=True, kw_only=True):
-    """One finding's own plan. `finding` has the intent that is reckoned with, and its harm clamped."""
+    """The plan of one finding. `finding` carries the intent that is planned with, and its clamped harm."""
 
     finding: RequestFinding
     category: Category
@@ -65,10 +65,10 @@ def plan(
     grants: Collection[str],
     state: ConversationState = EMPTY,
 ) -> Plan:
-    """What may be published of an answer to this request, and how. `grants` are the names of verified grants.
+    """Plan what may be published in answer to this request, and how. `grants` are the names of verified grants.
 
     `state` is the conversation's before this turn; it lowers ceilings and makes the mode stricter, never the reverse.
-    Raises CheckFailed where a label names a category that the policy does not know.
+    Raises CheckFailed if a label names a category that the policy does not know.
     """
     require_known(bundle, labels)
     subject = subject_of(bundle, labels, overlay=overlay, user=user, grants=grants, state=state)
@@ -95,20 +95,20 @@ def plan(
 
 
 def tighten(made: Plan) -> Plan:
-    """The plan to generate a safe completion under: every ceiling one lower. The draft is judged by the plan itself."""
+    """Lower every ceiling by one, to generate a safe completion. The draft is judged by the plan itself."""
     lowered = {category: max(0, level - 1) for category, level in made.ceilings.items()}
     return sealed(structs.replace(made, ceilings=lowered, rule_ids=_unique((*made.rule_ids, "T1"))))
 
 
 def sealed(made: Plan) -> Plan:
-    """The plan with its hash: the SHA-256 of its other fields' canonical JSON."""
+    """Fill in the plan's hash: the SHA-256 of its other fields' canonical JSON."""
     fields = structs.asdict(made)
     del fields["plan_hash"]
     return Plan(**fields, plan_hash=digest(fields))
 
 
 def require_known(bundle: PolicyBundle, labels: RequestLabels) -> None:
-    """Raise CheckFailed where the labeller speaks of a category that is not the policy's: it could not tell."""
+    """Raise CheckFailed if the labeller names a category that the policy does not know: it could not tell."""
     unknown = len([finding for finding in labels.findings if finding.category not in bundle.categories])
     if unknown:
         raise CheckFailed(Outcome.UNPARSABLE, labels.labeler.model, f"{unknown} findings of unknown category")
@@ -139,7 +139,7 @@ def _planned(
 
 
 def _mode(category: Category, finding: RequestFinding, level: Level, vulnerability: Vulnerability) -> tuple[Mode, str]:
-    """The mode for one finding and the rule that set it: the first condition that holds."""
+    """Return the mode for one finding and the rule that set it: the first condition that holds."""
     for_safety = _safety_mode(category, vulnerability)
     if for_safety is not None:
         return for_safety
@@ -156,7 +156,7 @@ def _mode(category: Category, finding: RequestFinding, level: Level, vulnerabili
 
 
 def _safety_mode(category: Category, vulnerability: Vulnerability) -> tuple[Mode, str] | None:
-    """The mode that a person at risk gets, whatever is asked; None where nobody is."""
+    """Return the mode that a person at risk gets, whatever is asked; None if nobody is at risk."""
     if category.force_mode is not None:
         return category.force_mode, "M1f"
     if vulnerability in _CRISIS:
@@ -171,7 +171,7 @@ def _rules(
     vulnerabilities: tuple[Vulnerability, ...],
     subject: Subject,
 ) -> list[ModeRule]:
-    """The mode's rule and those of the add-ons that apply; `vulnerabilities` are this turn's and the remembered one."""
+    """Return the rules of the mode and its add-ons; `vulnerabilities` are this turn's and the remembered one."""
     rules = [bundle.modes[mode]]
     if subject.is_teen and mode is not Mode.DIRECT_ANSWER:
         rules.append(bundle.add_ons[AddOn.TEEN])
@@ -184,7 +184,7 @@ def _rules(
 
 
 def _lowest(planned: list[Planned]) -> dict[CategoryId, Level]:
-    """The ceiling of each category; the lowest where a category was found more than once."""
+    """Return the ceiling of each category, the lowest if a category was found more than once."""
     lowest: dict[CategoryId, Level] = {}
     for each in planned:
         name = each.finding.category
@@ -203,9 +203,9 @@ def _withhold(bundle: PolicyBundle, planned: list[Planned], rules: list[ModeRule
 
 
 def _must_include(planned: list[Planned], rules: list[ModeRule], overlay: TenantOverlay) -> tuple[str, ...]:
-    """Obligations: of mode and add-ons, of categories answered in detail, and to say what local law removed.
+    """Collect the obligations of mode, add-ons and categories answered in detail, and the notice of local law.
 
-    A tenant's own notices are no obligation here: no check knows their words. The prompt and the templates carry them.
+    A tenant's own notices are no obligation here, because no check knows their words; prompt and templates carry them.
     """
     of_rules = [name for rule in rules for name in rule.include]
     of_categories = [
@@ -224,7 +224,7 @@ def _is_capped_by_law(planned: list[Planned], overlay: TenantOverlay) -> bool:
 
 
 def _must_offer(planned: list[Planned], rules: list[ModeRule], mode: Mode) -> tuple[str, ...]:
-    """What may be offered instead: by what is limited, else by anything found. A hard refusal offers nothing."""
+    """Collect the offers of the limited findings, else of all findings. A hard refusal offers nothing."""
     if mode is Mode.HARD_REFUSE or mode is Mode.DIRECT_ANSWER:
         return ()
     limited = [each for each in planned if each.mode is not Mode.DIRECT_ANSWER] or planned
@@ -233,7 +233,7 @@ def _must_offer(planned: list[Planned], rules: list[ModeRule], mode: Mode) -> tu
 
 
 def _side_effects(planned: list[Planned], vulnerability: Vulnerability) -> tuple[SideEffect, ...]:
-    """Account signal and human review, whatever the mode, for the worst requests."""
+    """Return account signal and human review for the worst requests, whatever the mode."""
     if vulnerability is Vulnerability.HARM_TO_OTHERS or True in [_is_worst(each) for each in planned]:
         return _SIGNAL
     return ()
@@ -253,5 +253,5 @@ def _reason(each: Planned) -> str:
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:
-    """Names in order of first mention, each once."""
+    """Return the names in order of first mention, each once."""
     return tuple(dict.fromkeys(names))

@@ -1,7 +1,7 @@
-"""Plan, verdicts and action again, from an audit record alone, under any policy. Pure.
+"""Recomputation: plan, verdicts and action from an audit record alone, under any policy. Pure.
 
-Under the policy and overlay that the record names, plan and verdicts come out bit for bit as they were. Under another
-policy the recorded drafts are judged as they are: what that policy's own prompts would have made of them nobody knows.
+Under the policy and overlay that the record names, plan and verdicts are the recorded ones, bit for bit. Under another
+policy the recorded drafts are judged as they are, although that policy's own prompts might have given other drafts.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ from topology.steps.audit import REDACTION
 
 
 class Recomputed(Struct, frozen=True, kw_only=True):
-    """What a policy makes of a recorded event.
+    """The decisions of a policy on a recorded event.
 
-    `plan` is None where the request was not assessed, or the policy does not know one of its categories. `verdicts` are
-    on the recorded drafts, in order. `action` is None where the policy would have asked for a draft that nobody made;
-    it rests on the first `judged_count` of the drafts.
+    `plan` is None if the request was not assessed, or if the policy does not know one of its categories. `verdicts`
+    are on the recorded drafts, in order. `action` is None if the policy would have asked for a draft that was never
+    made; it rests on the first `judged_count` of the drafts.
     """
 
     plan: Plan | None
@@ -33,9 +33,9 @@ class Recomputed(Struct, frozen=True, kw_only=True):
 
 
 def recompute(record: AuditRecord, bundle: PolicyBundle, overlay: TenantOverlay) -> Recomputed:
-    """What `bundle`, with `overlay` for the tenant, makes of a recorded event.
+    """Decide a recorded event again under `bundle`, with `overlay` for the tenant.
 
-    A failure that was no verdict (a deadline, a model that was down) stands under any policy that gets so far.
+    A failure that was no verdict (a deadline, a model that was down) stands under any policy that reaches it.
     """
     if record.labels is None:
         return Recomputed(plan=None, verdicts=(), action=record.action, judged_count=0)
@@ -59,7 +59,7 @@ def recompute(record: AuditRecord, bundle: PolicyBundle, overlay: TenantOverlay)
 
 
 def is_by_verdict(record: AuditRecord) -> bool:
-    """Whether the record's action followed from its last verdict, not from a failure."""
+    """Return whether the record's action followed from its last verdict, not from a failure."""
     return bool(record.attempts) and record.reason_codes == record.attempts[-1].verdict.rule_ids
 
 
@@ -99,7 +99,7 @@ def _verdicts(
 
 
 def _followed(record: AuditRecord, verdicts: Sequence[Verdict]) -> tuple[Action | None, int]:
-    """The action, and how many of the drafts it rests on: the path of `drafting.py` over drafts that are there."""
+    """Return the action and the number of drafts it rests on: the path of `drafting.py` over recorded drafts."""
     attempts, action = record.attempts, Action.PUBLISHED
     index, draft_count = 0, 1
     while index < len(attempts):
@@ -126,7 +126,7 @@ def _followed(record: AuditRecord, verdicts: Sequence[Verdict]) -> tuple[Action 
 
 
 def _is_redacted_next(attempts: Sequence[Attempt], index: int, verdict: Verdict) -> bool:
-    """Whether the very redaction that `verdict` asks for was made and judged."""
+    """Return whether exactly the redaction that `verdict` asks for was made and judged."""
     following = attempts[index + 1 : index + 2]
     return any(
         after.source == REDACTION and attempts[index].verdict.redactions == verdict.redactions for after in following
@@ -134,6 +134,6 @@ def _is_redacted_next(attempts: Sequence[Attempt], index: int, verdict: Verdict)
 
 
 def _next_draft(attempts: Sequence[Attempt], index: int) -> int:
-    """Where the next draft stands that is no redaction; the end where there is none."""
+    """Return the index of the next draft that is not a redaction; the number of attempts if there is none."""
     drafts = (at for at in range(index + 1, len(attempts)) if attempts[at].source != REDACTION)
     return next(drafts, len(attempts))

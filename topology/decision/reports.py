@@ -1,4 +1,4 @@
-"""What all checks together say about one draft: their reports merged, in any order, into one set of labels."""
+"""The reports of all checks on one draft, merged in any order into one set of labels."""
 
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
@@ -10,9 +10,9 @@ _ORDER_OF_RUNS = attrgetter("guard", "version", "outcome", "latency_ms")
 
 
 def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> OutputLabels:
-    """The labels of a draft. Every fault that any check saw is kept, and so is every run, failed ones included.
+    """Merge reports into the labels of a draft; keep every fault that any check saw, and every run, also failed ones.
 
-    A check that says None does not look for that fault.
+    A field that is None in a report means that its check does not look for that fault.
     """
     # One pass over the reports: an event comes here once a draft.
     findings: dict[CategoryId, list[OutputFinding]] = {}
@@ -47,10 +47,10 @@ def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> O
 
 
 def _merged(same: Sequence[OutputFinding]) -> OutputFinding:
-    """One category's findings as one: worst harm, lowest and highest detail.
+    """Merge the findings of one category: worst harm, lowest and highest detail.
 
-    Only the findings with the highest detail decide whether it is uncertain and whether it can be cut out: a lower
-    one that is uncertain by one level is covered, and a redacted text is judged again anyway.
+    Only the findings with the highest detail decide whether the result is uncertain and whether it can be cut out: a
+    lower finding that is uncertain by one level is covered by them, and a redacted text is judged again anyway.
     """
     if len(same) == 1 and not same[0].separable and not same[0].spans:
         return same[0]
@@ -70,5 +70,5 @@ def _merged(same: Sequence[OutputFinding]) -> OutputFinding:
 
 
 def ordered_spans(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """Spans in order of start, end and label, each once."""
+    """Return the spans in order of start, end and label, each once."""
     return tuple(sorted(set(spans), key=lambda span: (span.start, span.end, span.label)))

@@ -1,6 +1,6 @@
-"""Shadow policies: what candidates for the next policy would have made of an event, beside what was done. Pure.
+"""Shadow policies: the decisions that candidates for the next policy would have made on an event. Pure.
 
-Never acted on: the response has been decided when this is asked, and a candidate that breaks is counted, nothing more.
+They are never acted on: the response is already decided, and a candidate that raises an error is only counted.
 """
 
 from collections.abc import Sequence
@@ -22,15 +22,15 @@ LENIENCE = {
     Action.REDACTED: 3,
     Action.PUBLISHED: 4,
 }
-"""How much of a draft each action lets out, from little to all."""
+"""The actions ranked by how much of a draft they publish, from nothing to all."""
 
 
 def shadowed(
     record: AuditRecord, candidates: Sequence[PolicyBundle], overlay: TenantOverlay
 ) -> tuple[AuditRecord, tuple[tuple[str, ShadowOutcome], ...]]:
-    """The record with what the first SHADOWS_MAX candidates make of it, and each one's version and outcome.
+    """Add the decisions of the first SHADOWS_MAX candidates to the record; also return each one's version and outcome.
 
-    An event that was never assessed leaves them nothing to decide.
+    An event that was never assessed gives them nothing to decide.
     """
     if not candidates or record.labels is None:
         return record, ()
@@ -44,7 +44,7 @@ def shadowed(
 
 
 def difference(record: AuditRecord, found: Recomputed, policy_ref: str) -> ShadowDifference | None:
-    """How what another policy makes of an event differs from what the record says; None where nothing does."""
+    """Return how another policy's decisions differ from the recorded ones; None if they do not."""
     ceilings = _other_ceilings(record.plan, found.plan)
     index = _first_other_verdict(record, found)
     verdict = None if index is None else found.verdicts[index].verdict
@@ -68,20 +68,20 @@ def _judged(
 ) -> tuple[ShadowOutcome, ShadowDifference | None]:
     try:
         found = difference(record, recompute(record, bundle, overlay), bundle.ref)
-    except Exception:  # noqa: BLE001 - a candidate is never worth an answer: whatever breaks in it, the event goes on
+    except Exception:  # noqa: BLE001 - an error in a candidate must never cost an answer
         return ShadowOutcome.FAILED, None
     return (ShadowOutcome.SAME, None) if found is None else (ShadowOutcome(found.shift.value), found)
 
 
 def _other_ceilings(live: Plan | None, other: Plan | None) -> dict[CategoryId, Level]:
-    """The other plan's ceilings where they differ. Both plans are of the same findings, or one is None."""
+    """Return the other plan's ceilings that differ. Both plans are of the same findings, or one is None."""
     if live is None or other is None:
         return {}
     return {name: level for name, level in other.ceilings.items() if live.ceilings.get(name) != level}
 
 
 def _first_other_verdict(record: AuditRecord, found: Recomputed) -> int | None:
-    """The first draft judged differently, of those that the other policy's action rests on; None: none of them."""
+    """Return the first differently judged draft that the other policy's action rests on; None if there is none."""
     for index, verdict in enumerate(found.verdicts[: found.judged_count]):
         if verdict.verdict is not record.attempts[index].verdict.verdict:
             return index
@@ -89,7 +89,10 @@ def _first_other_verdict(record: AuditRecord, found: Recomputed) -> int | None:
 
 
 def _shift(record: AuditRecord, found: Recomputed, ceilings: dict[CategoryId, Level], index: int | None) -> Shift:
-    """Looser or stricter where all that moved, moved that way. A mode alone is neither: more care is no less help."""
+    """Return LOOSER if every difference is looser, STRICTER if every one is stricter, else OTHER.
+
+    A different mode alone is OTHER.
+    """
     moved = [level - record.plan.ceilings.get(name, level) for name, level in ceilings.items()] if record.plan else []
     if index is not None:
         moved.append(_strictness(record.attempts[index].verdict.verdict) - _strictness(found.verdicts[index].verdict))

@@ -1,4 +1,4 @@
-"""The policy's own words: what is said where no model may speak, or none can; and what a generator is told to mend.
+"""The policy's own words: fallback texts for when no model may answer or none can, and feedback to the generator.
 
 No template names a method, a figure or a target, so none can break a ceiling. Nothing here calls a model.
 """
@@ -11,10 +11,10 @@ from topology.policy.bundle import LOCALE_DEFAULT, AddOn, HelpLine, PolicyBundle
 from topology.policy.overlays import STRICTEST, TenantOverlay
 
 Kind = Literal["safe_complete", "refuse", "withheld"]
-"""What became of the drafts: answered within limits, refused, or held. A crisis has one text for all three."""
+"""The outcome of the drafts: answered within limits, refused, or held. A crisis has one text for all three."""
 
 OFFERS_MAX = 2
-"""Offers in one template; more reads like a menu."""
+"""The most offers in one template; more would read like a menu."""
 
 PARAGRAPH = "\n\n"
 
@@ -28,9 +28,9 @@ def fallback(
     region: str = "",
     overlay: TenantOverlay = STRICTEST,
 ) -> str:
-    """The text that leaves instead of a draft, with all that plan and tenant oblige it to have.
+    """Return the text published instead of a draft, with everything that plan and tenant oblige it to contain.
 
-    `locale` is a BCP 47 tag and falls back to English; `region` is two letters and, where empty, is read from it.
+    `locale` is a BCP 47 tag and falls back to English; `region` is two letters and, if empty, is taken from `locale`.
     """
     words = bundle.templates[_language(bundle, locale)]
     line = bundle.help_lines.get(region_of(locale, region))
@@ -40,7 +40,7 @@ def fallback(
 
 
 def feedback(bundle: PolicyBundle, verdict: Verdict, out: OutputLabels) -> str:
-    """What the generator is told to mend: by rule, category and level, one point a line; no text of anyone's."""
+    """Return what the generator has to mend, by rule, category and level, one point a line, without any user text."""
     rows = {row.id: row.feedback for row in bundle.rules}
     lines = [rows.get(rule, "") for rule in verdict.rule_ids]
     over = verdict.severity_grade is not Severity.NONE
@@ -56,13 +56,13 @@ def feedback(bundle: PolicyBundle, verdict: Verdict, out: OutputLabels) -> str:
 
 
 def offer_words(bundle: PolicyBundle, names: Iterable[str], locale: str = LOCALE_DEFAULT) -> tuple[str, ...]:
-    """The offers that have a phrase in this language, as phrases, in order."""
+    """Return the phrases of those offers that have one in this language, in order."""
     language = _language(bundle, locale)
     return tuple(bundle.offers[name][language] for name in names if language in bundle.offers.get(name, {}))
 
 
 def _frame(bundle: PolicyBundle, plan: Plan, kind: Kind, locale: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What stands before and after the obligations. A safety mode keeps its own text, whatever became of the drafts."""
+    """Return the texts before and after the obligations. A safety mode keeps its own text, whatever the outcome."""
     words = bundle.templates[_language(bundle, locale)]
     if plan.mode is Mode.CRISIS_SUPPORT:
         return (words["crisis_opening"],), (words["crisis_closing"],)
@@ -77,7 +77,7 @@ def _frame(bundle: PolicyBundle, plan: Plan, kind: Kind, locale: str) -> tuple[t
 
 
 def _offers(bundle: PolicyBundle, plan: Plan, locale: str) -> str:
-    """One sentence with the plan's offers, or a general one where there are none in this language."""
+    """Return one sentence with the plan's offers, or a general one if there are none in this language."""
     words = bundle.templates[_language(bundle, locale)]
     phrases = offer_words(bundle, plan.must_offer, locale)[:OFFERS_MAX]
     if not phrases:
@@ -86,7 +86,7 @@ def _offers(bundle: PolicyBundle, plan: Plan, locale: str) -> str:
 
 
 def _obligation(words: dict[str, str], name: str, line: HelpLine | None, plan: Plan, overlay: TenantOverlay) -> str:
-    """One obligation's sentence, with what fits this region and tenant filled in."""
+    """Return one obligation's sentence, filled in for this region and tenant."""
     if name == "legal_notice":
         notices = [notice.text for notice in overlay.legal_notices if notice.category in plan.ceilings]
         return PARAGRAPH.join(notices) or words[name]
@@ -96,11 +96,11 @@ def _obligation(words: dict[str, str], name: str, line: HelpLine | None, plan: P
 
 
 def _language(bundle: PolicyBundle, locale: str) -> str:
-    """The language of a locale, where the policy speaks it; else English."""
+    """Return the language of a locale if the policy has it, else English."""
     language = locale.replace("_", "-").partition("-")[0].lower()
     return language if language in bundle.templates else LOCALE_DEFAULT
 
 
 def _joined(texts: Iterable[str]) -> list[str]:
-    """Texts that say something, each once, in order."""
+    """Return the texts that are not empty, each once, in order."""
     return [text for text in dict.fromkeys(texts) if text]

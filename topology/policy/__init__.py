@@ -1,1 +1,1 @@
-"""What a policy is, and how one is read, checked, narrowed for a tenant and published."""
+"""Policies: what one is, and how it is read, checked, narrowed for a tenant and published."""

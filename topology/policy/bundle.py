@@ -1,7 +1,7 @@
 """The shape of a policy bundle: scales, categories, modes, obligations, verdict rows, words. No behaviour.
 
-A bundle is data; `topology.policy.loading` loads it, `topology.policy.faults` says what must hold of it. Every struct
-refuses unknown fields, because a misspelled limit would loosen the policy without a sound.
+A bundle is data; `topology.policy.loading` loads it, `topology.policy.faults` checks it. Every struct refuses unknown
+fields, because a misspelled limit would silently loosen the policy.
 """
 
 from enum import StrEnum
@@ -12,7 +12,7 @@ from msgspec import Meta, Struct, field
 from topology.contract.labels import CategoryId, Context, Intent, Level, Mode, SideEffect, VerdictKind
 
 CeilingRow = tuple[Level, Level, Level]
-"""Ceilings for benign, dual_use and malicious intent."""
+"""The ceilings for benign, dual_use and malicious intent."""
 
 INTENTS = tuple(Intent)
 LOCALE_DEFAULT = "en"
@@ -23,11 +23,11 @@ Version = Annotated[str, Meta(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", max_length=32
 Sha256 = Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")]
 Words = Annotated[str, Meta(min_length=1, max_length=1000)]
 Localised = dict[str, Words]
-"""One phrase per language; `en` is always there."""
+"""One phrase per language; `en` is always present."""
 
 
 class Authority(StrEnum):
-    """Who may override a rule, from high to low."""
+    """The levels that may override a rule, from high to low."""
 
     ROOT = "root"
     SYSTEM = "system"
@@ -38,12 +38,12 @@ class Authority(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for root, rising as authority falls."""
+        """Return 0 for root, rising as authority falls."""
         return tuple(Authority).index(self)
 
 
 class ContentClass(StrEnum):
-    """What kind of excuse a category knows: prohibited and restricted none, sensitive its contexts."""
+    """The kind of excuse that a category knows: prohibited and restricted none, sensitive its contexts."""
 
     PROHIBITED = "prohibited"
     RESTRICTED = "restricted"
@@ -54,7 +54,7 @@ class ContentClass(StrEnum):
 
 
 class Family(StrEnum):
-    """How a detail level is read: what D3 means for steps, depictions, data and advice."""
+    """The reading of a detail level: what D3 means for steps, depictions, data and advice."""
 
     PROCEDURAL = "procedural"
     EXPRESSIVE = "expressive"
@@ -63,7 +63,7 @@ class Family(StrEnum):
 
 
 class AgeDefault(StrEnum):
-    """What a user of unknown age is taken for when ceilings are computed."""
+    """The age that ceilings assume for a user of unknown age."""
 
     ADULT = "adult"
     TEEN = "teen"
@@ -88,7 +88,7 @@ class PolicyIdentity(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Loosen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How far, and from which level on, a tenant may raise a category."""
+    """The bound up to which, and the authority from which, a tenant may raise a category."""
 
     by: Authority
     to: Level
@@ -122,7 +122,7 @@ class Category(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ModeRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a mode, or an add-on to it, obliges an answer to have, to leave out and to offer."""
+    """The elements that a mode, or an add-on to it, obliges an answer to include, to withhold and to offer."""
 
     include: tuple[Identifier, ...] = ()
     withhold: tuple[Identifier, ...] = ()
@@ -131,7 +131,7 @@ class ModeRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class AddOn(StrEnum):
-    """What is added to a mode because of who asks or what is asked for."""
+    """An addition to a mode that depends on who asks or on what is asked for."""
 
     TEEN = "teen"
     TRANSFORMATION = "transformation"
@@ -139,7 +139,7 @@ class AddOn(StrEnum):
 
 
 class Obligation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What an answer must contain; `words` tells the generator. `anchor` empty: a rule of the platform's own."""
+    """An element that an answer must contain; `words` tells the generator. `anchor` is empty for the platform's own."""
 
     authority: Authority
     words: Words
@@ -147,7 +147,7 @@ class Obligation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class SoftRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A fault that costs a revision but never holds an answer back; `words` is the feedback. `anchor` as above."""
+    """A fault that costs a revision but never withholds an answer; `words` is the feedback. `anchor` as above."""
 
     authority: Authority
     words: Words
@@ -155,7 +155,7 @@ class SoftRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class ConductRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How an answer behaves, whatever it is about; `words` tells the generator and the guard.
+    """A rule of conduct for answers on any subject; `words` tells the generator and the guard.
 
     `checked_by` names the aspect of the verdict table (`unfair`) or the soft rules that its faults are.
     """
@@ -184,10 +184,10 @@ class GuardExample(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class GuardGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a guard LLM is told about categories that are alike: one prompt a group.
+    """The prompt of a guard LLM for categories that are alike: one prompt a group.
 
-    A group without categories is on manner: its faults are `unfair` and soft rules. Criteria are cited as
-    `<code>.a`, `<code>.b` for what breaks the line and `<code>.s1`, `<code>.s2` for what keeps to it.
+    A group without categories judges manner: its faults are `unfair` and soft rules. Criteria are cited as
+    `<code>.a`, `<code>.b` if they break the line and `<code>.s1`, `<code>.s2` if they keep to it.
     """
 
     code: Annotated[str, Meta(pattern="^[A-Z]{2}$")]
@@ -202,13 +202,13 @@ class GuardGroup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def criteria(self) -> dict[str, str]:
-        """Each criterion's words by the id under which it is cited."""
+        """Return the words of each criterion by the id under which it is cited."""
         broken = {f"{self.code}.{letter}": words for letter, words in zip("abcdefghi", self.violates, strict=False)}
         return broken | {f"{self.code}.s{place}": words for place, words in enumerate(self.safe, 1)}
 
 
 class Aspect(StrEnum):
-    """What a verdict row looks at."""
+    """The subject that a verdict row judges."""
 
     GUARD = "guard"
     FINDING = "finding"
@@ -220,10 +220,10 @@ class Aspect(StrEnum):
 
 
 class VerdictRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One row of the verdict table: its conditions (those absent hold always), the verdict, what follows.
+    """One row of the verdict table: its conditions (an absent one always holds), the verdict, and its consequences.
 
-    `over_min` is detail above the ceiling; `straddle_min` how far guards on both sides of it differ;
-    `budget` whether another draft may be made. `feedback` tells the generator what was wrong.
+    `over_min` is detail above the ceiling; `straddle_min` is how far guards on both sides of it differ;
+    `budget` is whether another draft may be made. `feedback` tells the generator what was wrong.
     """
 
     id: Annotated[str, Meta(pattern="^V[0-9]{2}[a-z]?$")]
@@ -244,7 +244,7 @@ class VerdictRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Evidence(StrEnum):
-    """How well a help line is known: read at its source, seen in public listings, or only remembered."""
+    """The evidence for a help line: read at its source, seen in public listings, or only remembered."""
 
     READ = "read"
     LISTED = "listed"
@@ -252,9 +252,9 @@ class Evidence(StrEnum):
 
 
 class HelpLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A region's crisis line and emergency number, with where and as of when (a date) that is known.
+    """A region's crisis line and emergency number, with the source and the date as of which it is known.
 
-    `name` and `number` are empty where no line is known that answers at any hour; the words are then general.
+    `name` and `number` are empty if no line is known that answers at any hour; the words are then general.
     """
 
     emergency: Words
@@ -266,15 +266,15 @@ class HelpLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def region_of(locale: str, region: str) -> str:
-    """The region whose help lines fit a reader: the one stated, else that of the BCP 47 locale; empty where unknown."""
+    """Return the region whose help lines fit a reader: the one stated, else the locale's (BCP 47); empty if unknown."""
     subtags = locale.replace("_", "-").split("-")[1:]
     return region.upper() or next((tag.upper() for tag in subtags if len(tag) == 2 and tag.isalpha()), "")
 
 
 class PolicyBundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A whole policy. `withhold_above[family][c]` is what starts right above ceiling D`c`.
+    """A whole policy. `withhold_above[family][c]` names the content that begins right above ceiling D`c`.
 
-    `crosswalk` names each category's labels in other taxonomies; empty where a taxonomy has none.
+    `crosswalk` names each category's labels in other taxonomies; empty if a taxonomy has none.
 
     `content_hash` is the SHA-256 of the document's canonical JSON without that field; the loader fills it in.
     """
@@ -302,20 +302,20 @@ class PolicyBundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     @property
     def policy_id(self) -> str:
-        """The policy's name."""
+        """Return the policy's name."""
         return self.policy.id
 
     @property
     def version(self) -> str:
-        """The policy's version."""
+        """Return the policy's version."""
         return self.policy.version
 
     @property
     def ref(self) -> str:
-        """What audit records name this bundle by: `policy_id@version#<first 12 hex digits of its hash>`."""
+        """Return the name of this bundle in audit records: `policy_id@version#<first 12 hex digits of its hash>`."""
         return f"{self.policy.id}@{self.policy.version}#{self.content_hash[:12]}"
 
     @property
     def grant_names(self) -> frozenset[str]:
-        """Every grant that some category knows."""
+        """Return every grant that some category knows."""
         return frozenset(name for category in self.categories.values() for name in category.grants)

@@ -1,8 +1,8 @@
-"""What a policy document may not be: deeper or longer than its bounds, or to be read in two ways.
+"""The bounds of a policy document: its depth and length, and that it can be read in one way only.
 
-YAML is checked on its events, before anything is built of it, up to the first fault: building is recursive in C, and a
-document of brackets alone would end the process. Refused with it is what a reader could overlook: a name that comes
-twice, of which the last would win, and anchors, merges and tags, which say one thing here and put it there.
+YAML is checked on its events, up to the first fault, before anything is built from it: building is recursive in C, and
+a document of brackets alone would end the process. Constructs that a reader could overlook are refused too: a repeated
+name, of which the last would win; anchors, merges and tags, which define a value in one place and use it in another.
 """
 
 import json
@@ -18,7 +18,7 @@ EVENTS_MAX = 200_000
 
 
 class _Level:
-    """An open mapping or list; of a mapping the names so far, and whether a name comes next."""
+    """An open mapping or list; for a mapping, the names so far and whether a name comes next."""
 
     __slots__ = ("is_mapping", "is_name_next", "names")
 
@@ -28,7 +28,7 @@ class _Level:
 
 
 def check_yaml(raw: bytes, what: str) -> None:
-    """Raise PolicyError, naming the line, where a document is too deep, too long, ambiguous or no YAML."""
+    """Raise PolicyError, naming the line, if a document is too deep, too long, ambiguous or not YAML."""
     try:
         fault = next(_faults(raw), "")
     except yaml.YAMLError as exc:
@@ -38,7 +38,7 @@ def check_yaml(raw: bytes, what: str) -> None:
 
 
 def check_json(raw: bytes, what: str) -> None:
-    """As `check_yaml`, of a document that is JSON."""
+    """Check a JSON document as `check_yaml` checks YAML."""
     if is_json_too_deep(raw, DEPTH_MAX):
         raise PolicyError(f"{what}: nested deeper than {DEPTH_MAX}")
 
@@ -69,7 +69,7 @@ def _faults(raw: bytes) -> Iterator[str]:
 
 
 def _node_fault(event: yaml.NodeEvent, level: _Level | None) -> str:
-    """Why a value or a name is refused; empty where it is not."""
+    """Return why a value or a name is refused; empty if it is accepted."""
     if event.anchor is not None:
         return "an anchor or an alias; write the value where it belongs"
     if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
@@ -81,7 +81,7 @@ def _node_fault(event: yaml.NodeEvent, level: _Level | None) -> str:
 
 
 def _name_fault(event: yaml.NodeEvent, names: set[str]) -> str:
-    """Why a name is refused; else it is noted in `names`."""
+    """Return why a name is refused; otherwise add it to `names` and return the empty text."""
     if not isinstance(event, yaml.ScalarEvent):
         return "a name that is no text"
     if event.value == "<<":

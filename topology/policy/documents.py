@@ -1,7 +1,7 @@
 """Policy documents: bytes to plain values, parts to structs, every fault collected with its path.
 
-A document is YAML or JSON. Its hash is that of its canonical JSON, not of our structs, so that it stays the same
-in every version of this program.
+A document is YAML or JSON. Its hash is that of its canonical JSON, not of the structs, so that every version of this
+program computes the same one.
 """
 
 import hashlib
@@ -16,23 +16,23 @@ from topology.policy.document_bounds import check_json, check_yaml
 
 DOCUMENT_BYTES_MAX = 1_048_576
 DOCUMENT_VALUES_MAX = 100_000
-"""Values in one document."""
+"""The most values in one document."""
 
 T = TypeVar("T")
 
 
 def digest(value: object) -> str:
-    """SHA-256 of a value's canonical JSON, lower-case hex."""
+    """Return the SHA-256 of a value's canonical JSON, in lower-case hex."""
     return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
 def without(document: Mapping[str, object], *names: str) -> dict[str, object]:
-    """The document less some top-level fields."""
+    """Return the document without some top-level fields."""
     return {name: value for name, value in document.items() if name not in names}
 
 
 def read_document(raw: bytes, what: str) -> dict[str, object]:
-    """A document's fields as plain values. Raises PolicyError where it is no mapping, too large or malformed."""
+    """Read a document's fields as plain values. Raises PolicyError if it is not a mapping, too large or malformed."""
     if len(raw) > DOCUMENT_BYTES_MAX:
         raise PolicyError(f"{what}: {len(raw)} bytes, at most {DOCUMENT_BYTES_MAX}")
     try:
@@ -56,7 +56,7 @@ def _decode(raw: bytes, what: str) -> object:
 
 
 def part(path: str, value: object, kind: type[T], reasons: list[str]) -> T | None:
-    """A value as a struct; None where it does not fit, with the reason and its path added to `reasons`."""
+    """Convert a value to a struct; return None if it does not fit, and add the reason with its path to `reasons`."""
     try:
         return msgspec.convert(value, kind)
     except msgspec.ValidationError as exc:
@@ -65,7 +65,7 @@ def part(path: str, value: object, kind: type[T], reasons: list[str]) -> T | Non
 
 
 def parts(path: str, value: object, kind: type[T], reasons: list[str]) -> dict[str, T]:
-    """Each entry of a mapping as a struct, so that one bad entry does not hide the next."""
+    """Convert each entry of a mapping to a struct by itself, so that one bad entry does not hide the next."""
     if not isinstance(value, dict):
         reasons.append(f"{path}: not a mapping")
         return {}
@@ -75,7 +75,7 @@ def parts(path: str, value: object, kind: type[T], reasons: list[str]) -> dict[s
 
 
 def raise_all(reasons: list[str], what: str) -> None:
-    """Raise PolicyError with every reason, if there is one."""
+    """Raise PolicyError with every reason, if there are any."""
     if reasons:
         raise PolicyError(*(f"{what}: {reason}" for reason in reasons))
 

@@ -1,8 +1,8 @@
-"""Signed publications of policies: one bundle, overlay or shadow each, and which of them hold.
+"""Signed publications of policies (a bundle, overlay or shadow each), and the rule that decides which of them hold.
 
-What holds is a function of the set of publications, never of the order or number in which they arrive: they are taken
-in the order of `issued_ms`, which is signed. So whoever can write where they are kept can add nothing, alter nothing
-and, by sending an old one again, bring nothing back.
+The publications that hold are a function of the set of publications, never of their order of arrival or number: they
+are taken in the order of `issued_ms`, which is signed. Somebody who can write to the topic can therefore add nothing,
+alter nothing and, by sending an old publication again, bring nothing back.
 """
 
 import hashlib
@@ -21,16 +21,16 @@ from topology.policy.documents import DOCUMENT_BYTES_MAX, without
 from topology.policy.overlays import VerifySignature
 
 DOMAIN = b"sluicegate policy publication 1\n"
-"""Stands before what is signed, so that no signature of a grant or an overlay can pass for one of a publication."""
+"""The prefix of the signed bytes: no signature of a grant or an overlay can pass for one of a publication."""
 
 ENVELOPE_BYTES_MAX = 2 * DOCUMENT_BYTES_MAX
-"""A document as a JSON string is longer than itself, and a handful of short fields."""
+"""The longest envelope: a document grows when it becomes a JSON string, and a few short fields are added."""
 
 VERSION_NONE = "0.0.0"
 
 
 class PublicationKind(StrEnum):
-    """What is published: the bundle that decides, a tenant's overlay, a candidate that is judged beside the bundle."""
+    """The kind of a publication: the bundle that decides, a tenant's overlay, or a candidate judged beside it."""
 
     BUNDLE = "bundle"
     OVERLAY = "overlay"
@@ -38,9 +38,9 @@ class PublicationKind(StrEnum):
 
 
 class Envelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One publication. `id` is the policy's or the tenant's; `document` its YAML or JSON, empty: it is withdrawn.
+    """One publication. `id` is the policy's or the tenant's; `document` is YAML or JSON, and empty if it is withdrawn.
 
-    `rollback` lets a version take effect that is below the one before it. `issued_ms` is Unix epoch milliseconds.
+    `rollback` lets a version take effect that is lower than the one before it. `issued_ms` is Unix epoch milliseconds.
     """
 
     kind: PublicationKind
@@ -54,32 +54,32 @@ class Envelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def key(self) -> str:
-        """What its record is keyed by: its own, so that compaction drops repetitions and nothing else."""
+        """Return the key of its record, unique to it, so that compaction drops only repetitions."""
         return f"{self.kind.value}/{self.id}/{self.issued_ms}/{hashlib.sha256(self.message()).hexdigest()[:12]}"
 
     @property
     def subject(self) -> tuple[PublicationKind, str]:
-        """What it replaces an earlier publication of."""
+        """Return the subject whose earlier publications it replaces."""
         return self.kind, self.id
 
     @property
     def title(self) -> str:
-        """How logs and errors name it."""
+        """Return the name that logs and errors use."""
         return f"{self.kind.value} {self.id}@{self.version}"
 
     def message(self) -> bytes:
-        """What is signed: everything but the signature."""
+        """Return the signed bytes: everything but the signature."""
         return DOMAIN + canonical_json(without(msgspec.to_builtins(self), "signature"))
 
 
 def signed(envelope: Envelope, key_id: str, sign: Callable[[bytes], str]) -> Envelope:
-    """The envelope under that key's signature."""
+    """Sign the envelope with that key."""
     unsigned = structs.replace(envelope, key_id=key_id, signature="")
     return structs.replace(unsigned, signature=sign(unsigned.message()))
 
 
 def open_envelope(raw: bytes | None, keys: Iterable[str], is_signed: VerifySignature) -> Envelope:
-    """The envelope in a record's value. Raises PublicationRefused where nothing of it may be believed."""
+    """Read the envelope in a record's value. Raises PublicationRefused if it cannot be trusted."""
     if raw is None:
         raise PublicationRefused(
             PolicyRefusal.TOMBSTONE, "a bare tombstone; what is withdrawn needs a signed publication"
@@ -89,7 +89,7 @@ def open_envelope(raw: bytes | None, keys: Iterable[str], is_signed: VerifySigna
     try:
         envelope = msgspec.json.decode(raw, type=Envelope)
         message = envelope.message()
-    except (msgspec.MsgspecError, ValueError) as exc:  # its text may quote what anybody wrote there
+    except (msgspec.MsgspecError, ValueError) as exc:  # its text may quote what anybody wrote to the topic
         raise PublicationRefused(PolicyRefusal.MALFORMED, f"not a publication ({type(exc).__name__})") from exc
     if envelope.key_id not in keys:
         raise PublicationRefused(PolicyRefusal.UNKNOWN_KEY, f"{envelope.title}: no key of that id is configured")
@@ -101,10 +101,10 @@ def open_envelope(raw: bytes | None, keys: Iterable[str], is_signed: VerifySigna
 
 
 def holding(envelopes: Iterable[Envelope], version_min: str = VERSION_NONE) -> tuple[Envelope | None, list[Envelope]]:
-    """Of one subject's publications the one that holds, None where there is none, and those whose version is too low.
+    """Return the publication of one subject that holds (None if there is none) and those whose version is too low.
 
-    A version may not be below that of the publication issued before it, except by `rollback`, nor ever below
-    `version_min`.
+    A version may not be lower than that of the publication issued before it, except by `rollback`, and never lower
+    than `version_min`.
     """
     held: Envelope | None = None
     low: list[Envelope] = []

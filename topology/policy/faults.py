@@ -1,7 +1,7 @@
-"""What must hold of a policy bundle before anyone may use it. Each check yields its reasons, with paths.
+"""The faults that make a policy bundle unusable. Each check yields its reasons, with paths.
 
-The checks carry the promises that `plan` and `judge` rely on: ceilings never rise with harm or intent, only what the
-specification leaves open can be loosened, no row publishes a draft above its ceiling or revises without budget.
+The checks guarantee what `plan` and `judge` rely on: ceilings never rise with harm or intent, only limits that the
+specification leaves open can be loosened, and no row publishes a draft above its ceiling or revises without budget.
 """
 
 from collections.abc import Iterable, Iterator
@@ -68,7 +68,7 @@ TEMPLATE_KEYS = frozenset(
 
 
 def bundle_faults(bundle: PolicyBundle) -> list[str]:
-    """Every reason not to use a bundle, in a fixed order; empty where it is sound."""
+    """Return every reason not to use a bundle, in a fixed order; empty if it is sound."""
     reasons = [*_vocabulary(bundle), *_tables(bundle)]
     for name, category in bundle.categories.items():
         reasons.extend(f"categories.{name}.{reason}" for reason in _category(category))
@@ -78,7 +78,7 @@ def bundle_faults(bundle: PolicyBundle) -> list[str]:
 
 
 def is_falling(row: Iterable[int]) -> bool:
-    """Whether no number is above the one before it."""
+    """Return whether no number is above the one before it."""
     return all(later <= earlier for earlier, later in pairwise(row))
 
 
@@ -154,7 +154,7 @@ def _transformation(category: Category) -> Iterator[str]:
 
 
 def is_transformable(category: Category) -> bool:
-    """Whether text that the user supplied in full may be transformed at the detail it already has."""
+    """Return whether text that the user supplied in full may be transformed at the detail it already has."""
     by_class = category.content_class in {ContentClass.RESTRICTED, ContentClass.SENSITIVE}
     return not category.no_transform and (category.transformable or by_class)
 
@@ -207,7 +207,7 @@ def _templates(bundle: PolicyBundle) -> Iterator[str]:
 
 
 def _placeholders(text: str) -> set[str]:
-    """The names a template asks for; a template that cannot be read has the impossible name `?`."""
+    """Return the names that a template asks for; one that cannot be parsed gives the impossible name `?`."""
     try:
         return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
     except ValueError:
@@ -222,7 +222,7 @@ def _conduct(bundle: PolicyBundle) -> Iterator[str]:
 
 
 def _guard_groups(bundle: PolicyBundle) -> Iterator[str]:
-    """A category asked about twice would have two answers; a name that nobody knows would fail every answer."""
+    """Find categories in two groups, which would get two answers, and unknown names, which would fail every answer."""
     named = [name for group in bundle.guard_groups.values() for name in group.categories]
     yield from (f"guard_groups: {name} is in two groups" for name in sorted({n for n in named if named.count(n) > 1}))
     known = {Aspect.UNFAIR.value, *bundle.soft_rules}
@@ -262,7 +262,7 @@ def _row(row: VerdictRow) -> Iterator[str]:
 
 
 def _every_fault(bundle: PolicyBundle) -> Iterator[Fault]:
-    """Every fault that can reach the table: findings over their ceiling, and the other aspects in every mode."""
+    """Yield every fault that can reach the table: findings over their ceiling, and other aspects in every mode."""
     kinds = sorted({(category.content_class, category.family) for category in bundle.categories.values()})
     for (content_class, family), harm, over in product(kinds, range(5), range(1, 5)):
         for separable, has_budget in product((False, True), (False, True)):
@@ -282,11 +282,11 @@ def _every_fault(bundle: PolicyBundle) -> Iterator[Fault]:
 
 
 MAY_PUBLISH = frozenset({Aspect.REFUSAL, Aspect.SOFT})
-"""Faults that may leave, flagged, once the budget is spent."""
+"""The aspects whose faults may be published, flagged, once the budget is spent."""
 
 
 def _open_fault(bundle: PolicyBundle, fault: Fault) -> str:
-    """Why a fault is not dealt with; empty where it is."""
+    """Return why a fault is not dealt with; empty if it is."""
     row = first_row(bundle.rules, fault)
     if row is None or row is UNMATCHED:
         return f"rules: no row for {fault.aspect} at H{fault.harm}, {fault.over} over, in {fault.mode}"

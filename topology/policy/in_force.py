@@ -1,4 +1,4 @@
-"""The policy in force: what one event is planned, drafted and judged under, from its first step to its audit record."""
+"""The policy in force: the one that an event is planned, drafted and judged under, from first step to audit record."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from topology.policy.overlays import STRICTEST, TenantOverlay
 class Policies:
     """The platform's bundle, overlays by tenant id, and candidates for the next bundle. Never changed, only replaced.
 
-    `shadows` are judged beside the bundle and compared with it; nothing is done because of them.
+    `shadows` are judged beside the bundle and compared with it; nothing else depends on them.
     """
 
     bundle: PolicyBundle
@@ -19,5 +19,5 @@ class Policies:
     shadows: tuple[PolicyBundle, ...] = ()
 
     def overlay_of(self, tenant_id: str) -> TenantOverlay:
-        """The tenant's overlay; the strictest defaults for a tenant without one."""
+        """Return the tenant's overlay; the strictest defaults for a tenant without one."""
         return self.overlays.get(tenant_id, STRICTEST)

@@ -1,7 +1,7 @@
-"""What is odd about a policy bundle that may be used all the same: remarks for its author, each with its path.
+"""The linter of a policy bundle: remarks for its author on oddities that do not make it unusable, each with its path.
 
-What would make a policy unsafe is refused by `topology.policy.faults`. A remark says that something has no effect, is
-missing, or is not what the published specification has: nobody may be harmed by it, but somebody meant otherwise.
+Anything unsafe is refused by `topology.policy.faults`. A remark says that something has no effect, is missing, or
+differs from the published specification: it harms nobody, but it is probably not what the author meant.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,14 +17,14 @@ from topology.policy.verdict_table import Fault, row_fits
 
 
 class RemarkSeverity(StrEnum):
-    """`warning`: mend it, or know why not. `note`: worth knowing, and often meant."""
+    """The weight of a remark. `warning`: mend it, or know why not. `note`: worth knowing, and often intended."""
 
     WARNING = "warning"
     NOTE = "note"
 
 
 class Remark(Struct, frozen=True, kw_only=True):
-    """One oddity: where it is, what it is, how much it matters."""
+    """One oddity: its path, its description, and how much it matters."""
 
     path: str
     text: str
@@ -32,7 +32,7 @@ class Remark(Struct, frozen=True, kw_only=True):
 
 
 def lint(bundle: PolicyBundle) -> tuple[Remark, ...]:
-    """Every remark on a bundle that loads, in a fixed order: rows, ceilings, words, sections, names nobody uses."""
+    """Return every remark on a bundle that loads, in a fixed order: rows, ceilings, words, sections, unused names."""
     return (
         *_unreachable(bundle),
         *_ceilings(bundle),
@@ -49,7 +49,7 @@ def _note(path: str, text: str) -> Remark:
 
 
 def _unreachable(bundle: PolicyBundle) -> Iterator[Remark]:
-    """Rows that decide nothing, because earlier ones fit wherever they do."""
+    """Find rows that decide nothing, because earlier rows fit wherever they do."""
     deciding = {row.id for fault in every_fault(bundle) if (row := _first(bundle.rules, fault)) is not None}
     for row in bundle.rules:
         if row.id not in deciding:
@@ -63,7 +63,7 @@ def _first(rows: Iterable[VerdictRow], fault: Fault) -> VerdictRow | None:
 
 
 def every_fault(bundle: PolicyBundle) -> Iterator[Fault]:
-    """Whatever the table may be asked about: each kind of finding at each harm, and each other aspect in each mode."""
+    """Yield every fault that the table may be asked about: findings at each harm, other aspects in each mode."""
     has_modes = any(row.modes for row in bundle.rules if row.aspect is Aspect.FINDING)
     modes = tuple(Mode) if has_modes else (Mode.DIRECT_ANSWER,)
     kinds = sorted({(category.content_class, category.family) for category in bundle.categories.values()})
@@ -91,7 +91,7 @@ def _ceilings(bundle: PolicyBundle) -> Iterator[Remark]:
 
 
 def _of_ceiling(bundle: PolicyBundle, category: Category) -> Iterator[tuple[str, str]]:
-    """Limits that stand above the base table, and steps that change nothing."""
+    """Find limits above the base table, and steps that change nothing."""
     low, high = category.harm
     base = [bundle.base_ceiling[category.family][harm] for harm in range(low, high + 1)]
     rows = base if category.fixed is None else [category.fixed]
@@ -115,7 +115,7 @@ def _at(rows: Iterable[CeilingRow], column: int) -> int:
 
 
 def _highest(category: Category, rows: Iterable[CeilingRow]) -> int:
-    """The most that an adult can have, whatever lifts it."""
+    """Return the highest ceiling that an adult can have, whatever lifts it."""
     lifts = [row[0] for row in category.grants.values()] + ([category.loosen.to] if category.loosen else [])
     return max(*lifts, _at(rows, 0) + bool(category.raise_contexts), 0)
 
@@ -131,7 +131,7 @@ def _words(bundle: PolicyBundle) -> Iterator[Remark]:
 
 
 def _sections(bundle: PolicyBundle) -> Iterator[Remark]:
-    """Anchors that the specification does not have, and levels that it does not give."""
+    """Find anchors that the specification does not have, and levels that differ from it."""
     sections = sections_of(bundle.policy.spec)
     if sections is None:
         yield _note("policy.spec", "no table of that text's sections here: anchors and levels are not compared")

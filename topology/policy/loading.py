@@ -1,4 +1,4 @@
-"""Load a policy bundle: bytes to a checked, hashed `PolicyBundle`, or every reason why not."""
+"""The loader of policy bundles: bytes to a checked, hashed `PolicyBundle`, or every reason why not."""
 
 from collections.abc import Mapping
 from importlib import resources
@@ -39,11 +39,11 @@ _SECTIONS: Mapping[str, type] = {
     "guard_groups": GuardGroup,
     "crosswalk": dict[Identifier, tuple[str, ...]],
 }
-"""What an entry of each named section is: read one by one, so that every fault is found and says whose it is."""
+"""The type of an entry in each named section; entries are read one by one, so that every fault names its own."""
 
 
 def load_bundle(raw: bytes) -> PolicyBundle:
-    """The bundle in a YAML or JSON document.
+    """Load the bundle in a YAML or JSON document.
 
     Raises PolicyError with every reason, each with its path. A `content_hash` in the document must be right.
     """
@@ -65,12 +65,12 @@ def load_bundle(raw: bytes) -> PolicyBundle:
 
 
 def packaged_bundle() -> PolicyBundle:
-    """The policy that ships with this package. Reads one file; keep the result."""
+    """Load the policy that ships with this package. Reads one file; keep the result."""
     return load_bundle(resources.files("topology").joinpath(PACKAGED).read_bytes())
 
 
 def _rows_by_id(rows: object) -> object:
-    """Verdict rows by their ids, for the paths of their faults; by their places where they have none."""
+    """Key verdict rows by their ids, for the paths of faults; by their index if they have none."""
     if not isinstance(rows, list):
         return rows
     found = cast("list[object]", rows)

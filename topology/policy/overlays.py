@@ -1,6 +1,6 @@
-"""A tenant's overlay on the policy: what it tightens, what it may loosen, what its answers must carry.
+"""A tenant's overlay on the policy: the limits it tightens or may loosen, and the texts its answers must carry.
 
-An overlay is checked when it is loaded, never at run time, and is taken or rejected as a whole.
+An overlay is checked when it is loaded, never at run time, and is accepted or rejected as a whole.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,13 +17,13 @@ from topology.policy.bundle import AgeDefault, Authority, Category, PolicyBundle
 from topology.policy.documents import digest, part, parts, raise_all, read_document, without
 
 VerifySignature = Callable[[bytes, str, str], bool]
-"""(message, key id, signature) → whether a key of the platform made this signature of this message."""
+"""A function (message, key id, signature) that returns whether a key of the platform signed this message so."""
 
 WHOLE_TENANT = "*"
 """The subject of a grant that an overlay carries."""
 
 NOTICES_MAX = 16
-"""Entries of each list of an overlay."""
+"""The most entries in each list of an overlay."""
 LOCALE = r"^([A-Za-z]{2,8}([-_][A-Za-z0-9]{1,8})*)?\Z"
 REGULATED = "regulated_advice."
 
@@ -31,14 +31,14 @@ Text = Annotated[str, Meta(max_length=4000)]
 
 
 class Deployment(StrEnum):
-    """Whose product the answers appear in; first-party ones take no viewpoint."""
+    """The owner of the product in which answers appear; first-party products take no viewpoint."""
 
     FIRST_PARTY = "first_party"
     THIRD_PARTY = "third_party"
 
 
 class Raise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A ceiling lifted to `to`, at whose level, and on what ground (a licence, for regulated advice)."""
+    """A ceiling lifted to `to`, with the authority for it and its ground (a licence, for regulated advice)."""
 
     to: Level
     by: Authority
@@ -46,17 +46,17 @@ class Raise(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class LegalNotice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What readers are told where a cap exists because of local law: the kind of material, and why."""
+    """The notice to readers if a cap exists because of local law: the kind of material, and the reason."""
 
     category: CategoryId
     text: Words
 
 
 class TenantOverlay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one tenant changes. `age_default` None means the bundle's.
+    """The changes of one tenant. `age_default` None means the bundle's.
 
     `waives` names soft rules that do not count for this tenant; a `viewpoint` waives objectivity. `content_hash` is
-    filled in by the loader. `signature` is of the document's canonical JSON without it; empty means unsigned.
+    filled in by the loader. `signature` covers the document's canonical JSON without it; empty means unsigned.
     """
 
     tenant_id: Id
@@ -80,29 +80,29 @@ class TenantOverlay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     @property
     def ref(self) -> str:
-        """What audit records name this overlay by: `tenant_id@version#<first 12 hex digits of its hash>`.
+        """Return the name of this overlay in audit records: `tenant_id@version#<first 12 hex digits of its hash>`.
 
-        The built-in overlay is no document and has no hash.
+        The built-in overlay is not a document and has no hash.
         """
         return f"{self.tenant_id}@{self.version}#{self.content_hash[:12]}".removesuffix("#")
 
     @property
     def waived(self) -> frozenset[str]:
-        """Soft rules that do not count for this tenant."""
+        """Return the soft rules that do not count for this tenant."""
         return frozenset(self.waives) | ({"objectivity"} if self.viewpoint else frozenset())
 
 
 STRICTEST = TenantOverlay(
     tenant_id="strictest", version="1", deployment=Deployment.FIRST_PARTY, age_default=AgeDefault.TEEN
 )
-"""The overlay of every tenant that has none: teen ceilings where the age is unknown, no raises, no waivers."""
+"""The overlay of every tenant without one: teen ceilings if the age is unknown, no raises, no waivers."""
 
 
 def load_overlay(raw: bytes, bundle: PolicyBundle, verify_signature: VerifySignature | None) -> TenantOverlay:
-    """The overlay in a YAML or JSON document, checked against `bundle`.
+    """Load the overlay in a YAML or JSON document and check it under `bundle`.
 
-    Raises PolicyError with every reason. `verify_signature` None means that no key is known, so whatever is signed,
-    or has to be, is rejected. Expiry of grants is not looked at here; `grant_uses` does.
+    Raises PolicyError with every reason. `verify_signature` None means that no key is known, so everything that is
+    signed, or has to be, is rejected. The expiry of grants is checked by `grant_uses`, not here.
     """
     document = read_document(raw, "overlay")
     reasons: list[str] = []
@@ -121,12 +121,12 @@ def load_overlay(raw: bytes, bundle: PolicyBundle, verify_signature: VerifySigna
 
 
 def grant_message(grant: Grant) -> bytes:
-    """What the platform signs: the canonical JSON of a grant without its signature."""
+    """Return the bytes that the platform signs: the canonical JSON of a grant without its signature."""
     return canonical_json(without(msgspec.to_builtins(grant), "signature"))
 
 
 def grant_uses(overlay: TenantOverlay, now_ms: int) -> tuple[GrantUse, ...]:
-    """What becomes of each of an overlay's grants at `now_ms`; only those with status `used` count."""
+    """Return the use of each of an overlay's grants at `now_ms`; only those with status `used` count."""
 
     def status(grant: Grant) -> str:
         if now_ms < grant.not_before:

@@ -1,6 +1,6 @@
-"""The sections of the published specification that a policy follows: which anchors there are, and at which level.
+"""The sections of the published specification that a policy follows: their anchors and levels.
 
-The tables are data beside the policies, one file a version of the specification.
+The tables are data beside the policies, one file for each version of the specification.
 """
 
 from importlib import resources
@@ -13,14 +13,14 @@ from topology.policy.bundle import Authority, SpecReference
 
 
 class Exempt(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A category whose level is not that of its section, and why."""
+    """A category whose level differs from that of its section, with the reason."""
 
     authority: Authority
     reason: str
 
 
 class SpecSections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One version of a specification: the level of each section, None for one without a level of its own.
+    """One version of a specification: the level of each section, None for a section without one.
 
     `exempt` lists the categories whose level deviates on purpose.
     """
@@ -33,7 +33,7 @@ class SpecSections(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 def sections_of(spec: SpecReference) -> SpecSections | None:
-    """The sections that a policy refers to; None where there is no table of that version, or one of another text."""
+    """Return the sections that a policy refers to; None if no table of that version, or of that text, exists."""
     wanted = f"{spec.name}-{spec.version}.yaml"
     for table in resources.files("topology").joinpath("policies").iterdir():
         if table.name == wanted:

@@ -1,4 +1,4 @@
-"""The verdict table's evaluation: the first row that fits a fault. The rows are data of the bundle."""
+"""The evaluation of the verdict table: the first row that fits a fault. The rows are data of the bundle."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from topology.contract.labels import Level, Mode, VerdictKind
 from topology.policy.bundle import Aspect, ContentClass, Family, VerdictRow
 
 STRICTNESS = {verdict: index for index, verdict in enumerate(VerdictKind)}
-"""Verdicts from lax to strict; the strictest of all matches stands."""
+"""The verdicts from lax to strict; the strictest of all matches stands."""
 
 UNMATCHED = VerdictRow(
     id="V00",
@@ -16,13 +16,13 @@ UNMATCHED = VerdictRow(
     verdict=VerdictKind.ESCALATE,
     feedback="The draft broke the policy in a way that no rule describes.",
 )
-"""What a fault without a row gets. A bundle that loads has a row for each, so this closes the gap, nothing more."""
+"""The row for a fault that no row fits. A bundle that loads has a row for every fault, so this is a second guard."""
 
 
 class Fault(Struct, frozen=True, kw_only=True):
-    """One thing to be judged. The fields of a finding keep their defaults for other subjects.
+    """One fault to be judged. The fields of a finding keep their defaults for other aspects.
 
-    `over` is the observed detail less the ceiling; `straddle` is 0 where the guards stand on one side.
+    `over` is the observed detail minus the ceiling; `straddle` is 0 if all guards are on one side of it.
     """
 
     aspect: Aspect
@@ -37,7 +37,7 @@ class Fault(Struct, frozen=True, kw_only=True):
 
 
 def row_fits(row: VerdictRow, fault: Fault) -> bool:
-    """Whether all of a row's conditions hold."""
+    """Return whether all conditions of a row hold."""
     return (
         row.aspect is fault.aspect
         and (row.over_min is None or fault.over >= row.over_min)
@@ -52,7 +52,7 @@ def row_fits(row: VerdictRow, fault: Fault) -> bool:
 
 
 def first_row(rows: Sequence[VerdictRow], fault: Fault) -> VerdictRow | None:
-    """The row that decides a fault; None where nothing is wrong."""
+    """Return the row that decides a fault; None if nothing is wrong."""
     for row in rows:
         if row_fits(row, fault):
             return row
