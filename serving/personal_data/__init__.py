@@ -1,1 +1,1 @@
-"""Personal data in texts: found, redacted, and judged."""
+"""Personal data in texts: finding, redacting and judging it."""

@@ -1,4 +1,4 @@
-"""Telephone numbers, by the numbering plans of `phonenumbers`, tried only where enough digits stand close together."""
+"""Telephone numbers, found by the numbering plans of `phonenumbers` where enough digits stand close together."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -20,21 +20,22 @@ CONTEXT = (
     "contact",
 )
 FALLBACK_REGION = "GB"
-"""Tried beside the default region: its plan is the most permissive, so it finds what looks like a number at all."""
+"""The region tried beside the default one: its plan is the most permissive, so it finds anything like a number."""
 
 DIGITS_MIN = 7
 DIGITS_MAX = 15
-"""Of an international number, ITU-T E.164."""
+"""The most digits of an international number (ITU-T E.164)."""
 
 RUN_DIGITS_MAX = 45
-"""A longer run of digits is a table or a list: only what has the shape of a number is taken from it, word by word.
+"""The longest run of digits that is searched at every position. A longer one is a table or a list: only words with
+the shape of a number are taken from it.
 
 Trying the numbering plans at every position of such a run costs 30 µs a character.
 """
 
 SURE = 0.45
 WEAK = 0.3
-"""Below and above what counts without a context word; a checksum of another kind outweighs both."""
+"""The scores below and above the one that counts without a context word; another kind's checksum outweighs both."""
 
 # At least seven digits, each at most four separators from the next; possessive, so that it is linear.
 _CANDIDATE = re.compile(r"(?<![\d.])[+(]{0,2}\d(?:[ \t\u00a0().\-/+]{0,4}\d){6,}+")
@@ -43,14 +44,14 @@ _SHAPE = re.compile(
     r"(?=0\d*[ \-./]|\+|\(\d+\)|\d+[\-.)])"  # a trunk zero, a plus, a pair of brackets, or more than spaces between
     r"[+(]{0,2}\d{1,4}(?:\)?[ \-./]?\(?\d{2,})+"
 )
-"""How people write numbers and hardly anything else: groups of two digits and more, one separator between them."""
+"""The shape of numbers and hardly anything else: groups of at least two digits, one separator apart."""
 
 _YEAR = r"(?:1\d|20)\d\d"
 _NOT_A_PHONE = re.compile(
     r"\d+\.\d+(?![\d.\-/() ])|"
     rf"[(+]*(?:{_YEAR}(?:[-./ ]\d\d?){{2}}(?!\d)|\d\d?([-./ ])\d\d?\1{_YEAR}(?!\d)|(?:{_YEAR}[-./ ]*)+(?!\d))"
 )
-"""Decimal fractions, dates, and years in a row; the library knows some of them itself."""
+"""Decimal fractions, dates and rows of years; the library excludes only some of them."""
 
 _WORD = re.compile(r"\S+")
 _EXTENSION = re.compile(r" ?(?:x|ext\.?|extension) ?\d{1,6}", re.IGNORECASE)
@@ -58,7 +59,7 @@ _EXTENSION = re.compile(r" ?(?:x|ext\.?|extension) ?\d{1,6}", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class PhoneMatch:
-    """A number found: [start, end) in characters, and how sure it is."""
+    """A number that was found: [start, end) in characters, and a score."""
 
     start: int
     end: int
@@ -67,7 +68,7 @@ class PhoneMatch:
 
 
 class PhoneRecognizer:
-    """Finds numbers written for `region` (ISO 3166) or internationally."""
+    """The recogniser of numbers written for `region` (ISO 3166) or internationally."""
 
     def __init__(self, region: str) -> None:
         import phonenumbers
@@ -78,7 +79,7 @@ class PhoneRecognizer:
         self.context: list[str] = list(CONTEXT)
 
     def analyze(self, text: str, entities: list[str]) -> Sequence[PhoneMatch]:
-        """All numbers in `text`: sure where valid, international or of a telling shape; weak where only possible."""
+        """Find all numbers in `text`: sure if valid, international or of a telling shape; weak if only possible."""
         del entities
         return [match for candidate in _CANDIDATE.finditer(text) for match in self._numbers(text, *candidate.span())]
 
@@ -106,6 +107,6 @@ def _digits(text: str, start: int, end: int) -> int:
 
 
 def _is_shaped(text: str, start: int, end: int) -> bool:
-    """Whether a number of seven digits and more, but no more than a number has, is written as people do."""
+    """Return whether a number of at least seven digits, at most as many as numbers have, has the usual shape."""
     is_long = DIGITS_MIN <= _digits(text, start, end) <= DIGITS_MAX
     return is_long and _SHAPE.fullmatch(text, start, end) is not None

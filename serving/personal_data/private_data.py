@@ -1,8 +1,8 @@
 # ruff: noqa: E501
-"""Personal data in a draft that nobody supplied: numbers and addresses of people, by pattern, checksum and context.
+"""Personal data in a draft that nobody supplied: people's numbers and addresses, by pattern, checksum and context.
 
-Built for precision: a telephone number or a mail address counts only next to words that make it somebody's, and not
-where they are an office's, a help line's, or an example's. Names and most street addresses are beyond it.
+Built for precision: a telephone number or a mail address counts only next to words that make it somebody's, and not if
+it belongs to an office, a help line or an example. Names and most street addresses are not found.
 """
 
 import functools
@@ -17,13 +17,13 @@ from topology.policy.bundle import PolicyBundle
 
 PRIVATE, PUBLIC_ROLE = CategoryId("privacy.private"), CategoryId("privacy.public_role")
 CONTEXT_CHARACTERS = 64
-"""How far before a number the words stand that say whose it is."""
+"""The characters before a number in which words that say whose it is are looked for."""
 _GRAVE_HARM, _HARM, _PUBLIC_HARM, _DETAIL = 3, 2, 1, 3
 _REGION = "US"
-"""Where a telephone number without country code and of no telling shape is taken to belong."""
+"""The region assumed for a telephone number without country code or telling shape."""
 
 GRAVE_KINDS = frozenset(["US_SSN", "US_ITIN", "CREDIT_CARD", "IBAN_CODE", "UK_NINO", "ES_NIF", "IT_FISCAL_CODE"])
-"""Kinds whose form or checksum hardly anything else has; a card needs a word before it or groups of digits too."""
+"""The kinds whose form or checksum hardly anything else has; a card also needs a word before it, or groups of digits."""
 _PHONE = "PHONE_NUMBER"
 _MAIL = "EMAIL_ADDRESS"
 STREET = "STREET_ADDRESS"
@@ -39,7 +39,7 @@ _PUBLISHED = frozenset((
     "gb29nwbk60161331926819", "fr1420041010050500013m02606", "nl91abna0417164300", "es9121000418450200051332",
     "ch9300762011623852957", "be68539007547034", "it60x0542811101000000123456", "at611904300234573201",
 ))  # fmt: skip
-"""Numbers that documentation uses as examples, without separators."""
+"""The numbers that documentation uses as examples, without separators."""
 _EXAMPLE_HOSTS = re.compile(
     r"@(?:[\w-]+\.)*(?:example(?:\.(?:com|org|net))?|test|invalid|localhost|(?:your|my)?(?:company|domain|email|mail|website|organization|business)\.(?:com|org|net)|acme\.com|domain\.tld|host\.com|sentry\.io)$",
     re.IGNORECASE,
@@ -86,14 +86,14 @@ _STREET = re.compile(
 
 
 class Item(NamedTuple):
-    """Where personal data stands, and how grave it is that it does: 3, 2, or 1 for an office's contact."""
+    """The place of personal data in a draft, and its harm: 3, 2, or 1 for an office's contact."""
 
     span: Span
     harm: int
 
 
 def private_findings(draft: str, event: ConversationEvent, bundle: PolicyBundle) -> tuple[OutputFinding, ...]:
-    """Findings of `privacy.private` and `privacy.public_role`, each with the spans to cut out; at most one of each."""
+    """Return findings of `privacy.private` and `privacy.public_role`, at most one each, with the spans to cut out."""
     found = items(draft, event, bundle)
     private = [item for item in found if item.harm > _PUBLIC_HARM]
     public = [item for item in found if item.harm == _PUBLIC_HARM]
@@ -102,7 +102,7 @@ def private_findings(draft: str, event: ConversationEvent, bundle: PolicyBundle)
 
 
 def items(draft: str, event: ConversationEvent, bundle: PolicyBundle) -> list[Item]:
-    """Personal data of the draft that neither user, system nor policy supplied, in order."""
+    """Find personal data of the draft that neither user, system nor policy supplied, in order."""
     if not _MAY_HOLD.search(draft):
         return []
     known = _supplied(event, bundle)
@@ -125,7 +125,7 @@ def _finding(category: CategoryId, found: list[Item]) -> OutputFinding:
 
 
 def _harm(draft: str, span: Span) -> int:
-    """3 for a government or bank number, 2 for a person's contact or home, 1 for an office's, 0 for what is nobody's."""
+    """Return 3 for a government or bank number, 2 for a person's contact or home, 1 for an office's, 0 for nobody's."""
     text = draft[span.start : span.end]
     before = draft[max(0, span.start - CONTEXT_CHARACTERS) : span.start].rpartition("\n\n")[2]
     if span.label in GRAVE_KINDS:
@@ -151,7 +151,7 @@ def _harm_of_mail(text: str, before: str) -> int:
 
 
 def _supplied(event: ConversationEvent, bundle: PolicyBundle) -> str:
-    """What user and system wrote, and the policy's own numbers, without separators."""
+    """Return what user and system wrote, and the policy's own numbers, without separators."""
     roles = {Role.USER, Role.SYSTEM, Role.DEVELOPER}
     texts: list[str] = [parts_text(message.parts) for message in event.messages if message.role in roles]
     for line in bundle.help_lines.values():
@@ -170,7 +170,7 @@ def _plain(text: str) -> str:
 
 @functools.cache
 def _spans_of() -> Callable[[str], Sequence[Span]]:
-    """The redactor of audit records, asked for places only. Loading takes about half a second, once per process."""
+    """Load the redactor of audit records, and return its search for places. Takes about half a second, once per process."""
     from serving.personal_data.redaction import Redactor
 
     return Redactor(_no_digest, region=_REGION, text_characters_max=CHARACTERS_MAX).spans

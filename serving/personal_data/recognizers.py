@@ -1,8 +1,8 @@
 """Recognisers of personal data by pattern and checksum, from presidio-analyzer, without its language models.
 
-Importing `presidio_analyzer` pulls in spaCy and, where they are installed, torch and transformers: seconds, and
-hundreds of megabytes, for nothing that is used here. So the modules that hold the recognisers are imported under an
-empty package of the same name, which is taken away again. No recogniser touches the network.
+Importing `presidio_analyzer` loads spaCy and, if they are installed, torch and transformers: seconds and hundreds of
+megabytes that nothing here uses. So the modules that hold the recognisers are imported under an empty package of the
+same name, which is removed again. No recogniser touches the network.
 """
 
 import importlib
@@ -25,7 +25,7 @@ _CORE = (
     ("pattern", "Pattern"),
     ("pattern_recognizer", "PatternRecognizer"),
 )
-"""What recogniser modules take from the package's top level, in the order in which one needs the other."""
+"""The names that recogniser modules take from the package's top level, in the order in which they need each other."""
 
 _SHELLS = ("predefined_recognizers", "predefined_recognizers.generic", "predefined_recognizers.country_specific")
 _COUNTRIES = ("us", "uk", "spain", "italy", "poland", "india", "singapore")
@@ -54,7 +54,7 @@ _RECOGNIZERS = (
 )
 
 # Linear on any text: a run of local-part characters is tried once, at its start. Presidio's own pattern is quadratic
-# in such a run, and has tldextract, which would fetch a list, say whether the domain exists; to hide it, that is moot.
+# in such a run, and asks tldextract, which would fetch a list, whether the domain exists; hiding needs no answer.
 _EMAIL = r"(?<![!#$%&'*+\-/=?^_`{|}~.\w])[!#$%&'*+\-/=?^_`{|}~.\w]++@\w+(?:-+\w+)*+(?:\.\w+(?:-+\w+)*+)++"
 # Lengths and prefixes that the library's pattern leaves out: Mastercard 2-series, Maestro of 12 to 19 digits, Visa of
 # 19, JCB of 15. The checksum decides.
@@ -63,7 +63,7 @@ _URL = r"\b(?:[a-z][a-z0-9+.\-]{1,15}://|www\d{0,3}\.)[^\s<>\"']++"
 
 
 class Match(Protocol):
-    """What a recogniser found: [start, end) in characters of the text, and how sure it is in [0, 1]."""
+    """A recogniser's match: [start, end) in characters of the text, and its score in [0, 1]."""
 
     @property
     def entity_type(self) -> str: ...  # noqa: D102
@@ -82,13 +82,13 @@ class Recognizer(Protocol):
     context: list[str]
 
     def analyze(self, text: str, entities: list[str]) -> Sequence[Match]:
-        """All matches in `text`."""
+        """Return all matches in `text`."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Recognizers:
-    """`long` match text of any length, in linear time; `short` match at most `SHORT_MAX` characters around a digit."""
+    """The recognisers: `long` ones match any length in linear time, `short` ones at most `SHORT_MAX` around a digit."""
 
     long: tuple[Recognizer, ...]
     short: tuple[Recognizer, ...]
@@ -99,9 +99,9 @@ SHORT_MAX = 72
 
 
 class _InCapitals:
-    """A recogniser that reads its text with ASCII letters in capitals: IBANs are written in lower case too.
+    """A recogniser that reads its text with ASCII letters in capitals, because IBANs are written in lower case too.
 
-    Nothing but A to Z and digits then reaches the library's checksum, which would log what it cannot compute.
+    Only A to Z and digits then reach the library's checksum, which would log anything else.
     """
 
     _CAPITALS = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
@@ -116,7 +116,7 @@ class _InCapitals:
 
 
 def load_recognizers() -> Recognizers:
-    """All recognisers but the one for telephone numbers. Takes about half a second, once per process."""
+    """Load all recognisers but the one for telephone numbers. Takes about half a second, once per process."""
     with _light_package() as core:
         pattern = vars(core)["Pattern"]
         email = _new("generic.email_recognizer", "EmailRecognizer", patterns=[pattern("email", _EMAIL, 0.5)])
@@ -138,7 +138,7 @@ def _new(module: str, name: str, **options: object) -> Recognizer:
 
 @contextmanager
 def _light_package() -> Generator[ModuleType]:
-    """The package with its core classes only, for as long as the context lasts; the real one where it is loaded."""
+    """Provide the package with its core classes only while the context lasts; the real one if it is loaded already."""
     loaded = sys.modules.get(_PACKAGE)
     if loaded is not None:
         yield loaded
@@ -146,7 +146,7 @@ def _light_package() -> Generator[ModuleType]:
     try:
         yield _build_shells()
     finally:
-        # Whoever imports presidio_analyzer after us gets all of it.
+        # A later import of presidio_analyzer gets all of it.
         for name in [name for name in sys.modules if name == _PACKAGE or name.startswith(_PACKAGE + ".")]:
             del sys.modules[name]
 

@@ -1,4 +1,4 @@
-"""The logging stage: what an audit record may keep of a text, which is never the text.
+"""The logging stage: the redacted form in which an audit record may keep a text.
 
 Personal data that patterns and checksums can find is replaced by its label; names and addresses need a language model
 and stay (docs/redaction.md). The keyed digest is that of the whole original.
@@ -18,41 +18,41 @@ from topology.ports import CheckInput, CheckReport
 
 RULES_VERSION = "1"
 TEXT_CHARACTERS_MAX = 32_768
-"""Characters of a text that are kept, redacted; the rest is neither read nor kept, so that a record stays bounded."""
+"""The characters of a text that are kept, redacted; the rest is neither read nor kept, which bounds the record."""
 
 WINDOW_CHARACTERS = 2_048
 OVERLAP_CHARACTERS = 2 * SHORT_MAX
 CONTEXT_CHARACTERS = 64
 SCORE_MIN = 0.4
-"""A weaker match counts only with one of its context words at most `CONTEXT_CHARACTERS` before it."""
+"""The score below which a match counts only with one of its context words at most `CONTEXT_CHARACTERS` before it."""
 
 CONTEXT_NEEDED = frozenset({"ABA_ROUTING_NUMBER", "US_NPI", "IN_AADHAAR"})
-"""Kinds whose one check digit lets every tenth number of their length through: the same holds for them."""
+"""The kinds that need a context word too, because their one check digit accepts every tenth number of that length."""
 
 CUT = "CUT"
-"""The label of what was too long to keep."""
+"""The label of the part that was too long to keep."""
 
 _DIGITS = re.compile(r"\d[\d\s.\-]*+|:[0-9A-Fa-f]{0,4}:")
 _WORD = re.compile(r"\w")
 
 
 class KeyedDigest:
-    """HMAC-SHA256 of a text, spelt `hmac-sha256:<key id>:<hex>`. Who has no key cannot guess the text from it."""
+    """The HMAC-SHA256 of a text, spelt `hmac-sha256:<key id>:<hex>`. It cannot be guessed without the key."""
 
     def __init__(self, key: bytes, key_id: str) -> None:
         self._keyed = hmac.new(key, digestmod="sha256")
         self._prefix = f"hmac-sha256:{key_id}:"
 
     def __call__(self, text: str) -> str:
-        """The digest of the text's UTF-8 bytes."""
-        # Not hmac.digest: it lets go of the interpreter for each text, and a busy worker waits long to have it back.
+        """Return the digest of the text's UTF-8 bytes."""
+        # hmac.digest would release the interpreter lock for each text, and a busy worker waits long to get it back.
         digest = self._keyed.copy()
         digest.update(text.encode("utf-8", "surrogatepass"))
         return self._prefix + digest.hexdigest()
 
 
 class Redactor:
-    """Hides personal data in texts. `region` (ISO 3166) is where a telephone number without country code belongs."""
+    """The redactor of personal data. `region` (ISO 3166) is that of telephone numbers without country code."""
 
     def __init__(self, digest: Callable[[str], str], *, region: str, text_characters_max: int = TEXT_CHARACTERS_MAX):
         loaded = load_recognizers()
@@ -62,7 +62,7 @@ class Redactor:
         self._text_characters_max = text_characters_max
 
     def redact(self, text: str) -> LoggedText:
-        """The text without what was found; spans count characters of `text`, ascend, and do not overlap."""
+        """Return the text without the data found; spans count characters of `text`, ascend and do not overlap."""
         spans = self.spans(text)
         pieces: list[str] = []
         position = 0
@@ -74,7 +74,7 @@ class Redactor:
         return LoggedText(redacted=redacted, spans=spans, digest=self._digest(text))
 
     def spans(self, text: str) -> tuple[Span, ...]:
-        """What is to be hidden, merged where it overlaps: the longer, then the surer match gives the label."""
+        """Find what is to be hidden; overlapping matches merge, and the longer, then the surer one gives the label."""
         kept = text[: self._text_characters_max + OVERLAP_CHARACTERS]
         found = [match for match in self._matches(kept) if match[0] < self._text_characters_max]
         spans = _merged(found)
@@ -94,7 +94,7 @@ class Redactor:
 
 
 _Found = tuple[int, int, float, str]
-"""(start, end, score, label) in characters of the whole text."""
+"""A match as (start, end, score, label), in characters of the whole text."""
 
 
 def _accepted(recognizer: Recognizer, text: str, low: int, high: int) -> Iterator[_Found]:
@@ -111,7 +111,7 @@ def _has_context(recognizer: Recognizer, text: str, start: int) -> bool:
 
 
 def _is_word_in(word: str, text: str) -> bool:
-    """Whether `word` stands in `text` at the start of a word: `tel` is in `tel.` and not in `hotel`."""
+    """Return whether `word` stands at the start of a word of `text`: `tel` is in `tel.` and not in `hotel`."""
     at = text.find(word)
     while at > 0 and _WORD.match(text[at - 1]):
         at = text.find(word, at + 1)
@@ -119,7 +119,7 @@ def _is_word_in(word: str, text: str) -> bool:
 
 
 def _windows(text: str) -> Iterator[tuple[int, int]]:
-    """Ranges around digits that together hold every short match, each at most `WINDOW_CHARACTERS` long."""
+    """Yield ranges around digits that together hold every short match, each at most `WINDOW_CHARACTERS` long."""
     start = end = -1
     for digits in _DIGITS.finditer(text):
         low, high = max(0, digits.start() - SHORT_MAX), min(len(text), digits.end() + SHORT_MAX)
@@ -153,7 +153,7 @@ def _merged(found: Sequence[_Found]) -> tuple[Span, ...]:
 
 
 class LoggingStage:
-    """The stage `logging`: redacted request and draft of each input. Has no say in the verdict."""
+    """The stage `logging`: it redacts the request and draft of each input, and has no say in the verdict."""
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
@@ -161,16 +161,16 @@ class LoggingStage:
 
     @property
     def name(self) -> str:
-        """The stage's name."""
+        """Return the stage's name."""
         return StageName.LOGGING.value
 
     @property
     def version(self) -> str:
-        """Rules and the library's version."""
+        """Return the versions of the rules and of the library."""
         return self._version
 
     def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
-        """One report per input, in order, with `request_log` and `draft_log` and nothing else."""
+        """Return one report per input, in order, with `request_log` and `draft_log` and nothing else."""
         return [self._report(given) for given in batch]
 
     def _report(self, given: CheckInput) -> CheckReport:
