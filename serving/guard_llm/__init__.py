@@ -1,1 +1,1 @@
-"""The second tier: a guard LLM asked for labels and checks."""
+"""The second tier: a guard LLM that labels requests and checks drafts."""

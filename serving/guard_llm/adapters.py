@@ -1,7 +1,7 @@
 """The second tier: labels of requests and checks of drafts from any OpenAI-compatible endpoint, as guided JSON.
 
-One question covers all categories. With `prompts = groups` those groups of categories that matter are asked about one
-by one as well, under their own definitions and examples; where two answers differ, the stricter label stands.
+One question covers all categories. With `prompts = groups` the groups of categories that matter are asked about one by
+one as well, under their own definitions and examples; if two answers differ, the stricter label stands.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ from topology.ports import CheckInput, CheckReport, Clock
 __all__ = ["GuardBounds", "LlmCheck", "LlmLabeler"]
 
 VERSION = "2"
-"""Of this adapter: prompts and schemas have their own hash."""
+"""The version of this adapter; prompts and schemas have a hash of their own."""
 
 HASH_SHOWN = 12
 _INTENTS = tuple(Intent)
@@ -62,9 +62,9 @@ class LlmLabeler:
         self._identity = LabelerIdentity(model=bounds.model, version=VERSION, prompt_hash=self._questions.prompt_hash)
 
     async def label(self, event: ConversationEvent) -> RequestLabels:
-        """The request's labels; age comes from the event alone. Raises CheckFailed where the guard could not tell.
+        """Label the request; age comes from the event alone. Raises CheckFailed if the guard could not tell.
 
-        Groups are asked about after the question over all, which says which of them matter.
+        Groups are asked about after the question over all categories, which says which of them matter.
         """
         data, request_id = request_data(event), f"{event.event_id}.labeler.1"
         answer = await self._judge.ask(self._questions.over_all, data, request_id)
@@ -109,9 +109,9 @@ class LlmCheck:
         self.version = f"{bounds.model}/{VERSION}#{self._questions.prompt_hash[:HASH_SHOWN]}"
 
     async def check(self, given: CheckInput) -> CheckReport:
-        """What the draft would let its reader do. Raises CheckFailed where the guard could not tell.
+        """Check what the draft would let its reader do. Raises CheckFailed if the guard could not tell.
 
-        All questions are asked at once: which groups matter is known from the request's findings.
+        All questions are asked at once, because the request's findings say which groups matter.
         """
         data, request_id = draft_data(given), f"{given.event.event_id}.judge.{given.attempt}"
         questions = self._questions
@@ -146,7 +146,7 @@ class LlmCheck:
 
 @asynccontextmanager
 async def _calls() -> AsyncGenerator[asyncio.TaskGroup]:
-    """Calls that run side by side and have all ended on leaving. The first failure ends the others and is raised."""
+    """Run calls side by side; all have ended on exit. The first failure cancels the others and is raised."""
     try:
         async with asyncio.TaskGroup() as calls:
             yield calls
@@ -155,7 +155,7 @@ async def _calls() -> AsyncGenerator[asyncio.TaskGroup]:
 
 
 def _by_harm(findings: Iterable[RequestFinding]) -> list[CategoryId]:
-    """The categories found, the gravest first: what `groups_max` leaves out is the least grave."""
+    """Return the categories found, the gravest first, so that `groups_max` omits the least grave."""
     return [found.category for found in sorted(findings, key=lambda found: -found.harm)]
 
 
@@ -173,7 +173,7 @@ def _request_finding(found: RequestFindingAnswer) -> RequestFinding:
 
 
 def _stricter_request(found: RequestFinding | None, again: GroupRequestFinding) -> RequestFinding:
-    """Both labels as one: of each the stricter, and no confidence where they differ."""
+    """Merge two labels: the stricter of each field, and low confidence if they differ."""
     labelled = RequestFinding(
         category=CategoryId(again.category),
         harm=again.harm,
@@ -204,7 +204,7 @@ def _output_finding(found: DraftFindingAnswer | GroupDraftFinding) -> OutputFind
 
 
 def _wider_output(found: OutputFinding | None, again: GroupDraftFinding) -> OutputFinding:
-    """Both labels as one: the judge takes the higher detail, and holds a draft where the two stand far apart."""
+    """Merge two labels into a range: the judge takes the higher detail, and holds a draft if the two are far apart."""
     labelled = _output_finding(again)
     if found is None:
         return labelled

@@ -1,7 +1,7 @@
-"""The shape of what a guard LLM must answer, as structs and JSON Schemas, and the data that it is given to label.
+"""The answers that a guard LLM must give, as structs and JSON Schemas, and the data that it is given to label.
 
-Every field is required and every list bounded, so that an engine that decodes under the schema ends. Spans are not
-asked for: language models count characters badly.
+Every field is required and every list bounded, so that an engine that decodes under the schema terminates. Spans are
+not asked for, because language models count characters badly.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from topology.ports import CheckInput
 FINDINGS_MAX = 8
 MESSAGES_SHOWN_MAX = 12
 CHARACTERS_SHOWN_MAX = 48_000
-"""How much of the messages before the last one a guard sees: half of a 32k-token context."""
+"""The characters of earlier messages that a guard sees: half of a 32k-token context."""
 
 
 class RequestFindingAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -34,7 +34,7 @@ class RequestFindingAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class RequestAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a request is."""
+    """The labels of a request."""
 
     findings: Annotated[tuple[RequestFindingAnswer, ...], Meta(max_length=FINDINGS_MAX)]
     vulnerability: Vulnerability
@@ -52,7 +52,7 @@ class DraftFindingAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class DraftAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a draft is."""
+    """The labels of a draft."""
 
     findings: Annotated[tuple[DraftFindingAnswer, ...], Meta(max_length=FINDINGS_MAX)]
     bare_refusal: bool
@@ -62,7 +62,7 @@ class DraftAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 RATIONALE_CHARACTERS_MAX = 300
-"""A guard that must give a reason labels with more care; the reason is decoded, bounded and thrown away."""
+"""The longest rationale. A guard that must give a reason labels with more care; the reason is decoded and discarded."""
 
 Rationale = Annotated[str, Meta(max_length=RATIONALE_CHARACTERS_MAX)]
 
@@ -79,7 +79,7 @@ class GroupRequestFinding(Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class GroupRequestAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a request is, as far as one group of categories goes."""
+    """The labels of a request within one group of categories."""
 
     rationale: Rationale
     findings: Annotated[tuple[GroupRequestFinding, ...], Meta(max_length=FINDINGS_MAX)]
@@ -96,14 +96,14 @@ class GroupDraftFinding(Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class GroupDraftAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a draft is, as far as one group of categories goes."""
+    """The labels of a draft within one group of categories."""
 
     rationale: Rationale
     findings: Annotated[tuple[GroupDraftFinding, ...], Meta(max_length=FINDINGS_MAX)]
 
 
 class MannerAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which faults of manner a draft has: soft rules, and `unfair`."""
+    """The faults of manner in a draft: soft rules, and `unfair`."""
 
     rationale: Rationale
     faults: Annotated[tuple[str, ...], Meta(max_length=FINDINGS_MAX)]
@@ -114,7 +114,7 @@ Answer = TypeVar("Answer", bound=AnyAnswer)
 
 
 class Names(Struct, frozen=True, kw_only=True):
-    """The only names that an answer may use; an empty tuple: the answer has no such field."""
+    """The only names that an answer may use; an empty tuple means that the answer has no such field."""
 
     categories: tuple[str, ...] = ()
     rules: tuple[str, ...] = ()
@@ -122,7 +122,7 @@ class Names(Struct, frozen=True, kw_only=True):
 
 
 def answer_schema(kind: type[AnyAnswer], names: Names) -> dict[str, Any]:
-    """The JSON Schema of an answer, with these names as the only ones."""
+    """Return the JSON Schema of an answer that may use these names only."""
     schema = msgspec.json.schema(kind)
     for definition in schema["$defs"].values():
         properties = definition.get("properties", {})
@@ -135,7 +135,7 @@ def answer_schema(kind: type[AnyAnswer], names: Names) -> dict[str, Any]:
 
 
 def strangers(answer: AnyAnswer, names: Names) -> int:
-    """How many names an answer uses that it may not use."""
+    """Count the names in an answer that it may not use."""
     if isinstance(answer, MannerAnswer):
         return len(set(answer.faults) - set(names.faults))
     count = sum(found.category not in names.categories for found in answer.findings)
@@ -145,12 +145,12 @@ def strangers(answer: AnyAnswer, names: Names) -> int:
 
 
 def request_data(event: ConversationEvent) -> str:
-    """The conversation's end as JSON. The last message comes whole: nothing of it may escape the guard."""
+    """Return the conversation's end as JSON, the last message whole, so that nothing of it escapes the guard."""
     return _encode({"conversation": _shown(event.messages)})
 
 
 def draft_data(given: CheckInput) -> str:
-    """The draft, with the request it answers, as JSON. The draft comes whole: nothing of it may escape the guard."""
+    """Return the draft and the request it answers as JSON, the draft whole, so that nothing of it escapes the guard."""
     return _encode({"conversation": _shown(given.event.messages), "draft": given.draft.text})
 
 

@@ -1,4 +1,4 @@
-"""One question to a guard LLM: guided JSON, no heat, a bounded answer, and strict decoding of whatever comes back."""
+"""One question to a guard LLM: guided JSON, temperature zero, a bounded answer, and strict decoding of it."""
 
 from collections.abc import Callable, Mapping
 from typing import Annotated, Literal
@@ -16,18 +16,18 @@ from topology.contract.names import StageName
 from topology.ports import Clock
 
 TraceHeaders = Callable[[], Mapping[str, str]]
-"""The trace context of the running call as HTTP headers."""
+"""A function that returns the trace context of the running call as HTTP headers."""
 
 GUARD = StageName.GUARD_LLM.value
 
 Prompts = Literal["combined", "groups"]
-"""One question over all categories, or that one and a question for each group of categories that matters."""
+"""The questions asked: one over all categories, or that one and a question for each group that matters."""
 
 
 class GuardBounds(Struct, frozen=True, kw_only=True):
-    """Which model judges and how long one call may take; `tokens_max` bounds its answer.
+    """The model that judges and the bounds of one call; `tokens_max` bounds its answer.
 
-    With `groups`, a text costs at most `groups_max` calls more, and a draft one more for its manner.
+    With `groups`, a text costs at most `groups_max` more calls, and a draft one more for its manner.
     """
 
     model: str
@@ -39,12 +39,12 @@ class GuardBounds(Struct, frozen=True, kw_only=True):
 
 
 def no_trace() -> Mapping[str, str]:
-    """The trace headers of a call that nobody traces."""
+    """Return the trace headers of a call that nobody traces: none."""
     return {}
 
 
 class Judge:
-    """Asks one model, within one set of bounds."""
+    """The client of one guard model, within one set of bounds."""
 
     def __init__(self, client: ChatClient, bounds: GuardBounds, clock: Clock, trace: TraceHeaders) -> None:
         self._client = client
@@ -53,7 +53,7 @@ class Judge:
         self._trace = trace
 
     async def ask(self, question: Question[Answer], data: str, request_id: str) -> Answer:
-        """The decoded answer. Raises CheckFailed for whatever else came, or did not."""
+        """Return the decoded answer. Raises CheckFailed for any other reply, and for none."""
         bounds = self._bounds
         body = ChatBody(
             model=bounds.model,
@@ -89,7 +89,7 @@ def _read(question: Question[Answer], completion: Completion) -> Answer:
         raise CheckFailed(Outcome.UNPARSABLE, GUARD, "the answer was cut off")
     try:
         answer = msgspec.json.decode(completion.text, type=question.kind)
-    except (msgspec.DecodeError, UnicodeError) as exc:  # its message may quote the answer: leave it out
+    except (msgspec.DecodeError, UnicodeError) as exc:  # its message may quote the answer, so it is left out
         raise CheckFailed(Outcome.UNPARSABLE, GUARD, "the answer does not fit the schema") from exc
     if strangers(answer, question.names):
         raise CheckFailed(Outcome.UNPARSABLE, GUARD, "the answer uses a name that the policy does not know")

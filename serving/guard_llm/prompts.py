@@ -1,7 +1,7 @@
 """The guard LLM's questions, compiled from a policy bundle: one over all categories, and one per group of categories.
 
-The question over all says what a text is about; a group's holds the definitions, criteria and examples near the line by
-which a level is settled. A guard is never told the limit of an answer: it labels, and code compares.
+The question over all finds what a text is about; a group's question has the definitions, criteria and examples near the
+line that settle a level. A guard is never told the limit of an answer: it labels, and code compares.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ ALL = "all"
 
 
 class Question(Struct, Generic[Answer], frozen=True, kw_only=True):
-    """One prompt, and the kind of answer that it asks for."""
+    """One prompt, with the kind of answer that it asks for."""
 
     name: str
     prompt: str
@@ -39,7 +39,7 @@ class Question(Struct, Generic[Answer], frozen=True, kw_only=True):
 
     @property
     def prompt_hash(self) -> str:
-        """Identifies prompt and schema in an audit record: SHA-256, hex."""
+        """Return the hash that identifies prompt and schema in an audit record: SHA-256, hex."""
         schema = msgspec.json.encode(self.schema, order="deterministic")
         return hashlib.sha256(self.prompt.encode() + schema).hexdigest()
 
@@ -109,17 +109,17 @@ _FORM_MANNER = '{{"rationale":"...","faults":["{faults}"]}}'
 
 
 def request_question(categories: Collection[CategoryId]) -> Question[RequestAnswer]:
-    """What a request is: the same bytes for all calls of one policy version."""
+    """Build the question about requests: the same bytes for all calls of one policy version."""
     return _question(ALL, _listing(_REQUEST, categories), RequestAnswer, _names(categories))
 
 
 def draft_question(categories: Collection[CategoryId]) -> Question[DraftAnswer]:
-    """What a draft is: the same bytes for all calls of one policy version."""
+    """Build the question about drafts: the same bytes for all calls of one policy version."""
     return _question(ALL, _listing(_DRAFT, categories), DraftAnswer, _names(categories))
 
 
 def group_request_questions(bundle: PolicyBundle) -> dict[str, Question[GroupRequestAnswer]]:
-    """One question per group of categories about a request."""
+    """Build one question about requests for each group of categories."""
     return {
         name: _question(
             name,
@@ -133,7 +133,7 @@ def group_request_questions(bundle: PolicyBundle) -> dict[str, Question[GroupReq
 
 
 def group_draft_questions(bundle: PolicyBundle) -> dict[str, Question[GroupDraftAnswer]]:
-    """One question per group of categories about a draft."""
+    """Build one question about drafts for each group of categories."""
     return {
         name: _question(
             name,
@@ -147,7 +147,7 @@ def group_draft_questions(bundle: PolicyBundle) -> dict[str, Question[GroupDraft
 
 
 def manner_questions(bundle: PolicyBundle) -> dict[str, Question[MannerAnswer]]:
-    """The questions on a draft's manner: of the groups without categories."""
+    """Build the questions on a draft's manner, from the groups without categories."""
     return {
         name: _question(
             name,
@@ -197,13 +197,13 @@ def _prompt(bundle: PolicyBundle, group: GuardGroup, task: str, form: str, examp
 
 
 def _harms(bundle: PolicyBundle, group: GuardGroup) -> list[str]:
-    """The harm range of each category, which labels outside it are clamped into anyway."""
+    """Describe the harm range of each category; labels outside it are clamped anyway."""
     ranges = (f"{name} {'-'.join(map(str, sorted({*bundle.categories[name].harm})))}" for name in group.categories)
     return [f"harm by category: {', '.join(ranges)}."] if group.categories else []
 
 
 def _faults(bundle: PolicyBundle, group: GuardGroup) -> list[str]:
-    """What each fault of manner breaks: the conduct rule's or the soft rule's words."""
+    """Describe each fault of manner in the words of the conduct rule or the soft rule."""
     words = {name: rule.words for name, rule in bundle.soft_rules.items()}
     words |= {fault: rule.words for rule in bundle.conduct.values() for fault in rule.checked_by if fault not in words}
     return [f"{fault}: {words[fault]}" for fault in group.faults]

@@ -1,4 +1,4 @@
-"""Which questions a guard LLM is asked about requests and about drafts under one policy."""
+"""The questions that a guard LLM is asked about requests and about drafts under one policy."""
 
 import hashlib
 from collections.abc import Iterable
@@ -20,14 +20,14 @@ from topology.contract.labels import CategoryId
 from topology.policy.bundle import PolicyBundle
 
 UNFAIR = "unfair"
-"""The fault of manner that is no soft rule: it has its own row in the verdict table."""
+"""The fault of manner that is not a soft rule: it has its own row in the verdict table."""
 
 OverAll = TypeVar("OverAll", RequestAnswer, DraftAnswer)
 OfGroup = TypeVar("OfGroup", GroupRequestAnswer, GroupDraftAnswer)
 
 
 class Questions(Struct, Generic[OverAll, OfGroup], frozen=True, kw_only=True):
-    """The question over all categories, and those of groups by the category that makes them matter.
+    """The question over all categories, and the groups' questions by the category that makes them matter.
 
     `manner` is asked of every draft. `prompt_hash` stands for all questions: SHA-256, hex.
     """
@@ -38,13 +38,13 @@ class Questions(Struct, Generic[OverAll, OfGroup], frozen=True, kw_only=True):
     prompt_hash: str
 
     def groups_for(self, categories: Iterable[CategoryId], groups_max: int) -> list[Question[OfGroup]]:
-        """The questions of these categories' groups, each once, in order of first mention, at most `groups_max`."""
+        """Return these categories' group questions, each once, in order of first mention, at most `groups_max`."""
         by_name = {self.group_of[name].name: self.group_of[name] for name in categories if name in self.group_of}
         return list(by_name.values())[:groups_max]
 
 
 def request_questions(bundle: PolicyBundle, prompts: Prompts) -> Questions[RequestAnswer, GroupRequestAnswer]:
-    """What is asked about requests under a policy."""
+    """Build the questions about requests under a policy."""
     over_all = request_question(bundle.categories)
     groups = group_request_questions(bundle) if prompts == "groups" else {}
     return Questions(
@@ -55,7 +55,7 @@ def request_questions(bundle: PolicyBundle, prompts: Prompts) -> Questions[Reque
 
 
 def draft_questions(bundle: PolicyBundle, prompts: Prompts) -> Questions[DraftAnswer, GroupDraftAnswer]:
-    """What is asked about drafts under a policy."""
+    """Build the questions about drafts under a policy."""
     over_all = draft_question(bundle.categories)
     groups = group_draft_questions(bundle) if prompts == "groups" else {}
     manner = tuple(manner_questions(bundle).values()) if prompts == "groups" else ()
@@ -75,6 +75,6 @@ def _by_category(bundle: PolicyBundle, groups: dict[str, Question[OfGroup]]) -> 
 
 
 def _together(first: str, others: Iterable[str]) -> str:
-    """One question's hash as it is; of several, the hash over all."""
+    """Return the hash of one question, or a hash over all hashes if there are several."""
     hashes = [first, *others]
     return first if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
