@@ -1,4 +1,4 @@
-"""A circuit breaker: stops calling a backend that keeps failing, and tries it again with one call at a time.
+"""A circuit breaker: it stops calls to a backend that keeps failing, and probes it with one call at a time.
 
     closed ── `failures_max` failures in a row ──► open ── `open_s` later ──► half-open
        ▲                                             ▲                            │
@@ -12,11 +12,11 @@ from enum import StrEnum
 from typing import NewType
 
 Ticket = NewType("Ticket", int)
-"""Names the period a call was let through in; reports from an earlier period are ignored."""
+"""The period in which a call was let through; reports from an earlier period are ignored."""
 
 
 class BreakerState(StrEnum):
-    """As metrics spell it."""
+    """The state of a breaker, as metrics spell it."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -37,14 +37,14 @@ class Breaker:
 
     @property
     def state(self) -> BreakerState:
-        """What a call made now would meet."""
+        """Return the state that a call made now would meet."""
         if self._opened_at_s is None:
             return BreakerState.CLOSED
         is_over = self._now_s() - self._opened_at_s >= self._open_s
         return BreakerState.HALF_OPEN if is_over else BreakerState.OPEN
 
     def admit(self) -> Ticket | None:
-        """A ticket for one call, which must be reported exactly once; None where the call must not be made."""
+        """Return a ticket for one call, which must be reported exactly once; None if the call must not be made."""
         state = self.state
         if state is BreakerState.OPEN or (state is BreakerState.HALF_OPEN and self._is_probing):
             return None
@@ -52,7 +52,7 @@ class Breaker:
         return Ticket(self._period)
 
     def report_success(self, ticket: Ticket) -> None:
-        """The backend answered, if only to say that it is busy or that the request is wrong."""
+        """Report that the backend answered, if only to say that it is busy or that the request is wrong."""
         if ticket != self._period:
             return
         self._failures = 0
@@ -60,7 +60,7 @@ class Breaker:
             self._begin_period(opened_at_s=None)
 
     def report_failure(self, ticket: Ticket) -> None:
-        """The backend could not be reached, broke down, or did not answer in the time it is always given."""
+        """Report that the backend was unreachable, broke down, or did not answer in its full time."""
         if ticket != self._period:
             return
         self._failures += 1
@@ -68,7 +68,7 @@ class Breaker:
             self._begin_period(opened_at_s=self._now_s())
 
     def report_nothing(self, ticket: Ticket) -> None:
-        """The call ended by our own doing (cancelled, deadline) and says nothing about the backend."""
+        """Report a call that the caller ended (cancelled, deadline): it says nothing about the backend."""
         if ticket == self._period:
             self._is_probing = False
 

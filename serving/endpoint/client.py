@@ -16,11 +16,11 @@ from topology.contract.labels import Outcome
 from topology.ports import Clock
 
 _BREAKING = frozenset({Outcome.UNREACHABLE, Outcome.CRASHED, Outcome.REFUSED, Outcome.UNPARSABLE, Outcome.TIMEOUT})
-"""Outcomes that speak against a backend. One that says that it is overloaded is alive: back-off deals with it."""
+"""The outcomes that count against a backend. An overloaded one is alive: backoff deals with it."""
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
-    """Where a model is served and the bounds of every call to it. `name` is how errors and metrics call it.
+    """The address of a served model and the bounds of every call to it. `name` is used in errors and metrics.
 
     `base_url` ends before `/chat/completions`. `retries_max` counts further tries inside one call.
     """
@@ -39,7 +39,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """One try as the observer sees it. `try_index` counts from 0; `first_chunk_s` is 0 where no answer came."""
+    """One try as the observer sees it. `try_index` counts from 0; `first_chunk_s` is 0 if no answer came."""
 
     backend: str
     outcome: Outcome
@@ -49,13 +49,14 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 def ignore_call(_call: Call) -> None:
-    """The observer that wants to know nothing."""
+    """Ignore a call; the observer that does nothing."""
 
 
 class ChatClient:
-    """Calls one endpoint. Belongs to one event loop, in which it connects lazily; `aclose` ends it.
+    """The client of one endpoint. It belongs to one event loop, in which it connects lazily; `aclose` ends it.
 
-    `jitter` returns numbers in [0, 1). `tls` is None for the system's own certificates. `observe` is told every try.
+    `jitter` returns numbers in [0, 1). `tls` is None for the system's own certificates. `observe` is called with every
+    try.
     """
 
     def __init__(
@@ -88,20 +89,20 @@ class ChatClient:
 
     @property
     def breaker_state(self) -> BreakerState:
-        """Whether a call made now would be let through."""
+        """Return whether a call made now would be let through."""
         return self._breaker.state
 
     async def aclose(self) -> None:
-        """Close every connection; calls still running end as unreachable."""
+        """Close every connection; running calls end as unreachable."""
         await self._transport.aclose()
 
     async def complete(
         self, body: ChatBody, *, request_id: str, deadline_s: float, headers: Mapping[str, str]
     ) -> Completion:
-        """The whole answer. `deadline_s` is on the clock's monotonic scale; cancelling closes the request.
+        """Return the whole answer. `deadline_s` is on the clock's monotonic scale; cancelling closes the request.
 
-        Raises RetryLater where the backend cannot answer now and CheckFailed where it would never answer this
-        request. Neither carries text of the request or of the answer.
+        Raises RetryLater if the backend cannot answer now, and CheckFailed if it would never answer this request.
+        Neither carries text of the request or of the answer.
         """
         payload = encode_body(body)
         try_index = 0
@@ -115,7 +116,7 @@ class ChatClient:
             try_index += 1
 
     def _delay_s(self, failure: Failure, try_index: int, deadline_s: float) -> float:
-        """How long to wait before the next try; raises where there is none.
+        """Return how long to wait before the next try; raise if there is none.
 
         Full jitter: https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
         """
@@ -173,7 +174,7 @@ class ChatClient:
         except Failure as failure:
             self._report(ticket, is_healthy=failure.is_final or failure.outcome not in _BREAKING)
             raise
-        except BaseException:  # cancelled from outside, or by our own time limit: the ticket must be given back
+        except BaseException:  # cancelled from outside, or by the time limit: the ticket must be returned
             self._report_cut_short(ticket, self._clock.monotonic_s() - started_s)
             raise
         self._report(ticket, is_healthy=True)
@@ -186,7 +187,7 @@ class ChatClient:
             self._breaker.report_failure(ticket)
 
     def _report_cut_short(self, ticket: Ticket, duration_s: float) -> None:
-        """Only a request that had nearly all the time a request may have speaks against the backend."""
+        """Report a call that was cut short; it counts against the backend only if it had nearly all its time."""
         if duration_s >= 0.9 * self._endpoint.request_timeout_s:
             self._breaker.report_failure(ticket)
         else:

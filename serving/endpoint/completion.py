@@ -22,7 +22,7 @@ class _StreamOptions(Struct, frozen=True, kw_only=True):
 
 
 class ChatBody(Struct, frozen=True, kw_only=True):
-    """The request's JSON. What is UNSET is not sent, so that strict endpoints see standard fields only."""
+    """The request's JSON. UNSET fields are not sent, so that strict endpoints see standard fields only."""
 
     model: str
     messages: tuple[ChatTurn, ...]
@@ -38,7 +38,7 @@ class ChatBody(Struct, frozen=True, kw_only=True):
 
 
 class Completion(Struct, frozen=True, kw_only=True):
-    """A whole answer. `first_chunk_s` counts from the sending of the request that was answered."""
+    """A whole answer. `first_chunk_s` counts from when the answered request was sent."""
 
     text: str
     finish_reason: str
@@ -50,7 +50,7 @@ class Completion(Struct, frozen=True, kw_only=True):
 
 
 class StreamError(Exception):
-    """The stream cannot become an answer. `args` is (what is wrong, HTTP status named by the endpoint or None)."""
+    """A stream that cannot become an answer. `args` is (what is wrong, HTTP status named by the endpoint or None)."""
 
     def __init__(self, problem: str, status: int | None = None) -> None:
         super().__init__(problem, status)
@@ -90,7 +90,7 @@ _decode = msgspec.json.Decoder(_Chunk).decode
 
 
 def encode_body(body: ChatBody) -> bytes:
-    """The request's JSON; a lone surrogate in a text becomes a replacement character."""
+    """Encode the request as JSON; a lone surrogate in a text becomes a replacement character."""
     try:
         return _encode(body)
     except UnicodeEncodeError:
@@ -103,7 +103,7 @@ def _without_surrogates(text: str) -> str:
 
 
 class CompletionStream:
-    """Puts one answer together from received bytes. Plain and synchronous."""
+    """The answer under construction from received bytes. Plain and synchronous."""
 
     def __init__(self) -> None:
         self._parser = SseParser()
@@ -115,7 +115,7 @@ class CompletionStream:
         self.is_ended = False
 
     def feed(self, received: bytes) -> None:
-        """Take what was received. Raises StreamError for a chunk that is no chunk or that reports an error."""
+        """Take received bytes. Raises StreamError for a chunk that does not decode or that reports an error."""
         for data in self._parser.feed(received):
             if data == _END:
                 self.is_ended = True
@@ -143,7 +143,7 @@ class CompletionStream:
             self._finish_reason = choice.finish_reason
 
     def completion(self, first_chunk_s: float = 0.0) -> Completion:
-        """The answer, after the last byte. Raises StreamError where the endpoint never said that it was finished."""
+        """Return the answer after the last byte. Raises StreamError if the endpoint never said that it was finished."""
         if not self._finish_reason:
             raise StreamError("the stream ended before the answer did")
         return Completion(
@@ -158,5 +158,5 @@ class CompletionStream:
 
 
 def _status(error: _Error) -> int:
-    """The HTTP status the endpoint names, or 500."""
+    """Return the HTTP status that the endpoint names, or 500."""
     return error.code if isinstance(error.code, int) and 400 <= error.code <= 599 else 500

@@ -1,4 +1,4 @@
-"""The one table from what HTTP and its library report to what the worker does about it."""
+"""The one table that maps reports of HTTP and its library to what the worker does about them."""
 
 import ssl
 
@@ -9,7 +9,7 @@ from serving.endpoint.completion import StreamError
 from topology.contract.labels import Outcome
 
 ERRORS: tuple[tuple[type[BaseException], Outcome], ...] = (
-    # The first row that fits wins, so a class stands before its parents.
+    # The first row that fits wins, so a class comes before its parents.
     (aiohttp.ConnectionTimeoutError, Outcome.UNREACHABLE),  # no connection in time: nothing was sent
     (TimeoutError, Outcome.TIMEOUT),  # also aiohttp.SocketTimeoutError and ServerTimeoutError
     (aiohttp.ClientPayloadError, Outcome.CRASHED),  # the body stopped in the middle
@@ -26,10 +26,10 @@ ERRORS: tuple[tuple[type[BaseException], Outcome], ...] = (
 )
 
 CAUGHT = (aiohttp.ClientError, http_exceptions.HttpProcessingError, OSError, TimeoutError)
-"""What a call over this library may raise, cancellation apart."""
+"""The errors that a call over this library may raise, cancellation apart."""
 
 RETRYABLE = frozenset({Outcome.UNREACHABLE, Outcome.OVERLOADED, Outcome.CRASHED})
-"""Worth another try inside the same call, as long as no byte of the answer has come."""
+"""The outcomes worth another try inside the same call, as long as no byte of the answer has come."""
 
 _STATUS = {
     401: Outcome.REFUSED,
@@ -49,7 +49,7 @@ _STATUS = {
 
 
 def outcome_of_error(error: BaseException) -> Outcome:
-    """The outcome of the first row that fits. Raises KeyError for an error that has no row."""
+    """Return the outcome of the first row that fits. Raises KeyError for an error without a row."""
     if isinstance(error, StreamError):
         return Outcome.UNPARSABLE if error.status is None else outcome_of_status(error.status)
     for kind, outcome in ERRORS:
@@ -59,7 +59,7 @@ def outcome_of_error(error: BaseException) -> Outcome:
 
 
 def outcome_of_status(status: int) -> Outcome:
-    """The outcome of an HTTP status other than 200."""
+    """Return the outcome of an HTTP status other than 200."""
     if status in _STATUS:
         return _STATUS[status]
     if 400 <= status <= 499:
@@ -68,5 +68,5 @@ def outcome_of_status(status: int) -> Outcome:
 
 
 def is_the_requests_fault(status: int) -> bool:
-    """True where the same request would be refused again by a healthy backend, for example as too long."""
+    """Return whether a healthy backend would refuse the same request again, for example as too long."""
     return 400 <= status <= 499 and status not in _STATUS

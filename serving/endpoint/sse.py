@@ -1,4 +1,4 @@
-"""Server-sent events without I/O: bytes in as they come, the `data` of each finished event out.
+"""The parser of server-sent events, without I/O: bytes in as they come, the `data` of each finished event out.
 
 Source: WHATWG HTML, section 9.2.6 "Interpreting an event stream". Event names, ids and retry times are skipped:
 OpenAI-compatible endpoints use none of them.
@@ -6,7 +6,7 @@ OpenAI-compatible endpoints use none of them.
 
 
 class SseParser:
-    """Feed it what was received, cut anywhere; bounded only by what its caller feeds it."""
+    """A parser that takes received bytes, cut anywhere; bounded only by what its caller feeds it."""
 
     def __init__(self) -> None:
         self._pieces: list[bytes] = []
@@ -15,7 +15,7 @@ class SseParser:
         self._is_at_start = True
 
     def feed(self, received: bytes) -> list[bytes]:
-        """The data of each event that `received` completes, in order; several data lines are joined by newlines."""
+        """Return the data of each event that `received` completes, in order; data lines are joined by newlines."""
         if self._ended_with_cr and received:
             self._ended_with_cr = False
             if received.startswith(b"\n"):
@@ -27,7 +27,7 @@ class SseParser:
         return events
 
     def _split(self, received: bytes) -> list[bytes]:
-        """The finished lines, each with its end; the unfinished last one is kept."""
+        """Return the finished lines, each with its line end; keep the unfinished last one."""
         lines = received.splitlines(keepends=True)
         if not lines:
             return lines

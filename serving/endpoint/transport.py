@@ -1,7 +1,7 @@
 """One streamed request over HTTP: a completion, or a Failure from the table. No retry, no deadline, no breaker.
 
-aiohttp rather than httpx: with 32 streams in flight on one core, a chunk of a streamed answer costs 9 µs of CPU
-against 50 µs (docs/serving.md), and every chunk of every answer passes here.
+It uses aiohttp rather than httpx: with 32 streams in flight on one core, a chunk of a streamed answer costs 9 µs of
+CPU against 50 µs (docs/serving.md), and every chunk of every answer passes here.
 """
 
 import ssl
@@ -21,10 +21,10 @@ _REQUEST_ID_SAFE = "-._~:/@+"
 
 
 class Failure(Exception):
-    """One request that failed; never leaves `serving`. `args` is (outcome, detail).
+    """A failed request; it stays inside `serving`. `args` is (outcome, detail).
 
     `is_final`: a healthy backend would refuse the same request again. `may_retry`: worth another try at once, because
-    nothing of an answer had come. `after_s`: how long the backend asked to be left alone; 0 where it did not say.
+    no part of an answer had come. `after_s`: how long the backend asked not to be called; 0 if it did not say.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Failure(Exception):
 
 
 class Transport:
-    """Posts to one URL over kept connections. Belongs to one event loop, in which it connects lazily.
+    """The transport to one URL over kept connections. It belongs to one event loop, in which it connects lazily.
 
     No proxy is taken from the environment and no redirect is followed: either would carry the prompt and the key
     elsewhere. Bodies are asked for, and read, uncompressed, so that the size bound holds.
@@ -66,13 +66,13 @@ class Transport:
         self._session: aiohttp.ClientSession | None = None
 
     async def aclose(self) -> None:
-        """Close every connection; requests still running fail as unreachable."""
+        """Close every connection; running requests fail as unreachable."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
 
     async def post(self, payload: bytes, headers: dict[str, str]) -> Completion:
-        """The whole answer to one request. Raises Failure. Cancelling closes the connection."""
+        """Return the whole answer to one request. Raises Failure. Cancelling closes the connection."""
         sent_s = self._clock.monotonic_s()
         try:
             posted = self._open_session().post(self._url, data=payload, headers=headers, allow_redirects=False)
@@ -127,9 +127,9 @@ class Transport:
 
 
 def request_headers(request_id: str, try_index: int, extra: Mapping[str, str]) -> dict[str, str]:
-    """The headers of one request. A further try has an id of its own: an engine may still hold the first one's.
+    """Build the headers of one request. A further try has an id of its own, because an engine may still hold the first.
 
-    What could break out of a header is percent-encoded in the id and left out of the others.
+    Characters that could break out of a header are percent-encoded in the id; other headers that have them are omitted.
     """
     wire_id = urllib.parse.quote(request_id, safe=_REQUEST_ID_SAFE)
     headers = {name: value for name, value in extra.items() if _is_header_value(value)}
@@ -156,7 +156,7 @@ def _is_header_value(value: str) -> bool:
 
 
 def _retry_after_s(headers: Mapping[str, str], now_ms: int) -> float:
-    """Seconds from a Retry-After header of either form, 0 where there is none. RFC 9110, section 10.2.3."""
+    """Return the seconds of a Retry-After header of either form, 0 if there is none. RFC 9110, section 10.2.3."""
     value = headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
