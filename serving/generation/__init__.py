@@ -1,1 +1,1 @@
-"""The generator: its prompt, compiled from the plan, and its port."""
+"""The generator: its port, and its prompt compiled from the plan."""

@@ -15,10 +15,10 @@ from topology.ports import Draft, GenerationRequest
 
 
 class GenerationDefaults(Struct, frozen=True, kw_only=True):
-    """Which model answers, and how where the event does not say. `max_tokens` also caps what an event may ask for.
+    """The model that answers, and its parameters if the event has none. `max_tokens` also caps what an event asks for.
 
-    An event's seed is sent on only with `forward_seed`: vLLM 0.32's CPU build ends its engine on a seeded request
-    ("CPU Generator does not use offset"), so that any sender could stop it.
+    An event's seed is forwarded only with `forward_seed`: vLLM 0.32's CPU build ends its engine on a seeded request
+    ("CPU Generator does not use offset"), so any sender could stop it.
     """
 
     model: str
@@ -28,18 +28,18 @@ class GenerationDefaults(Struct, frozen=True, kw_only=True):
 
 
 class OpenAiGenerator:
-    """Answers through `client`, which it closes."""
+    """The generator that answers through `client`, which it closes."""
 
     def __init__(self, client: ChatClient, defaults: GenerationDefaults) -> None:
         self._client = client
         self._defaults = defaults
 
     async def generate(self, request: GenerationRequest) -> Draft:
-        """The model's answer. Cancelling closes the request.
+        """Return the model's answer. Cancelling closes the request.
 
-        Raises RetryLater while the endpoint cannot answer or answers without a text, and CheckFailed where it would
-        never answer this request: refused (too long for the model, a parameter out of range, the endpoint's own filter)
-        or unparsable (longer than the bound).
+        Raises RetryLater while the endpoint cannot answer or answers without a text, and CheckFailed if it would never
+        answer this request: refused (too long for the model, a parameter out of range, the endpoint's own filter) or
+        unparsable (longer than the bound).
         """
         body = generation_body(request.messages, request.parameters, self._defaults)
         completion = await self._client.complete(
@@ -61,7 +61,7 @@ class OpenAiGenerator:
 
 
 def _require_answer(completion: Completion) -> None:
-    """Raises where there is nothing that could be judged as the model's answer to the request."""
+    """Raise if there is no text that could be judged as the model's answer to the request."""
     backend = LlmRole.GENERATOR.value
     if completion.finish_reason == "content_filter":
         raise CheckFailed(Outcome.REFUSED, backend, "the endpoint's own filter ended the answer")
@@ -70,7 +70,7 @@ def _require_answer(completion: Completion) -> None:
 
 
 def generation_body(messages: Sequence[Message], asked: GenerationParameters, defaults: GenerationDefaults) -> ChatBody:
-    """The request's body: what the event asks for, within our bounds. Only what is set is sent."""
+    """Build the request's body: what the event asks for, within the bounds. Only fields that are set are sent."""
     return ChatBody(
         model=defaults.model,
         messages=tuple(ChatTurn(role=message.role.value, content=parts_text(message.parts)) for message in messages),

@@ -1,8 +1,8 @@
 """The generator's prompt, compiled from the plan: rules, tenant, application, plan card, then the conversation.
 
-What is the same for every request of a policy version comes first, byte for byte, so that an engine's prefix cache
-holds it. Everything that someone outside wrote is set off by a mark at the start of each of its lines, so that no
-line of theirs can pass for one of ours.
+The part that is the same for every request of a policy version comes first, byte for byte, so that an engine's prefix
+cache holds it. Each line that someone outside wrote begins with a mark, so that no such line can pass for one of the
+system's.
 """
 
 import re
@@ -33,7 +33,7 @@ _TAG = re.compile(r"[^A-Za-z0-9-]")
 
 
 def tenant_text(overlay: TenantOverlay) -> str:
-    """What a tenant's overlay asks of the generator, one point a line; empty where it asks for nothing."""
+    """Return what a tenant's overlay asks of the generator, one point a line; empty if it asks for nothing."""
     points = (
         ("persona", overlay.persona),
         ("scope", overlay.scope),
@@ -55,11 +55,11 @@ def compile_prompt(
     state: ConversationState = EMPTY,
     feedback: str = "",
 ) -> tuple[Message, ...]:
-    """One system message of ours, then the conversation in its order and roles.
+    """Compile one system message, followed by the conversation in its order and roles.
 
     `state` is the conversation's before this turn. `feedback` says what to mend in a further attempt. System and
-    developer messages of the event become the [application] block, below our rules and above the card; tool output
-    becomes quoted text in a user message. Neighbours of one role are joined, which many chat templates ask for.
+    developer messages of the event become the [application] block, below the rules and above the card; tool output
+    becomes quoted text in a user message. Neighbours of one role are joined, because many chat templates require it.
     """
     blocks = [
         words.rules,
@@ -73,7 +73,7 @@ def compile_prompt(
 
 
 def _named(words: Wording, user: UserContext) -> Mapping[str, str]:
-    """The words behind the names on a card, with the help lines of the user's region."""
+    """Return the words behind the names on a card, with the help lines of the user's region."""
     line = words.help_lines.get(region_of(user.locale, user.region))
     if line is None:
         return words.names
@@ -147,9 +147,9 @@ def _part_text(part: ContentPart) -> str:
 
 
 def _without_turn_marks(text: str) -> str:
-    """The text with the marks by which chat templates begin and end a turn broken up by a space.
+    """Break up, by a space, the marks with which chat templates begin and end a turn.
 
-    An engine reads such a mark in a user's text as its own token: with it a user could speak as the system.
+    An engine reads such a mark in a user's text as its own token, so a user could speak as the system.
     """
     return _TURN_MARK.sub(lambda found: found.group() + " ", text)
 

@@ -1,7 +1,7 @@
-"""The generator's rules: the words that every request of one policy version shares, and what names on a card mean.
+"""The generator's rules: the words that every request of one policy version shares, and the meaning of names on a card.
 
-They come first in every prompt, byte for byte the same, so that an engine's prefix cache holds them. What applies to
-one request only, such as a paragraph for a crisis, stands here all the same; the card names it.
+They come first in every prompt, byte for byte the same, so that an engine's prefix cache holds them. Paragraphs that
+apply to some requests only, such as the one for a crisis, are among them; the card names those that apply.
 """
 
 import hashlib
@@ -55,7 +55,7 @@ Includes on the card:
 
 
 class Wording(Struct, frozen=True, kw_only=True):
-    """What one policy says to a generator: the rules, the words behind names on a card, the help lines by region."""
+    """The words of one policy for a generator: the rules, the meaning of names on a card, the help lines by region."""
 
     rules: str
     names: dict[str, str]
@@ -63,7 +63,7 @@ class Wording(Struct, frozen=True, kw_only=True):
 
 
 def wording(bundle: PolicyBundle) -> Wording:
-    """A policy's wording. Make it once a policy."""
+    """Build a policy's wording. Call it once a policy."""
     names = {name: obligation.words for name, obligation in bundle.obligations.items()}
     names |= bundle.withholds
     names |= {name: phrases[LOCALE_DEFAULT] for name, phrases in bundle.offers.items()}
@@ -71,11 +71,11 @@ def wording(bundle: PolicyBundle) -> Wording:
 
 
 def rules_text(bundle: PolicyBundle) -> str:
-    """The prefix that all requests of one policy version share."""
+    """Return the prefix that all requests of one policy version share."""
     conduct = "\n".join(f"- {rule.words}" for rule in bundle.conduct.values())
     return _RULES.format(policy_ref=bundle.ref, conduct=conduct or "- as the rules above say.")
 
 
 def rules_hash() -> str:
-    """Identifies these words in an audit record: SHA-256, hex, over the text before the policy's own are filled in."""
+    """Return the hash of these words for an audit record: SHA-256, hex, before the policy's own are filled in."""
     return hashlib.sha256(_RULES.encode()).hexdigest()
