@@ -1,1 +1,1 @@
-"""vLLM: as a Ray Serve application, and as a child process."""
+"""vLLM as a Ray Serve application, and as a child process."""

@@ -25,7 +25,7 @@ BaseUrl = NewType("BaseUrl", str)
 
 
 class LlmServing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to serve and on what. `model` is a hub name or a directory; clients ask for `served_name`.
+    """The model to serve, and its hardware. `model` is a hub name or a directory; clients ask for `served_name`.
 
     `engine` is passed to vLLM as it is (`enforce_eager`, `dtype`, `max_model_len`, `tensor_parallel_size`, …).
     `traces_endpoint` is the OTLP address that vLLM's own spans go to; empty means none.
@@ -54,9 +54,9 @@ class LlmServing(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def load_libraries() -> None:
-    """Import Ray Serve LLM and undo what the import does to logging: set the caller's own handlers up again after it.
+    """Import Ray Serve LLM, and restore the caller's log handlers afterwards.
 
-    It replaces the root logger's handlers, and gives Serve's logger one that writes to standard error.
+    The import replaces the root logger's handlers, and gives Serve's logger one that writes to standard error.
     """
     importlib.import_module("ray.serve.llm")
     serve = logging.getLogger("ray.serve")
@@ -65,9 +65,9 @@ def load_libraries() -> None:
 
 
 def build_application(serving: LlmServing) -> "Application":
-    """The Serve application; nothing runs yet.
+    """Build the Serve application; nothing runs yet.
 
-    Raises SettingsError where a local model is named that is not there: Serve would only say so after minutes.
+    Raises SettingsError if a local model is named that does not exist; Serve would only say so after minutes.
     """
     if is_local_model(serving.model) and not (Path(serving.model) / "config.json").is_file():
         raise SettingsError("model", "a directory without config.json", "a directory with a checkpoint")
@@ -82,9 +82,9 @@ def build_application(serving: LlmServing) -> "Application":
 
 
 def build_from_arguments(args: dict[str, Any]) -> "Application":
-    """What a Serve configuration file names by `import_path`: its `args` are the fields of `LlmServing`.
+    """Build the application for a Serve configuration's `import_path`; `args` are the fields of `LlmServing`.
 
-    Raises SettingsError where one of them is not, or is out of its bounds.
+    Raises SettingsError if one of them is unknown or out of its bounds.
     """
     try:
         serving = msgspec.convert(args, LlmServing)
@@ -155,10 +155,10 @@ def start(
     ready_timeout_s: float = 300.0,
     progress: Progress | None = None,
 ) -> BaseUrl:
-    """The base URL of the OpenAI-compatible API, once the model answers. Blocks up to `ready_timeout_s`.
+    """Start serving and return the base URL of the OpenAI-compatible API once the model answers.
 
-    Raises TimeoutError, and stops what it started, where that is not so in time, and RuntimeError with Serve's own
-    words where the deployment failed for good.
+    Blocks up to `ready_timeout_s`. If the model does not answer in time, it stops what it started and raises
+    TimeoutError; if the deployment failed for good, it raises RuntimeError with Serve's own message.
     """
     from ray import serve
 
@@ -178,7 +178,7 @@ def start(
 
 
 def wait_ready(timeout_s: float, *, progress: Progress | None = None) -> None:
-    """Return when the application runs. Blocks up to `timeout_s`; raises TimeoutError or RuntimeError as `start`."""
+    """Wait until the application runs. Blocks up to `timeout_s`; raises TimeoutError or RuntimeError as `start`."""
     started_s = time.monotonic()
     while True:
         state, message = _application_state()

@@ -24,7 +24,7 @@ _LOG_TAIL_BYTES = 2000
 
 
 class VllmServing(Struct, frozen=True, kw_only=True):
-    """What to serve. `model` is a hub name or a directory; `arguments` go to vLLM's command line as they are.
+    """The model to serve. `model` is a hub name or a directory; `arguments` are appended to vLLM's command.
 
     `port` 0 takes a free one. `traces_endpoint` is the OTLP/HTTP address of vLLM's own spans; empty means none.
     """
@@ -41,7 +41,7 @@ class VllmServing(Struct, frozen=True, kw_only=True):
 
 
 class VllmServer:
-    """A running server. Its process leads a group of its own, so that `stop` reaches the engine's processes too."""
+    """A running server. Its process leads a process group, so that `stop` reaches the engine's processes too."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", origin: str, log: Path) -> None:
         self._process = process
@@ -51,16 +51,16 @@ class VllmServer:
 
     @property
     def pid(self) -> int:
-        """Of the server's process, which is also its group."""
+        """Return the process id of the server, which is also that of its group."""
         return self._process.pid
 
     @property
     def base_url(self) -> str:
-        """For clients; ends before `/chat/completions`."""
+        """Return the URL for clients; it ends before `/chat/completions`."""
         return f"{self._origin}/v1"
 
     def is_healthy(self) -> bool:
-        """True where the server answers its health check. Blocks up to two seconds."""
+        """Return whether the server answers its health check. Blocks up to two seconds."""
         try:
             with urllib.request.urlopen(f"{self._origin}/health", timeout=_PROBE_TIMEOUT_S) as response:  # noqa: S310 (our own http address)
                 return response.status == 200
@@ -68,7 +68,7 @@ class VllmServer:
             return False
 
     def wait_healthy(self, timeout_s: float, *, progress: Progress | None = None) -> None:
-        """Return when the server answers. Raises TimeoutError, and RuntimeError with the log's end where it exited."""
+        """Wait until the server answers. Raises TimeoutError, or RuntimeError with the log's end if it exited."""
         started_s = time.monotonic()
         while not self.is_healthy():
             waited_s = time.monotonic() - started_s
@@ -81,14 +81,14 @@ class VllmServer:
             time.sleep(_POLL_INTERVAL_S)
 
     def stop(self) -> None:
-        """End the server and its engine, with force after twenty seconds. Does nothing the second time."""
+        """End the server and its engine, by force after twenty seconds. A second call does nothing."""
         if self._is_stopped:
             return
         self._is_stopped = True
         self._signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=_STOP_TIMEOUT_S)
-        self._signal(signal.SIGKILL)  # also whatever the leader left behind in its group
+        self._signal(signal.SIGKILL)  # ends processes that the leader left behind in its group, too
         self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:
@@ -100,7 +100,7 @@ class VllmServer:
 
 
 def start_vllm(serving: VllmServing, *, log: Path) -> VllmServer:
-    """A server that has been started and may take a minute to become healthy. Its output goes to `log`."""
+    """Start a server, which may take a minute to become healthy. Its output is written to `log`."""
     port = serving.port or _free_port(serving.host)
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603 (our own interpreter, arguments as a list)
@@ -118,7 +118,7 @@ def start_vllm(serving: VllmServing, *, log: Path) -> VllmServer:
 def running_vllm(
     serving: VllmServing, *, log: Path, ready_timeout_s: float = 240.0, progress: Progress | None = None
 ) -> Generator[VllmServer]:
-    """A healthy server, stopped at the end. Raises as `wait_healthy`."""
+    """Run a healthy server while the context lasts. Raises as `wait_healthy` does."""
     server = start_vllm(serving, log=log)
     try:
         server.wait_healthy(ready_timeout_s, progress=progress)
@@ -128,7 +128,7 @@ def running_vllm(
 
 
 def command(serving: VllmServing, port: int) -> list[str]:
-    """The command line. By module: the console script of the CPU build does not start."""
+    """Return the command line. It starts the module, because the console script of the CPU build does not start."""
     traces = ["--otlp-traces-endpoint", serving.traces_endpoint] if serving.traces_endpoint else []
     return [
         *(sys.executable, "-m", "vllm.entrypoints.openai.api_server"),
@@ -140,7 +140,7 @@ def command(serving: VllmServing, port: int) -> list[str]:
 
 
 def environment(serving: VllmServing) -> Mapping[str, str]:
-    """What the process gets on top of our own environment."""
+    """Return the variables that the process gets on top of the caller's environment."""
     variables = engine_environment(serving.model, device=serving.device, kv_cache_gib=serving.kv_cache_gib)
     if serving.traces_endpoint:
         variables["OTEL_SERVICE_NAME"] = serving.service_name

@@ -1,6 +1,6 @@
-"""The Serve deployment class around vLLM: ends its process as soon as the engine is dead.
+"""The Serve deployment class around vLLM, which ends its process as soon as the engine is dead.
 
-Imported on the replicas, and where the application is built; never by the command line.
+It is imported on the replicas and where the application is built, never by the command line.
 """
 
 import os
@@ -16,12 +16,12 @@ EXIT_ENGINE_DEAD = 72
 class EngineServer(LLMServer):
     """An LLMServer whose health check ends the process when the engine is dead.
 
-    Serve's own way is to count failed checks, to stop the replica gracefully, and only then to start another;
-    until then every request is sent to the broken replica. https://github.com/ray-project/ray/issues/60145
+    Serve by itself counts failed checks, stops the replica gracefully, and only then starts another; until then every
+    request is sent to the broken replica. https://github.com/ray-project/ray/issues/60145
     """
 
     async def check_health(self) -> None:
-        """Return while the engine lives; anything but its death is left to Serve to count."""
+        """Return while the engine lives; leave any failure but its death to Serve to count."""
         try:
             await super().check_health()
         except EngineDeadError:

@@ -1,4 +1,4 @@
-"""What a vLLM engine needs in its environment, however it is started."""
+"""The options and environment that a vLLM engine needs, however it is started."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Literal
 Device = Literal["cpu", "gpu"]
 
 Progress = Callable[[str, float], None]
-"""Told the state and the seconds waited so far, once a poll."""
+"""A function that is called once a poll with the state and the seconds waited so far."""
 
 TINY_ENGINE: dict[str, object] = {
     "enforce_eager": True,
@@ -15,23 +15,23 @@ TINY_ENGINE: dict[str, object] = {
     "max_model_len": 8192,
     "structured_outputs_config": {"backend": "xgrammar", "disable_any_whitespace": True},
 }
-"""For the tiny checkpoint on a CPU: no compilation, room for a compiled prompt in a vocabulary of 512 tokens, and no
-blanks between the parts of guided JSON, which random weights would fill a whole answer with."""
+"""The engine arguments of the tiny checkpoint on a CPU: no compilation, room for a compiled prompt in a vocabulary of
+512 tokens, and no blanks in guided JSON, because random weights would fill a whole answer with them."""
 
 TINY_ARGUMENTS = (
     *("--enforce-eager", "--dtype", "float32", "--max-model-len", "8192"),
     *("--structured-outputs-config", '{"backend": "xgrammar", "disable_any_whitespace": true}'),
 )
-"""The same on the command line."""
+"""The same arguments on the command line."""
 
 
 def is_local_model(model: str) -> bool:
-    """True where `model` names a directory rather than a model on a hub."""
+    """Return whether `model` names a directory rather than a model on a hub."""
     return model.startswith(("/", "./", "../", "~")) or Path(model).is_dir()
 
 
 def engine_environment(model: str, *, device: Device, kv_cache_gib: int) -> dict[str, str]:
-    """Environment variables of the engine's process: no telemetry to its makers, and no hub for a local model."""
+    """Return the environment of the engine's process: no telemetry to its makers, and no hub for a local model."""
     variables = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
     if is_local_model(model):
         variables["HF_HUB_OFFLINE"] = "1"

@@ -1,6 +1,6 @@
-"""Builds the tiny checkpoint for tests and the offline demo: real files, real tokenizer, random weights.
+"""The tiny checkpoint for tests and the offline demo: real files, real tokenizer, random weights.
 
-The text it generates is noise; what it exercises is everything around the text. Needs `numpy`, `safetensors` and
+The text it generates is noise; it exercises everything around the text. Building needs `numpy`, `safetensors` and
 `tokenizers`, which every vLLM install brings; neither torch nor transformers is loaded.
 """
 
@@ -27,7 +27,7 @@ _STANDARD_DEVIATION = 0.05
 _PAD, _BEGIN, _END = "<pad>", "<turn>", "</turn>"
 _SPECIAL = (_PAD, _BEGIN, _END)
 _COMPLETE = "complete.json"
-"""Written last: a directory that holds it holds a whole checkpoint of that recipe."""
+"""The file that is written last: a directory that holds it holds a whole checkpoint of that recipe."""
 
 _RECIPE = {"recipe": 1, "vocabulary": VOCABULARY, "hidden": HIDDEN, "layers": LAYERS, "seed": SEED}
 
@@ -65,10 +65,10 @@ _SENTENCES = (
 
 
 def build_tiny_checkpoint(directory: Path) -> Path:
-    """The directory of a checkpoint that vLLM and transformers can load; a few hundred kilobytes.
+    """Build a checkpoint that vLLM and transformers can load (a few hundred kilobytes); return its directory.
 
-    Built aside and renamed into place, so that a reader sees all of it or nothing. A complete one is left alone;
-    anything else at that place is replaced. The same bytes on every call with the same library versions.
+    It is built aside and renamed into place, so that a reader sees all of it or nothing. A complete one is left alone;
+    anything else at that path is replaced. The same library versions give the same bytes.
     """
     if is_complete(directory):
         return directory
@@ -82,7 +82,7 @@ def build_tiny_checkpoint(directory: Path) -> Path:
 
 
 def is_complete(directory: Path) -> bool:
-    """True where the directory holds a whole checkpoint of this recipe."""
+    """Return whether the directory holds a whole checkpoint of this recipe."""
     try:
         return json.loads((directory / _COMPLETE).read_text("utf-8")) == _RECIPE
     except (OSError, ValueError):
@@ -185,7 +185,7 @@ def _write_weights(path: Path) -> None:
     tensors["model.norm.weight"] = np.ones(HIDDEN, dtype=np.float32)
     tensors["lm_head.weight"] = matrix(VOCABULARY, HIDDEN)
     save_file(tensors, path, metadata={"format": "pt"})
-    path.chmod(0o644)  # the library writes it for its owner alone; an engine may run as someone else
+    path.chmod(0o644)  # the library makes it readable for its owner alone, but an engine may run as another user
 
 
 def _write_json(path: Path, value: object) -> None:
