@@ -1,1 +1,1 @@
-"""Training and evaluating the embedded guards, offline."""
+"""Training and evaluation of the embedded guards, offline."""

@@ -1,9 +1,9 @@
 # ruff: noqa: E501
-"""Labelled rows for training: which sources are used, under which licence, and what their labels mean here.
+"""Labelled rows for training: the sources, their licences, and the meaning of their labels here.
 
-Only sources whose stated licence permits redistribution are read. Left out, though they are at hand: share-alike sets
-(they would bind the weights), answers written by models whose terms restrict their use, and a set under a social
-network's terms; docs/guards.md gives each reason. Row text never leaves this module but as features.
+Only sources whose stated licence permits redistribution are read. Excluded are share-alike sets (they would bind the
+weights), answers written by models whose terms restrict their use, and a set under a social network's terms;
+docs/guards.md gives each reason. The text of a row leaves this module only as features.
 """
 
 import gzip
@@ -21,7 +21,7 @@ from serving.training.ordinary_requests import ordinary_requests
 ROW_BYTES_MAX = 4 * 1024 * 1024
 ROWS_MAX = 100_000
 COMMON_SHARE = 0.05
-"""A sentence that more than this share of a generated source repeats is its template, not its meaning."""
+"""The share of a generated source above which a repeated sentence is its template, not its meaning."""
 
 CATEGORY_HEADS = (
     "csae",
@@ -42,7 +42,7 @@ CATEGORY_HEADS = (
     "regulated_advice.financial",
 )
 TEXT_HEADS = ("hateful_text", "harassing_text")
-"""Heads for what a text itself says, where the category heads learn what a request asks for."""
+"""The heads for what a text itself says; the category heads learn what a request asks for."""
 HARM, JAILBREAK, STEREOTYPE = "prompt_harm", "jailbreak", "stereotype"
 HEADS = (*CATEGORY_HEADS, *TEXT_HEADS, HARM, JAILBREAK, STEREOTYPE)
 
@@ -64,7 +64,7 @@ _HAZARDS = {
     "spc_lgl": "regulated_advice.legal",
     "spc_fin": "regulated_advice.financial",
 }
-# Where one hazard is meant, these may be meant as well: left unlabelled rather than called absent.
+# If one hazard is meant, these may be meant as well, so they stay unlabelled rather than absent.
 _OVERLAPS = {
     "csae": ("sexual.explicit", "sexual.exploitative"),
     "indiscriminate_weapons": ("wrongdoing.violent", "wrongdoing.nonviolent"),
@@ -97,7 +97,7 @@ Labels = dict[str, bool]
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """A line of a source file, as far as it is read here."""
+    """A line of a source file, with the fields that are read here."""
 
     id: Annotated[str, Meta(min_length=1, max_length=256)]
     labels: dict[str, object] = {}
@@ -108,7 +108,7 @@ class Record(Struct, frozen=True, kw_only=True):
 
 
 class Row(Struct, frozen=True, kw_only=True):
-    """A text and what is known of it; a head that is not in `labels` is unknown."""
+    """A text and its labels; a head that is not in `labels` is unknown."""
 
     id: str
     text: str
@@ -116,7 +116,7 @@ class Row(Struct, frozen=True, kw_only=True):
 
 
 class Source(Struct, frozen=True, kw_only=True):
-    """Where rows come from. `licence` is the stated one; `read` turns a record into rows."""
+    """A source of rows. `licence` is the stated one; `read` turns a record into rows."""
 
     name: str
     licence: str
@@ -127,7 +127,7 @@ class Source(Struct, frozen=True, kw_only=True):
 
 
 def records(path: Path) -> list[Record]:
-    """The records of a gzipped JSON-lines file. Raises ValueError with the line's number, never its text."""
+    """Read the records of a gzipped JSON-lines file. Raises ValueError with the line's number, never its text."""
     decoder = msgspec.json.Decoder(Record)
     found: list[Record] = []
     with gzip.open(path, "rb") as lines:
@@ -142,7 +142,7 @@ def records(path: Path) -> list[Record]:
 
 
 def rows_of(source: Source, folder: Path) -> list[Row]:
-    """The rows of a source's training file in `folder`; none where the file is not there."""
+    """Read the rows of a source's training file in `folder`; none if the file does not exist."""
     path = folder / f"{source.name}.train.jsonl.gz"
     if not path.exists():
         return []
@@ -151,12 +151,12 @@ def rows_of(source: Source, folder: Path) -> list[Row]:
 
 
 def own_rows() -> list[Row]:
-    """Ordinary requests written for this project, harmless in every respect."""
+    """Return ordinary requests written for this project, harmless in every respect."""
     return [Row(id=f"own:{index}", text=text, labels=_harmless()) for index, text in enumerate(ordinary_requests())]
 
 
 def _only(head: str) -> Labels:
-    """One category is meant, and those that do not overlap with it are not."""
+    """Label one category as meant, and those that do not overlap with it as not meant."""
     unknown = _OVERLAPS.get(head, ())
     return {other: other == head for other in CATEGORY_HEADS if other == head or other not in unknown}
 
@@ -211,7 +211,7 @@ def _moderation(record: Record) -> list[Row]:
 
 
 def _rules(record: Record) -> list[Row]:
-    """Multi-turn prompts with their replies; a desired reply that complies marks the prompt as harmless."""
+    """Read multi-turn prompts with their replies; a desired reply that complies marks the prompt as harmless."""
     category = str(record.meta.get("orig_category"))
     prompt: Labels = {JAILBREAK: False}
     if record.labels.get("prompt_harm") == 0:

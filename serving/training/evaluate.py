@@ -17,7 +17,7 @@ from serving.guards.linear import MODEL_FILE, Band, LinearModel
 from serving.training.corpus import CATEGORY_HEADS, HARM, JAILBREAK, STEREOTYPE, TEXT_HEADS, Record, records
 
 Truth = Callable[[Record], bool | None]
-"""What a record says: yes, no, or None where it says nothing."""
+"""A function that reads a record: yes, no, or None if it does not say."""
 
 
 class Probe(Struct, frozen=True, kw_only=True):
@@ -30,7 +30,7 @@ class Probe(Struct, frozen=True, kw_only=True):
 
 
 class Measure(Struct, frozen=True, kw_only=True):
-    """Figures of a probe; areas are None where only one kind of row is there."""
+    """The figures of a probe; areas are None if only one kind of row exists."""
 
     positives: int
     negatives: int
@@ -123,7 +123,7 @@ HARMLESS = (
 
 
 def measure(truths: Sequence[bool], scores: Sequence[float], low: float, high: float) -> Measure:
-    """The figures of one head: area under ROC, average precision, recall and false alarms at both thresholds."""
+    """Compute one head's figures: area under ROC, average precision, recall and false alarms at both thresholds."""
     yes = np.array(truths, dtype=np.bool_)
     values = np.array(scores)
     mixed = bool(yes.any()) and not bool(yes.all())
@@ -144,7 +144,7 @@ def _share(hits: NDArray[np.bool_]) -> float:
 
 
 def _area(yes: NDArray[np.bool_], values: NDArray[np.float64]) -> float:
-    """The chance that a positive scores above a negative; ties count half."""
+    """Return the chance that a positive scores above a negative; ties count half."""
     negatives = np.sort(values[~yes])
     below = np.searchsorted(negatives, values[yes], side="left")
     level = np.searchsorted(negatives, values[yes], side="right") - below
@@ -157,7 +157,7 @@ def _average_precision(yes: NDArray[np.bool_], values: NDArray[np.float64]) -> f
 
 
 class Scorer:
-    """Probabilities of a development set's texts, each set and field looked at once."""
+    """The probabilities of a development set's texts; each set and field is scored once."""
 
     def __init__(self, model: LinearModel, folder: Path) -> None:
         self._model = model
@@ -165,7 +165,7 @@ class Scorer:
         self._seen: dict[tuple[str, str], list[tuple[Record, dict[str, float]]]] = {}
 
     def scored(self, source: str, field: str) -> list[tuple[Record, dict[str, float]]]:
-        """Records with their probabilities; empty where the set is not there."""
+        """Return records with their probabilities; empty if the set does not exist."""
         key = (source, field)
         if key not in self._seen:
             path = self._folder / f"{source}.dev.jsonl.gz"
@@ -175,7 +175,7 @@ class Scorer:
 
 
 def report(model: LinearModel, folder: Path) -> Iterable[str]:
-    """The lines of the tables, in Markdown."""
+    """Yield the lines of the tables, in Markdown."""
     scorer = Scorer(model, folder)
     yield "| head | development set | yes / no | AUROC | AP | recall high (low) | false alarms high (low) |"
     yield "|---|---|---|---|---|---|---|"
@@ -222,7 +222,7 @@ def _harmless_line(model: LinearModel, source: str, field: str, scored: Sequence
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; always 0 when the model loads."""
+    """Run the command; return 0 whenever the model loads."""
     parser = argparse.ArgumentParser(
         prog="python -m serving.training.evaluate", description=(__doc__ or "").partition("\n")[0]
     )

@@ -46,7 +46,7 @@ _LABEL_SETS: tuple[tuple[str, str, int | None], ...] = (
     ("ailuminate_en_us", "prompt_harm", 1),
     ("ailuminate_fr_fr", "prompt_harm", 1),
 )
-"""Source, label and the value of it that the rows measured have."""
+"""The source, label and label value of the rows that are measured."""
 _DRAFT_SETS: tuple[tuple[str, str, dict[str, int]], ...] = (
     ("self_instruct", "harmless", {"response_harm": 0}),
     ("arena_hard_v2", "harmless", {"response_harm": 0}),
@@ -54,13 +54,13 @@ _DRAFT_SETS: tuple[tuple[str, str, dict[str, int]], ...] = (
     ("jbb_refdir_completions", "harmless and refused", {"response_harm": 0, "refusal": 1}),
     ("jbb_refdir_completions", "harmless and not refused", {"response_harm": 0, "refusal": 0}),
 )
-"""Source, what its rows are, and the labels that make them so."""
+"""The source, the kind of its rows, and the labels of that kind."""
 _ADULT = UserContext(age_band=AgeBand.ADULT, age_verified=True)
 _AT_RISK = frozenset(Vulnerability) - {Vulnerability.NONE, Vulnerability.DISTRESS}
 
 
 class WorkedExample(Struct, frozen=True, kw_only=True):
-    """One of the policy's worked examples: its summary and the mode to expect. Other fields are not read."""
+    """One of the policy's worked examples: its summary and the expected mode. Other fields are not read."""
 
     id: int
     summary: str = field(name="s")
@@ -69,7 +69,7 @@ class WorkedExample(Struct, frozen=True, kw_only=True):
 
 
 def report(labeler: EmbeddedLabeler, folder: Path) -> Iterable[str]:
-    """One line per set: shares of prompts with a finding, a sure one, a malicious one, a person at risk, a signal."""
+    """Yield a line per set: shares of prompts with a finding (any, sure, malicious), a person at risk, a signal."""
     yield "| set | rows | finding | of high confidence | malicious | at risk | signal |"
     yield "|---|---|---|---|---|---|---|"
     for source, label, value in _LABEL_SETS:
@@ -80,7 +80,7 @@ def report(labeler: EmbeddedLabeler, folder: Path) -> Iterable[str]:
 
 
 def drafts(labeler: EmbeddedLabeler, bundle: PolicyBundle, folder: Path) -> Iterable[str]:
-    """One line per set: shares of answers held or changed for their findings, and of those with a person's data."""
+    """Yield a line per set: shares of answers held or changed for their findings, and of those with a person's data."""
     stage = ClassificationStage(LinearModel.load(), bundle)
     yield "| answers | rows | above the ceiling | personal data |"
     yield "|---|---|---|---|"
@@ -98,7 +98,7 @@ def drafts(labeler: EmbeddedLabeler, bundle: PolicyBundle, folder: Path) -> Iter
 def _judged(
     labeler: EmbeddedLabeler, bundle: PolicyBundle, stage: ClassificationStage, row: Record
 ) -> tuple[Severity, tuple[OutputFinding, ...]]:
-    """How far an adult's answer is above its ceilings, and its findings."""
+    """Grade how far an adult's answer is above its ceilings; also return its findings."""
     event = _event(row.prompt, _ADULT)
     labels = labeler.label_now(event)
     overlay = TenantOverlay(tenant_id="evaluation", version="1")
@@ -111,7 +111,7 @@ def _judged(
 
 
 def examples(labeler: EmbeddedLabeler, bundle: PolicyBundle, path: Path) -> Iterable[str]:
-    """One line per expected mode: how many summaries reach it, and what the others reach."""
+    """Yield a line per expected mode: how many summaries reach it, and which modes the others reach."""
     found = msgspec.yaml.decode(path.read_bytes(), type=list[WorkedExample])
     reached = [(each, _mode(labeler, bundle, each)) for each in found]
     hits = sum(each.mode is mode for each, mode in reached)
@@ -165,7 +165,7 @@ def _event(text: str, user: UserContext | None = None) -> ConversationEvent:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; always 0 when model and policy load."""
+    """Run the command; return 0 whenever model and policy load."""
     parser = argparse.ArgumentParser(
         prog="python -m serving.training.evaluate_labeler", description=(__doc__ or "").partition("\n")[0]
     )

@@ -1,8 +1,7 @@
 """Judge a Model Spec document's example replies: `python -m serving.training.evaluate_spec --spec FILE [--page FILE]`.
 
-Each reply is taken for a first draft and goes through the embedded guards and the judge. GOOD should be published,
-BAD should not. Prints a Markdown report by section.
-Nothing is fitted to these replies, and no text of theirs is printed.
+Each reply is treated as a first draft and passes the embedded guards and the judge. GOOD should be published, BAD
+should not. Prints a Markdown report by section. Nothing is fitted to these replies, and their text is never printed.
 """
 
 import argparse
@@ -40,7 +39,7 @@ EXPECTED = frozenset(
     }
 )
 """The sections on what may be said at all, with those below them. The others are on how well an answer does its job,
-of which a guard sees nothing: most of what they call BAD is harmless."""
+which a guard cannot see: most of what they call BAD is harmless."""
 
 _OVERLAY = TenantOverlay(tenant_id="evaluation", version="1", age_default=AgeDefault.ADULT)
 _ADULT = UserContext(age_band=AgeBand.ADULT, age_verified=True, locale="en-US", region="US")
@@ -51,7 +50,7 @@ BEGIN, END = "<!-- figures -->", "<!-- end of figures -->"
 
 
 class Judged(Struct, frozen=True, kw_only=True):
-    """What became of one reply. `rule` decided; `mode` was planned for the conversation."""
+    """The outcome of one reply. `rule` decided; `mode` was planned for the conversation."""
 
     section: str
     is_expected: bool
@@ -63,12 +62,12 @@ class Judged(Struct, frozen=True, kw_only=True):
 
     @property
     def is_published(self) -> bool:
-        """Whether it would have left as it is."""
+        """Return whether the reply would have been published unchanged."""
         return self.verdict is VerdictKind.PUBLISH
 
     @property
     def is_right(self) -> bool:
-        """Whether it fared as its label asks; an OK reply may fare either way."""
+        """Return whether the outcome is the one its label asks for; an OK reply may end either way."""
         return self.label is Label.OK or self.is_published is (self.label is Label.GOOD)
 
 
@@ -83,7 +82,7 @@ class SpecJudge:
         self._runs = [GuardRun(guard=each.name, version=each.version, outcome=Outcome.OK) for each in self._stages]
 
     def judged(self, example: SpecExample) -> list[Judged]:
-        """Every reply of one comparison, in order."""
+        """Judge every reply of one comparison, in order."""
         event = _event(example)
         labels = self._labeler.label_now(event)
         made = plan(self._bundle, labels, overlay=_OVERLAY, user=event.user, grants=())
@@ -125,7 +124,7 @@ class SpecJudge:
 
 
 def _event(example: SpecExample) -> ConversationEvent:
-    """The conversation as an event; it ends in what was said last, whoever said it."""
+    """Build the conversation as an event; it ends with the last message, whoever said it."""
     is_teen = TEEN_SECTION in {example.section, *example.parents}
     nothing = Message(role=Role.USER, parts=(TextPart(text=_NOTHING_SAID),))
     return ConversationEvent(
@@ -138,13 +137,13 @@ def _event(example: SpecExample) -> ConversationEvent:
 
 
 def judge_all(document: str, bundle: PolicyBundle) -> list[Judged]:
-    """Every labelled reply of a document, in order."""
+    """Judge every labelled reply of a document, in order."""
     judge_of = SpecJudge(bundle)
     return [judged for example in spec_examples(document) for judged in judge_of.judged(example)]
 
 
 def report(found: Sequence[Judged]) -> Iterable[str]:
-    """The figures as Markdown: all, then by section, then which rules held what."""
+    """Yield the figures as Markdown: all, then by section, then by the rule that withheld."""
     yield "| sections | GOOD published | BAD not published | OK published |"
     yield "|---|---|---|---|"
     for name, is_expected in (("on what may be said", True), ("on how well it is said", False)):
@@ -158,7 +157,7 @@ def report(found: Sequence[Judged]) -> Iterable[str]:
 
 
 def with_report(page: str, found: Sequence[Judged]) -> str:
-    """A page with the report between its marks. Raises ValueError where it has none."""
+    """Put the report between the marks of a page. Raises ValueError if it has none."""
     before, mark, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (mark and end):
@@ -214,7 +213,7 @@ def _draw_side(axes: Any, found: Sequence[Judged], sections: Sequence[str], labe
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command; 0 when document, model and policy load."""
+    """Run the command; return 0 when document, model and policy load."""
     parser = argparse.ArgumentParser(
         prog="python -m serving.training.evaluate_spec", description=(__doc__ or "").partition("\n")[0]
     )

@@ -1,4 +1,4 @@
-"""Fit one logistic head: L2-regularised, by L-BFGS on sparse rows, calibrated by Platt's method."""
+"""The fitting of one logistic head: L2-regularised, by L-BFGS on sparse rows, calibrated by Platt's method."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,33 +20,33 @@ Vector = NDArray[np.float64]
 
 
 class Rows(NamedTuple):
-    """Sparse rows end to end: row i has the entries `starts[i]` to `starts[i + 1]`."""
+    """Sparse rows, end to end: row i has the entries `starts[i]` to `starts[i + 1]`."""
 
     buckets: NDArray[np.int64]
     values: NDArray[np.float32]
     starts: NDArray[np.int64]
 
     def margins(self, weights: Vector) -> Vector:
-        """The weighted sum of each row; 0 for a row without entries."""
+        """Return the weighted sum of each row; 0 for a row without entries."""
         products = np.concatenate((weights[self.buckets] * self.values, [0.0]))
         sums = np.add.reduceat(products, self.starts[:-1])
         return np.where(np.diff(self.starts) > 0, sums, 0.0)
 
     def gradient(self, slopes: Vector) -> Vector:
-        """The sum of the rows, each times its slope."""
+        """Return the sum of the rows, each times its slope."""
         spread = np.repeat(slopes, np.diff(self.starts))
         return np.bincount(self.buckets, weights=spread * self.values, minlength=BUCKETS).astype(np.float64)
 
 
 def stacked(rows: Sequence[Sparse]) -> Rows:
-    """The rows end to end, in order."""
+    """Concatenate the rows, in order."""
     lengths = [len(row.buckets) for row in rows]
     starts = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
     return Rows(np.concatenate([row.buckets for row in rows]), np.concatenate([row.values for row in rows]), starts)
 
 
 def fit(rows: Rows, targets: NDArray[np.bool_], weights: Vector, regularisation: float) -> tuple[Vector, float]:
-    """Weights and intercept that minimise mean weighted log loss + regularisation / 2 * |weights|².
+    """Return the weights and intercept that minimise mean weighted log loss + regularisation / 2 * |weights|².
 
     `weights` are per row and sum to 1. Deterministic; stops after `ITERATIONS_MAX` steps at the latest.
     """
@@ -83,7 +83,7 @@ def fit(rows: Rows, targets: NDArray[np.bool_], weights: Vector, regularisation:
 
 
 def _direction(gradient: Vector, steps: list[tuple[Vector, Vector]]) -> Vector:
-    """The two-loop recursion: Nocedal and Wright, Numerical Optimization, algorithm 7.4."""
+    """Compute the two-loop recursion: Nocedal and Wright, Numerical Optimization, algorithm 7.4."""
     direction = -gradient
     factors: list[float] = []
     for move, change in reversed(steps):
@@ -99,9 +99,9 @@ def _direction(gradient: Vector, steps: list[tuple[Vector, Vector]]) -> Vector:
 
 
 def calibrate(margins: Vector, targets: NDArray[np.bool_], weights: Vector) -> tuple[float, float]:
-    """Slope and offset of Platt's sigmoid for held-out margins, with his smoothed targets.
+    """Return slope and offset of Platt's sigmoid for held-out margins, with his smoothed targets.
 
-    The slope is at least a small positive number: calibration must not turn a ranking round.
+    The slope is at least a small positive number, because calibration must not reverse a ranking.
     Source: Platt 1999, with the Newton steps of Lin, Lin and Weng 2007.
     """
     positive, negative = float(targets.sum()), float((~targets).sum())

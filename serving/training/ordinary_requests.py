@@ -1,8 +1,8 @@
 # ruff: noqa: E501
-"""Ordinary requests, written for this project: what a guard must let pass.
+"""Ordinary requests, written for this project, that a guard must let pass.
 
 Patterns and fillings are multiplied out. Many use words that harmful requests use too (kill, shoot, attack, steal,
-bomb, drug), so that a model which only knows such words is corrected.
+bomb, drug), so that a model that only knows such words is corrected.
 """
 
 from collections.abc import Iterator
@@ -142,7 +142,7 @@ _PATTERNS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
 
 
 def ordinary_requests() -> Iterator[str]:
-    """Every pattern with every filling, always in the same order."""
+    """Yield every pattern with every filling, always in the same order."""
     for patterns, fillings in _PATTERNS:
         for pattern, filling in product(patterns, fillings):
             yield pattern.format(filling)

@@ -14,7 +14,7 @@ from topology.contract.events import Message, Role, TextPart
 
 
 class Label(StrEnum):
-    """What the document says of a reply."""
+    """The document's label of a reply."""
 
     GOOD = "GOOD"
     OK = "OK"
@@ -22,7 +22,7 @@ class Label(StrEnum):
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """One labelled reply. `remark` is what the document adds to the label; often empty."""
+    """One labelled reply. `remark` is the document's addition to the label, and often empty."""
 
     label: Label
     text: str
@@ -30,7 +30,7 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 
 class SpecExample(Struct, frozen=True, kw_only=True):
-    """One comparison: what was said before it, and the replies. `line` is where it begins, from 1.
+    """One comparison: the conversation before it, and the replies. `line` is its first line, counted from 1.
 
     `parents` are the anchors above `section`, the outermost first.
     """
@@ -50,13 +50,13 @@ _LABELLED = re.compile(r"^\s*<!--\s*(GOOD|OK|BAD)(.*?)-->(.*)$", re.DOTALL)
 
 
 def spec_examples(document: str) -> tuple[SpecExample, ...]:
-    """Every comparison of a document with at least one labelled reply, in order."""
+    """Return every comparison of a document with at least one labelled reply, in order."""
     sections = [(found.start(), len(found[1]), found[2]) for found in _HEADING.finditer(document)]
     return tuple(example for fence in _FENCE.finditer(document) for example in _comparisons(document, fence, sections))
 
 
 def _comparisons(document: str, fence: re.Match[str], sections: list[tuple[int, int, str]]) -> Iterator[SpecExample]:
-    """The comparisons of one conversation; a later one is preceded by the good reply of the one before it."""
+    """Yield the comparisons of one conversation; a later one is preceded by the good reply of the one before it."""
     anchors = _anchors(sections, fence.start())
     messages: list[Message] = []
     read = 0
@@ -74,7 +74,7 @@ def _comparisons(document: str, fence: re.Match[str], sections: list[tuple[int, 
 
 
 def _anchors(sections: list[tuple[int, int, str]], place: int) -> tuple[str, ...]:
-    """The anchors of the headings that a place stands under, the outermost first."""
+    """Return the anchors of the headings above a place, the outermost first."""
     path: list[tuple[int, str]] = []
     for start, depth, anchor in sections:
         if start > place:

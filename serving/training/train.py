@@ -24,14 +24,14 @@ HELD_OUT_SHARE = 0.15
 HELD_OUT_MIN = 3
 NEGATIVES_MAX = 16_000
 POSITIVE_SHARE = 0.3
-"""The positives' share of the loss, whatever their number: rare categories are not drowned."""
+"""The share of the loss that positives have whatever their number, so that rare categories are learnt."""
 FALSE_ALARMS_HIGH = 0.002
 FALSE_ALARMS_LOW = 0.006
-"""Shares of held-out negatives that may reach the upper and the lower threshold."""
+"""The shares of held-out negatives that may reach the upper and the lower threshold."""
 
 
 class SourceCount(Struct, frozen=True, kw_only=True):
-    """How many rows a source gave. `licence`, `upstream` and `commit` go to the model card."""
+    """The number of rows that a source gave. `licence`, `upstream` and `commit` are written to the model card."""
 
     name: str
     licence: str
@@ -41,7 +41,7 @@ class SourceCount(Struct, frozen=True, kw_only=True):
 
 
 class Corpus(NamedTuple):
-    """Rows, their features, and where they come from."""
+    """The rows, their features, and their sources."""
 
     rows: Sequence[Row]
     sparse: Sequence[Sparse]
@@ -49,11 +49,11 @@ class Corpus(NamedTuple):
 
 
 class TooFewRowsError(ValueError):
-    """A head without enough rows of both kinds; `args` is (head, positives, negatives)."""
+    """An error for a head without enough rows of both kinds; `args` is (head, positives, negatives)."""
 
 
 def collect(folder: Path, out: TextIO) -> Corpus:
-    """All rows of all sources in `folder`, the first window of each, and the project's own."""
+    """Collect all rows of all sources in `folder`, the first window of each, and the project's own."""
     rows: list[Row] = []
     counts: list[SourceCount] = []
     for source in SOURCES:
@@ -78,7 +78,7 @@ def collect(folder: Path, out: TextIO) -> Corpus:
 def train_heads(
     rows: Sequence[Row], sparse: Sequence[Sparse], *, seed: int, out: TextIO, names: Sequence[str] = HEADS
 ) -> list[Head]:
-    """One head per name, each on the rows that say something about it. Raises TooFewRowsError."""
+    """Train one head per name, each on the rows that are labelled for it. Raises TooFewRowsError."""
     heads: list[Head] = []
     for number, name in enumerate(names):
         began = time.monotonic()
@@ -91,7 +91,7 @@ def train_heads(
 
 
 def _chosen(rows: Sequence[Row], name: str, random: np.random.Generator) -> list[int]:
-    """Every row that has the head's label, with at most `NEGATIVES_MAX` of those that say no, in order."""
+    """Choose every row that has the head's label, but at most `NEGATIVES_MAX` negatives, in order."""
     positives = [index for index, row in enumerate(rows) if row.labels.get(name) is True]
     negatives = [index for index, row in enumerate(rows) if row.labels.get(name) is False]
     if len(negatives) > NEGATIVES_MAX:
@@ -121,7 +121,7 @@ def _train_head(name: str, labels: Sequence[bool], sparse: Sequence[Sparse], see
 
 
 def _held_out(targets: NDArray[np.bool_], random: np.random.Generator) -> NDArray[np.bool_]:
-    """A share of each kind, kept from fitting and used for calibration and thresholds."""
+    """Choose a share of each kind to hold out for calibration and thresholds."""
     held = np.zeros(len(targets), dtype=np.bool_)
     for kind in (True, False):
         members = np.flatnonzero(targets == kind)
@@ -137,7 +137,7 @@ def _shares(targets: NDArray[np.bool_]) -> Vector:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. 0 when the file is written, 2 when the data do not suffice."""
+    """Run the command; return 0 when the file is written, 2 when the data do not suffice."""
     parser = argparse.ArgumentParser(
         prog="python -m serving.training.train", description=(__doc__ or "").partition("\n")[0]
     )
