@@ -1,1 +1,1 @@
-"""Who answers: prompts, the vLLM client and application, guards, redaction, and fakes of each port."""
+"""The answering side: prompts, the vLLM client and application, guards, redaction, and a fake of each port."""

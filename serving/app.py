@@ -1,4 +1,4 @@
-"""What a Serve configuration imports; the chart names it, so it stays here."""
+"""The import path that Serve configurations use; the chart names it, so it stays here."""
 
 from serving.engine.application import build_from_arguments
 

@@ -1,6 +1,6 @@
-"""A deterministic fake of each port that answers. Each passes the contract suite of its port (tests/contracts).
+"""Deterministic fakes of the ports that answer. Each passes the contract suite of its port (tests/contracts).
 
-A fake does what it was told at construction; `calls` lists what it was given, in order.
+A fake behaves as it was constructed; `calls` lists its inputs, in order.
 """
 
 import asyncio
@@ -18,18 +18,18 @@ from topology.policy.bundle import PolicyBundle
 from topology.ports import CheckInput, CheckReport, Clock, Draft, GenerationRequest
 
 EPOCH_MS = 1_767_225_600_000
-"""2026-01-01T00:00:00Z, where a manual clock starts unless told otherwise."""
+"""The default start of a manual clock, 2026-01-01T00:00:00Z."""
 
 FAKE_VERSION = "1"
 FAKE_MODEL = "fake-model"
 FAKE_LABELS = RequestLabels(labeler=LabelerIdentity(model="fake-labeler", version=FAKE_VERSION))
 
 Fault = Exception | None
-"""What a call raises; None lets it answer."""
+"""The error that a call raises; None lets it answer."""
 
 
 class ManualClock:
-    """Time that moves only when told to: by `advance`, or by every sleep where `advances_itself`."""
+    """A clock that moves only by `advance`, or by every sleep if `advances_itself`."""
 
     def __init__(self, *, start_ms: int = EPOCH_MS, advances_itself: bool = False) -> None:
         self._start_ms = start_ms
@@ -40,11 +40,11 @@ class ManualClock:
         self.slept_s: list[float] = []
 
     def now_ms(self) -> int:
-        """Epoch milliseconds: the start plus what has passed."""
+        """Return epoch milliseconds: the start plus the time that has passed."""
         return self._start_ms + round(self._elapsed_s * 1000)
 
     def monotonic_s(self) -> float:
-        """Seconds since the start."""
+        """Return the seconds since the start."""
         return self._elapsed_s
 
     @property
@@ -53,7 +53,7 @@ class ManualClock:
         return sum(1 for _, _, wake in self._sleepers if not wake.done())
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until the clock has been moved by `seconds`; lets other tasks run in any case."""
+        """Wait until the clock has moved by `seconds`; let other tasks run in any case."""
         self.slept_s.append(seconds)
         if self._advances_itself:
             self.advance(max(0.0, seconds))
@@ -66,7 +66,7 @@ class ManualClock:
         await wake
 
     def advance(self, seconds: float) -> None:
-        """Let `seconds` pass: who is due wakes, in order of time; they run when the caller next awaits."""
+        """Let `seconds` pass; sleeps that are due end in order of time, and run when the caller next awaits."""
         self._elapsed_s += seconds
         while self._sleepers and self._sleepers[0][0] <= self._elapsed_s:
             _, _, wake = heapq.heappop(self._sleepers)
@@ -75,7 +75,7 @@ class ManualClock:
 
 
 class _Behaviour:
-    """Faults in order, then none; and how long each call takes."""
+    """The faults of the first calls, in order, and the delay of each call."""
 
     def __init__(self, faults: Iterable[Fault], delay_s: float, clock: Clock | None) -> None:
         self._faults: Iterator[Fault] = iter(faults)
@@ -93,13 +93,13 @@ class _Behaviour:
 
 
 def echo_answer(request: GenerationRequest) -> str:
-    """An answer made of the last user message alone."""
+    """Answer with the last user message."""
     turns = [message for message in request.messages if message.role is Role.USER]
     return f"You said: {parts_text(turns[-1].parts)}" if turns else "You said nothing."
 
 
 class FakeGenerator:
-    """Answers by `answer`. One token a word. `faults`: what the first calls raise, None for those that answer.
+    """A generator that answers by `answer`, one token a word. `faults` are raised by the first calls; None answers.
 
     `delay_s` passes on `clock`; without a clock there is no delay.
     """
@@ -118,7 +118,7 @@ class FakeGenerator:
         self.cancelled_count = 0
 
     async def generate(self, request: GenerationRequest) -> Draft:
-        """The draft that `answer` gives."""
+        """Return the draft that `answer` gives."""
         self.calls.append(request)
         try:
             await self._behaviour.run()
@@ -138,7 +138,7 @@ class FakeGenerator:
 
 
 class FakeLabeler:
-    """Labels by `labels`; finds nothing unless told to."""
+    """A labeller that returns `labels`; by default it finds nothing."""
 
     def __init__(
         self,
@@ -153,7 +153,7 @@ class FakeLabeler:
         self.calls: list[ConversationEvent] = []
 
     async def label(self, event: ConversationEvent, policy: PolicyBundle) -> RequestLabels:
-        """The labels that `labels` gives, under any policy."""
+        """Return the labels that `labels` gives, under any policy."""
         del policy
         self.calls.append(event)
         await self._behaviour.run()
@@ -161,7 +161,7 @@ class FakeLabeler:
 
 
 def clean_report(name: str) -> Callable[[CheckInput], CheckReport]:
-    """A function that finds nothing, in the name of that check."""
+    """Return a function that finds nothing, in the name of that check."""
 
     def report(_given: CheckInput) -> CheckReport:
         return CheckReport(check=name, version=FAKE_VERSION, bare_refusal=False, unfair=False)
@@ -170,7 +170,7 @@ def clean_report(name: str) -> Callable[[CheckInput], CheckReport]:
 
 
 class FakeCheck:
-    """Reports by `report`; finds nothing unless told to."""
+    """A check that returns `report`; by default it finds nothing."""
 
     version = FAKE_VERSION
 
@@ -189,7 +189,7 @@ class FakeCheck:
         self.calls: list[CheckInput] = []
 
     async def check(self, given: CheckInput) -> CheckReport:
-        """The report that `report` gives."""
+        """Return the report that `report` gives."""
         self.calls.append(given)
         await self._behaviour.run()
         return self._report(given)
@@ -213,7 +213,7 @@ class FakeStage:
         self.calls: list[tuple[CheckInput, ...]] = []
 
     def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
-        """One report per input, in order."""
+        """Return one report per input, in order."""
         self.calls.append(tuple(batch))
         fault = next(self._faults, None)
         if fault is not None:
@@ -222,13 +222,13 @@ class FakeStage:
 
 
 class FakeGrantVerifier:
-    """Every grant has `status`, but one outside its own dates is `expired` or `not_yet_valid`."""
+    """A verifier that gives every grant `status`; one outside its own dates is `expired` or `not_yet_valid`."""
 
     def __init__(self, status: str = "used") -> None:
         self._status = status
 
     def verify(self, event: ConversationEvent, now_ms: int) -> tuple[GrantUse, ...]:
-        """One entry per grant, in order."""
+        """Return one entry per grant, in order."""
         return tuple(
             GrantUse(grant=grant.grant, key_id=grant.key_id, status=self._at(now_ms, grant.not_before, grant.not_after))
             for grant in event.user.grants
@@ -241,7 +241,7 @@ class FakeGrantVerifier:
 
 
 def keyword_report(name: str, report_of: dict[str, CheckReport]) -> Callable[[CheckInput], CheckReport]:
-    """A function that gives the report of the first keyword found in the draft, else a clean one."""
+    """Return a function that reports the first keyword found in the draft, else nothing."""
     clean = clean_report(name)
 
     def report(given: CheckInput) -> CheckReport:
@@ -252,7 +252,7 @@ def keyword_report(name: str, report_of: dict[str, CheckReport]) -> Callable[[Ch
 
 
 def keyword_labels(labels_of: dict[str, RequestLabels]) -> Callable[[ConversationEvent], RequestLabels]:
-    """A function that gives the labels of the first keyword found in the last user message, else none."""
+    """Return a function that labels the first keyword found in the last user message, else nothing."""
 
     def labels(event: ConversationEvent) -> RequestLabels:
         text = request_text(event)
@@ -264,7 +264,7 @@ def keyword_labels(labels_of: dict[str, RequestLabels]) -> Callable[[Conversatio
 class FakeConversationStates:
     """The ConversationStates port without a topic: `kept` are the states by conversation, whatever the partition.
 
-    With `is_ready` false nothing is restored.
+    If `is_ready` is false, nothing is restored.
     """
 
     def __init__(self, topic: str = Topic.STATE, *, is_ready: bool = True) -> None:
@@ -274,27 +274,27 @@ class FakeConversationStates:
         self.calls: list[str] = []
 
     def state_of(self, partition: PartitionId, conversation_id: str) -> ConversationState:
-        """As `ConversationStates.state_of`."""
+        """Return the state as `ConversationStates.state_of` does."""
         return self.kept.get(conversation_id, EMPTY)
 
     def finished(self, result: Result) -> None:
-        """As `ConversationStates.finished`; values are JSON."""
+        """Take a result as `ConversationStates.finished` does; values are JSON."""
         for record in result.records:
             if record.topic == self.topic and record.key is not None:
                 self.kept[record.key.decode()] = decode_state(record.value, Wire.JSON)
 
     def is_restored(self, position: PartitionOffset) -> bool:
-        """As `ConversationStates.is_restored`."""
+        """Return whether a partition is restored, as `ConversationStates.is_restored` does."""
         return self.is_ready
 
     def begin(self, position: PartitionOffset) -> None:
-        """As `ConversationStates.begin`: nothing is read."""
+        """Begin as `ConversationStates.begin` does, without reading anything."""
         self.calls.append(f"begin {position.partition}@{position.offset}")
 
     def keep(self, partitions: Collection[PartitionId]) -> None:
-        """As `ConversationStates.keep`: nothing is forgotten."""
+        """Keep partitions as `ConversationStates.keep` does, without forgetting any."""
         self.calls.append(f"keep {sorted(number for _, number in partitions)}")
 
     def close(self) -> None:
-        """As `ConversationStates.close`."""
+        """Close as `ConversationStates.close` does."""
         self.calls.append("close")
