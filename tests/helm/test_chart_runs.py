@@ -21,14 +21,14 @@ from tests.helm.pods import pods
 from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import audits, fresh_settings, question, responses, send
 from topology.contract.events import Action, Candidate, TextPart
-from workers.commands.demo.parts import free_port
+from workers.commands.demo.parts import OVERLAYS, free_port
 from workers.settings import Settings
 from workers.supervision.node_client import node_status
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(240)]
 
 POLICY = ROOT / "topology" / "policies" / "safe-completion-core.yaml"
-OVERLAY = ROOT / "workers" / "demo" / "overlays" / "harbour-bank.yaml"
+OVERLAY = OVERLAYS / "harbour-bank.yaml"
 SECRETS: SecretTexts = {"agent": {"token": "let me"}, "digests": {"digest-key": "a key for tests"}}
 ANSWERED_S = 90.0
 MODEL_S = 300.0

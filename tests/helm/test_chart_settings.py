@@ -18,6 +18,7 @@ from serving.engine.application import LlmServing
 from tests.helm.cases import MINIMAL, examples, matrix
 from tests.helm.engine import ROOT, Document, Engine, Values, merged
 from tests.helm.pods import pods
+from workers.commands.demo.parts import OVERLAYS
 from workers.settings import Settings, load_settings
 from workers.settings.keys import leaves
 
@@ -304,7 +305,7 @@ def test_the_supervisor_is_told_the_digest_of_the_file_that_it_reads(engine: Eng
 
 def test_check_accepts_what_is_rendered(engine: Engine, tmp_path: Path) -> None:
     bundle = (ROOT / "topology" / "policies" / "safe-completion-core.yaml").read_text(encoding="utf-8")
-    overlay = (ROOT / "workers" / "demo" / "overlays" / "harbour-bank.yaml").read_text(encoding="utf-8")
+    overlay = (OVERLAYS / "harbour-bank.yaml").read_text(encoding="utf-8")
     policy = {"inline": bundle, "overlays": {"inline": {"harbour-bank": overlay}}}
     documents = engine.render(merged(examples()["statefulset-keda"], {"policy": policy}))
     path = _mounted(documents, tmp_path)

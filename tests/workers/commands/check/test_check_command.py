@@ -244,7 +244,7 @@ def test_a_probe_that_breaks_says_where_and_quotes_nothing() -> None:
         raise ValueError(SECRET)
 
     _, line = RunningProbe("thing", probe, Settings(), 5).lines()
-    assert "ValueError at test_cli_check.py:" in line.found
+    assert "ValueError at test_check_command.py:" in line.found
     assert SECRET not in repr(line)
 
 
