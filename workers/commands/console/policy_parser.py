@@ -21,12 +21,14 @@ def add_policy(commands: Subcommands) -> None:
 
 
 def _add_keygen(verbs: Subcommands) -> None:
-    keygen = verbs.add("keygen", "policy.keygen", "make a key to sign policies with; prints its public half")
+    keygen = verbs.add(
+        "keygen", "policy.publication:keygen", "make a key to sign policies with; prints its public half"
+    )
     keygen.add_argument("file", type=Path, metavar="FILE", help="a new file for the private key, readable by you alone")
 
 
 def _add_sign(verbs: Subcommands) -> None:
-    sign = verbs.add("sign", "policy.sign", "sign a policy, so that it can be published on the topic")
+    sign = verbs.add("sign", "policy.publication:sign", "sign a policy, so that it can be published on the topic")
     sign.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a bundle or an overlay (YAML or JSON)")
     sign.add_argument("--kind", required=True, choices=("bundle", "overlay", "shadow"), help="what it is published as")
     sign.add_argument("--key", required=True, type=Path, metavar="FILE", help="private key (Ed25519, PEM)")
@@ -37,7 +39,7 @@ def _add_sign(verbs: Subcommands) -> None:
 
 
 def _add_publish(verbs: Subcommands) -> None:
-    publish = verbs.add("publish", "policy.publish", "write signed policies onto the topic")
+    publish = verbs.add("publish", "policy.publication:publish", "write signed policies onto the topic")
     publish.add_argument("files", nargs="+", type=Path, metavar="SIGNED", help="what `policy sign` wrote")
 
 

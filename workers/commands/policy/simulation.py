@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from msgspec import Struct
 
-from topology.contract.events import AuditRecord, ShadowDifference, Shift
+from topology.contract.events import Action, AuditRecord, ShadowDifference, Shift
 from topology.contract.labels import NONE, Verdict
 from topology.decision.recompute import Recomputed, recompute
 from topology.decision.shadow import difference
@@ -19,6 +19,10 @@ from topology.policy.verdict_table import STRICTNESS
 
 UNKNOWN = "unknown"
 """In place of an action: the policy would have asked for a draft that nobody made."""
+
+ACTIONS = tuple(action.value for action in Action)
+OUTCOMES = (*ACTIONS, UNKNOWN)
+HEADINGS = {UNKNOWN: "one more draft"}
 
 NAMES_MAX = 1000
 """Different names of one kind that are counted; records bring some of them along. What comes later is left out."""

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from workers.commands.console.usage_error import WrongUse
-from workers.commands.policy.simulation import UNKNOWN, Simulated
-from workers.commands.policy.simulation_text import ACTIONS, HEADINGS, OUTCOMES
+from workers.commands.policy.simulation import ACTIONS, HEADINGS, OUTCOMES, UNKNOWN, Simulated
 
 LOOSER, STRICTER, SAME, UNSURE = "#e08a1e", "#1f5a99", "#eeeeee", "#8a8a8a"
 CATEGORIES_MAX = 20

@@ -18,7 +18,7 @@ from topology.contract.events import AuditRecord, UserContext
 from topology.contract.labels import OutputLabels, RequestLabels
 from topology.decision.plan import plan, tighten
 from topology.policy.overlays import TenantOverlay
-from workers.commands.policy.rule_words import PLAN_RULES, words_of
+from workers.commands.policy.explaining import PLAN_RULES, words_of
 
 NO_WORDS = "a rule that this policy does not have"
 FRAUD = "wrongdoing.nonviolent"

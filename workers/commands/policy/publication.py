@@ -1,0 +1,86 @@
+"""`sluicegate policy keygen`, `sign` and `publish`: from a policy document to a publication that workers take up."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from topology.contract.errors import PolicyError, PolicyRefusal
+from topology.policy.envelopes import Envelope, PublicationKind
+from workers.commands.console.kafka_session import kafka_session
+from workers.commands.console.terminal import Terminal
+from workers.commands.console.usage_error import WrongUse
+from workers.kafka.errors import KafkaUnavailable
+from workers.policy.publishing import document_envelope, key_of, sealed, withdrawal, would_be, write
+from workers.policy.signing import new_private_key, private_key, public_half
+from workers.process.clock import SystemClock
+from workers.settings import Settings
+
+ONLY_OWNER = 0o600
+
+READ_TIMEOUT_S = 60.0
+"""Bound on reading the topic, to know what the publications will come to."""
+
+
+def keygen(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Write the key; a file that is there already is an error, for it may hold the key that is in use."""
+    del settings
+    pem = new_private_key()
+    with os.fdopen(os.open(arguments.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, ONLY_OWNER), "wb") as file:
+        file.write(pem)
+    sys.stdout.write(public_half(pem) + "\n")
+    return 0
+
+
+def sign(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Write the publication. Raises PolicyError where the document does not load: nothing is signed then."""
+    envelope = _envelope(arguments, settings)
+    key = private_key(Path(arguments.key).read_bytes())
+    Path(arguments.output).write_bytes(sealed(envelope, arguments.key_id, key) + b"\n")
+    what = "roll-back to" if envelope.rollback else "publication of" if envelope.document else "withdrawal of"
+    Terminal().say(f"{arguments.output}: {what} {envelope.title}, signed by {arguments.key_id}")
+    return 0
+
+
+def _envelope(arguments: argparse.Namespace, settings: Settings) -> Envelope:
+    kind, issued_ms = PublicationKind(arguments.kind), SystemClock().now_ms()
+    if arguments.withdraw is None:
+        if arguments.file is None:
+            raise WrongUse("FILE", "", "the document to sign, or --withdraw what is to go")
+        return document_envelope(kind, arguments.file, settings, issued_ms=issued_ms, rollback=arguments.rollback)
+    name, _, version = arguments.withdraw.partition("@")
+    if arguments.file is not None or kind is PublicationKind.BUNDLE or not version:
+        raise WrongUse("--withdraw", arguments.withdraw, "ID@VERSION of an overlay or a shadow, and no FILE beside it")
+    return withdrawal(kind, name, version, issued_ms=issued_ms, rollback=arguments.rollback)
+
+
+def publish(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Write all of them, acknowledged by all replicas in sync, or none where one would have no effect.
+
+    Raises PolicyError with the reasons.
+    """
+    if not settings.policy.keys:
+        raise WrongUse("policy.keys", "", "the keys that workers accept, so that signatures can be checked first")
+    publications = [Path(file).read_bytes().strip() for file in arguments.files]
+    topic = settings.topics.policy
+    with kafka_session(settings.kafka, "policy publish", topic) as kafka:
+        try:
+            found = would_be(settings, kafka, publications, READ_TIMEOUT_S)
+        except TimeoutError as exc:
+            raise KafkaUnavailable("policy publish", str(exc)) from exc
+        ours = {key_of(raw) for raw in publications}
+        reasons = [reason for other, refusal in found.refused if other.key in ours for reason in refusal.reasons]
+        if reasons:
+            raise PolicyError(*reasons)
+        positions = write(kafka, topic, publications)
+    terminal = Terminal()
+    for file, (_, partition, offset) in zip(arguments.files, positions, strict=True):
+        terminal.say(f"{file}: written to {topic}, partition {partition}, offset {offset}", "green")
+    for _, refusal in found.refused:
+        if refusal.why is PolicyRefusal.INVALID:
+            terminal.say(f"has no effect: {refusal}", "yellow")
+    if found.policies is None:
+        terminal.say(f"no bundle {settings.policy.id} holds yet: workers wait for one")
+    else:
+        terminal.say(f"workers will be under {found.policies.bundle.ref}, overlays: {len(found.policies.overlays)}")
+    return 0
