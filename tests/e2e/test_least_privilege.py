@@ -27,7 +27,7 @@ from tests.plugins.policy_publisher import KEYS, bundle
 from tests.plugins.running_worker import audits, fresh_settings, question, responses, send
 from tests.plugins.secure_broker import AUTHORIZER, SecureBroker
 from topology.contract.events import Candidate, Message, Role, TextPart
-from workers.commands.canaries import CASES, canary_event
+from workers.commands.canary import CASES, canary_event
 from workers.commands.check.brokers import probe_brokers
 from workers.commands.check.probe import Mark
 from workers.kafka.reader import read_topic

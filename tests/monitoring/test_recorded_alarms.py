@@ -28,7 +28,7 @@ from tests.plugins.running_worker import fresh_settings, question, running_loop,
 from topology.contract.events import Candidate, TextPart
 from topology.contract.names import StageName
 from workers.assembly import build_checks
-from workers.commands.canaries import CASES, canary_event
+from workers.commands.canary import CASES, canary_event
 from workers.kafka.sender import EventSender
 from workers.policy.signing import new_private_key, private_key, public_half
 from workers.settings import CanarySettings, Settings, StageSettings, StagesSettings

@@ -10,7 +10,7 @@ from topology.contract.events import Action, ConversationEvent, Expectation
 from topology.contract.names import Topic
 from topology.steps.canary import canary_message, is_as_expected, require_genuine
 from topology.telemetry.metrics import Metric
-from workers.commands.canaries import CASES, canary_event
+from workers.commands.canary import CASES, canary_event
 from workers.policy.grants import public_keys, signature_verifier
 from workers.policy.signing import new_private_key, private_key, public_half
 
