@@ -168,8 +168,44 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f"## [{declared[1]}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
+def _rooms() -> dict[str, set[str]]:
+    """The modules of each room, by the room's folder."""
+    rooms: dict[str, set[str]] = {}
+    for package in ("topology", "serving", "workers", "helm/monitoring"):
+        for path in (ROOT / package).glob("**/*.py"):
+            if path.stem not in {"__init__", "__main__"}:
+                rooms.setdefault(named(path.parent), set()).add(path.name)
+    return rooms
+
+
 def test_every_module_is_named_in_the_architecture() -> None:
-    """A newcomer finds each module's job on one page."""
+    """A newcomer finds each room, and each module's job in the table of its room; neither outlives its file."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    modules = {path for package in ("topology", "serving", "workers") for path in (ROOT / package).glob("*.py")}
-    assert not [named(path) for path in sorted(modules) if path.stem != "__init__" and f"`{path.name}`" not in page]
+    sections = re.findall(r"^### `(\S+)`\n(.*?)(?=^### |\Z)", page, re.MULTILINE | re.DOTALL)
+    told = {
+        room: set(re.findall(r"`(\w+\.py)`", "\n".join(re.findall(r"^\| (.*?) \|", table, re.MULTILINE))))
+        for room, table in sections
+    }
+    assert told == _rooms()
+
+
+def test_every_file_that_a_page_names_exists() -> None:
+    path = re.compile(r"`((?:topology|serving|workers|helm|tests|bench|docs)/[\w./-]+)`")
+    lost = [
+        f"{named(page)}: {target}"
+        for page in TOLD
+        for target in path.findall(page.read_text(encoding="utf-8"))
+        if not (ROOT / target).exists()
+    ]
+    assert lost == []
+
+
+def test_the_answers_to_where_do_i_change_name_files_of_their_rooms() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = page.partition("## Where do I change")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| [a-z](.*?) \| (.*?) \| (.*) \|$", table, re.MULTILINE)
+    assert len(rows) >= 20
+    for question, rooms, answer in rows:
+        places = [ROOT / room for room in re.findall(r"`(\S+)`", rooms)] or [ROOT]
+        for name in re.findall(r"`([\w/]+\.py)`", answer):
+            assert any((place / name).exists() for place in [*places, ROOT]), f"{question}: {name}"
