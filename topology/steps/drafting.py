@@ -256,6 +256,8 @@ class Drafting:
             self._metrics.count(Metric.LLM_TOKENS, tokens, model=draft.model, kind=kind)
 
     def _release(self, case: Case, plan: Plan, current: Try, verdict: Verdict) -> Decision:
+        if not self._is_screened(case.attempts[-1]):
+            self._metrics.count(Metric.UNSCREENED_PUBLISHED)
         candidate = case.event.candidate
         untouched = candidate is not None and current.draft.source == "candidate"
         answer = Answer(
@@ -265,6 +267,10 @@ class Drafting:
             parts=candidate.parts if untouched and candidate is not None else (),
         )
         return _decision(current.action, answer, ActionReason.VERDICT, verdict)
+
+    def _is_screened(self, attempt: Attempt) -> bool:
+        """Return whether every required check judged the draft, whatever the policy makes of one that did not."""
+        return self._required <= {run.guard for run in attempt.labels.guards if run.outcome is Outcome.OK}
 
     def _words(self, case: Case, plan: Plan, kind: templates.Kind, action: Action, verdict: Verdict) -> Decision:
         user = case.event.user

@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
 from tests.topology.steps.pipeline_world import (
@@ -23,19 +24,23 @@ from topology.contract.events import Action
 from topology.contract.headers import last_header
 from topology.contract.labels import CategoryId, Intent, Outcome, Span, VerdictKind
 from topology.contract.names import Header, Topic
+from topology.policy.bundle import Aspect
+from topology.policy.in_force import Policies
 from topology.ports import GenerationRequest
 from topology.telemetry.metrics import Metric
 from workers.process.clock import SystemClock
 
 
 def test_a_clean_draft_is_published_with_its_audit_record() -> None:
-    ended = Bench().answer()
+    bench = Bench()
+    ended = bench.answer()
     assert ended.response.action is Action.PUBLISHED
     assert ended.text == "A plain answer."
     assert ended.response.audit_id == ended.audit.audit_id
     assert ended.response.policy_ref == ended.audit.policy_ref == BUNDLE.ref
     assert (ended.audit.position.partition, ended.audit.position.offset) == (3, 17)
     assert ended.verdicts == [VerdictKind.PUBLISH]
+    assert bench.metrics.value(Metric.UNSCREENED_PUBLISHED) == 0
     assert not ended.letters
     assert not ended.review
 
@@ -152,6 +157,23 @@ def test_a_check_that_could_not_tell_withholds_and_is_audited(check: FakeCheck, 
     assert runs["bias"] is outcome
     assert ended.review
     assert bench.metrics.value(Metric.FAIL_CLOSED, stage="bias", reason=outcome.value) == 1
+
+
+def test_an_answer_that_a_check_could_not_judge_is_counted_where_the_verdict_table_lets_it_out() -> None:
+    rows = {row.id: row for row in BUNDLE.rules}
+    rows.update(
+        {
+            row.id: structs.replace(row, verdict=VerdictKind.PUBLISH)
+            for row in BUNDLE.rules
+            if row.aspect is Aspect.GUARD
+        }
+    )
+    lax = structs.replace(BUNDLE, rules=tuple(rows.values()))
+    broken = FakeCheck("bias", faults=[ZeroDivisionError()] * 9)
+    checks = (FakeCheck("classification"), broken, FakeCheck("logging", logged))
+    bench = Bench(checks=checks, policies=Policies(lax))
+    assert bench.answer().response.action is Action.PUBLISHED
+    assert bench.metrics.value(Metric.UNSCREENED_PUBLISHED) == 1
 
 
 def test_a_draft_that_could_not_be_logged_is_withheld() -> None:
