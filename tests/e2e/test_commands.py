@@ -18,12 +18,11 @@ import pytest
 from tests.checkout import ROOT
 from tests.plugins.fake_endpoint import FakeEndpoint, status
 from tests.plugins.kafka_broker import Kafka
-from tests.plugins.otlp_receiver import closed_endpoint
+from tests.plugins.otlp_receiver import Collector, closed_endpoint
 from topology.contract.codec import RecordLimits, decode_event, encode
 from topology.contract.events import Action, AuditedResponse, TextPart
 from topology.contract.labels import Mode
 from topology.contract.records import Record
-from workers.development.otlp_receiver import OtlpReceiver
 from workers.kafka.reader import read_topic
 from workers.settings import KafkaSettings
 
@@ -173,7 +172,7 @@ def test_raw_lines_are_sent_as_they_are(line: CommandLine) -> None:
 
 def test_with_an_otlp_endpoint_every_record_starts_a_trace(line: CommandLine) -> None:
     before = line.events()
-    with OtlpReceiver() as receiver:
+    with Collector() as receiver:
         variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "SLUICEGATE_TELEMETRY__PRESET": "full"}
         assert line.run("send", "-", given=event(1), **variables).returncode == 0
         (span,) = receiver.store.spans()
@@ -272,7 +271,7 @@ def endpoint() -> Iterator[Callable[[str], str]]:
 
 
 def test_check_is_content_where_all_is_well(line: CommandLine, endpoint: Callable[[str], str]) -> None:
-    with OtlpReceiver() as receiver:
+    with Collector() as receiver:
         found = Checks(
             line.run(
                 "check",

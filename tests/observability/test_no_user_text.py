@@ -59,7 +59,7 @@ OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 def collector() -> Generator[KeptExports]:
     """Keeps what is exported to it."""
     exports = KeptExports()
-    with OtlpReceiver(store=exports) as receiver:
+    with OtlpReceiver(exports) as receiver:
         exports.endpoint = receiver.endpoint
         yield exports
 

@@ -18,7 +18,7 @@ READY_TIMEOUT_S = 240.0
 def model_traces() -> Iterator[KeptExports]:
     """What the session's vLLM exported."""
     exports = KeptExports()
-    with OtlpReceiver(store=exports) as receiver:
+    with OtlpReceiver(exports) as receiver:
         exports.endpoint = receiver.endpoint
         yield exports
 

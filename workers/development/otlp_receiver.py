@@ -1,13 +1,12 @@
-"""A small OTLP receiver in memory: shows one event's trace where no tracing backend is configured, and serves tests.
+"""A small OTLP receiver in memory: the demo shows one event's trace with it where no tracing backend is configured.
 
-Speaks OTLP over HTTP (protobuf, gzip) on a free port of the loopback interface, and over gRPC if asked. Everything is
-bounded: body size, connections, traces, spans of a trace. It authenticates nobody and is not a backend.
+It takes traces over HTTP (protobuf, gzip) on a free port of the loopback interface. Everything is bounded: body size,
+connections, traces, spans of a trace. It authenticates nobody and is not a backend.
 """
 
 import threading
 import zlib
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import socket
 from types import TracebackType
@@ -15,31 +14,23 @@ from typing import Any, Final, Self
 
 from google.protobuf.message import DecodeError
 from msgspec import Struct
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-    ExportMetricsServiceResponse,
-)
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
 )
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.metrics.v1.metrics_pb2 import Metric
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 BODY_BYTES_MAX: Final = 8 * 1024 * 1024
-"""Per request, compressed and not; gRPC's own default is 4 MiB."""
+"""Per request, compressed and not."""
 CONNECTIONS_MAX: Final = 32
 READ_TIMEOUT_S: Final = 10.0
 TRACES_MAX: Final = 1_000
 SPANS_PER_TRACE_MAX: Final = 200
-SERIES_MAX: Final = 10_000
 TREE_DEPTH_MAX: Final = 20
-GRPC_THREADS: Final = 4
 SHUTDOWN_S: Final = 5.0
 
 Value = str | int | float | bool | tuple[str, ...]
-Labels = tuple[tuple[str, str], ...]
 
 _SHOWN: Final = (
     "sluicegate.action",
@@ -69,13 +60,19 @@ class ReceivedSpan(Struct, frozen=True, kw_only=True):
 
 
 class SpanStore:
-    """The last traces and the last value of every metric. Safe from any thread."""
+    """The last traces. Safe from any thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._traces: OrderedDict[str, list[ReceivedSpan]] = OrderedDict()
-        self._metrics: dict[str, dict[Labels, float]] = {}
         self.refused_count = 0
+
+    def take(self, path: str, body: bytes) -> bytes | None:
+        """Keep one export and return the answer to it; None for a path that is not served. Raises DecodeError."""
+        if path != "/v1/traces":
+            return None
+        self.add_traces(ExportTraceServiceRequest.FromString(body))
+        return ExportTraceServiceResponse().SerializeToString()
 
     def add_traces(self, request: ExportTraceServiceRequest) -> None:
         """Keep a request's spans; the oldest trace goes when there are too many."""
@@ -87,15 +84,6 @@ class SpanStore:
                 while len(self._traces) > TRACES_MAX:
                     self._traces.popitem(last=False)
 
-    def add_metrics(self, request: ExportMetricsServiceRequest) -> None:
-        """Keep the last value of each series; of a histogram its count."""
-        with self._lock:
-            for resource in request.resource_metrics:
-                for scope in resource.scope_metrics:
-                    for metric in scope.metrics:
-                        series = self._metrics.setdefault(metric.name, {})
-                        series.update(_points(metric) if len(series) < SERIES_MAX else {})
-
     def spans(self) -> list[ReceivedSpan]:
         """All spans, by trace in order of arrival."""
         with self._lock:
@@ -105,11 +93,6 @@ class SpanStore:
         """One trace's spans by start; empty where it is not known."""
         with self._lock:
             return sorted(self._traces.get(trace_id, ()), key=lambda span: (span.start_ns, -span.end_ns))
-
-    def metrics(self) -> dict[str, dict[Labels, float]]:
-        """The last value of every series, by metric and sorted labels."""
-        with self._lock:
-            return {name: dict(series) for name, series in self._metrics.items()}
 
     def tree(self, trace_id: str) -> str:
         """One trace as an indented tree: name, kind, duration, what came of it; empty where it is not known."""
@@ -124,18 +107,13 @@ class SpanStore:
 class OtlpReceiver:
     """Serves a `SpanStore` while it is entered. `endpoint` is what settings take."""
 
-    def __init__(self, *, port: int = 0, grpc_port: int | None = None, store: SpanStore | None = None) -> None:
-        """`port` 0 takes a free one; `grpc_port` None serves no gRPC, 0 takes a free port; `store` None: a new one."""
+    def __init__(self, store: SpanStore | None = None) -> None:
+        """Take a free port; `store` None means a new one."""
         self.store = store or SpanStore()
-        self._server = _Server(self.store, port)
+        self._server = _Server(self.store)
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(0.05,), name="otlp-receiver", daemon=True
         )
-        self._grpc: Any = None
-        self.grpc_endpoint = ""
-        if grpc_port is not None:
-            self._grpc, bound = _grpc_server(self.store, grpc_port)
-            self.grpc_endpoint = f"http://127.0.0.1:{bound}"
 
     @property
     def endpoint(self) -> str:
@@ -153,16 +131,12 @@ class OtlpReceiver:
     def start(self) -> None:
         """Begin to listen."""
         self._thread.start()
-        if self._grpc is not None:
-            self._grpc.start()
 
     def stop(self) -> None:
         """Stop listening; what was received stays."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(SHUTDOWN_S)
-        if self._grpc is not None:
-            self._grpc.stop(None).wait(SHUTDOWN_S)
 
     def __enter__(self) -> Self:
         self.start()
@@ -178,8 +152,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, store: SpanStore, port: int) -> None:
-        super().__init__(("127.0.0.1", port), _Handler)
+    def __init__(self, store: SpanStore) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
         self.store = store
         self._free = threading.BoundedSemaphore(CONNECTIONS_MAX)
 
@@ -211,7 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
         if body is None:
             return
         try:
-            answer = _take(server.store, self.path, body)
+            answer = server.store.take(self.path, body)
         except DecodeError:
             self._answer(400)
             return
@@ -251,19 +225,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def _take(store: SpanStore, path: str, body: bytes) -> bytes | None:
-    """The answer to one export; None for an unknown path. Raises DecodeError."""
-    match path:
-        case "/v1/traces":
-            store.add_traces(ExportTraceServiceRequest.FromString(body))
-            return ExportTraceServiceResponse().SerializeToString()
-        case "/v1/metrics":
-            store.add_metrics(ExportMetricsServiceRequest.FromString(body))
-            return ExportMetricsServiceResponse().SerializeToString()
-        case _:
-            return None
-
-
 def _unzipped(body: bytes) -> bytes:
     """Raises ValueError where the result is too long, zlib.error where it is no gzip."""
     unpacker = zlib.decompressobj(wbits=31)
@@ -271,21 +232,6 @@ def _unzipped(body: bytes) -> bytes:
     if unpacker.unconsumed_tail:
         raise ValueError("too long")
     return plain
-
-
-def _grpc_server(store: SpanStore, port: int) -> tuple[Any, int]:
-    """A gRPC server that is not started yet, and its port. Any: grpc has no type information."""
-    import grpc
-    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc
-
-    class _Traces(trace_service_pb2_grpc.TraceServiceServicer):
-        def Export(self, request: ExportTraceServiceRequest, context: object) -> ExportTraceServiceResponse:  # noqa: N802
-            store.add_traces(request)
-            return ExportTraceServiceResponse()
-
-    server = grpc.server(ThreadPoolExecutor(GRPC_THREADS), maximum_concurrent_rpcs=CONNECTIONS_MAX)
-    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(_Traces(), server)
-    return server, server.add_insecure_port(f"127.0.0.1:{port}")
 
 
 def _spans(request: ExportTraceServiceRequest) -> list[ReceivedSpan]:
@@ -322,26 +268,6 @@ def _value(value: AnyValue) -> Value:
     if kind == "array_value":
         return tuple(str(_value(item)) for item in value.array_value.values)
     return getattr(value, kind) if kind in {"string_value", "bool_value", "int_value", "double_value"} else ""
-
-
-def _points(metric: Metric) -> dict[Labels, float]:
-    match metric.WhichOneof("data"):
-        case "sum":
-            return {_labels(point.attributes): _number(point) for point in metric.sum.data_points}
-        case "gauge":
-            return {_labels(point.attributes): _number(point) for point in metric.gauge.data_points}
-        case "histogram":
-            return {_labels(point.attributes): float(point.count) for point in metric.histogram.data_points}
-        case _:
-            return {}
-
-
-def _labels(pairs: Any) -> Labels:  # Any: protobuf's repeated field
-    return tuple(sorted((pair.key, str(_value(pair.value))) for pair in pairs if isinstance(pair, KeyValue)))
-
-
-def _number(point: Any) -> float:  # Any: protobuf's NumberDataPoint
-    return float(point.as_int if point.WhichOneof("value") == "as_int" else point.as_double)
 
 
 def _branch(span: ReceivedSpan, spans: list[ReceivedSpan], lead: str, mark: str, depth: int) -> list[str]:

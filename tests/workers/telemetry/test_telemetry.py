@@ -12,12 +12,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests.plugins.otlp_receiver import SilentCollector, closed_endpoint
+from tests.plugins.otlp_receiver import Collector, SilentCollector, closed_endpoint
 from topology.contract.events import Action
 from topology.contract.records import Headers, OutRecord, Record, Result
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import EventTrace, Tracing
-from workers.development.otlp_receiver import BODY_BYTES_MAX, OtlpReceiver
+from workers.development.otlp_receiver import BODY_BYTES_MAX
 from workers.settings import GenerationSettings, Settings, TelemetrySettings
 from workers.settings.secret import Secret
 from workers.telemetry.convention_metrics import COPIES
@@ -56,8 +56,8 @@ def settings(endpoint: str, **given: object) -> Settings:
 
 
 @pytest.fixture
-def receiver() -> Iterator[OtlpReceiver]:
-    with OtlpReceiver(grpc_port=0) as running:
+def receiver() -> Iterator[Collector]:
+    with Collector() as running:
         yield running
 
 
@@ -87,13 +87,13 @@ def wait_for(condition: object, what: str) -> None:
 
 
 @pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_an_events_tree_arrives_over_both_protocols(receiver: OtlpReceiver, protocol: str) -> None:
+def test_an_events_tree_arrives_over_both_protocols(receiver: Collector, protocol: str) -> None:
     endpoint = receiver.endpoint if protocol == "http" else receiver.grpc_endpoint
     given = settings(endpoint, protocol=protocol, environment="test", headers=Secret("authorization=Basic x"))
     telemetry = start_telemetry(given.telemetry, "ingress", 2)
     with telemetry.tracing(given).event(record()) as trace:
         walk(trace, Action.REFUSED)
-    assert telemetry.shutdown(WAIT_S) or protocol == "grpc"  # the receiver takes no metrics over gRPC
+    assert telemetry.shutdown(WAIT_S) or protocol == "grpc"  # it takes no metrics over gRPC
     names = [line.strip("├└─│ ").split("  ")[0] for line in receiver.tree(TRACE_ID).splitlines()]
     assert names == ["process conversations.events", "guard input", "chat m1", "send conversations.audited"]
     assert "action=refused" in receiver.tree(TRACE_ID)
@@ -103,11 +103,11 @@ def test_an_events_tree_arrives_over_both_protocols(receiver: OtlpReceiver, prot
     assert (chat.attributes["server.address"], chat.attributes["server.port"]) == ("model.example", 8000)
 
 
-def test_metrics_arrive_with_their_zeros(receiver: OtlpReceiver) -> None:
+def test_metrics_arrive_with_their_zeros(receiver: Collector) -> None:
     telemetry = start_telemetry(settings(receiver.endpoint).telemetry, "ingress", 2)
     telemetry.instruments.count(Metric.EVENTS_CONSUMED, 3, topic="t")
     assert telemetry.shutdown(WAIT_S)
-    metrics = receiver.store.metrics()
+    metrics = receiver.metrics()
     assert metrics[Metric.EVENTS_CONSUMED] == {(("topic", "t"),): 3}
     assert metrics[Metric.UNSCREENED_PUBLISHED] == {(): 0}
     assert set(metrics[Metric.FAIL_CLOSED].values()) == {0}
@@ -123,7 +123,7 @@ def test_metrics_arrive_with_their_zeros(receiver: OtlpReceiver) -> None:
     ],
 )
 def test_conventional_names_are_pushed_as_well_where_they_are_opted_in(
-    receiver: OtlpReceiver, monkeypatch: pytest.MonkeyPatch, opted_in: str, copied: set[str]
+    receiver: Collector, monkeypatch: pytest.MonkeyPatch, opted_in: str, copied: set[str]
 ) -> None:
     monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", opted_in)
     telemetry = start_telemetry(settings(receiver.endpoint).telemetry, "ingress", 2)
@@ -135,7 +135,7 @@ def test_conventional_names_are_pushed_as_well_where_they_are_opted_in(
     for outcome in ("ok", "timeout"):
         instruments.observe(Metric.LLM_REQUEST_DURATION, 0.1, model="m1", role="judge", outcome=outcome)
     assert telemetry.shutdown(WAIT_S)
-    metrics = receiver.store.metrics()
+    metrics = receiver.metrics()
     assert {name for name in metrics if not name.startswith("sluicegate_")} == copied
     if "messaging.client.consumed.messages" in copied:
         (labels,) = metrics["messaging.client.consumed.messages"]
@@ -291,7 +291,7 @@ def test_without_endpoint_or_switched_off_there_are_no_spans_and_a_context_passe
     ],
 )
 def test_the_receiver_refuses_what_it_cannot_take(
-    receiver: OtlpReceiver, path: str, headers: dict[str, str], body: bytes, status: int
+    receiver: Collector, path: str, headers: dict[str, str], body: bytes, status: int
 ) -> None:
     connection = http.client.HTTPConnection(urlsplit(receiver.endpoint).netloc, timeout=5)
     connection.request("POST", path, body, headers)
@@ -299,7 +299,7 @@ def test_the_receiver_refuses_what_it_cannot_take(
     connection.close()
 
 
-def test_the_receiver_does_not_unpack_a_bomb(receiver: OtlpReceiver) -> None:
+def test_the_receiver_does_not_unpack_a_bomb(receiver: Collector) -> None:
     packer = zlib.compressobj(9, wbits=31)
     bomb = packer.compress(bytes(4 * BODY_BYTES_MAX)) + packer.flush()
     connection = http.client.HTTPConnection(urlsplit(receiver.endpoint).netloc, timeout=5)

@@ -133,7 +133,11 @@ def demo_settings(base: Settings, kafka: KafkaSettings, *, own_brokers: bool, ot
         stages=StagesSettings(classification=actor, bias=base.stages.bias, logging=base.stages.logging),
         redaction=structs.replace(base.redaction, digest_key=Secret(uuid.uuid4().hex), digest_key_id="demo"),
         telemetry=structs.replace(
-            base.telemetry, endpoint=base.telemetry.endpoint or otlp, preset="full", export_interval_s=2.0
+            base.telemetry,
+            endpoint=base.telemetry.endpoint or otlp,
+            preset="full",
+            push_metrics=base.telemetry.push_metrics and bool(base.telemetry.endpoint),  # `otlp` takes traces alone
+            export_interval_s=2.0,
         ),
     )
 

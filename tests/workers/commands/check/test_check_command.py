@@ -27,14 +27,13 @@ from msgspec.structs import replace
 
 from tests.plugins.fake_endpoint import FakeEndpoint, Play, raw, silence, status
 from tests.plugins.kafka_broker import Kafka, wait_until
-from tests.plugins.otlp_receiver import SilentCollector, closed_endpoint
+from tests.plugins.otlp_receiver import Collector, SilentCollector, closed_endpoint
 from workers.commands.check.brokers import probe_brokers
 from workers.commands.check.collector import probe_collector
 from workers.commands.check.configuration import probe_policy, probe_settings
 from workers.commands.check.endpoints import probe_generator, probe_guard
 from workers.commands.check.probe import Line, Mark, Probe, RunningProbe, ok
 from workers.development.broker import DevelopmentBroker
-from workers.development.otlp_receiver import OtlpReceiver
 from workers.kafka.topics import create_topics
 from workers.settings import (
     GenerationSettings,
@@ -169,14 +168,14 @@ def test_the_guard_llm_is_looked_at_where_one_is_set() -> None:
 
 
 def test_a_collector_takes_an_export_without_spans_over_http_and_grpc() -> None:
-    with OtlpReceiver(grpc_port=0) as receiver:
+    with Collector() as receiver:
         assert one(probe_collector, telemetry(receiver.endpoint)).mark is Mark.OK
         assert one(probe_collector, telemetry(receiver.grpc_endpoint, protocol="grpc")).mark is Mark.OK
         assert receiver.store.spans() == []
 
 
 def test_a_collector_of_the_other_protocol_is_told() -> None:
-    with OtlpReceiver(grpc_port=0) as receiver:
+    with Collector() as receiver:
         for settings in (telemetry(receiver.grpc_endpoint), telemetry(receiver.endpoint, protocol="grpc")):
             line = one(probe_collector, settings)
             assert line.mark is Mark.WRONG
