@@ -1,1 +1,1 @@
-"""This operating-system process: children, interpreter, clock, what libraries print."""
+"""This operating-system process: its children, interpreter, clock, exit codes and captured output."""

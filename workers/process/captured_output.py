@@ -1,4 +1,4 @@
-"""What libraries print becomes log lines: standard output belongs to JSON logs, or to the person at the terminal."""
+"""What libraries print, turned into log lines: standard output is for JSON logs, or for the person at the terminal."""
 
 import io
 import logging
@@ -12,13 +12,12 @@ logger = logging.getLogger("sluicegate.printed")
 
 LINE_CHARACTERS_MAX = 500
 
-
 OWN_LINE = '{"ts":'
-"""How our own log lines begin (workers/telemetry/logs.py); Ray puts the actor's name in front of what actors print."""
+"""The beginning of this project's log lines (workers/telemetry/logs.py). Ray writes the name of an actor before it."""
 
 
 class LogLines(io.TextIOBase):
-    """A stream that logs every whole line written to it; an actor's own log line goes to `real` as it is."""
+    """A stream that logs every complete line written to it, but writes the log lines of actors to `real` unchanged."""
 
     def __init__(self, real: TextIO) -> None:
         self._real = real
@@ -26,13 +25,13 @@ class LogLines(io.TextIOBase):
         self._logging = threading.local()
 
     def writable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def write(self, text: str, /) -> int:
-        """Log the lines that `text` completes; the rest waits for its end."""
+        """Log the lines that `text` completes; keep the rest until its line is complete."""
         if getattr(self._logging, "is_under_way", False):
-            return len(text)  # a log handler that some library pointed at us says again what it was given
+            return len(text)  # a library's log handler writes here: it repeats what is being logged
         *lines, self._rest = (self._rest + text).split("\n")
         self._logging.is_under_way = True
         try:
@@ -52,7 +51,7 @@ class LogLines(io.TextIOBase):
 
 @contextmanager
 def prints_as_logs() -> Generator[TextIO]:
-    """Inside the block what is printed is logged; the block gets the real standard output."""
+    """Log what is printed inside the block; the block gets the real standard output."""
     real = sys.stdout
     with redirect_stdout(LogLines(real)), redirect_stderr(LogLines(real)):
         yield real

@@ -1,4 +1,4 @@
-"""A child process that never outlives us: the kernel kills it when this process dies, however it dies."""
+"""A child process that never outlives this one: the kernel kills it when this process dies, however it dies."""
 
 import os
 import signal
@@ -11,10 +11,10 @@ from pathlib import Path
 
 SPAWN_TIMEOUT_S = 30
 KILL_TIMEOUT_S = 10
-"""The kernel ends a killed process within moments, if it is not in uninterruptible sleep."""
+"""The kernel ends a killed process within moments, unless it is in uninterruptible sleep."""
 
-# prctl(PR_SET_PDEATHSIG) survives exec. Set by a process of its own, not by preexec_fn, which may deadlock in a parent
-# with threads. If the parent died before prctl there is nobody to tell us: hence the second look at it.
+# prctl(PR_SET_PDEATHSIG) survives exec. The child sets it before exec, because preexec_fn may deadlock in a parent with
+# threads. A parent that died before prctl sends no signal, so the child compares its parent's id afterwards.
 _TRAMPOLINE = """
 import ctypes, os, signal, sys
 ctypes.CDLL(None).prctl(1, int(signal.SIGKILL), 0, 0, 0)
@@ -25,10 +25,11 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 class KeptProcess:
-    """A running child; its output goes to `log`, without one where ours goes, and it is given the files `inherited`.
+    """A running child. Its output goes to `log`, or with None to this process's output.
 
-    On other systems than Linux nothing but `stop` ends it. The signal is sent when the *thread* that started the child
-    ends (prctl(2)), so a thread of our own starts it and stays for as long as it lives.
+    The child inherits the file descriptors `inherited`. On systems other than Linux only `stop` and `kill` end it.
+    The kernel sends the signal when the *thread* that started the child ends (prctl(2)), so a dedicated thread starts
+    the child and lives as long as it does.
     """
 
     def __init__(
@@ -43,40 +44,40 @@ class KeptProcess:
         self._ready = threading.Event()
         threading.Thread(target=self._keep, name="kept-process", daemon=True).start()
         if not self._ready.wait(SPAWN_TIMEOUT_S):
-            raise TimeoutError(f"no process within {SPAWN_TIMEOUT_S} s")
+            raise TimeoutError(f"{self._command[0]} was not started within {SPAWN_TIMEOUT_S} s")
         if self._error is not None:
             raise self._error
 
     @property
     def pid(self) -> int:
-        """The child's process id, also after its end."""
+        """Return the child's process id, also after its end."""
         return self._child.pid
 
     @property
     def exit_code(self) -> int | None:
-        """None while it runs; negative where a signal ended it."""
+        """Return the exit code; None while the child runs, negative if a signal ended it."""
         return self._child.poll()
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the child and to nothing else; nothing happens where it has ended."""
+        """Send a signal to the child and to no other process; do nothing if the child has ended."""
         self._child.send_signal(number)
 
     def stop(self, grace_s: float) -> int:
-        """Ask it to end, kill it after `grace_s`; returns its exit code. Also where it is stopped or has ended."""
+        """Ask the child to end, kill it after `grace_s`; return its exit code. Continues a stopped child."""
         self.send(signal.SIGCONT)
         self.send(signal.SIGTERM)
         exit_code = self.wait(grace_s)
         return self.kill() if exit_code is None else exit_code
 
     def wait(self, timeout_s: float) -> int | None:
-        """Its exit code once it has ended by itself; None where it still runs after `timeout_s`."""
+        """Wait for the child to end by itself; return its exit code, or None if it still runs after `timeout_s`."""
         try:
             return self._child.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
 
     def kill(self) -> int:
-        """Kill it; returns its exit code once it is gone."""
+        """Kill the child and return its exit code once it is gone."""
         self.send(signal.SIGKILL)
         return self._child.wait(KILL_TIMEOUT_S)
 

@@ -5,13 +5,13 @@ import time
 
 
 class SystemClock:
-    """Wall clock, monotonic clock and the running loop's sleep."""
+    """The wall clock, the monotonic clock and the running loop's sleep."""
 
     monotonic_s = staticmethod(time.monotonic)
     """Seconds on the clock that asyncio's own loops use."""
 
     def now_ms(self) -> int:
-        """Unix epoch milliseconds."""
+        """Return Unix epoch milliseconds."""
         return time.time_ns() // 1_000_000
 
     async def sleep(self, seconds: float) -> None:
