@@ -31,8 +31,7 @@ from workers.assembly import build_checks
 from workers.commands.canary import CASES, canary_event
 from workers.kafka.sender import EventSender
 from workers.policy.signing import new_private_key, private_key, public_half
-from workers.settings import CanarySettings, Settings, StageSettings, StagesSettings
-from workers.settings.schema import TelemetrySettings
+from workers.settings import CanarySettings, Settings, StageSettings, StagesSettings, TelemetrySettings
 from workers.supervision.actors import StageActor
 from workers.telemetry.openmetrics import page
 from workers.telemetry.setup import Telemetry, start_telemetry

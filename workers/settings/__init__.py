@@ -1,24 +1,20 @@
 """Every setting: its bounds and meaning, how all are loaded, and the page that lists them."""
 
-from workers.settings.loading import InvalidSettings, load_settings, show
-from workers.settings.schema import (
-    AgentSettings,
+from workers.settings.brokers import KafkaSettings, TopicSettings
+from workers.settings.events import (
     CanarySettings,
-    DrainSettings,
-    GenerationSettings,
     GrantSettings,
-    GuardSettings,
-    KafkaSettings,
     LimitSettings,
     PolicySettings,
-    RaySettings,
     RedactionSettings,
-    Settings,
     StageSettings,
     StagesSettings,
-    TelemetrySettings,
-    TopicSettings,
+    StateSettings,
 )
+from workers.settings.loading import InvalidSettings, load_settings, show
+from workers.settings.models import GenerationSettings, GuardSettings
+from workers.settings.operation import AgentSettings, DrainSettings, RaySettings, TelemetrySettings
+from workers.settings.schema import Settings
 from workers.settings.secret import Secret
 
 __all__ = [
@@ -38,6 +34,7 @@ __all__ = [
     "Settings",
     "StageSettings",
     "StagesSettings",
+    "StateSettings",
     "TelemetrySettings",
     "TopicSettings",
     "load_settings",

@@ -6,7 +6,8 @@ from pathlib import Path
 from msgspec import Struct
 
 from topology.contract.errors import SettingsError
-from workers.settings.schema import KafkaSettings, Settings
+from workers.settings.brokers import KafkaSettings
+from workers.settings.schema import Settings
 from workers.settings.secret import MASK
 
 Problem = tuple[tuple[str, ...], SettingsError]

@@ -21,9 +21,7 @@ from topology.contract.errors import SettingsError
 from workers.settings.combinations import cross_problems
 from workers.settings.keys import Leaf, allowed, leaves, parsed_text
 from workers.settings.page import markdown
-from workers.settings.schema import (
-    Settings,
-)
+from workers.settings.schema import Settings
 from workers.settings.secret import MASK, Secret
 
 ENVIRONMENT_PREFIX = "SLUICEGATE_"

@@ -4,8 +4,9 @@ import inspect
 
 import msgspec
 
+from workers.settings.events import StagesSettings
 from workers.settings.keys import Leaf, allowed, leaves
-from workers.settings.schema import Settings, StagesSettings
+from workers.settings.schema import Settings
 from workers.settings.secret import Secret
 
 _INTRODUCTION = """\

@@ -19,7 +19,7 @@ import msgspec
 from aiohttp import web
 
 from topology.contract.errors import SettingsError
-from workers.settings.schema import AgentSettings
+from workers.settings import AgentSettings
 from workers.supervision.node_state import Faults, NodeState, NodeStatus, node_status, not_live, not_ready, not_started
 from workers.telemetry.openmetrics import Family, page
 

@@ -9,7 +9,7 @@ from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult,
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
-from workers.settings.schema import TelemetrySettings
+from workers.settings import TelemetrySettings
 
 SCHEDULE_DELAY_MS: Final = 1_000
 """Longest wait of a span for its batch."""

@@ -32,7 +32,7 @@ from topology.telemetry.metrics import Metric
 from topology.telemetry.span_handles import SpanStyle
 from topology.telemetry.span_names import EXPERIMENTAL_OPT_IN, SCHEMA_URL, ChatTarget
 from topology.telemetry.tracing import LINKS_MAX, Tracing
-from workers.settings.schema import Settings, TelemetrySettings
+from workers.settings import Settings, TelemetrySettings
 from workers.telemetry.convention_metrics import ConventionMetrics
 from workers.telemetry.exporting import BoundedSpanProcessor, CountingMetricExporter, metric_exporter, span_exporter
 from workers.telemetry.histograms import HistogramExporter, Histograms

@@ -7,8 +7,7 @@ import pytest
 
 from tests.plugins.kafka_broker import Kafka, wait_until
 from workers.kafka.topics import Cleanup, Existing, TopicSpec, compare, create_topics, topic_table
-from workers.settings import TopicSettings
-from workers.settings.schema import StateSettings
+from workers.settings import StateSettings, TopicSettings
 
 WEEK_MS = 7 * 24 * 3600 * 1000
 TABLE = topic_table(TopicSettings())

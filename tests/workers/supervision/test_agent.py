@@ -14,8 +14,7 @@ from topology.telemetry.metrics import Metric
 from workers.cli import main
 from workers.commands.demo.parts import free_port
 from workers.policy.keeper import PolicyHealth
-from workers.settings import Settings
-from workers.settings.schema import AgentSettings, TelemetrySettings
+from workers.settings import AgentSettings, Settings, TelemetrySettings
 from workers.settings.secret import Secret
 from workers.stream.loop import LoopHealth, LoopState
 from workers.supervision.agent import Agent, Node

@@ -5,7 +5,7 @@ from opentelemetry.trace import set_span_in_context
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from topology.telemetry.metrics import METRICS, Metric
-from workers.settings.schema import TelemetrySettings
+from workers.settings import TelemetrySettings
 from workers.telemetry.openmetrics import Family, page
 from workers.telemetry.setup import Telemetry, start_telemetry
 

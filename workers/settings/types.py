@@ -1,0 +1,42 @@
+"""The types of settings: bounded numbers and texts, choices, and the description of a setting."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+KIB = 1024
+MIB = 1024 * KIB
+
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Milliseconds = Annotated[int, Meta(ge=1, le=3_600_000)]
+Seconds = Annotated[float, Meta(gt=0, le=3600)]
+Bytes = Annotated[int, Meta(ge=1 * KIB, le=1024 * MIB)]
+Text = Annotated[str, Meta(max_length=1024)]
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+KafkaName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
+"""At most 249 characters to Kafka; the rest is left for the slot in a transactional id."""
+PublicKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=$")]
+"""An Ed25519 public key: 32 bytes in base64."""
+Url = Annotated[str, Meta(pattern=r"^(https?://[^\s/@]+(/[^\s@]*)?)?$")]
+"""`http://` or `https://`, without user and password: those are secrets with a setting of their own."""
+
+SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+OffsetReset = Literal["earliest", "latest"]
+CandidateBlocked = Literal["regenerate", "template"]
+AgeDefault = Literal["", "adult", "teen"]
+PolicySource = Literal["file", "topic"]
+LabelerKind = Literal["embedded", "llm"]
+JudgePrompts = Literal["combined", "groups"]
+Placement = Literal["inline", "actor"]
+WireForm = Literal["json", "msgpack"]
+FailureMode = Literal["closed"]
+OtlpProtocol = Literal["http", "grpc"]
+Preset = Literal["full", "ratio"]
+ConsumeRelationship = Literal["parent", "link"]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+
+
+def about(text: str) -> Meta:
+    """Describe a setting, for the page of settings and the chart's schema."""
+    return Meta(description=text)
