@@ -165,11 +165,6 @@ class BatchedCheck(Generic[Item]):
         """As the stage's."""
         return self._version
 
-    @property
-    def waiting_count(self) -> int:
-        """Checks that are not yet in a batch."""
-        return len(self._waiting)
-
     async def check(self, given: CheckInput) -> CheckReport:
         """The stage's report. Raises CheckFailed when the stage is overloaded, raises, hangs or returns garbage."""
         if len(self._waiting) >= WAITING_MAX:
