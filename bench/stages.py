@@ -31,8 +31,8 @@ from topology.policy.overlays import STRICTEST
 from topology.ports import CheckInput, CheckReport, Draft
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
-from workers.assembly import build_stage
 from workers.settings import Settings
+from workers.stages.building import build_stage
 
 BATCH = 48
 BATCH_ROUNDS = 9

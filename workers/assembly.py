@@ -1,38 +1,24 @@
 """From settings to the objects of one worker. The only place that knows every concrete class."""
 
 import asyncio
-import functools
 import logging
 import os
-import random
-import secrets
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple
 
 from msgspec import structs
 
-from serving.generation.prompts import compile_prompt, tenant_text
-from serving.generation.rules import rules_hash, wording
-from serving.guards.per_policy import PerPolicy, PolicyStage
 from topology.contract.codec import RecordLimits
-from topology.contract.events import Message
 from topology.contract.headers import Wire
-from topology.contract.labels import Plan
-from topology.contract.names import StageName
 from topology.pipeline import Bounds, Pipeline, Routes
 from topology.policy.in_force import Policies
-from topology.ports import Check, ConversationStates, Generator, Labeler, Stage
+from topology.ports import Check, ConversationStates, Generator, Labeler
 from topology.steps.canary import RequireGenuine, require_genuine
-from topology.steps.case import Case
-from topology.steps.drafting import Budget, CompilePrompt, Drafting
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing
-from workers.kafka.client import slot_name
 from workers.kafka.sink_process import open_sink
 from workers.kafka.source import KafkaSource
 from workers.policy.files import PolicyFiles
@@ -40,16 +26,15 @@ from workers.policy.grants import Ed25519GrantVerifier, public_keys, signature_v
 from workers.policy.keeper import PolicyKeeper
 from workers.policy.topic import PolicyTopic
 from workers.process.clock import SystemClock
-from workers.process.exit_codes import ExitCode
 from workers.process.interpreter import tune_interpreter
-from workers.settings import Settings, StageSettings
-from workers.stages.batching import BatchedCheck, InlineRunner
+from workers.settings import Settings
+from workers.stages.building import build_checks, build_drafting, close_checks, text_digest
 from workers.stages.language_models import ModelSet
-from workers.stages.pool import ActorRunner
 from workers.stream.conversation_states import memory_of, open_states
-from workers.stream.crash_journal import CrashJournal, own_directory
+from workers.stream.crash_journal import open_journal
 from workers.stream.loop import Loop, LoopHealth
-from workers.stream.quarantine import Quarantine
+from workers.stream.processing import Close
+from workers.stream.quarantine import build_quarantine
 from workers.telemetry.logs import configure_logging
 from workers.telemetry.openmetrics import Family
 from workers.telemetry.setup import Telemetry, start_telemetry
@@ -113,6 +98,14 @@ def build_worker(settings: Settings, slot: int, stage_actors: Mapping[str, Seque
     return Worker(loop, telemetry, keeper)
 
 
+class _Work(NamedTuple):
+    """The pipeline of a worker, and what it keeps: the states of conversations, and `close` for the rest."""
+
+    pipeline: Pipeline
+    states: ConversationStates | None
+    close: Close
+
+
 def _build_loop(
     settings: Settings,
     slot: int,
@@ -121,48 +114,57 @@ def _build_loop(
     keeper: PolicyKeeper,
     undo: ExitStack,
 ) -> Loop:
-    """The loop; what must be let go of when a later part fails is put on `undo`."""
-    metrics = telemetry.instruments
+    """Return the loop. `undo` gets what has to be released if a later part cannot be built."""
+    metrics, tracing = telemetry.instruments, telemetry.tracing(settings)
     if settings.canary.keys:  # from now on somebody waits for probes
         metrics.gauge_set(Metric.CANARY_LAST_SUCCESS, SystemClock().now_ms() / 1000)
     undo.callback(keeper.stop)
     keeper.start()
+    work = _build_work(settings, stage_actors, keeper, tracing, metrics, undo)
+    journal = open_journal(settings, slot, metrics)
+    undo.callback(journal.close)
+    source = KafkaSource(settings.kafka, settings.topics.events, slot, metrics=metrics)
+    undo.callback(source.close)
+    log_level = settings.telemetry.log_level
+    sink = open_sink(settings.kafka, slot, exit_process=journal.exit_process, metrics=metrics, log_level=log_level)
+    logger.info("worker started", extra={"slot": slot, "pid": os.getpid(), "policy": keeper.current().bundle.ref})
+    return Loop(
+        source,
+        sink,
+        work.pipeline.process,
+        clock=SystemClock(),
+        limits=settings.limits,
+        metrics=metrics,
+        tracing=tracing,
+        close=work.close,
+        quarantine=build_quarantine(settings.limits, journal, work.pipeline),
+        states=work.states,
+    )
+
+
+def _build_work(
+    settings: Settings,
+    stage_actors: Mapping[str, Sequence[Any]],
+    keeper: PolicyKeeper,
+    tracing: Tracing,
+    metrics: Instruments,
+    undo: ExitStack,
+) -> _Work:
     models = ModelSet(settings, SystemClock(), metrics)
     checks = build_checks(settings, stage_actors, models.checks, metrics)
-    tracing = telemetry.tracing(settings)
+
+    async def close() -> None:
+        await close_checks(checks)
+        await models.aclose()
+
+    undo.callback(lambda: asyncio.run(close()))
     states = open_states(settings, SystemClock(), metrics)
     if states is not None:
         undo.callback(states.close)
     pipeline = build_pipeline(
         settings, keeper.current, models.labeler, models.generator, checks, tracing, metrics, states
     )
-
-    async def close() -> None:
-        for check in checks:
-            if isinstance(check, BatchedCheck):
-                await check.close()
-        await models.aclose()
-
-    undo.callback(lambda: asyncio.run(close()))
-    journal = open_journal(settings, slot, metrics)
-    undo.callback(journal.close)
-    source = KafkaSource(settings.kafka, settings.topics.events, slot, metrics=metrics)
-    undo.callback(source.close)
-    log_level = settings.telemetry.log_level
-    sink = open_sink(settings.kafka, slot, exit_process=ending(journal), metrics=metrics, log_level=log_level)
-    logger.info("worker started", extra={"slot": slot, "pid": os.getpid(), "policy": keeper.current().bundle.ref})
-    return Loop(
-        source,
-        sink,
-        pipeline.process,
-        clock=SystemClock(),
-        limits=settings.limits,
-        metrics=metrics,
-        tracing=tracing,
-        close=close,
-        quarantine=build_quarantine(settings, journal, pipeline),
-        states=states,
-    )
+    return _Work(pipeline, states, close)
 
 
 def policy_keeper(settings: Settings, metrics: Instruments) -> PolicyKeeper:
@@ -173,32 +175,6 @@ def policy_keeper(settings: Settings, metrics: Instruments) -> PolicyKeeper:
         interval_s=settings.policy.reload_interval_s,
         clock=SystemClock(),
         metrics=metrics,
-    )
-
-
-def open_journal(settings: Settings, slot: int, metrics: Instruments) -> CrashJournal:
-    """What the slot's last process left running, if it crashed."""
-    limits = settings.limits
-    parent = Path(limits.crash_journal_directory or tempfile.gettempdir())
-    journal = CrashJournal.open(parent / own_directory(), slot_name(settings.kafka, slot), limits.in_flight_max)
-    metrics.count(Metric.SUSPECTS, journal.new_count)
-    return journal
-
-
-def ending(journal: CrashJournal) -> Callable[[int], NoReturn]:
-    """Ends the process on purpose, so that what runs is held against nobody."""
-
-    def exit_process(code: int) -> NoReturn:
-        journal.end()
-        os._exit(code)
-
-    return exit_process
-
-
-def build_quarantine(settings: Settings, journal: CrashJournal, pipeline: Pipeline) -> Quarantine:
-    """One whose records the pipeline answers."""
-    return Quarantine(
-        journal, crashes_max=settings.limits.crashes_max, decodes=pipeline.decodes, answer=pipeline.quarantine
     )
 
 
@@ -217,7 +193,7 @@ def build_pipeline(
     return Pipeline(
         policies=policies,
         labeler=labeler,
-        drafting=_build_drafting(settings, generator, checks, metrics),
+        drafting=build_drafting(settings, generator, checks, metrics),
         grants=Ed25519GrantVerifier(public_keys(settings.grants.keys)),
         digest=text_digest(settings),
         routes=Routes(
@@ -250,103 +226,3 @@ def canary_guard(settings: Settings) -> RequireGenuine:
     is_signed = signature_verifier(public_keys(settings.canary.keys))
     age_max_ms = int(settings.canary.age_max_s * 1000)
     return lambda event, now_ms: require_genuine(event, now_ms, age_max_ms, is_signed)
-
-
-def _build_drafting(
-    settings: Settings, generator: Generator, checks: Sequence[Check], metrics: Instruments
-) -> Drafting:
-    return Drafting(
-        generator=generator,
-        checks=checks,
-        compile_prompt=prompt_compiler(),
-        prompt_hash=rules_hash(),
-        budget=Budget(
-            revisions_max=settings.policy.revisions_max,
-            candidate_regenerate=settings.policy.candidate_blocked == "regenerate",
-            checks_timeout_s=settings.limits.checks_timeout_s,
-            attempts_max=settings.generation.attempts_max,
-            backoff_initial_s=settings.generation.backoff_initial_s,
-            backoff_max_s=settings.generation.backoff_max_s,
-        ),
-        clock=SystemClock(),
-        metrics=metrics,
-        jitter=random.random,
-    )
-
-
-def build_checks(
-    settings: Settings, stage_actors: Mapping[str, Sequence[Any]], further: Sequence[Check], metrics: Instruments
-) -> list[Check]:
-    """The three stages as checks, each where its placement says, and `further` ones."""
-    checks: list[Check] = []
-    for name, stage in stage_settings(settings).items():
-        host = build_stage(settings, name)
-        if stage.placement == "actor":
-            runner = ActorRunner(name, stage_actors[name], stage)
-            checks.append(BatchedCheck(name, host.version, runner, stage, metrics))
-        else:
-            inline = InlineRunner(host, stage.timeout_s, _replace_process)
-            checks.append(BatchedCheck(name, host.version, inline, stage, metrics))
-    return [*checks, *further]
-
-
-def build_stage(settings: Settings, name: str) -> Stage:
-    """The stage `name`, ready to run. Loads its model: takes up to a few seconds."""
-    from serving.guards.bias import BiasStage
-    from serving.guards.classification import ClassificationStage, classification_version
-    from serving.guards.linear import LinearModel
-    from serving.personal_data.redaction import LoggingStage, Redactor
-
-    match name:
-        case StageName.CLASSIFICATION:
-            model = LinearModel.load()
-            version = classification_version(model)
-            return PolicyStage(name, version, lambda policy: ClassificationStage(model, policy))
-        case StageName.BIAS:
-            return BiasStage(LinearModel.load())
-        case StageName.LOGGING:
-            region = settings.redaction.default_region
-            return LoggingStage(Redactor(text_digest(settings), region=region))
-        case _:
-            raise ValueError(f"no stage {name}")
-
-
-def stage_settings(settings: Settings) -> dict[str, StageSettings]:
-    """The three stages' settings by name."""
-    stages = settings.stages
-    return {
-        StageName.CLASSIFICATION.value: stages.classification,
-        StageName.BIAS.value: stages.bias,
-        StageName.LOGGING.value: stages.logging,
-    }
-
-
-def prompt_compiler() -> CompilePrompt:
-    """The generator's prompt for a case, in the words of the case's own policy and tenant."""
-    wordings = PerPolicy(wording)
-
-    def compile_for(case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:
-        words, tenant = wordings.of(case.bundle), tenant_text(case.overlay)
-        return compile_prompt(words, plan, case.event, tenant, state=case.state, feedback=feedback)
-
-    return compile_for
-
-
-def text_digest(settings: Settings) -> Callable[[str], str]:
-    """The keyed digest of texts; with a random key of this process, and a warning, where settings name none."""
-    from serving.personal_data.redaction import KeyedDigest
-
-    key = settings.redaction.digest_key.reveal().encode() or _process_key()
-    return KeyedDigest(key, settings.redaction.digest_key_id)
-
-
-@functools.cache
-def _process_key() -> bytes:
-    """One for the whole process: an audit record's digests of response and draft must be comparable."""
-    logger.warning("no digest key is set: digests of this process cannot be compared with others'")
-    return secrets.token_bytes(32)
-
-
-def _replace_process(stage: str) -> None:
-    logger.critical("stage hangs; replacing this process", extra={"stage": stage})
-    os._exit(ExitCode.STAGE_STUCK)

@@ -22,12 +22,14 @@ from topology.policy.loading import packaged_bundle
 from topology.ports import Draft, GenerationRequest
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
-from workers.assembly import build_pipeline, build_quarantine, ending, open_journal
+from workers.assembly import build_pipeline
 from workers.kafka.sink import TransactionalSink
 from workers.kafka.source import KafkaSource
 from workers.process.clock import SystemClock
 from workers.settings import KafkaSettings, LimitSettings, Settings, TopicSettings
+from workers.stream.crash_journal import open_journal
 from workers.stream.loop import Loop
+from workers.stream.quarantine import build_quarantine
 
 EXIT_KILLED = 9
 DRAIN_S = 0.2
@@ -76,13 +78,13 @@ def main(bootstrap: str, group: str, directory: Path) -> None:
     journal = open_journal(settings, 0, metrics)
     loop = Loop(
         KafkaSource(settings.kafka, settings.topics.events, 0),
-        TransactionalSink(settings.kafka, 0, exit_process=ending(journal)),
+        TransactionalSink(settings.kafka, 0, exit_process=journal.exit_process),
         pipeline.process,
         clock=SystemClock(),
         limits=settings.limits,
         metrics=metrics,
         tracing=tracing,
-        quarantine=build_quarantine(settings, journal, pipeline),
+        quarantine=build_quarantine(settings.limits, journal, pipeline),
     )
     signal.signal(signal.SIGTERM, lambda _number, _frame: loop.drain(DRAIN_S))
     loop.run()

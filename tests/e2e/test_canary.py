@@ -12,11 +12,11 @@ from serving.guards.per_policy import PolicyLabeler
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.running_worker import audits, fresh_settings, responses, running_loop
 from topology.telemetry.instruments import Instruments
-from workers.assembly import build_checks
 from workers.commands import canary
 from workers.commands.console.parser import build_parser
 from workers.policy.signing import new_private_key, public_half
 from workers.settings import CanarySettings, Settings
+from workers.stages.building import build_checks
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
 

@@ -27,11 +27,11 @@ from tests.plugins.kafka_broker import Kafka
 from tests.plugins.running_worker import fresh_settings, question, running_loop, wait_committed
 from topology.contract.events import Candidate, TextPart
 from topology.contract.names import StageName
-from workers.assembly import build_checks
 from workers.commands.canary import CASES, canary_event
 from workers.kafka.sender import EventSender
 from workers.policy.signing import new_private_key, private_key, public_half
 from workers.settings import CanarySettings, Settings, StageSettings, StagesSettings, TelemetrySettings
+from workers.stages.building import build_checks
 from workers.supervision.actors import StageActor
 from workers.telemetry.openmetrics import page
 from workers.telemetry.setup import Telemetry, start_telemetry

@@ -28,7 +28,7 @@ from topology.policy.loading import packaged_bundle
 from topology.ports import Check, CheckReport
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
-from workers.assembly import build_checks, build_pipeline, build_stage, build_worker, text_digest
+from workers.assembly import build_pipeline, build_worker
 from workers.kafka.errors import KafkaUnavailable
 from workers.policy.files import load_policies
 from workers.settings import (
@@ -42,7 +42,7 @@ from workers.settings import (
     TelemetrySettings,
     TopicSettings,
 )
-from workers.stages.batching import BatchedCheck
+from workers.stages.building import build_checks, build_stage, close_checks, text_digest
 from workers.supervision.actors import StageHost
 
 OVERLAY = "tenant_id: acme\nversion: '7'\n"
@@ -77,9 +77,7 @@ def reports(settings: Settings, actors: dict[str, Sequence[Any]], *further: Chec
         try:
             return await asyncio.gather(*(check.check(check_input()) for check in checks))
         finally:
-            for check in checks:
-                if isinstance(check, BatchedCheck):
-                    await check.close()
+            await close_checks(checks)
 
     return asyncio.run(session())
 
@@ -185,7 +183,7 @@ def test_digests_of_one_process_agree_with_a_key_and_without() -> None:
 
 
 def test_a_missing_digest_key_is_told_once_a_process() -> None:
-    code = "from workers import assembly as a; s = a.Settings(); a.text_digest(s); a.build_stage(s, 'logging')"
+    code = "from workers.stages import building as a; s = a.Settings(); a.text_digest(s); a.build_stage(s, 'logging')"
     root = ROOT
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
     assert done.stderr.count("no digest key is set") == 1

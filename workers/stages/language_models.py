@@ -8,15 +8,19 @@ from opentelemetry.trace import SpanContext
 from serving.endpoint.breaker import BreakerState
 from serving.endpoint.client import Call, ChatClient, Endpoint
 from serving.generation.generator import GenerationDefaults, OpenAiGenerator
+from serving.generation.prompts import compile_prompt, tenant_text
+from serving.generation.rules import wording
 from serving.guard_llm.adapters import GuardBounds, LlmCheck, LlmLabeler
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
-from serving.guards.per_policy import PolicyCheck, PolicyLabeler
-from topology.contract.events import ConversationEvent
-from topology.contract.labels import Outcome, RequestLabels
+from serving.guards.per_policy import PerPolicy, PolicyCheck, PolicyLabeler
+from topology.contract.events import ConversationEvent, Message
+from topology.contract.labels import Outcome, Plan, RequestLabels
 from topology.contract.names import LlmRole, StageName
 from topology.policy.bundle import PolicyBundle
 from topology.ports import Check, CheckInput, CheckReport, Clock, Labeler
+from topology.steps.case import Case
+from topology.steps.drafting import CompilePrompt
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.span_handles import CURRENT_SPAN
@@ -116,6 +120,17 @@ class ModelSet:
         self._clients.append(client)
         self._metrics.gauge_set(Metric.LLM_CIRCUIT_STATE, BREAKER_LEVELS[client.breaker_state], model=model)
         return client
+
+
+def prompt_compiler() -> CompilePrompt:
+    """Return what writes the generator's prompt for a case, in the words of the case's own policy and tenant."""
+    wordings = PerPolicy(wording)
+
+    def compile_for(case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:
+        words, tenant = wordings.of(case.bundle), tenant_text(case.overlay)
+        return compile_prompt(words, plan, case.event, tenant, state=case.state, feedback=feedback)
+
+    return compile_for
 
 
 class TracedLabeler:

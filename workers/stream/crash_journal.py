@@ -16,15 +16,21 @@ import mmap
 import os
 import stat
 import struct
+import tempfile
 import time
 import zlib
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
+from typing import NoReturn
 
 from msgspec import Struct
 
 from topology.contract.records import Record
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
+from workers.kafka.client import slot_name
+from workers.settings import Settings
 
 logger = logging.getLogger("sluicegate.crash_journal")
 
@@ -196,6 +202,11 @@ class CrashJournal:
         """The process ends on purpose: what runs now is not counted. From any thread."""
         self._memory[_ENDED_AT] = 1
 
+    def exit_process(self, code: int) -> NoReturn:
+        """End the process on purpose, so that no record that runs now is counted."""
+        self.end()
+        os._exit(code)
+
     def close(self) -> None:
         """As `end`, and let go of the file, which is removed where nothing is held against anybody."""
         self.end()
@@ -250,6 +261,15 @@ class CrashJournal:
             self._suspects[kept.key] = at
         self._memory = memory
         self._free = list(places)[len(found) :]
+
+
+def open_journal(settings: Settings, slot: int, metrics: Instruments) -> CrashJournal:
+    """Return the journal of `slot`, and count the records that ran in its last process when it crashed."""
+    limits = settings.limits
+    parent = Path(limits.crash_journal_directory or tempfile.gettempdir())
+    journal = CrashJournal.open(parent / own_directory(), slot_name(settings.kafka, slot), limits.in_flight_max)
+    metrics.count(Metric.SUSPECTS, journal.new_count)
+    return journal
 
 
 def own_directory() -> str:

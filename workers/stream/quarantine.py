@@ -10,6 +10,8 @@ from functools import partial
 from typing import NoReturn
 
 from topology.contract.records import Record, Result
+from topology.pipeline import Pipeline
+from workers.settings import LimitSettings
 from workers.stream.crash_journal import CrashJournal, Phase
 
 logger = logging.getLogger("sluicegate.quarantine")
@@ -61,6 +63,11 @@ class Quarantine:
             raise
         (self.journal.survived if is_decodable else self.journal.stop)(mark)
         return result
+
+
+def build_quarantine(limits: LimitSettings, journal: CrashJournal, pipeline: Pipeline) -> Quarantine:
+    """Return a quarantine whose records are answered by `pipeline`."""
+    return Quarantine(journal, crashes_max=limits.crashes_max, decodes=pipeline.decodes, answer=pipeline.quarantine)
 
 
 def _unasked(*_: object) -> NoReturn:

@@ -11,8 +11,9 @@ from typing import Any
 import ray
 from msgspec import Struct
 
-from workers.assembly import Worker, build_stage, build_worker
+from workers.assembly import Worker, build_worker
 from workers.settings import Settings
+from workers.stages.building import build_stage
 from workers.stages.calls import StageDesk
 from workers.stream.loop import LoopHealth
 from workers.telemetry.openmetrics import Family

@@ -17,9 +17,9 @@ from ray.exceptions import RayActorError, RayError
 
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
-from workers.assembly import stage_settings
 from workers.policy.skew import PolicySkew
 from workers.settings import Settings
+from workers.stages.building import stage_settings
 from workers.stream.loop import LoopHealth
 from workers.supervision.actors import IngressActor, StageActor
 from workers.supervision.node_agents import Watched, families_of

@@ -19,9 +19,9 @@ from topology.contract.errors import CheckFailed
 from topology.contract.labels import Outcome
 from topology.ports import CheckInput, CheckReport
 from topology.telemetry.instruments import Instruments
-from workers.assembly import build_stage
 from workers.settings import Settings, StageSettings
 from workers.stages.batching import BatchedCheck
+from workers.stages.building import build_stage
 from workers.stages.pool import ActorRunner
 from workers.supervision.actors import StageActor
 

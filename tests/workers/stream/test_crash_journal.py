@@ -22,7 +22,6 @@ DYING = """
 import os, sys
 from pathlib import Path
 from topology.ports import Record
-from workers.assembly import ending
 from workers.stream.crash_journal import CrashJournal
 
 directory, how, *offsets = sys.argv[1:]
@@ -32,7 +31,7 @@ for offset in map(int, offsets):
 finished = journal.start(Record(topic="in", partition=1, offset=99, timestamp_ms=7, key=b"k", value=b"v"))
 journal.finish(finished)
 if how == "on purpose":
-    ending(journal)(70)
+    journal.exit_process(70)
 os.kill(os.getpid(), int(how))
 """
 

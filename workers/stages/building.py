@@ -1,0 +1,122 @@
+"""What a pipeline asks, built from settings: the stages, the checks that run them, and the step that drafts."""
+
+import functools
+import logging
+import os
+import random
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from serving.generation.rules import rules_hash
+from serving.guards.per_policy import PolicyStage
+from topology.contract.names import StageName
+from topology.ports import Check, Generator, Stage
+from topology.steps.drafting import Budget, Drafting
+from topology.telemetry.instruments import Instruments
+from workers.process.clock import SystemClock
+from workers.process.exit_codes import ExitCode
+from workers.settings import Settings, StageSettings
+from workers.stages.batching import BatchedCheck, InlineRunner
+from workers.stages.language_models import prompt_compiler
+from workers.stages.pool import ActorRunner
+
+logger = logging.getLogger("sluicegate.stages")
+
+
+def stage_settings(settings: Settings) -> dict[str, StageSettings]:
+    """Return the settings of the three stages by name."""
+    stages = settings.stages
+    return {
+        StageName.CLASSIFICATION.value: stages.classification,
+        StageName.BIAS.value: stages.bias,
+        StageName.LOGGING.value: stages.logging,
+    }
+
+
+def build_checks(
+    settings: Settings, stage_actors: Mapping[str, Sequence[Any]], further: Sequence[Check], metrics: Instruments
+) -> list[Check]:
+    """Return the three stages as checks, each where its placement says, followed by the `further` ones.
+
+    `stage_actors` holds the actor handles of every stage that is placed in actors.
+    """
+    checks: list[Check] = []
+    for name, stage in stage_settings(settings).items():
+        host = build_stage(settings, name)
+        if stage.placement == "actor":
+            runner = ActorRunner(name, stage_actors[name], stage)
+            checks.append(BatchedCheck(name, host.version, runner, stage, metrics))
+        else:
+            inline = InlineRunner(host, stage.timeout_s, _replace_process)
+            checks.append(BatchedCheck(name, host.version, inline, stage, metrics))
+    return [*checks, *further]
+
+
+async def close_checks(checks: Sequence[Check]) -> None:
+    """Close the checks that run batches. Must run on the event loop that used them."""
+    for check in checks:
+        if isinstance(check, BatchedCheck):
+            await check.close()
+
+
+def build_stage(settings: Settings, name: str) -> Stage:
+    """Return the stage `name`, ready to run. Loads its model, which takes up to a few seconds."""
+    from serving.guards.bias import BiasStage
+    from serving.guards.classification import ClassificationStage, classification_version
+    from serving.guards.linear import LinearModel
+    from serving.personal_data.redaction import LoggingStage, Redactor
+
+    match name:
+        case StageName.CLASSIFICATION:
+            model = LinearModel.load()
+            version = classification_version(model)
+            return PolicyStage(name, version, lambda policy: ClassificationStage(model, policy))
+        case StageName.BIAS:
+            return BiasStage(LinearModel.load())
+        case StageName.LOGGING:
+            region = settings.redaction.default_region
+            return LoggingStage(Redactor(text_digest(settings), region=region))
+        case _:
+            raise ValueError(f"no stage {name}")
+
+
+def build_drafting(settings: Settings, generator: Generator, checks: Sequence[Check], metrics: Instruments) -> Drafting:
+    """Return the step that drafts answers with `generator` and has them checked by `checks`."""
+    return Drafting(
+        generator=generator,
+        checks=checks,
+        compile_prompt=prompt_compiler(),
+        prompt_hash=rules_hash(),
+        budget=Budget(
+            revisions_max=settings.policy.revisions_max,
+            candidate_regenerate=settings.policy.candidate_blocked == "regenerate",
+            checks_timeout_s=settings.limits.checks_timeout_s,
+            attempts_max=settings.generation.attempts_max,
+            backoff_initial_s=settings.generation.backoff_initial_s,
+            backoff_max_s=settings.generation.backoff_max_s,
+        ),
+        clock=SystemClock(),
+        metrics=metrics,
+        jitter=random.random,
+    )
+
+
+def text_digest(settings: Settings) -> Callable[[str], str]:
+    """Return the keyed digest of texts. Where settings name no key, it uses a random one of this process, and warns."""
+    from serving.personal_data.redaction import KeyedDigest
+
+    key = settings.redaction.digest_key.reveal().encode() or _process_key()
+    return KeyedDigest(key, settings.redaction.digest_key_id)
+
+
+@functools.cache
+def _process_key() -> bytes:
+    # One for the whole process: the digests of an audit record's response and draft must be comparable.
+    logger.warning("no digest key is set: digests of this process cannot be compared with those of another")
+    return secrets.token_bytes(32)
+
+
+def _replace_process(stage: str) -> None:
+    logger.critical("stage hangs; replacing this process", extra={"stage": stage})
+    os._exit(ExitCode.STAGE_STUCK)
