@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, NamedTuple
 
-from msgspec import structs
-
 from topology.contract.codec import RecordLimits
 from topology.contract.headers import Wire
 from topology.pipeline import Bounds, Pipeline, Routes
@@ -23,7 +21,7 @@ from workers.kafka.sink_process import open_sink
 from workers.kafka.source import KafkaSource
 from workers.policy.files import PolicyFiles
 from workers.policy.grants import Ed25519GrantVerifier, public_keys, signature_verifier
-from workers.policy.keeper import PolicyKeeper
+from workers.policy.keeper import PolicyHealth, PolicyKeeper
 from workers.policy.topic import PolicyTopic
 from workers.process.clock import SystemClock
 from workers.process.interpreter import tune_interpreter
@@ -71,8 +69,12 @@ class Worker:
         self._loop.drain(timeout_s)
 
     def health(self) -> LoopHealth:
-        """As `Loop.health`, with what the keeper says of the policy."""
-        return structs.replace(self._loop.health(), policy=self._keeper.health())
+        """As `Loop.health`."""
+        return self._loop.health()
+
+    def policy_health(self) -> PolicyHealth | None:
+        """As `PolicyKeeper.health`."""
+        return self._keeper.health()
 
     def families(self) -> list[Family]:
         """As `Telemetry.families`."""

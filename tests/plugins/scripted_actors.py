@@ -14,8 +14,9 @@ import ray
 from tests.plugins.policy_witness import WitnessStage
 from topology.ports import CheckInput, CheckReport, Stage
 from workers.settings import Settings
-from workers.stream.loop import LoopHealth, LoopState
+from workers.stream.loop import LoopState
 from workers.supervision.actors import IngressHealth, StageHost
+from workers.supervision.node_state import WorkerHealth
 
 STUCK_S = 60.0
 SLOW_START_S = 1.0
@@ -85,7 +86,7 @@ class WorkingIngress:
 
     @ray.method(concurrency_group="control")
     def health(self) -> IngressHealth:
-        loop = LoopHealth(
+        loop = WorkerHealth(
             state=LoopState.RUNNING,
             poll_age_s=0.0,
             held_count=0,

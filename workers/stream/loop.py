@@ -16,7 +16,6 @@ from topology.delivery.tracker import Tracker, TrackerLimits
 from topology.ports import Clock, ConversationStates, Sink, Source
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
-from workers.policy.keeper import PolicyHealth
 from workers.settings import LimitSettings
 from workers.stream.committer import Committer
 from workers.stream.polling import Poller
@@ -57,8 +56,6 @@ class LoopHealth(Struct, frozen=True, kw_only=True):
     assigned: bool
     stopped_count: int = 0
     """Partitions whose committed map is unreadable: nothing of them is processed until somebody repairs it."""
-    policy: PolicyHealth | None = None
-    """What the worker judges under; None where nobody keeps it up to date."""
 
 
 class Loop:

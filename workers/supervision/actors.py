@@ -15,7 +15,7 @@ from workers.assembly import Worker, build_worker
 from workers.settings import Settings
 from workers.stages.building import build_stage
 from workers.stages.calls import StageDesk
-from workers.stream.loop import LoopHealth
+from workers.supervision.node_state import WorkerHealth
 from workers.telemetry.openmetrics import Family
 
 
@@ -33,7 +33,7 @@ class IngressHealth(Struct, frozen=True, kw_only=True):
 
     pid: int
     slot: int
-    loop: LoopHealth | None
+    loop: WorkerHealth | None
     node_id: str = ""
 
 
@@ -68,7 +68,7 @@ class Ingress:
     def health(self) -> IngressHealth:
         """A snapshot, answered also while `run` blocks."""
         worker = self._worker
-        loop = worker.health() if worker else None
+        loop = WorkerHealth.of(worker.health(), worker.policy_health()) if worker else None
         return IngressHealth(pid=os.getpid(), slot=self._slot, loop=loop, node_id=_node_id())
 
     @ray.method(concurrency_group="control")

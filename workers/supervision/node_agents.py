@@ -17,9 +17,8 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from workers.settings import Settings
-from workers.stream.loop import LoopHealth
 from workers.supervision.agent import Agent, Node
-from workers.supervision.node_state import ActorStatus, NodeState
+from workers.supervision.node_state import ActorStatus, NodeState, WorkerHealth
 from workers.telemetry.openmetrics import Family
 from workers.telemetry.setup import own_version
 
@@ -85,7 +84,7 @@ class NodeAgent:
             )
         except (RayError, ValueError, TimeoutError):  # ValueError: no actor of this name just now
             return structs.replace(before, state="starting" if before.pid is None else "unhealthy")
-        loop: LoopHealth | None = getattr(health, "loop", None)
+        loop: WorkerHealth | None = getattr(health, "loop", None)
         return structs.replace(before, state="ready", pid=health.pid, loop=loop)
 
     def _families(self) -> list[Family]:

@@ -5,16 +5,28 @@ Readiness asks that every worker is in its group, or stands by for partitions.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, Self
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from topology.telemetry.metrics import Metric
+from workers.policy.keeper import PolicyHealth
 from workers.stream.loop import LoopHealth, LoopState
 from workers.telemetry.openmetrics import Family
 
 REPLACE_GRACE_S: Final = 60.0
 """How long past its own bound a worker may stand still: the supervisor replaces it sooner, where that helps."""
+
+
+class WorkerHealth(LoopHealth, frozen=True, kw_only=True):
+    """A snapshot of a worker: its loop's, and the policy that it judges under; None where nobody keeps one."""
+
+    policy: PolicyHealth | None = None
+
+    @classmethod
+    def of(cls, loop: LoopHealth, policy: PolicyHealth | None) -> Self:
+        """Return both in one value."""
+        return cls(**structs.asdict(loop), policy=policy)
 
 
 class ActorStatus(Struct, frozen=True, kw_only=True):
@@ -25,7 +37,7 @@ class ActorStatus(Struct, frozen=True, kw_only=True):
     pid: int | None
     restart_count: int
     state: str
-    loop: LoopHealth | None = None
+    loop: WorkerHealth | None = None
 
     @property
     def is_healthy(self) -> bool:

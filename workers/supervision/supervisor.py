@@ -20,10 +20,9 @@ from topology.telemetry.metrics import Metric
 from workers.policy.skew import PolicySkew
 from workers.settings import Settings
 from workers.stages.building import stage_settings
-from workers.stream.loop import LoopHealth
 from workers.supervision.actors import IngressActor, StageActor
 from workers.supervision.node_agents import Watched, families_of
-from workers.supervision.node_state import ActorStatus, NodeState
+from workers.supervision.node_state import ActorStatus, NodeState, WorkerHealth
 from workers.telemetry.openmetrics import Family
 
 logger = logging.getLogger("sluicegate.supervisor")
@@ -61,7 +60,7 @@ class _Actor:
     missed: int = 0
     pid: int | None = None
     restart_count: int = 0
-    loop: LoopHealth | None = None
+    loop: WorkerHealth | None = None
     """As of its last answer."""
     node_id: str = ""
 

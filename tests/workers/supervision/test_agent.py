@@ -16,13 +16,21 @@ from workers.commands.demo.parts import free_port
 from workers.policy.keeper import PolicyHealth
 from workers.settings import AgentSettings, Settings, TelemetrySettings
 from workers.settings.secret import Secret
-from workers.stream.loop import LoopHealth, LoopState
+from workers.stream.loop import LoopState
 from workers.supervision.agent import Agent, Node
 from workers.supervision.node_client import AgentError, agent_url, ask_to_drain, node_status
-from workers.supervision.node_state import REPLACE_GRACE_S, ActorStatus, NodeState, not_live, not_ready, not_started
+from workers.supervision.node_state import (
+    REPLACE_GRACE_S,
+    ActorStatus,
+    NodeState,
+    WorkerHealth,
+    not_live,
+    not_ready,
+    not_started,
+)
 from workers.telemetry.setup import start_telemetry
 
-LOOP = LoopHealth(
+LOOP = WorkerHealth(
     state=LoopState.RUNNING,
     poll_age_s=0.1,
     held_count=3,
