@@ -2,13 +2,13 @@
 
 import asyncio
 import threading
-import time
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
 
+from tests.plugins.kafka_broker import wait_until
 from topology.contract.records import OutRecord, PartitionOffset, Record, Result
 from topology.delivery.offset_map import decode
 from topology.ports import Rest
@@ -88,23 +88,16 @@ class World:
         assert loop.health().state is LoopState.STOPPED
 
 
-def wait_for(holds: Callable[[], bool]) -> None:
-    deadline_s = time.monotonic() + WAIT_S
-    while not holds():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.005)
-
-
 def test_a_stuck_key_holds_up_nobody_else_and_keeps_its_own_order() -> None:
     world = World()
     world.work.stuck = {b"a1"}
     with world.worker():
         world.send("a1", "b1", "a2", "c1", "b2")
-        wait_for(lambda: world.output() == ["b1", "c1", "b2"])
+        wait_until(lambda: world.output() == ["b1", "c1", "b2"])
         assert world.position().offset == 0
         assert world.work.calls[b"a2"] == 0
         world.work.stuck.clear()
-        wait_for(lambda: world.output() == ["b1", "c1", "b2", "a1", "a2"])
+        wait_until(lambda: world.output() == ["b1", "c1", "b2", "a1", "a2"])
     assert world.position() == PartitionOffset(topic="in", partition=0, offset=5)
     assert world.work.running_most == 1
 
@@ -114,12 +107,12 @@ def test_what_is_done_above_a_stuck_record_is_not_done_again_by_the_next_worker(
     world.work.stuck = {b"a1"}
     with world.worker(drain_s=0.0):
         world.send("a1", "b1", "a2", "c1")
-        wait_for(lambda: len(world.output()) == 2)
+        wait_until(lambda: len(world.output()) == 2)
     at = world.position()
     assert decode(at.metadata, at.offset).incomplete == (0, 2)
     world.work.stuck.clear()
     with world.worker():
-        wait_for(lambda: len(world.output()) == 4)
+        wait_until(lambda: len(world.output()) == 4)
     assert world.output() == ["b1", "c1", "a1", "a2"]
     assert world.work.calls == {b"a1": 2, b"b1": 1, b"a2": 1, b"c1": 1}
 
@@ -129,7 +122,7 @@ def test_results_of_a_failed_transaction_are_kept() -> None:
     with world.worker() as (_, sink):
         sink.abort_next()
         world.send("a1", "b1", "a2")
-        wait_for(lambda: sorted(world.output()) == ["a1", "a2", "b1"])
+        wait_until(lambda: sorted(world.output()) == ["a1", "a2", "b1"])
     assert set(world.work.calls.values()) == {1}
 
 
@@ -138,12 +131,12 @@ def test_work_goes_on_across_a_rebalance_that_gives_the_partition_back() -> None
     world.work.stuck = {b"a1"}
     with world.worker() as (loop, _):
         world.send("a1", "b1")
-        wait_for(lambda: world.output() == ["b1"])
+        wait_until(lambda: world.output() == ["b1"])
         world.broker.rebalance()
         world.send("c1")
-        wait_for(lambda: world.output() == ["b1", "c1"])
+        wait_until(lambda: world.output() == ["b1", "c1"])
         world.work.stuck.clear()
-        wait_for(lambda: loop.health().committed_count == 3)
+        wait_until(lambda: loop.health().committed_count == 3)
     assert world.output() == ["b1", "c1", "a1"]
     assert set(world.work.calls.values()) == {1}
 
@@ -153,11 +146,11 @@ def test_work_of_a_session_that_ended_is_dropped_and_done_again() -> None:
     world.work.stuck = {b"a1"}
     with world.worker():
         world.send("a1", "b1")
-        wait_for(lambda: world.output() == ["b1"])
+        wait_until(lambda: world.output() == ["b1"])
         world.broker.expire("group.fake.0")
-        wait_for(lambda: world.work.calls[b"a1"] == 2)
+        wait_until(lambda: world.work.calls[b"a1"] == 2)
         world.work.stuck.clear()
-        wait_for(lambda: world.output() == ["b1", "a1"])
+        wait_until(lambda: world.output() == ["b1", "a1"])
     assert world.work.calls[b"b1"] == 1
 
 
@@ -168,10 +161,10 @@ def test_two_workers_take_over_from_each_other_without_a_repetition() -> None:
         world.send(*values[:80])
         with world.worker(slot=1):
             world.send(*values[80:160])
-            wait_for(lambda: len(world.output()) >= 100)
+            wait_until(lambda: len(world.output()) >= 100)
         world.broker.expire("group.fake.1")
         world.send(*values[160:])
-        wait_for(lambda: len(world.output()) >= len(values))
+        wait_until(lambda: len(world.output()) >= len(values))
     found = world.output()
     assert sorted(found) == sorted(values)
     for key in "abcdefgh":
@@ -184,7 +177,7 @@ def test_a_drain_commits_what_finished_and_lists_the_rest() -> None:
     values = [f"b{number}" for number in range(300)]
     with world.worker(drain_s=0.3, in_flight_max=8):
         world.send("a1", *values)
-        wait_for(lambda: len(world.work.calls) > 50)
+        wait_until(lambda: len(world.work.calls) > 50)
     assert world.output() == [value for value in values if world.work.calls[value.encode()]]
 
 
@@ -199,9 +192,9 @@ def test_a_partition_with_an_unreadable_map_stops_and_others_go_on(caplog: pytes
     assert sink.commit([], [PartitionOffset(topic="in", partition=0, offset=0, metadata="g9.AA==")], ownership)
     metrics = Instruments.none()
     with world.worker(drain_s=0.1, metrics=metrics) as (loop, _):
-        wait_for(lambda: world.output() == ["c1"])
-        wait_for(lambda: loop.health().stopped_count == 1)
-        wait_for(lambda: metrics.value(Metric.STOPPED_PARTITIONS) == 1)
+        wait_until(lambda: world.output() == ["c1"])
+        wait_until(lambda: loop.health().stopped_count == 1)
+        wait_until(lambda: metrics.value(Metric.STOPPED_PARTITIONS) == 1)
         assert not loop.health().paused, "pausing is for bounds"
     assert set(world.work.calls) == {b"c1"}
     assert "unreadable" in caplog.text
@@ -214,8 +207,8 @@ def test_a_full_window_pauses_its_partition_and_resumes() -> None:
     with world.worker(queue_events_max=64, in_flight_max=4) as (loop, _):
         world.send(*values)
         world.send(*[f"b{number}" for number in range(200)])
-        wait_for(lambda: loop.health().paused)
+        wait_until(lambda: loop.health().paused)
         world.work.stuck.clear()
-        wait_for(lambda: len(world.output()) == 240)
-        wait_for(lambda: not loop.health().paused)
+        wait_until(lambda: len(world.output()) == 240)
+        wait_until(lambda: not loop.health().paused)
     assert len(set(world.output())) == 240
