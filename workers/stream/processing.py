@@ -2,7 +2,7 @@
 
 The tracker says whose turn it is. It belongs to the poll thread as much as to this one, so each takes its lock for the
 few microseconds of a call, here once in a turn of the event loop: for all that has finished, and for what may start,
-what waited for it included. An event that waits between two tries gives its place to others, so those that need no
+what waited for it included. An event that waits between two tries gives its permit to others, so those that need no
 model go on while it is down; its key waits with it.
 Suspects, which were running when an earlier process crashed, run beside the others, but one at a time.
 """
@@ -20,11 +20,11 @@ from topology.contract.records import Record, Result
 from topology.delivery.tracker import Tracker, WorkItem
 from topology.ports import Clock, ConversationStates, Rest
 from workers.stream.crash_journal import NOT_MARKED
-from workers.stream.permits import Places
+from workers.stream.permits import Permits
 from workers.stream.quarantine import Quarantine
 
 Process = Callable[[Record, Rest], Awaitable[Result]]
-"""What a record ends as. It waits for what may come back through the `Rest`, and holds no place meanwhile."""
+"""What a record ends as. It waits for what may come back through the `Rest`, and holds no permit meanwhile."""
 Close = Callable[[], Awaitable[None]]
 """Releases what `process` holds, on the event loop that it ran on."""
 
@@ -34,10 +34,10 @@ SUSPECTS_MAX = 1
 
 @dataclass(slots=True)
 class _Run:
-    """An item that has begun. `mark` is its mark in the journal while it holds a place."""
+    """An item that has begun. `mark` is its mark in the journal while it holds a permit."""
 
     item: WorkItem
-    places: Places
+    permits: Permits
     mark: int = NOT_MARKED
 
 
@@ -60,10 +60,10 @@ class Processing:
         self._tracker = tracker
         self._lock = lock
         self._clock = clock
-        self._places = Places(in_flight_max, self._fill_soon)
-        self._places_of_suspects = Places(SUSPECTS_MAX, self._fill_soon)
+        self._permits = Permits(in_flight_max, self._fill_soon)
+        self._permits_of_suspects = Permits(SUSPECTS_MAX, self._fill_soon)
         self._suspects: deque[WorkItem] = deque()
-        """Handed out, and waiting for a place."""
+        """Handed out, and waiting for a permit."""
         self._quarantine = quarantine or Quarantine.none(in_flight_max)
         self._journal = self._quarantine.journal
         self._close = close
@@ -135,15 +135,15 @@ class Processing:
             self._hand_over()
             if self._error is not None or self._is_stopping:
                 return
-            self._places.share()
-            items = self._tracker.next_to_start(self._places.free_count)
+            self._permits.share()
+            items = self._tracker.next_to_start(self._permits.free_count)
         for item in items:
             if self._journal.suspicion(item.record) is None:
-                self._begin(item, self._places)
+                self._begin(item, self._permits)
             else:
                 self._suspects.append(item)
-                self._fill_soon()  # it left its place to others
-        self._places.admit()
+                self._fill_soon()  # it left its permit to others
+        self._permits.admit()
         self._fill_suspects()
 
     def _hand_over(self) -> None:
@@ -158,26 +158,26 @@ class Processing:
             self._error = exc
 
     def _fill_suspects(self) -> None:
-        places = self._places_of_suspects
-        places.share()
-        while places.free_count and self._suspects:
+        permits = self._permits_of_suspects
+        permits.share()
+        while permits.free_count and self._suspects:
             item = self._suspects.popleft()
             with self._lock:
                 is_live = self._tracker.is_live(item)
             if is_live:
-                self._begin(item, places)
-        places.admit()
+                self._begin(item, permits)
+        permits.admit()
 
-    def _begin(self, item: WorkItem, places: Places) -> None:
-        places.take()
-        run = _Run(item, places)
+    def _begin(self, item: WorkItem, permits: Permits) -> None:
+        permits.take()
+        run = _Run(item, permits)
         task = self._loop.create_task(self._one(run))
         self._running[task] = run
         task.add_done_callback(self._on_done)
 
     async def _one(self, run: _Run) -> Result:
         record = run.item.record
-        result = self._quarantine.answer(record) if run.places is self._places_of_suspects else None
+        result = self._quarantine.answer(record) if run.permits is self._permits_of_suspects else None
         if result is None:
             run.mark = self._journal.start(record)
             result = await self._process(record, partial(self._rest, run))
@@ -187,13 +187,13 @@ class Processing:
         self._journal.stop(run.mark)
         run.mark = NOT_MARKED
         try:
-            await run.places.rest(seconds, self._clock.sleep)
+            await run.permits.rest(seconds, self._clock.sleep)
         finally:
             run.mark = self._journal.start(run.item.record)
 
     def _on_done(self, task: asyncio.Task[Result]) -> None:
         run = self._running.pop(task)
-        run.places.leave()
+        run.permits.release()
         if task.cancelled():
             if task.cancelling():
                 self._journal.stop(run.mark)

@@ -1,4 +1,4 @@
-"""Places: who rests gives one up and takes one again before it goes on, and shares what is free with who comes new."""
+"""Permits: who rests gives one up and takes one again before it goes on, and shares what is free with who comes new."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,12 +8,12 @@ from tests.plugins.memory_loop import Running, World, answer, place_of, running
 from topology.contract.records import Record, Result
 from topology.ports import Rest
 from workers.settings import LimitSettings
-from workers.stream.permits import Places
+from workers.stream.permits import Permits
 
 
-def session(test: Callable[[Places], Awaitable[None]], count: int) -> None:
+def session(test: Callable[[Permits], Awaitable[None]], count: int) -> None:
     async def run() -> None:
-        await test(Places(count, lambda: None))
+        await test(Permits(count, lambda: None))
 
     asyncio.run(run())
 
@@ -27,34 +27,34 @@ async def at_once(_: float) -> None:
     await asyncio.sleep(0)
 
 
-def test_a_rest_gives_the_place_up_and_ends_with_one() -> None:
-    async def run(places: Places) -> None:
-        places.take()
-        resting = asyncio.create_task(places.rest(1, at_once))
+def test_a_rest_gives_the_permit_up_and_ends_with_one() -> None:
+    async def run(permits: Permits) -> None:
+        permits.take()
+        resting = asyncio.create_task(permits.rest(1, at_once))
         await settle()
-        assert places.free_count == 1
-        places.take()
-        places.admit()
+        assert permits.free_count == 1
+        permits.take()
+        permits.admit()
         await settle()
         assert not resting.done()
-        places.leave()
-        places.admit()
-        assert places.free_count == 0
+        permits.release()
+        permits.admit()
+        assert permits.free_count == 0
         await resting
 
     session(run, 1)
 
 
-def test_those_that_come_back_and_those_that_come_new_get_every_other_place() -> None:
-    async def run(places: Places) -> None:
-        waiting = [asyncio.create_task(places.wait()) for _ in range(6)]
+def test_those_that_come_back_and_those_that_come_new_get_every_other_permit() -> None:
+    async def run(permits: Permits) -> None:
+        waiting = [asyncio.create_task(permits.wait()) for _ in range(6)]
         await settle()
         given = list[int]()
         for _ in range(4):
-            places.share()
-            given.append(places.free_count)
-            if not places.free_count:
-                places.leave()
+            permits.share()
+            given.append(permits.free_count)
+            if not permits.free_count:
+                permits.release()
         assert sorted(given) == [0, 0, 1, 1]
         await settle()
         assert sum(task.done() for task in waiting) == 2
@@ -66,41 +66,41 @@ def test_those_that_come_back_and_those_that_come_new_get_every_other_place() ->
 
 
 def test_what_the_new_ones_leave_goes_to_those_that_wait() -> None:
-    async def run(places: Places) -> None:
-        waiting = [asyncio.create_task(places.wait()) for _ in range(4)]
+    async def run(permits: Permits) -> None:
+        waiting = [asyncio.create_task(permits.wait()) for _ in range(4)]
         await settle()
-        places.share()
-        places.admit()
+        permits.share()
+        permits.admit()
         await asyncio.gather(*waiting)
-        assert places.free_count == 0
+        assert permits.free_count == 0
 
     session(run, 4)
 
 
-def test_whoever_is_cancelled_has_a_place_all_the_same() -> None:
+def test_whoever_is_cancelled_has_a_permit_all_the_same() -> None:
     """A deadline cancels a rest, and the event goes on to its end."""
 
-    async def run(places: Places) -> None:
-        places.take()
-        places.take()
-        asleep = asyncio.create_task(places.rest(1000, asyncio.sleep))
-        waiting = asyncio.create_task(places.rest(0, at_once))
+    async def run(permits: Permits) -> None:
+        permits.take()
+        permits.take()
+        asleep = asyncio.create_task(permits.rest(1000, asyncio.sleep))
+        waiting = asyncio.create_task(permits.rest(0, at_once))
         await settle()
         for _ in range(4):
-            places.take()
-        granted = asyncio.create_task(places.rest(0, at_once))
+            permits.take()
+        granted = asyncio.create_task(permits.rest(0, at_once))
         await settle()
         waiting.cancel()
         asleep.cancel()
         await settle()
-        places.admit()
+        permits.admit()
         await settle()
-        assert not granted.done(), "five hold a place, of four in all"
+        assert not granted.done(), "five hold a permit, of four in all"
         for _ in range(5):
-            places.leave()
-        places.admit()
+            permits.release()
+        permits.admit()
         await asyncio.gather(asleep, waiting, granted, return_exceptions=True)
-        assert places.free_count == 3
+        assert permits.free_count == 3
 
     session(run, 4)
 
@@ -134,7 +134,7 @@ def test_while_the_model_is_down_records_that_do_not_need_it_are_answered() -> N
     assert [place for place in world.answered() if place[0] == 0 and place[1] < 3] == [(0, 0), (0, 1), (0, 2)]
 
 
-def test_no_more_run_at_once_than_there_are_places_whoever_rests() -> None:
+def test_no_more_run_at_once_than_there_are_permits_whoever_rests() -> None:
     world = World()
     counts = {"now": 0, "most": 0}
 
