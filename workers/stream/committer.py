@@ -1,8 +1,8 @@
-"""Makes what has finished visible, one transaction after the other, on a thread of its own.
+"""The committer: makes finished records visible, one transaction after the other, on a thread of its own.
 
-Each round takes what has finished, in order of completion, and commits responses, audit records and the consumed
-positions together. No transaction is open between rounds. What a failed one held is kept for the next. The poll thread
-never waits for any of it, so a worker whose transactions fail stays in its group.
+Each round takes finished records in order of completion, and commits responses, audit records and the consumed
+positions together. No transaction is open between rounds. The results of a failed transaction are kept for the next
+one. The poll thread never waits for a transaction, so a worker whose transactions fail stays in its group.
 """
 
 import logging
@@ -21,28 +21,28 @@ from workers.settings import LimitSettings
 logger = logging.getLogger("sluicegate.committer")
 
 RETRY_MAX_S = 2.0
-"""Longest wait after a failed transaction; it doubles from the commit interval, so that the sink's bound on failures in
-a row is some 13 s: longer than a rebalance, in whose last moments the generation is stale, takes to be noticed."""
+"""Longest wait after a failed transaction. The wait doubles from the commit interval, so the sink's bound on failures
+in a row is reached after some 13 s. A rebalance, in whose last moments the generation is stale, is noticed sooner."""
 
 DOUBLINGS_MAX = 10
 
 IDLE_WAIT_S = 0.05
-"""Longest wait for something to commit; added to the latency of what finishes first."""
+"""Longest wait for something to commit. It adds to the latency of the first result."""
 
 BUSY_WAIT_S = 0.01
-"""Longest wait while results are ready: as late as a full transaction may be noticed."""
+"""Longest wait while results are ready, so the longest delay until a full transaction is noticed."""
 
 ROUND_BYTES_MAX = 32 << 20
-"""Results of one transaction; a single larger one goes alone."""
+"""Bytes of the results in one transaction; a single larger result has one of its own."""
 
 REST_ROUNDS_MAX = 10_000
-"""Bound on the rounds after the end of processing; the tracker's bounds hold far less."""
+"""Bound on the rounds after processing has ended; the tracker's bounds allow far fewer."""
 
 
 class Committer:
-    """`lock` guards `tracker`. `on_room` is called when a round has made room in it.
+    """The thread that commits. `lock` guards `tracker`; `on_room` is called after a round has made room in it.
 
-    The sink is called by the thread of `start`, or by whoever calls `turn` instead.
+    The sink is called by the thread that `start` begins, or by the caller of `turn` instead.
     """
 
     def __init__(
@@ -80,16 +80,16 @@ class Committer:
         """Records whose results are visible."""
 
     def start(self) -> None:
-        """Begin on a thread of its own."""
+        """Start the thread."""
         self._thread.start()
 
     def check(self) -> None:
-        """Raises what ended the thread."""
+        """Raise what ended the thread."""
         if self._error is not None:
             raise self._error
 
     def stop(self, timeout_s: float) -> bool:
-        """Commit what has finished and end the thread; False where that took longer. Then `close` the sink."""
+        """Commit what has finished and end the thread. Return False if that took longer than `timeout_s`."""
         self._is_stopping = True
         self._wake.set()
         if self._thread.is_alive():
@@ -97,9 +97,9 @@ class Committer:
         return not self._thread.is_alive()
 
     def settle(self, timeout_s: float) -> bool:
-        """Have everything that has finished by now committed. From any other thread.
+        """Wait until everything that has finished by now is committed. May be called from any other thread.
 
-        False where a round failed, nobody commits any more, or `timeout_s` was not enough: then it stays held.
+        Return False if a round failed, nobody commits any more, or `timeout_s` was too short: the results stay held.
         """
         if not self._thread.is_alive():
             return False
@@ -112,7 +112,7 @@ class Committer:
         return is_answered and not self._failure_count and self._error is None
 
     def turn(self) -> bool:
-        """Commit one round if one is due, or asked for by `settle`. False where nothing became visible."""
+        """Commit one round if it is due, or everything if `settle` waits. Return False if nothing became visible."""
         asked = self._asked_count
         if asked == self._answered_count:
             return self._is_due() and self._commit()
@@ -123,7 +123,7 @@ class Committer:
         return is_done
 
     def rest(self) -> bool:
-        """Commit everything that has finished; ends at the first failure. False where nothing became visible."""
+        """Commit everything that has finished, until a round fails. Return False if nothing became visible."""
         is_done = False
         for _ in range(REST_ROUNDS_MAX):
             if not self._commit():
@@ -138,7 +138,7 @@ class Committer:
                 self._wake.clear()
                 self.turn()
             self.rest()
-        except BaseException as exc:  # noqa: BLE001 - handed to the thread that asks `check`
+        except BaseException as exc:  # noqa: BLE001 - handed to the thread that calls `check`
             self._error = exc
         finally:
             with self._turned:
@@ -155,7 +155,7 @@ class Committer:
         return min(BUSY_WAIT_S, max(0.0, self._due_s() - self._clock.monotonic_s()))
 
     def _due_s(self) -> float:
-        """When the next round is due: after each failure in a row the wait is twice as long."""
+        """Return when the next round is due; the wait doubles after each failure in a row."""
         wait_s = min(
             self._interval_s * 2 ** min(self._failure_count, DOUBLINGS_MAX), max(RETRY_MAX_S, self._interval_s)
         )
@@ -172,11 +172,11 @@ class Committer:
         return self._is_full(due_count) or self._clock.monotonic_s() >= self._due_s()
 
     def _is_full(self, due_count: int) -> bool:
-        """Whether a round need not wait for its time; after a failure it does."""
+        """Return whether a round is full and need not wait for its time; after a failure it must."""
         return due_count >= self._count_max and not self._failure_count
 
     def _commit(self) -> bool:
-        """Make one round visible. False where there is none, or it failed and is kept."""
+        """Make one round visible. Return False if there is none, or if it failed and is kept."""
         with self._lock:
             ownership = self._tracker.ownership
             taken = self._tracker.take(ownership, self._count_max, ROUND_BYTES_MAX) if ownership is not None else None

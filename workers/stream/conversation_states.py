@@ -1,8 +1,8 @@
-"""What conversations have shown, in memory: bounded, and read back from the compacted topic before it is needed.
+"""The states of conversations, held in memory within bounds and restored from the compacted topic.
 
-A partition's states are read on a thread of their own while the poll thread stays in the group; nothing of the
-partition is delivered before. Where they cannot be read it stays so, is counted and logged, and is tried again: a turn
-that is planned without the earlier ones could be given what they have spent.
+A partition's states are read on a thread of their own while the poll thread stays in the group. Nothing of the
+partition is delivered until they are there. A failed read is counted, logged and tried again, and the partition stays
+undelivered: a turn that is planned without the earlier ones could be granted detail that they have used up.
 """
 
 import logging
@@ -28,16 +28,16 @@ from workers.stream.state_reader import StateReader
 logger = logging.getLogger("sluicegate.states")
 
 TURN_S = 1.0
-"""Time between two looks at the gauges, and before what could not be read is tried again."""
+"""Time between two updates of the gauges, and before a failed read is tried again."""
 
 STOP_TIMEOUT_S = 5.0
 
 
 class StateSource(Protocol):
-    """Where states are read from. All calls on one thread."""
+    """A place that states are read from. All calls are on one thread."""
 
     def read(self, partition: int) -> Iterable[Record]:
-        """All committed states of a partition number, oldest first. Raises StatesUnreadable."""
+        """Return all committed states of a partition number, oldest first. Raises StatesUnreadable."""
         ...
 
     def close(self) -> None:
@@ -46,7 +46,7 @@ class StateSource(Protocol):
 
 
 class HeldBounds(Struct, frozen=True, kw_only=True):
-    """What is held of one partition: conversations, encoded bytes, milliseconds since a conversation's last turn."""
+    """Bounds on one partition's states: conversations, encoded bytes, milliseconds since a conversation's last turn."""
 
     conversations_max: int
     bytes_max: int
@@ -54,7 +54,7 @@ class HeldBounds(Struct, frozen=True, kw_only=True):
 
 
 class PartitionStates:
-    """The encoded states of one partition's conversations; beyond the bounds those without a turn for longest go."""
+    """The encoded states of one partition's conversations. Beyond the bounds, those with the oldest last turn go."""
 
     def __init__(self, bounds: HeldBounds, wire: Wire) -> None:
         self._bounds = bounds
@@ -68,12 +68,12 @@ class PartitionStates:
         return len(self._held)
 
     def get(self, conversation_id: str) -> ConversationState:
-        """The state of one conversation; empty where none is held."""
+        """Return the state of one conversation; empty if none is held."""
         found = self._held.get(conversation_id)
         return EMPTY if found is None else decode_state(found[0], self._wire)
 
     def put(self, conversation_id: str, value: bytes, updated_ms: int) -> None:
-        """Hold a state in place of the conversation's older one, and let go of what expired by then."""
+        """Hold a state in place of the conversation's older one, and drop the states that expired by `updated_ms`."""
         self.remove(conversation_id)
         self._held[conversation_id] = value, updated_ms
         self.size_bytes += len(value)
@@ -120,13 +120,13 @@ class TopicConversationStates:
         self._thread.start()
 
     def state_of(self, partition: PartitionId, conversation_id: str) -> ConversationState:
-        """As `ConversationStates.state_of`. Empty for a partition that is not owned: what asks is no longer live."""
+        """See `ConversationStates.state_of`. Empty if the partition is not owned: then the record is no longer live."""
         with self._lock:
             states = self._owned.get(partition)
             return EMPTY if states is None else states.get(conversation_id)
 
     def finished(self, result: Result) -> None:
-        """As `ConversationStates.finished`."""
+        """See `ConversationStates.finished`."""
         for record in result.records:
             if record.topic == self._topic and record.key is not None:
                 with self._lock:
@@ -134,7 +134,7 @@ class TopicConversationStates:
                     states.put(record.key.decode(), record.value, self._clock.now_ms())
 
     def is_restored(self, position: PartitionOffset) -> bool:
-        """As `ConversationStates.is_restored`. Raises what ended the thread that reads."""
+        """See `ConversationStates.is_restored`. Raises what ended the thread that reads."""
         if self._error is not None:
             raise self._error
         partition = (position.topic, position.partition)
@@ -142,7 +142,7 @@ class TopicConversationStates:
             found = self._restored.get(partition)
             if found is not None and found[0] == position:
                 return True
-            # Somebody may have committed since an older position was found, and states with it.
+            # Another member may have committed since an older position was read, and written states with it.
             is_new = self._wanted.get(partition) != position
             self._wanted[partition] = position
         if is_new:
@@ -150,7 +150,7 @@ class TopicConversationStates:
         return False
 
     def begin(self, position: PartitionOffset) -> None:
-        """As `ConversationStates.begin`."""
+        """See `ConversationStates.begin`."""
         partition = (position.topic, position.partition)
         with self._lock:
             found_at, states = self._restored.pop(partition, (None, None))
@@ -160,14 +160,14 @@ class TopicConversationStates:
             self._wanted.pop(partition, None)
 
     def keep(self, partitions: Collection[PartitionId]) -> None:
-        """As `ConversationStates.keep`."""
+        """See `ConversationStates.keep`."""
         with self._lock:
             for held in (self._owned, self._wanted, self._restored):
                 for partition in held.keys() - set(partitions):
                     del held[partition]
 
     def close(self) -> None:
-        """As `ConversationStates.close`; waits for the thread for at most a few seconds."""
+        """See `ConversationStates.close`. Waits at most STOP_TIMEOUT_S for the thread."""
         self._is_stopping = True
         self._wake.set()
         self._thread.join(STOP_TIMEOUT_S)
@@ -180,7 +180,7 @@ class TopicConversationStates:
                 for position in self._pending():
                     self._restore(position)
                 self._show()
-        except BaseException as exc:  # noqa: BLE001 - handed to the thread that asks `is_restored`
+        except BaseException as exc:  # noqa: BLE001 - handed to the thread that calls `is_restored`
             self._error = exc
         finally:
             self._source.close()
@@ -191,7 +191,7 @@ class TopicConversationStates:
             return [position for partition, position in self._wanted.items() if found.get(partition) != position]
 
     def _restore(self, position: PartitionOffset) -> None:
-        """Read one partition, unless it went meanwhile. A failure is left for the next turn."""
+        """Read one partition, and keep its states if they are still wanted. A failed read is left for the next turn."""
         if self._is_stopping:
             return
         started_s, about = self._clock.monotonic_s(), {"topic": self._topic, "partition": position.partition}
@@ -201,7 +201,7 @@ class TopicConversationStates:
                 self._take(states, record)
         except StatesUnreadable as exc:
             self._metrics.count(Metric.STATE_RESTORE_FAILURES)
-            logger.error(  # noqa: TRY400 - the trace says nothing that the reason does not
+            logger.error(  # noqa: TRY400 - the traceback adds nothing to the reason
                 "partition not delivered: its conversation states could not be read",
                 extra={**about, "reason": exc.reason},
             )
@@ -244,7 +244,7 @@ class TopicConversationStates:
 
 
 def open_states(settings: Settings, clock: Clock, metrics: Instruments) -> TopicConversationStates | None:
-    """The states of the state topic; None where settings keep none."""
+    """Return the states of the state topic; None if settings switch them off."""
     topic, state = settings.topics.state, settings.state
     if not state.enabled:
         return None
@@ -257,7 +257,7 @@ def open_states(settings: Settings, clock: Clock, metrics: Instruments) -> Topic
 
 
 def memory_of(settings: Settings, states: ConversationStates) -> Memory:
-    """What a pipeline needs to find states and to leave them."""
+    """Return what a pipeline needs to read states and to write them."""
     state = settings.state
     bounds = StateBounds(
         ttl_ms=state.ttl_s * 1000,
@@ -271,7 +271,7 @@ def memory_of(settings: Settings, states: ConversationStates) -> Memory:
 
 
 def _decoded(record: Record) -> ConversationState:
-    """The state that a record holds. Raises StatesUnreadable, with nothing of its value."""
+    """Return the state that a record holds. Raises StatesUnreadable, whose text has nothing of the value."""
     try:
         return decode_state(record.value or b"", state_wire(record.headers))
     except ValueError as exc:

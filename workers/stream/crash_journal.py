@@ -1,13 +1,13 @@
-"""Which records were running when the process died: a small file that outlives it.
+"""The crash journal: a small file that tells which records were running when the process died.
 
-Each record that runs is marked in a file mapped into memory, and its mark is wiped when it ends. The pages are the
-kernel's, so they survive whatever ends the process: a segmentation fault, the out-of-memory killer, `kill -9`. The next
-process of the slot finds the marks, counts one more crash for each, and has a list of suspects. A process that ends on
-purpose says so, and then nothing is counted but what it blamed. Nothing here ever stops or blocks work: without a
-usable file the journal is kept in memory, and forgets.
+Each running record has a mark in a file that is mapped into memory; the mark is wiped when the record ends. The pages
+belong to the kernel, so they survive whatever ends the process: a segmentation fault, the out-of-memory killer,
+`kill -9`. The next process of the slot finds the marks, counts one more crash for each, and has a list of suspects. A
+process that ends on purpose says so in the file; then only the records that it blamed are counted. The journal never
+stops or blocks work: without a usable file it is kept in memory, and forgets.
 
-A mark is written before its state, one byte, so a process that dies between the two leaves no half of it. Measured:
-0.5 us a record, from the look at who is suspected to the wiped mark.
+A mark is written before its state, which is one byte, so a process that dies between the two leaves no half mark.
+Measured: 0.5 us a record, from looking for it among the suspects to wiping its mark.
 """
 
 import fcntl
@@ -35,19 +35,19 @@ from workers.settings import Settings
 logger = logging.getLogger("sluicegate.crash_journal")
 
 NOT_MARKED = -1
-"""Instead of a mark where the journal is full: the record runs all the same."""
+"""The mark of a record that runs without one, because the journal is full."""
 
 KEPT_MIN = 1024
-"""How many suspects are remembered at least; as many as may run at once, where that is more."""
+"""The smallest number of suspects that are remembered. It is larger if more records may run at once."""
 
 LOCK_WAIT_S = 2.0
-"""How long a start waits for a predecessor that is being torn down."""
+"""Longest wait for a predecessor that is still ending."""
 
 LOCK_LOOK_S = 0.05
 
 _MAGIC = b"sgcrash1"
 _HEADER = struct.Struct("<8sIIB")
-"""Magic, number of entries, how manieth opening, whether the process ended on purpose."""
+"""Magic, number of entries, number of the opening, whether the process ended on purpose."""
 _ENTRIES_AT = 32
 _ENDED_AT = _HEADER.size - 1
 _ENTRY = struct.Struct("<BBBxIIIqq")
@@ -55,7 +55,7 @@ _ENTRY = struct.Struct("<BBBxIIIqq")
 _FACTS = struct.Struct("<BBxIIIqq")
 """An entry without its state, which is written last."""
 _ENTRIES_MAX = 1 << 16
-"""Longest file that is believed; 2 MiB."""
+"""Entries of the longest file that is accepted; 2 MiB."""
 _CRASHES_MAX = 255
 
 
@@ -65,26 +65,27 @@ class _State(IntEnum):
     """A suspect that does not run now."""
     RUNNING = 2
     BLAMED = 3
-    """It ended the process by itself: counts however the process ended."""
+    """It ended the process by itself: it counts however the process ended."""
 
 
 class Phase(IntEnum):
-    """What was done with a record when it was marked."""
+    """The work that a record is marked for."""
 
     PROCESSING = 0
     DECODING = 1
-    """Nothing but its decoding, and an answer that needs no more."""
+    """Its decoding, or an answer that needs nothing beyond it."""
 
 
 class Suspicion(Struct, frozen=True):
-    """How many crashes a record was running in, and in which phase in the last."""
+    """The number of crashes in which a record was running, and its phase in the last one."""
 
     crash_count: int
     phase: Phase
 
 
 _Key = tuple[int, int, int, int]
-"""Topic's checksum, partition, offset, timestamp: the offset alone would also name the records of a topic made anew."""
+"""Topic's checksum, partition, offset, timestamp. The offset alone would also match a record of a topic that was
+deleted and created again."""
 
 
 class _Kept(Struct, frozen=True):
@@ -95,10 +96,10 @@ class _Kept(Struct, frozen=True):
 
 
 class CrashJournal:
-    """The journal of one worker. Belongs to one thread, but for `end`."""
+    """The journal of one worker. Belongs to one thread, except for `end` and `exit_process`."""
 
     def __init__(self, running_max: int) -> None:
-        """Kept in memory: it knows no suspects, and whatever is marked is forgotten with the process."""
+        """Keep the journal in memory: it knows no suspects, and its marks are lost with the process."""
         self._file: int | None = None
         self._path = Path()
         self._memory: mmap.mmap | bytearray = bytearray()
@@ -109,46 +110,48 @@ class CrashJournal:
         self._is_full = False
         self._is_blaming = False
         self.new_count = 0
-        """Records that ran in the process before this one when it crashed."""
+        """Records that were running when the previous process crashed."""
         self._lay_out(running_max, [])
 
     @classmethod
     def open(cls, directory: Path, name: str, running_max: int) -> "CrashJournal":
-        """The journal `name` of `directory`, which is made where it is missing; `running_max` records run at once.
+        """Open the journal `name` in `directory`, which is made if it is missing; `running_max` records run at once.
 
-        Where the file cannot be used, because another process has it or the directory is not ours alone, that is
-        logged, and the journal is kept in memory. Waits for another process LOCK_WAIT_S at most.
+        If the file cannot be used, because another process has it or the directory is not this user's alone, that is
+        logged, and the journal is kept in memory. Waits at most LOCK_WAIT_S for another process.
         """
-        journal = cls(running_max)
+        journal, path = cls(running_max), directory / f"{name}.crashes"
         try:
-            file = _locked(directory, directory / f"{name}.crashes")
+            file = _locked(directory, path)
+            try:
+                journal._take_over(file, name, running_max)
+            except OSError:
+                os.close(file)
+                raise
         except OSError as exc:
-            logger.warning("no crash journal", extra={"journal": name, "error": type(exc).__name__, "errno": exc.errno})
-            return journal
-        try:
-            journal._take_over(file, name, running_max)
-        except OSError as exc:
-            os.close(file)
-            logger.warning("no crash journal", extra={"journal": name, "error": type(exc).__name__, "errno": exc.errno})
+            logger.warning(
+                "no crash journal: a crash of this process will not be remembered",
+                extra={"journal": name, "error": type(exc).__name__, "errno": exc.errno},
+            )
             return cls(running_max)
-        journal._path = directory / f"{name}.crashes"
+        journal._path = path
         return journal
 
     @property
     def suspect_count(self) -> int:
-        """Records that ran in a crash, and have not finished since."""
+        """Return how many records were running in a crash and have not finished since."""
         return len(self._suspects)
 
     def suspicion(self, record: Record) -> Suspicion | None:
-        """What is held against `record`; None where it ran in no crash."""
+        """Return what counts against `record`; None if it was running in no crash."""
         if not self._suspects or (at := self._suspects.get(self._key(record))) is None:
             return None
         return Suspicion(self._memory[at + 1], Phase(self._memory[at + 2]))
 
     def start(self, record: Record, phase: Phase = Phase.PROCESSING) -> int:
-        """Mark `record` as running; returns the mark, which is to be stopped, finished or blamed, once.
+        """Mark `record` as running. Return the mark, which must be stopped, finished or blamed, exactly once.
 
-        A suspect whose decoding is suspected stays that, whatever the phase.
+        If the decoding of a suspect is suspected, it stays so whatever the phase.
         """
         key = self._key(record)
         memory = self._memory
@@ -168,7 +171,7 @@ class CrashJournal:
         return at
 
     def stop(self, mark: int) -> None:
-        """The record does not run now and has not finished: what was held against it stays."""
+        """Note that the record no longer runs but has not finished: its crashes still count against it."""
         if mark == NOT_MARKED:
             return
         if self._memory[mark + 1]:
@@ -178,13 +181,13 @@ class CrashJournal:
             self._free.append(mark)
 
     def survived(self, mark: int) -> None:
-        """As `stop`, and its decoding is suspected no more."""
+        """Stop the mark, and no longer suspect the record's decoding."""
         if mark != NOT_MARKED:
             self._memory[mark + 2] = Phase.PROCESSING
             self.stop(mark)
 
     def finish(self, mark: int) -> None:
-        """The record has finished: nothing is held against it any more."""
+        """Note that the record has finished: nothing counts against it any more."""
         if mark == NOT_MARKED:
             return
         if self._memory[mark + 1]:
@@ -193,27 +196,27 @@ class CrashJournal:
         self._free.append(mark)
 
     def blame(self, mark: int) -> None:
-        """The record is about to end the process, on purpose or not: it counts as one more crash of it."""
+        """Note that the record is about to end the process, on purpose or not: that counts as one more crash."""
         if mark != NOT_MARKED:
             self._memory[mark] = _State.BLAMED
             self._is_blaming = True
 
     def end(self) -> None:
-        """The process ends on purpose: what runs now is not counted. From any thread."""
+        """Note that the process ends on purpose: what runs now is not counted. From any thread."""
         self._memory[_ENDED_AT] = 1
 
     def exit_process(self, code: int) -> NoReturn:
-        """End the process on purpose, so that no record that runs now is counted."""
+        """End the process on purpose: what runs now is not counted. From any thread."""
         self.end()
         os._exit(code)
 
     def close(self) -> None:
-        """As `end`, and let go of the file, which is removed where nothing is held against anybody."""
+        """Note the end as `end` does, and release the file. It is removed if nothing counts against any record."""
         self.end()
         if self._file is not None:
             if not self._suspects and not self._is_blaming:
                 self._path.unlink(missing_ok=True)
-            self._memory = bytearray(self._memory)  # not closed but let go of: `end` may be called at this moment
+            self._memory = bytearray(self._memory)  # replaced, not closed: `end` may be called at this moment
             os.close(self._file)
             self._file = None
 
@@ -228,15 +231,17 @@ class CrashJournal:
         return topic, partition, offset, timestamp_ms
 
     def _take_over(self, file: int, name: str, running_max: int) -> None:
-        """Count what the file's last process left running, and begin it anew with what is held against whom."""
+        """Count what the file's last process left running, and write the file anew with the suspects."""
         content = os.pread(file, _ENTRIES_AT + _ENTRIES_MAX * _ENTRY.size, 0)
         opening, found = _read(content)
         if content and not opening:
-            logger.warning("crash journal damaged: begun anew", extra={"journal": name, "size": len(content)})
+            logger.warning(
+                "crash journal damaged: starting an empty one", extra={"journal": name, "size": len(content)}
+            )
         self._opening = opening + 1
         self._lay_out(running_max, found)
         self.new_count = len({kept.key for kept in found if kept.opening == opening})
-        # Written, not only mapped: a full disk is an error here, and would be a fatal signal in the mapping.
+        # Written before it is mapped: a full disk is an error here, and would be a fatal signal in the mapping.
         os.pwrite(file, self._memory, 0)
         os.ftruncate(file, len(self._memory))
         self._memory = mmap.mmap(file, len(self._memory))
@@ -246,7 +251,7 @@ class CrashJournal:
             logger.warning("records were running when their process crashed", extra={"journal": name, **counts})
 
     def _lay_out(self, running_max: int, found: list[_Kept]) -> None:
-        """Memory for `running_max` records and the suspects among `found`, of which the oldest may be forgotten."""
+        """Set up memory for `running_max` records and the suspects in `found`; the oldest may be forgotten."""
         kept_max = max(KEPT_MIN, running_max)
         entry_count = min(_ENTRIES_MAX, running_max + kept_max)
         once = {kept.key: kept for kept in sorted(found, key=lambda kept: (kept.opening, kept.crash_count))}
@@ -273,12 +278,12 @@ def open_journal(settings: Settings, slot: int, metrics: Instruments) -> CrashJo
 
 
 def own_directory() -> str:
-    """The name of this user's directory for journals, below one that others may share."""
+    """Return the name of this user's directory for journals, inside a directory that others may share."""
     return f"sluicegate-{os.getuid()}"
 
 
 def _read(content: bytes) -> tuple[int, list[_Kept]]:
-    """How manieth opening a file was of, 0 where it is none, and what it holds against whom, this crash included."""
+    """Return the number of a file's opening, 0 if it is no journal, and its suspects, those of this crash included."""
     if len(content) < _ENTRIES_AT:
         return 0, []
     magic, entry_count, opening, is_ended = _HEADER.unpack_from(content)
@@ -301,11 +306,11 @@ _PHASES = frozenset(Phase)
 
 
 def _locked(directory: Path, path: Path) -> int:
-    """A file of ours alone, open and locked for as long as it stays open. Raises OSError."""
+    """Open a file that is this user's alone, locked for as long as it stays open. Raises OSError."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     found = directory.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
-        # Whoever may write it could have any record withheld.
+        # Anyone who may write to it could have any record withheld.
         raise PermissionError("the directory is not this user's alone")
     until_s = time.monotonic() + LOCK_WAIT_S
     while True:

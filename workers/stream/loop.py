@@ -1,9 +1,9 @@
-"""Consume, process, publish: three threads around one tracker.
+"""The loop of a stream worker: consume, process and publish, on three threads around one tracker.
 
-The thread that calls `run` polls Kafka and owns the consumer. Events are processed on an event loop of a second thread,
-as many at once as `in_flight_max`, one at a time of each key. A third owns the producer and makes visible what has
-finished, with the consumed position; what is done above the position travels in its metadata, so no key waits for
-another one's commit. What is under way goes on across a rebalance that gives its partition back.
+The thread that calls `run` polls Kafka and owns the consumer. A second thread has the event loop on which records are
+processed, at most `in_flight_max` at once and one at a time of each key. A third thread owns the producer and makes
+results visible together with the consumed position. The metadata of that position lists what has finished above it, so
+no key waits for another key's commit. Records in flight continue across a rebalance that returns their partition.
 """
 
 import logging
@@ -31,11 +31,11 @@ REST_TIMEOUT_S = 60.0
 """Bound on the last transactions; each has one of its own, `kafka.commit_timeout_s`."""
 
 UNFINISHED_SHOWN_MAX = 50
-"""Positions named in the log when a drain leaves something unfinished."""
+"""Positions named in the log when a drain leaves records unfinished."""
 
 
 class LoopState(StrEnum):
-    """Where the loop is in its life."""
+    """A phase in the life of a loop."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -45,7 +45,7 @@ class LoopState(StrEnum):
 
 
 class LoopHealth(Struct, frozen=True, kw_only=True):
-    """A snapshot for probes: `poll_age_s` is how long ago the last poll returned."""
+    """A snapshot for probes. `poll_age_s` is how long ago the last poll returned."""
 
     state: LoopState
     poll_age_s: float
@@ -55,11 +55,11 @@ class LoopHealth(Struct, frozen=True, kw_only=True):
     paused: bool
     assigned: bool
     stopped_count: int = 0
-    """Partitions whose committed map is unreadable: nothing of them is processed until somebody repairs it."""
+    """Partitions whose committed offset map is unreadable: none of their records is processed until it is repaired."""
 
 
 class Loop:
-    """Moves records from a source through `process` into a sink."""
+    """The loop that moves records from a source through `process` into a sink."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Loop:
         self._drain_until_s: float | None = None
 
     def run(self) -> None:
-        """Work until drained. Raises what ended it: a bug in `process`, or a source or sink that cannot go on."""
+        """Work until drained. Raises what ended it: a bug in `process`, or a source or sink that cannot continue."""
         self._processing.start()
         self._committer.start()
         if self._drain_until_s is None:
@@ -133,16 +133,16 @@ class Loop:
             self._close()
 
     def drain(self, timeout_s: float) -> None:
-        """Ask for the end: finish and commit what is held within `timeout_s`, then leave `run`. From any thread.
+        """Have `run` finish and commit what is held within `timeout_s`, and then return. From any thread.
 
-        What does not finish in time stays incomplete in the committed map and is read again by the next owner.
+        A record that does not finish in time stays incomplete in the committed map, and the next owner reads it again.
         """
         if self._state in {LoopState.STARTING, LoopState.RUNNING}:
             self._state = LoopState.DRAINING
         self._drain_until_s = self._clock.monotonic_s() + timeout_s
 
     def health(self) -> LoopHealth:
-        """A snapshot. From any thread."""
+        """Return a snapshot. From any thread."""
         with self._lock:
             held_count, ready_count = self._tracker.held_count, self._tracker.ready_count
             stopped_count = len(self._tracker.stopped)
@@ -172,15 +172,18 @@ class Loop:
         return not held_count or self._clock.monotonic_s() >= self._drain_until_s
 
     def _list_unfinished(self) -> None:
-        """Say what the drain had no time for: the next owner reads it again."""
+        """Log the records that did not finish in time; the next owner reads them again."""
         with self._lock:
             left = self._tracker.unfinished()
         if left:
             shown = [f"{topic}/{partition}@{offset}" for topic, partition, offset in left[:UNFINISHED_SHOWN_MAX]]
-            logger.warning("drained with events unfinished", extra={"count": len(left), "events": shown})
+            logger.warning(
+                "drained with events unfinished: the next owner reads them again",
+                extra={"count": len(left), "events": shown},
+            )
 
     def _close(self) -> None:
-        """End the threads, then the clients that they own."""
+        """End the threads, then close the clients that they own."""
         self._processing.stop(STOP_TIMEOUT_S)
         self._committer.stop(STOP_TIMEOUT_S)
         self._source.close()
@@ -190,7 +193,7 @@ class Loop:
 
 
 def tracker_limits(limits: LimitSettings) -> TrackerLimits:
-    """The tracker's bounds from settings."""
+    """Return the tracker's bounds from settings."""
     return TrackerLimits(
         count_max=limits.queue_events_max,
         bytes_max=limits.queue_bytes_max,

@@ -1,7 +1,7 @@
-"""Permits to run in: a fixed number, given up by who waits for something, and taken again before it goes on.
+"""Permits to run: a fixed number. A record that waits for something releases its permit, and takes one to continue.
 
-Who comes back and who comes new get every other permit that becomes free: while a model is down, those that try it again
-and again leave room for those that do not need it, and under full load nobody who waited is forgotten.
+Records that come back and new records each get every other permit that becomes free. While a model is down, those that
+keep trying it leave room for those that do not need it; and under full load no record that waited is forgotten.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from topology.ports import Rest
 
 
 class Permits:
-    """`count` permits of one event loop. `on_change` is called when a permit is given up, or waited for."""
+    """The `count` permits of one event loop. `on_change` is called when a permit is released or waited for."""
 
     def __init__(self, count: int, on_change: Callable[[], None]) -> None:
         self._count = count
@@ -20,24 +20,24 @@ class Permits:
         self._taken_count = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._odd_one = 0
-        """1 where those that wait get the odd permit, next time 0."""
+        """1 or 0 in turn: 1 if those that wait get the odd permit."""
 
     @property
     def free_count(self) -> int:
-        """How many may be taken; never negative."""
+        """Return how many may be taken; never negative."""
         return max(0, self._count - self._taken_count)
 
     def take(self) -> None:
-        """Take a permit, one too many if need be: then none is free until as many are given up."""
+        """Take a permit even if none is free; then none becomes free until the excess is released."""
         self._taken_count += 1
 
     def release(self) -> None:
-        """Give a permit up."""
+        """Release a permit."""
         self._taken_count -= 1
         self._on_change()
 
     async def wait(self) -> None:
-        """Take a permit, in the order of asking. Where that is cancelled, the permit is taken all the same."""
+        """Wait for a permit, in the order of asking, and take it. A cancelled wait takes one all the same."""
         permit = asyncio.get_running_loop().create_future()
         self._waiting.append(permit)
         self._on_change()
@@ -49,7 +49,7 @@ class Permits:
             raise
 
     async def rest(self, seconds: float, sleep: Rest) -> None:
-        """Give the permit up for `seconds`, and take one again; at once where that is cancelled."""
+        """Release the permit for `seconds`, then wait for one again; if cancelled, take it at once."""
         self.release()
         try:
             await sleep(seconds)
@@ -59,12 +59,12 @@ class Permits:
         await self.wait()
 
     def share(self) -> None:
-        """Give those that wait every other permit that is free."""
+        """Give every other free permit to those that wait."""
         self._odd_one ^= 1
         self._admit((self.free_count + self._odd_one) // 2)
 
     def admit(self) -> None:
-        """Give those that wait every permit that is free."""
+        """Give every free permit to those that wait."""
         self._admit(self.free_count)
 
     def _admit(self, count: int) -> None:

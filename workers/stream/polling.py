@@ -1,6 +1,6 @@
-"""What the poll thread does: keep the membership, take over partitions, read as much as there is room for.
+"""The work of the poll thread: keep the membership, take over partitions, read as much as there is room for.
 
-It never waits for processing or for a transaction, so the worker stays in its group whatever they do.
+The thread never waits for processing or for a transaction, so the worker stays in its group whatever they do.
 """
 
 import logging
@@ -17,10 +17,10 @@ from topology.telemetry.metrics import Metric
 logger = logging.getLogger("sluicegate.polling")
 
 POLL_TIMEOUT_S = 0.05
-"""Longest wait for records; a paused partition is resumed that much after there is room."""
+"""Longest wait for records. A paused partition is resumed at most this long after there is room."""
 
 GAUGES_INTERVAL_S = 1.0
-"""Time between two looks at lag and windows, which cost something for every partition."""
+"""Time between two updates of the gauges of lag and windows, whose cost grows with the number of partitions."""
 
 PARTITION_GAUGES = (
     Metric.CONSUMER_LAG,
@@ -29,14 +29,15 @@ PARTITION_GAUGES = (
     Metric.OFFSET_MAP_CHARS,
     Metric.CANARY_RESULT,
 )
-"""Those that end with the ownership of their partition: a probe's, too, come to one partition."""
+"""Gauges that end with the ownership of their partition. The canary's is one: a probe's events have one partition."""
 
 
 class Poller:
-    """`lock` guards `tracker`. `on_work` is called when something may start, `on_dead` when running work may be dead.
+    """The poll thread's side of the tracker, which `lock` guards.
 
-    `settle` commits what has finished, in bounded time: it is called on the source's thread, before partitions go.
-    `states` are restored before anything of a partition is delivered.
+    `on_work` is called when a record may start, `on_dead` when running records may be dead. `settle` commits what has
+    finished, in bounded time; it is called on the source's thread before partitions are revoked. `states` are restored
+    before anything of a partition is delivered.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class Poller:
         self._is_accepting = True
         self._last_gauges_s = clock.monotonic_s() - GAUGES_INTERVAL_S
         self.is_paused = False
-        """Whether reading pauses for want of room."""
+        """Whether reading pauses for lack of room."""
         self.last_poll_s = clock.monotonic_s()
         """When the last poll returned."""
         source.on_revoke(self._before_revoke)
@@ -74,15 +75,15 @@ class Poller:
 
     @property
     def is_assigned(self) -> bool:
-        """Whether there is a membership."""
+        """Return whether there is a membership."""
         return self._ownership is not None
 
     def finish(self) -> None:
-        """Take in nothing more, but stay in the group."""
+        """Accept no more records, but stay in the group."""
         self._is_accepting = False
 
     def turn(self) -> None:
-        """One poll, and what follows from it."""
+        """Poll once, and act on what it brings."""
         self._pause()
         records = self._source.poll(POLL_TIMEOUT_S)
         self.last_poll_s = self._clock.monotonic_s()
@@ -105,7 +106,7 @@ class Poller:
             self._show_gauges()
 
     def _adopt(self, ownership: Ownership | None) -> None:
-        """Take over a change of membership. What was held waits in limbo until its partition is restored."""
+        """Take over a change of membership. Held records wait in limbo until their partition is restored."""
         self._ownership = ownership
         for gauge in PARTITION_GAUGES:
             self._metrics.gauge_clear(gauge)
@@ -117,13 +118,13 @@ class Poller:
                 self._states.keep(self._source.assignment())
 
     def _is_ready(self, position: PartitionOffset) -> bool:
-        """Whether what conversations have shown is known: the window goes on, or its states are read."""
+        """Return whether the partition's states are known: its window continues, or its states have been read."""
         with self._lock:
             is_going_on = self._tracker.continues(position)
         return is_going_on or self._states is None or self._states.is_restored(position)
 
     def _before_revoke(self) -> None:
-        """Start nothing more, and commit what has finished while the membership still holds."""
+        """Start nothing more, and commit what has finished while the membership is still valid."""
         with self._lock:
             self._tracker.suspend(self._tracker.assigned)
         self._settle()
@@ -134,8 +135,8 @@ class Poller:
         try:
             self._tracker.restore(position)
         except UnreadableMap as exc:
-            # Reading on from the offset would answer again what the map says is done.
-            logger.error(  # noqa: TRY400 - the trace says nothing that the fault does not
+            # Reading on from the offset would answer again the records that the map lists as done.
+            logger.error(  # noqa: TRY400 - the traceback adds nothing to the fault
                 "partition stopped: its committed offset map is unreadable",
                 extra={"partition": position.partition, "offset": position.offset, "fault": exc.fault},
             )
@@ -151,7 +152,7 @@ class Poller:
             self._metrics.gauge_set(Metric.BACKPRESSURE_PAUSED, int(self.is_paused))
 
     def _show_gauges(self) -> None:
-        """Set the gauges of partitions: what is not committed is what was not read and what is held here."""
+        """Set the gauges of partitions. The lag of a partition counts records not read yet and records held here."""
         self._last_gauges_s = self.last_poll_s
         now_ms, ends = self._clock.now_ms(), self._source.end_offsets()
         with self._lock:
@@ -162,7 +163,7 @@ class Poller:
             labels = {"topic": window.topic, "partition": str(window.partition)}
             self._metrics.gauge_set(Metric.WINDOW_FILL, window.fill, **labels)
             self._metrics.gauge_set(Metric.OFFSET_MAP_CHARS, window.map_chars, **labels)
-            oldest_ms = window.oldest_timestamp_ms  # None or 0: none, not delivered again yet, or without a time
+            oldest_ms = window.oldest_timestamp_ms  # None or 0: no record, not delivered again yet, or no timestamp
             waited_s = max(0.0, (now_ms - oldest_ms) / 1000) if oldest_ms else 0.0
             self._metrics.gauge_set(Metric.CONSUMER_LAG_SECONDS, waited_s, **labels)
             end = ends.get((window.topic, window.partition))

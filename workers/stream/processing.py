@@ -1,10 +1,10 @@
-"""Runs `process` for many records at once, on an event loop of its own thread.
+"""The processing thread: runs `process` for many records at once, on an event loop of its own.
 
-The tracker says whose turn it is. It belongs to the poll thread as much as to this one, so each takes its lock for the
-few microseconds of a call, here once in a turn of the event loop: for all that has finished, and for what may start,
-what waited for it included. An event that waits between two tries gives its permit to others, so those that need no
-model go on while it is down; its key waits with it.
-Suspects, which were running when an earlier process crashed, run beside the others, but one at a time.
+The tracker says which record is next. It is shared with the poll thread, so each thread takes its lock for the few
+microseconds of a call. This one does so once in a turn of the event loop: it hands over what has finished, and takes
+what may start, which includes records that waited for those. A record that waits between two tries releases its permit,
+so records that need no model continue while the model is down; the rest of its key waits with it. Suspects, which were
+running when an earlier process crashed, run beside the others, but one at a time.
 """
 
 import asyncio
@@ -24,12 +24,12 @@ from workers.stream.permits import Permits
 from workers.stream.quarantine import Quarantine
 
 Process = Callable[[Record, Rest], Awaitable[Result]]
-"""What a record ends as. It waits for what may come back through the `Rest`, and holds no permit meanwhile."""
+"""A function from a record to its result. It waits through the `Rest`, and holds no permit meanwhile."""
 Close = Callable[[], Awaitable[None]]
-"""Releases what `process` holds, on the event loop that it ran on."""
+"""A function that releases what `process` holds, on the event loop that it ran on."""
 
 SUSPECTS_MAX = 1
-"""That run at once: a crash then counts against one of them."""
+"""Suspects that run at once, so that a crash counts against one of them."""
 
 
 @dataclass(slots=True)
@@ -42,7 +42,10 @@ class _Run:
 
 
 class Processing:
-    """At most `in_flight_max` records run at once, others rest; `lock` guards `tracker`, whose bounds hold for both."""
+    """The records in flight. At most `in_flight_max` run at once, others rest; the tracker's bounds hold for both.
+
+    `lock` guards `tracker`.
+    """
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class Processing:
         self._permits = Permits(in_flight_max, self._fill_soon)
         self._permits_of_suspects = Permits(SUSPECTS_MAX, self._fill_soon)
         self._suspects: deque[WorkItem] = deque()
-        """Handed out, and waiting for a permit."""
+        """Suspects that the tracker handed out and that wait for a permit."""
         self._quarantine = quarantine or Quarantine.none(in_flight_max)
         self._journal = self._quarantine.journal
         self._close = close
@@ -72,7 +75,7 @@ class Processing:
         self._thread = threading.Thread(target=self._serve, name="processing", daemon=True)
         self._running: dict[asyncio.Task[Result], _Run] = {}
         self._finished: list[tuple[WorkItem, Result]] = []
-        """What the tracker has not been told of."""
+        """Results that the tracker does not have yet."""
         self._is_fill_due = False
         self._is_stopping = False
         self._is_ended = False
@@ -80,24 +83,24 @@ class Processing:
         self._error: BaseException | None = None
 
     def start(self) -> None:
-        """Begin; what the tracker holds is started by `wake`."""
+        """Start the thread. `wake` starts what the tracker holds."""
         self._thread.start()
 
     def wake(self) -> None:
-        """Start what may be started; nothing once `stop` was called. From any thread."""
+        """Start the records that may start; none once `stop` was called. From any thread."""
         self._call(self._fill_soon)
 
     def cancel_dead(self) -> None:
-        """Cancel what runs under an ownership that is over. From any thread."""
+        """Cancel the records that run under an ownership that has ended. From any thread."""
         self._call(self._cancel_dead)
 
     def check(self) -> None:
-        """Raises what a call of `process` raised."""
+        """Raise what a call of `process` raised."""
         if self._error is not None:
             raise self._error
 
     def stop(self, timeout_s: float) -> None:
-        """Cancel everything and end the thread. What it ran is counted as no crash of the process."""
+        """Cancel everything and end the thread. Its records are not counted as running in a crash."""
         with self._gate:
             self._is_ended = True
         if self._thread.is_alive():
@@ -107,7 +110,7 @@ class Processing:
         self._journal.close()
 
     def _call(self, action: Callable[[], None]) -> None:
-        """Have the event loop do something. The gate keeps it open meanwhile."""
+        """Have the event loop call `action`. The gate keeps the loop open until it is scheduled."""
         with self._gate:
             if not self._is_ended:
                 self._loop.call_soon_threadsafe(action)
@@ -124,7 +127,7 @@ class Processing:
         self._loop.close()
 
     def _fill_soon(self) -> None:
-        """One look at the tracker for all that finish in one turn of the event loop."""
+        """Look at the tracker once for all records that finish in one turn of the event loop."""
         if not self._is_fill_due:
             self._is_fill_due = True
             self._loop.call_soon(self._fill)
@@ -142,12 +145,12 @@ class Processing:
                 self._begin(item, self._permits)
             else:
                 self._suspects.append(item)
-                self._fill_soon()  # it left its permit to others
+                self._fill_soon()  # it leaves its permit to others
         self._permits.admit()
         self._fill_suspects()
 
     def _hand_over(self) -> None:
-        """Give the tracker what has finished. Called with the lock held."""
+        """Give the tracker what has finished. The caller holds the lock."""
         finished, self._finished = self._finished, []
         try:
             for item, result in finished:
@@ -198,7 +201,7 @@ class Processing:
             if task.cancelling():
                 self._journal.stop(run.mark)
                 return
-            # Nobody asked for it: without a result its record would stay held for ever.
+            # Nothing here cancelled it: without a result its record would stay held for ever.
             self._error = RuntimeError("processing was cancelled from within")
         else:
             error = task.exception()

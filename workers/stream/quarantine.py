@@ -1,7 +1,7 @@
-"""What becomes of a record that was running when its process crashed: it runs alone, and after so many crashes no more.
+"""The quarantine of records that were running when their process crashed. After several crashes they run no more.
 
-Whatever ran beside the killer is as suspect as the killer, until it runs once more and finishes. One suspect at a time,
-so each further crash names one.
+Every record that ran in a crash is a suspect, whether it caused the crash or not, until it runs once more and finishes.
+Suspects run one at a time, so each further crash counts against one of them.
 """
 
 import logging
@@ -17,11 +17,11 @@ from workers.stream.crash_journal import CrashJournal, Phase
 logger = logging.getLogger("sluicegate.quarantine")
 
 Answer = Callable[[Record, int, bool], Result]
-"""What a record ends as that must not run again: given its crashes, and whether its decoding is above suspicion."""
+"""A function from a record that must not run again, its crashes, and whether it may be decoded, to its result."""
 
 
 class Quarantine:
-    """Suspects of one worker, by its `journal`. Belongs to the thread that the journal belongs to.
+    """The suspects of one worker, from its `journal`. Belongs to the thread that the journal belongs to.
 
     `decodes` decodes a record and does nothing else.
     """
@@ -36,14 +36,14 @@ class Quarantine:
 
     @classmethod
     def none(cls, running_max: int) -> "Quarantine":
-        """Remembers no crash, so there are no suspects."""
+        """Return a quarantine that remembers no crash, so there are no suspects."""
         return cls(CrashJournal(running_max), crashes_max=1, decodes=_unasked, answer=partial(_unasked))
 
     def answer(self, record: Record) -> Result | None:
-        """What a suspect ends as; None where it may run once more.
+        """Return the result of a suspect that must not run again; None if it may run once more.
 
-        Its decoding comes first, and marked as that: if it is what crashes, the answer is made without it. What is in
-        quarantine stays in the journal: until its answer is committed it may be read again.
+        The suspect is decoded first, under a mark that says so: if decoding crashes, the answer is made without it. A
+        record in quarantine stays in the journal, because it may be read again until its answer is committed.
         """
         suspicion = self.journal.suspicion(record)
         if suspicion is None:  # it finished after all, under another ownership

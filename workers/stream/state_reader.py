@@ -1,9 +1,9 @@
-"""Reads what one partition of the state topic holds, committed states only. All calls on one thread.
+"""The reader of one partition of the state topic, committed states only. All calls are on one thread.
 
-It reads up to what had been written when it was asked, not up to what was committed by then: a predecessor's
+It reads up to what had been written when it was asked, not up to what had been committed by then: a predecessor's
 transaction may count in its group's offsets before its markers have reached this topic, and waiting for its end shows
-which it is. Nobody else writes that partition, so nothing holds the reading up for longer than such a transaction may
-last.
+whether it was committed. Nobody else writes that partition, so nothing delays the reading for longer than such a
+transaction may last.
 """
 
 import logging
@@ -25,11 +25,11 @@ logger = logging.getLogger("sluicegate.states")
 
 POLL_S = 0.1
 PROGRESS_S = 5.0
-"""Time between two lines in the log about a long restore."""
+"""Time between two log lines about a long restore."""
 
 
 class StateReader:
-    """A reader of `topic`; each partition may take `timeout_s`. Connects when first asked."""
+    """A reader of `topic`, with `timeout_s` for each partition. It connects when it is first asked."""
 
     def __init__(
         self,
@@ -45,10 +45,10 @@ class StateReader:
         self._monotonic_s = monotonic_s
         self._committed: Any = None
         self._written: Any = None
-        """Sees what is not committed yet: asked for ends only."""
+        """A consumer that sees what is not committed yet. It is asked for end offsets only."""
 
     def read(self, partition: int) -> Iterator[Record]:
-        """The states of a partition, oldest first. Raises StatesUnreadable; the next call then connects anew."""
+        """Yield the states of a partition, oldest first. Raises StatesUnreadable; the next call then connects anew."""
         deadline_s = self._monotonic_s() + self._timeout_s
         try:
             self._connect()
@@ -78,7 +78,7 @@ class StateReader:
         if partition.partition >= count:
             raise StatesUnreadable(
                 f"{self._topic} has {count} partitions and must have as many as the input, whose partition "
-                f"{partition.partition} has no states there; `sluicegate topics create` makes what is missing"
+                f"{partition.partition} has no states there; create the missing ones with `sluicegate topics create`"
             )
         left_ms = max(1, int((deadline_s - self._monotonic_s()) * 1000))
         end: int = self._written.end_offsets([partition], timeout_ms=left_ms)[partition]

@@ -1,4 +1,4 @@
-"""Permits: who rests gives one up and takes one again before it goes on, and shares what is free with who comes new."""
+"""Permits: a record that rests releases one and takes one to continue; free ones are shared with new records."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
