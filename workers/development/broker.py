@@ -2,8 +2,8 @@
 
     python -m workers.development.broker start --dir var/kafka --port 9092
 
-Every instance has its own directory and ports. It can be killed, frozen and restarted on the same data, for tests of
-what a worker does when its broker does that.
+Every instance has its own directory and ports. Tests can kill it, freeze it and restart it on the same data, and see
+what a worker does then.
 """
 
 import argparse
@@ -33,7 +33,7 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 FORMAT_TIMEOUT_S = 60
 TOOL_STARTUP_S = 30
-"""What a command-line tool may need besides its own waiting: a JVM on a busy machine."""
+"""Time for a command-line tool beyond its own waiting: a JVM starts slowly on a busy machine."""
 READY_INTERVAL_S = 0.1
 PORTS = range(20_000, 32_000)
 """Below Linux' ephemeral range, so that no outgoing connection takes a port while its broker restarts."""
@@ -43,9 +43,9 @@ FAST_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 class DevelopmentBroker:
-    """One node. `extra_listeners` maps a listener's name to its security protocol; `address` tells where it listens.
+    """A Kafka cluster of one node. `extra_listeners` maps a listener's name to its security protocol.
 
-    `properties` override what is set here. Not safe for use by several threads at once.
+    `properties` override those that are set here. Not safe for use by several threads at once.
     """
 
     def __init__(
@@ -69,30 +69,30 @@ class DevelopmentBroker:
 
     @property
     def bootstrap(self) -> str:
-        """Where clients connect in plain text, `host:port`."""
+        """Return where clients connect in plain text, `host:port`."""
         return self.address("CLIENTS")
 
     def address(self, listener: str) -> str:
-        """Where a listener listens, `host:port`."""
+        """Return where a listener listens, `host:port`."""
         return f"{HOST}:{self._ports[listener]}"
 
     @property
     def pid(self) -> int | None:
-        """The broker's process id; None where none runs."""
+        """Return the broker's process id; None if it does not run."""
         return self._process.pid if self.is_running and self._process else None
 
     @property
     def is_running(self) -> bool:
-        """Whether the process lives; a frozen one does."""
+        """Return whether the process lives. A frozen one does."""
         return self._process is not None and self._process.exit_code is None
 
     @property
     def log(self) -> Path:
-        """The broker's log."""
+        """Return the path of the broker's log."""
         return self.directory / "broker.log"
 
     def start(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Format the storage if need be, start, return once a client can list topics. Raises BrokerError."""
+        """Start the broker, and return once a client can list topics. Formats new storage first. Raises BrokerError."""
         if self.is_running:
             return
         java = require_java()
@@ -106,19 +106,19 @@ class DevelopmentBroker:
         self._wait_ready(timeout_s)
 
     def stop(self) -> None:
-        """End it in good order, by force after STOP_TIMEOUT_S; its data stays."""
+        """Stop it in good order, by force after STOP_TIMEOUT_S. Its data stays."""
         if self._process is not None:
             self._process.stop(STOP_TIMEOUT_S)
             self._process = None
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it, as a power cut would. Its data stays."""
         if self._process is not None:
             self._process.kill()
             self._process = None
 
     def restart(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Start it again on the same ports and data, killing it first where it still runs."""
+        """Start it again on the same ports and data. Kills it first if it still runs."""
         self.kill()
         self.start(timeout_s)
 
@@ -127,15 +127,16 @@ class DevelopmentBroker:
         self._running().send(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let a frozen one go on."""
+        """Let a frozen broker continue."""
         self._running().send(signal.SIGCONT)
 
     def console_consumer(
         self, topic: str, *, timeout_s: float = 5, messages_max: int | None = None, isolation: str = "read_committed"
     ) -> list[str]:
-        """The values of a topic, one a line, as Kafka's own console consumer prints them: a second, unrelated reader.
+        """Return the values of a topic, one a line, as Kafka's own console consumer prints them.
 
-        It reads from the beginning until `messages_max` or until nothing has come for `timeout_s`.
+        This is a second, independent reader. It reads from the beginning until it has `messages_max` values, or until
+        nothing has come for `timeout_s`.
         """
         arguments = ["--bootstrap-server", self.bootstrap, "--topic", topic, "--from-beginning"]
         arguments += ["--isolation-level", isolation, "--timeout-ms", str(int(timeout_s * 1000))]
@@ -145,7 +146,7 @@ class DevelopmentBroker:
         return shown.splitlines()
 
     def run_tool(self, main_class: str, arguments: Sequence[str], timeout_s: float = 60) -> str:
-        """What one of Kafka's command-line tools prints. Raises BrokerError where it fails or takes too long."""
+        """Return what one of Kafka's command-line tools prints. Raises BrokerError if it fails or takes too long."""
         assert self._libs is not None, "start comes first"
         command = [require_java(), *FAST_START, *self._class_path(), main_class, *arguments]
         return _run(command, timeout_s + TOOL_STARTUP_S, main_class)
@@ -163,7 +164,7 @@ class DevelopmentBroker:
         return ["-cp", f"{self._libs}/*", f"-Dlog4j2.configurationFile={DEVELOPMENT / 'log4j2.yaml'}"]
 
     def _write_properties(self) -> None:
-        # As owner alone: a test's listener may have a password here.
+        # Readable by its owner alone: the listener of a test may have a password in it.
         descriptor = os.open(self._properties_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.writelines(f"{name}={value}\n" for name, value in self._all_properties().items())
@@ -190,7 +191,7 @@ class DevelopmentBroker:
             return
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = [java, *FAST_START, *self._class_path(), "kafka.tools.StorageTool", "format", "--standalone"]
-        # One argument: an id may begin with a hyphen, which would be read as an option.
+        # A single argument: an id may begin with a hyphen, and would then be read as an option.
         command += [f"--cluster-id={cluster_id}", "-c", str(self._properties_path)]
         _run(command, FORMAT_TIMEOUT_S, "formatting the broker's storage")
 
@@ -206,7 +207,7 @@ class DevelopmentBroker:
             time.sleep(READY_INTERVAL_S)
 
     def _is_ready(self) -> bool:
-        """Whether a client can list topics; an open port alone says little."""
+        """Return whether a client can list topics. An open port alone does not mean that the broker is ready."""
         try:
             socket.create_connection((HOST, self._ports["CLIENTS"]), timeout=1).close()
             client = KafkaAdminClient(**self._probe_options())
@@ -238,20 +239,20 @@ _ONE_NODE = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "share.coordinator.state.topic.num.partitions": "1",
-    # Default 9 s: how long a controller refuses a broker that comes back from a kill. Much shorter, and on a busy
-    # machine the only broker is taken for dead, with all its leaders.
+    # Default 9 s: how long a controller refuses a broker that comes back from a kill. If this is much shorter, a busy
+    # machine makes the only broker, with all its leaders, look dead.
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "300",
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
-    # Default 10 s: how late a transaction whose producer is gone is aborted.
+    # Default 10 s: how late the transaction of a vanished producer is aborted.
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
 }
-"""What one node needs, and what keeps tests short."""
+"""The properties that a single node needs, and those that keep tests short."""
 
 
 def _assign_ports(first: int, names: Sequence[str]) -> dict[str, int]:
-    """`first` and the numbers above it, or free ones where `first` is 0. Raises BrokerError."""
+    """Return a port for each name: `first` and those above it, or free ones if `first` is 0. Raises BrokerError."""
     if first:
         return {name: first + index for index, name in enumerate(names)}
     ports: list[int] = []
@@ -261,7 +262,7 @@ def _assign_ports(first: int, names: Sequence[str]) -> dict[str, int]:
         port = random.choice(PORTS)
         if port not in ports and _is_free(port):
             ports.append(port)
-    raise BrokerError(f"no free port among {PORT_TRIES_MAX} tried between {PORTS.start} and {PORTS.stop}")
+    raise BrokerError(f"tried {PORT_TRIES_MAX} ports between {PORTS.start} and {PORTS.stop}, and none is free")
 
 
 def _is_free(port: int) -> bool:
@@ -287,7 +288,7 @@ def _run(command: Sequence[str], timeout_s: float, what: str) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a broker in the foreground until Ctrl-C or SIGTERM; returns the exit code."""
+    """Run a broker in the foreground until Ctrl-C or SIGTERM. Return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m workers.development.broker", description="The development broker.")
     parser.add_argument("command", nargs="?", choices=["start"], default="start")
     parser.add_argument("--dir", type=Path, default=Path("var/kafka"), help="data and log (default: %(default)s)")

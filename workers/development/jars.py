@@ -1,6 +1,6 @@
-"""The development broker's jars: fetched once by Maven into a cache, checked against a list of digests, shared by all.
+"""The jars of the development broker: fetched once by Maven into a cache, and checked against a list of digests.
 
-The cache is `$SLUICEGATE_CACHE`, else `~/.cache/sluicegate`; it is not part of the checkout and outlives `make clean`.
+The cache is `$SLUICEGATE_CACHE`, else `~/.cache/sluicegate`. It is shared by all checkouts and survives `make clean`.
 """
 
 import fcntl
@@ -29,18 +29,18 @@ INSTEAD = (
 
 
 class BrokerError(Exception):
-    """The development broker cannot be had or does not work. `args` is one sentence that says what to do."""
+    """A development broker that is missing or does not work. `args` is one sentence that says what to do."""
 
 
 def cache_directory(environ: Mapping[str, str]) -> Path:
-    """Where what was fetched is kept."""
+    """Return the directory that holds fetched files."""
     if named := environ.get("SLUICEGATE_CACHE"):
         return Path(named)
     return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "sluicegate"
 
 
 def require_java() -> str:
-    """The path of a Java that is new enough. Raises BrokerError."""
+    """Return the path of a Java that is new enough. Raises BrokerError."""
     java = shutil.which("java")
     if java is None:
         raise BrokerError(f"no `java` on PATH: install Java {JAVA_MIN} or newer, {INSTEAD}")
@@ -54,15 +54,15 @@ def require_java() -> str:
 
 
 def java_major(shown: str) -> int | None:
-    """The major version in what `java -version` prints; None where there is none. `1.8.0` is 8."""
+    """Return the major version in the output of `java -version`; None if there is none. `1.8.0` is 8."""
     found = re.search(r'version "(?:1\.)?(\d+)', shown)
     return int(found.group(1)) if found else None
 
 
 def fetch_jars(environ: Mapping[str, str] = os.environ, say: Callable[[str], None] = lambda _: None) -> Path:
-    """The directory that holds the jars, fetched now if they are not there; one process fetches, others wait.
+    """Return the directory that holds the jars. Fetches them if they are missing; one process does, others wait.
 
-    Raises BrokerError where Maven is missing, fails, or brings something else than `jars.sha256` lists.
+    Raises BrokerError if Maven is missing, fails, or fetches anything other than `jars.sha256` lists.
     """
     cache = cache_directory(environ) / f"kafka-{KAFKA_VERSION}"
     cache.mkdir(parents=True, exist_ok=True)
@@ -102,16 +102,16 @@ def _run_maven(maven: str, jars: Path) -> None:
 
 
 def check_digests(jars: Path) -> None:
-    """Raises BrokerError unless the directory holds exactly the listed jars with the listed contents."""
+    """Raise BrokerError unless the directory holds exactly the listed jars with the listed contents."""
     expected = dict(_expected())
     found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in jars.glob("*.jar")}
     wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
     if wrong:
-        raise BrokerError(f"{len(wrong)} jars differ from workers/development/jars.sha256, the first is {wrong[0]}")
+        raise BrokerError(f"{len(wrong)} jars differ from workers/development/jars.sha256; the first is {wrong[0]}")
 
 
 def _expected() -> Iterator[tuple[str, str]]:
-    """Names and digests, from a list as `sha256sum` writes it."""
+    """Yield names and digests from a list in the form that `sha256sum` writes."""
     for line in (DEVELOPMENT / "jars.sha256").read_text(encoding="utf-8").splitlines():
         digest, name = line.split()
         yield name, digest
@@ -123,7 +123,7 @@ def _expected_digest() -> str:
 
 @contextmanager
 def _locked(path: Path) -> Generator[None]:
-    """Hold an exclusive lock on `path`. Waits for the other holder, which is bounded by FETCH_TIMEOUT_S."""
+    """Hold an exclusive lock on `path`. Waits for another holder, which takes at most FETCH_TIMEOUT_S."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -1,8 +1,8 @@
-"""A broker in memory with the parts of Kafka that delivery rests on, and a Source and a Sink on it.
+"""A broker in memory with the parts of Kafka that delivery depends on, and a Source and a Sink on it.
 
 It has consumer groups with generations and static members, transactions, committed offsets, aborted records and the
-gaps that transaction markers leave. It passes the contract suites of the real ones (tests/contracts). It can be made
-to move on without a member, abort a transaction, and lose the answer to a commit. Safe for several threads.
+gaps that transaction markers leave. It passes the contract suites of the real Source and Sink (tests/contracts). Tests
+can make it expire a member, abort a transaction, and lose the answer to a commit. Safe for several threads.
 """
 
 import threading
@@ -23,7 +23,7 @@ POLL_RECORDS_MAX = 500
 
 @dataclass(slots=True)
 class _Entry:
-    """A place in a log; `record` None is a transaction's marker, which is never delivered."""
+    """An entry of a log. `record` is None for the marker of a transaction, which is never delivered."""
 
     record: Record | None
     is_committed: bool
@@ -39,7 +39,7 @@ class _Group:
 
 
 class FakeBroker:
-    """Topics, groups and transactions of one cluster."""
+    """The topics, groups and transactions of one cluster."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
@@ -51,7 +51,7 @@ class FakeBroker:
         self._unkeyed_count = 0
 
     def create_topic(self, name: str, partitions: int = 1) -> None:
-        """Make a topic; one that is written or read without this has one partition."""
+        """Create a topic. A topic that is used without being created has one partition."""
         with self._lock:
             for number in range(partitions):
                 self._logs.setdefault((name, number), [])
@@ -65,13 +65,13 @@ class FakeBroker:
         headers: Headers = (),
         partition: int | None = None,
     ) -> None:
-        """Write a record outside of any transaction."""
+        """Write a record outside any transaction."""
         with self._changed:
             self._append(topic, key, value, headers, partition, is_committed=True)
             self._changed.notify_all()
 
     def records(self, topic: str, *, isolation: str = "read_committed") -> list[Record]:
-        """What a reader sees, partition by partition; `read_uncommitted` sees aborted records too."""
+        """Return what a reader sees, partition by partition. `read_uncommitted` includes aborted records."""
         with self._lock:
             logs = [log for (name, _), log in sorted(self._logs.items()) if name == topic]
             entries = [entry for log in logs for entry in log]
@@ -79,19 +79,19 @@ class FakeBroker:
         return [entry.record for entry in entries if entry.record and (entry.is_committed or wants_all)]
 
     def committed(self, topic: str, partition: int = 0, *, group_id: str = GROUP) -> int | None:
-        """The group's next offset to read; None where it has committed none."""
+        """Return the group's next offset to read; None if it has committed none."""
         with self._lock:
             group = self._groups.get(group_id)
             return group.committed[topic, partition].offset if group and (topic, partition) in group.committed else None
 
     def position(self, topic: str, partition: int, *, group_id: str = GROUP) -> PartitionOffset:
-        """What the group has committed, metadata included; the beginning where it has committed nothing."""
+        """Return what the group has committed, with its metadata; the beginning if it has committed nothing."""
         with self._lock:
             found = self._groups[group_id].committed.get((topic, partition))
             return found or PartitionOffset(topic=topic, partition=partition, offset=0)
 
     def expire(self, instance_id: str, *, group_id: str = GROUP) -> None:
-        """End a member's session: its partitions go to the others in a new generation."""
+        """End a member's session. A new generation assigns its partitions to the other members."""
         with self._changed:
             group = self._groups[group_id]
             if group.members.pop(instance_id, None):
@@ -104,10 +104,10 @@ class FakeBroker:
             self._groups[group_id].generation += 1
             self._changed.notify_all()
 
-    # What follows is for the source and the sink below.
+    # The methods below are for FakeSource and FakeSink.
 
     def join(self, group_id: str, topic: str, instance_id: str) -> str:
-        """A member id. A static member that comes back gets a new one, and nothing moves."""
+        """Join a group and return a member id. A static member that returns gets a new id, and no partition moves."""
         with self._changed:
             group = self._groups.setdefault(group_id, _Group(topic))
             if instance_id not in group.members:
@@ -118,7 +118,7 @@ class FakeBroker:
             return group.members[instance_id]
 
     def membership(self, group_id: str, instance_id: str) -> tuple[int, str, list[PartitionId]]:
-        """Generation, member id and partitions; the member id is empty where the session has ended."""
+        """Return generation, member id and partitions. The member id is empty if the session has ended."""
         with self._lock:
             group = self._groups[group_id]
             partitions = sorted(key for key in self._logs if key[0] == group.topic)
@@ -127,7 +127,7 @@ class FakeBroker:
             return group.generation, group.members.get(instance_id, ""), mine
 
     def fetch(self, position: dict[PartitionId, int], timeout_s: float, paused: frozenset[PartitionId]) -> list[Record]:
-        """Committed records from `position` on, which is moved past them; waits for the first."""
+        """Return committed records from `position` on, and move it past them. Waits `timeout_s` for the first."""
         with self._changed:
             found = list(self._fetch(position, paused))
             if not found:
@@ -136,18 +136,18 @@ class FakeBroker:
             return found
 
     def end_offset(self, partition: PartitionId) -> int:
-        """The offset that the partition's next record gets."""
+        """Return the offset that the partition's next record gets."""
         with self._lock:
             return len(self._logs[partition])
 
     def begin(self, transactional_id: str) -> int:
-        """A new producer's epoch; older producers of that id are fenced."""
+        """Return a new producer's epoch. Older producers of that id are fenced."""
         with self._lock:
             self._epochs[transactional_id] = self._epochs.get(transactional_id, 0) + 1
             return self._epochs[transactional_id]
 
     def is_fenced(self, transactional_id: str, epoch: int) -> bool:
-        """Whether a newer producer has this id."""
+        """Return whether a newer producer has this id."""
         with self._lock:
             return self._epochs[transactional_id] != epoch
 
@@ -159,7 +159,7 @@ class FakeBroker:
         *,
         wants_commit: bool,
     ) -> bool:
-        """Write a transaction and its markers; False where it was aborted, or the membership is stale."""
+        """Write a transaction and its markers. Return False if it is aborted: on request, or for a stale membership."""
         with self._changed:
             group = self._groups[ownership.group_id]
             current = (group.generation, group.members.get(ownership.instance_id or ""))
@@ -235,11 +235,11 @@ class FakeSource:
         self._held: dict[PartitionId, PartitionOffset] = {}
 
     def on_revoke(self, before: Callable[[], None]) -> None:
-        """As `Source.on_revoke`; this broker's group does not wait for it."""
+        """See `Source.on_revoke`. The group of this broker does not wait for it."""
         self._before_revoke = before
 
     def poll(self, timeout_s: float) -> Sequence[Record]:
-        """As `Source.poll`. Raises SlotFenced where another source has joined with this slot."""
+        """See `Source.poll`. Raises SlotFenced if another source has joined with this slot."""
         generation, member_id, mine = self._broker.membership(self._group_id, self._instance_id)
         if not member_id:
             self._ownership = None
@@ -260,20 +260,20 @@ class FakeSource:
         return self._broker.fetch(self._position, timeout_s, self._paused | self._held.keys())
 
     def ownership(self) -> Ownership | None:
-        """As `Source.ownership`."""
+        """See `Source.ownership`."""
         return self._ownership
 
     def assignment(self) -> frozenset[PartitionId]:
-        """As `Source.assignment`."""
+        """See `Source.assignment`."""
         return self._assigned
 
     def positions(self) -> Sequence[PartitionOffset]:
-        """As `Source.positions`."""
+        """See `Source.positions`."""
         found, self._positions = self._positions, []
         return found
 
     def hold_until(self, is_ready: Callable[[PartitionOffset], bool]) -> None:
-        """As `Source.hold_until`."""
+        """See `Source.hold_until`."""
         self._is_ready = is_ready
 
     def _place(self) -> None:
@@ -287,15 +287,15 @@ class FakeSource:
         self._positions += [self._held.pop(key) for key in ready]
 
     def pause(self, partitions: Collection[PartitionId]) -> None:
-        """As `Source.pause`."""
+        """See `Source.pause`."""
         self._paused = frozenset(partitions)
 
     def end_offsets(self) -> dict[PartitionId, int]:
-        """As `Source.end_offsets`; counts the markers of transactions, as the real one does."""
+        """See `Source.end_offsets`. Counts the markers of transactions, as the real source does."""
         return {partition: self._broker.end_offset(partition) for partition in self._position}
 
     def close(self) -> None:
-        """As `Source.close`: the membership stays until `FakeBroker.expire`."""
+        """See `Source.close`. The membership stays until `FakeBroker.expire`."""
 
 
 class FakeSink:
@@ -317,15 +317,15 @@ class FakeSink:
         self._loses: bool | None = None
 
     def abort_next(self) -> None:
-        """Let the next transaction fail with nothing visible."""
+        """Abort the next transaction, so that nothing of it becomes visible."""
         self._aborts = True
 
     def lose_next(self, *, applied: bool) -> None:
-        """Let the answer to the next commit get lost, with the transaction `applied` or not: the process ends."""
+        """Lose the answer to the next commit, whose transaction is `applied` or not: the process ends."""
         self._loses = applied
 
     def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
-        """As `Sink.commit`. Raises SlotFenced, and OutcomeUnknown after `exit_process` was called."""
+        """See `Sink.commit`. Raises SlotFenced, and OutcomeUnknown after it has called `exit_process`."""
         if ownership.generation < 0 or not ownership.member_id:
             return False
         if self._broker.is_fenced(self._name, self._epoch):
@@ -341,9 +341,9 @@ class FakeSink:
         return done
 
     def close(self) -> None:
-        """As `Sink.close`."""
+        """See `Sink.close`."""
 
 
 def instance_id(group_id: str, slot: int) -> str:
-    """A slot's name, as transactional id and as group member."""
+    """Return a slot's name, which is its transactional id and its group instance id."""
     return f"{group_id}.fake.{slot}"

@@ -1,8 +1,8 @@
-"""librdkafka's mock cluster: a stand-in for Kafka where no real one can be had. Everything is in memory.
+"""The mock cluster of librdkafka: a stand-in, all in memory, for a machine where Kafka itself cannot run.
 
-It does NOT do transactions: `read_committed` sees what was aborted, and consumed offsets of a transaction are thrown
-away. Good for a demonstration and for errors a real broker cannot be made to give; no test of delivery means anything
-on it. It comes inside the wheel of confluent-kafka, a development extra.
+It has NO real transactions: `read_committed` sees aborted records, and the consumed offsets of a transaction are
+discarded. It serves for a demonstration, and for errors that a real broker cannot be made to give; no test of delivery
+means anything on it. It is part of the wheel of confluent-kafka, a development extra.
 """
 
 import ctypes
@@ -19,20 +19,20 @@ from workers.settings import TopicSettings
 NOTICE = "librdkafka's mock cluster: in memory, without real transactions; nothing here shows exactly-once delivery"
 
 API_VERSION = (2, 3)
-"""What clients must be told. The mock's answer about versions cannot be decoded by kafka-python; at (2, 3) static
-membership is there, and what the mock encodes wrongly is not used yet."""
+"""The version that clients must be given, because kafka-python cannot decode the mock's answer about versions. (2, 3)
+has static membership, and does not use the messages that the mock encodes wrongly."""
 
 PARTITIONS = 4
 _PRODUCER = 0
-"""RD_KAFKA_PRODUCER: a handle must have a type; this one never sends anything."""
+"""RD_KAFKA_PRODUCER. A handle must have a type; this one never sends anything."""
 
 _ERROR_BYTES = 256
 
 
 class MockBroker:
-    """A mock cluster of one broker with every topic of `topics`; runs until the block ends.
+    """A mock cluster of one broker with every topic of `topics`. It runs until the block ends.
 
-    Raises BrokerError where confluent-kafka is not installed. All calls on one thread.
+    Raises BrokerError if confluent-kafka is not installed. All calls must be on one thread.
     """
 
     def __init__(self, topics: TopicSettings | None = None, *, partitions: int = PARTITIONS) -> None:
@@ -49,27 +49,27 @@ class MockBroker:
 
     @property
     def bootstrap(self) -> str:
-        """Where clients connect, `host:port`."""
+        """Return where clients connect, `host:port`."""
         return self._library.rd_kafka_mock_cluster_bootstraps(self._cluster).decode()
 
     @property
     def api_version(self) -> tuple[int, ...]:
-        """The setting `kafka.api_version` that every client of it needs."""
+        """Return the setting `kafka.api_version` that every client of it needs."""
         return API_VERSION
 
     def create_topic(self, name: str, partitions: int = 1) -> None:
-        """Make a topic; raises BrokerError where it is there already."""
+        """Create a topic. Raises BrokerError if it exists."""
         if code := self._library.rd_kafka_mock_topic_create(self._cluster, name.encode(), partitions, 1):
-            raise BrokerError(f"topic {name}: librdkafka's error {code}")
+            raise BrokerError(f"topic {name} was not created: librdkafka's error {code}")
 
     def fail(self, api_key: int, codes: Iterable[int]) -> None:
-        """Answer the next requests of one kind with these error codes, one each (0 is Produce, 26 is EndTxn)."""
+        """Answer the next requests of one kind with these error codes, one each. Key 0 is Produce, 26 is EndTxn."""
         given = list(codes)
         array = (ctypes.c_int * len(given))(*given)
         self._library.rd_kafka_mock_push_request_errors_array(self._cluster, api_key, len(given), array)
 
     def close(self) -> None:
-        """End it; what it held is gone."""
+        """End the cluster; its contents are lost."""
         if self._cluster:
             self._library.rd_kafka_mock_cluster_destroy(self._cluster)
             self._library.rd_kafka_destroy(self._handle)
@@ -85,10 +85,10 @@ class MockBroker:
 
 
 def _load() -> Any:
-    """The shared library inside confluent-kafka's wheel, its calls declared. Raises BrokerError."""
+    """Return the shared library inside confluent-kafka's wheel, with its calls declared. Raises BrokerError."""
     found = importlib.util.find_spec("confluent_kafka")
     if found is None or found.origin is None:
-        raise BrokerError("no mock broker: install confluent-kafka, which has librdkafka inside")
+        raise BrokerError("no mock broker: install confluent-kafka, which contains librdkafka")
     beside = Path(found.origin).parent.parent / "confluent_kafka.libs"
     libraries = sorted(beside.glob("librdkafka-*.so*"))
     if not libraries:
