@@ -1,4 +1,4 @@
-"""From settings to the objects of one worker. The only place that knows every concrete class."""
+"""The assembly of one worker from settings. No other module knows every concrete class."""
 
 import asyncio
 import logging
@@ -40,7 +40,7 @@ from workers.telemetry.setup import Telemetry, start_telemetry
 logger = logging.getLogger("sluicegate.assembly")
 
 TELEMETRY_STOP_S = 5.0
-"""Bound on the last export."""
+"""Longest wait for the last export."""
 
 
 class Worker:
@@ -52,12 +52,12 @@ class Worker:
         self._keeper = keeper
 
     def run(self) -> int:
-        """Work until drained; returns how many records were committed. Raises what broke the loop."""
+        """Work until drained. Return how many records were committed. Raises what broke the loop."""
         tune_interpreter()
         try:
             self._loop.run()
         except Exception:
-            logger.exception("worker failed")  # the supervisor, in another process, sees the type alone
+            logger.exception("worker failed")  # the supervisor, in another process, sees only its type
             raise
         finally:
             self._keeper.stop()
@@ -65,36 +65,36 @@ class Worker:
         return self._loop.health().committed_count
 
     def drain(self, timeout_s: float) -> None:
-        """As `Loop.drain`."""
+        """See `Loop.drain`."""
         self._loop.drain(timeout_s)
 
     def health(self) -> LoopHealth:
-        """As `Loop.health`."""
+        """See `Loop.health`."""
         return self._loop.health()
 
     def policy_health(self) -> PolicyHealth | None:
-        """As `PolicyKeeper.health`."""
+        """See `PolicyKeeper.health`."""
         return self._keeper.health()
 
     def families(self) -> list[Family]:
-        """As `Telemetry.families`."""
+        """See `Telemetry.families`."""
         return self._telemetry.families()
 
 
 def build_worker(settings: Settings, slot: int, stage_actors: Mapping[str, Sequence[Any]]) -> Worker:
-    """The worker of `slot`, connected to Kafka. `stage_actors` holds handles for stages placed in actors.
+    """Return the worker of `slot`, connected to Kafka. `stage_actors` holds the handles of stages placed in actors.
 
     Raises KafkaUnavailable, KafkaRefused or SlotFenced, and PolicyError for a policy that must not be loaded.
     """
     configure_logging(settings.telemetry.log_level, sys.stdout)
     telemetry = start_telemetry(settings.telemetry, "ingress", slot)
-    with ExitStack() as undo:  # this process may build many before one succeeds
+    with ExitStack() as undo:  # this process may try many times before it succeeds
         undo.callback(telemetry.shutdown, TELEMETRY_STOP_S)
         try:
             keeper = policy_keeper(settings, telemetry.instruments)
             loop = _build_loop(settings, slot, stage_actors, telemetry, keeper, undo)
         except Exception:
-            logger.exception("worker not built")  # the supervisor, in another process, sees the type alone
+            logger.exception("worker not built")  # the supervisor, in another process, sees only its type
             raise
         undo.pop_all()
     return Worker(loop, telemetry, keeper)
@@ -118,7 +118,7 @@ def _build_loop(
 ) -> Loop:
     """Return the loop. `undo` gets what has to be released if a later part cannot be built."""
     metrics, tracing = telemetry.instruments, telemetry.tracing(settings)
-    if settings.canary.keys:  # from now on somebody waits for probes
+    if settings.canary.keys:  # from now on an alert waits for probes
         metrics.gauge_set(Metric.CANARY_LAST_SUCCESS, SystemClock().now_ms() / 1000)
     undo.callback(keeper.stop)
     keeper.start()
@@ -170,7 +170,7 @@ def _build_work(
 
 
 def policy_keeper(settings: Settings, metrics: Instruments) -> PolicyKeeper:
-    """The keeper of the policy, from where settings say it comes."""
+    """Return the keeper of the policy, with the source that settings name."""
     return PolicyKeeper(
         PolicyTopic(settings, metrics) if settings.policy.source == "topic" else PolicyFiles(settings),
         source_name=settings.policy.source,
@@ -190,7 +190,7 @@ def build_pipeline(
     metrics: Instruments,
     states: ConversationStates | None = None,
 ) -> Pipeline:
-    """The pipeline over the given ports, with bounds and routes from settings; no memory without `states`."""
+    """Return the pipeline over the given ports, with bounds and routes from settings; no memory without `states`."""
     limits, topics = settings.limits, settings.topics
     return Pipeline(
         policies=policies,
@@ -224,7 +224,7 @@ def build_pipeline(
 
 
 def canary_guard(settings: Settings) -> RequireGenuine:
-    """Tells canaries that the platform signed from forged ones."""
+    """Return what tells canaries that the platform signed from forged ones."""
     is_signed = signature_verifier(public_keys(settings.canary.keys))
     age_max_ms = int(settings.canary.age_max_s * 1000)
     return lambda event, now_ms: require_genuine(event, now_ms, age_max_ms, is_signed)
