@@ -1,4 +1,4 @@
-"""A small OTLP receiver in memory: the demo shows one event's trace with it where no tracing backend is configured.
+"""A small OTLP receiver in memory, with which the demo shows a trace if no tracing backend is configured.
 
 It takes traces over HTTP (protobuf, gzip) on a free port of the loopback interface. Everything is bounded: body size,
 connections, traces, spans of a trace. It authenticates nobody and is not a backend.
@@ -75,7 +75,7 @@ class SpanStore:
         return ExportTraceServiceResponse().SerializeToString()
 
     def add_traces(self, request: ExportTraceServiceRequest) -> None:
-        """Keep a request's spans; the oldest trace goes when there are too many."""
+        """Keep a request's spans. The oldest trace is dropped if there are too many."""
         with self._lock:
             for span in _spans(request):
                 trace = self._traces.setdefault(span.trace_id, [])
@@ -85,17 +85,17 @@ class SpanStore:
                     self._traces.popitem(last=False)
 
     def spans(self) -> list[ReceivedSpan]:
-        """All spans, by trace in order of arrival."""
+        """Return all spans, by trace in order of arrival."""
         with self._lock:
             return [span for trace in self._traces.values() for span in trace]
 
     def trace(self, trace_id: str) -> list[ReceivedSpan]:
-        """One trace's spans by start; empty where it is not known."""
+        """Return one trace's spans by start; empty if the trace is not known."""
         with self._lock:
             return sorted(self._traces.get(trace_id, ()), key=lambda span: (span.start_ns, -span.end_ns))
 
     def tree(self, trace_id: str) -> str:
-        """One trace as an indented tree: name, kind, duration, what came of it; empty where it is not known."""
+        """Return one trace as an indented tree: name, kind, duration, outcome; empty if the trace is not known."""
         spans = self.trace(trace_id)
         known = {span.span_id for span in spans}
         lines: list[str] = []
@@ -105,7 +105,7 @@ class SpanStore:
 
 
 class OtlpReceiver:
-    """Serves a `SpanStore` while it is entered. `endpoint` is what settings take."""
+    """The server of a `SpanStore` while it is entered. `endpoint` is what settings take."""
 
     def __init__(self, store: SpanStore | None = None) -> None:
         """Take a free port; `store` None means a new one."""
@@ -117,15 +117,15 @@ class OtlpReceiver:
 
     @property
     def endpoint(self) -> str:
-        """The base URL for OTLP over HTTP, without `/v1/traces`."""
+        """Return the base URL for OTLP over HTTP, without `/v1/traces`."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def spans(self) -> list[ReceivedSpan]:
-        """As `SpanStore.spans`."""
+        """See `SpanStore.spans`."""
         return self.store.spans()
 
     def tree(self, trace_id: str) -> str:
-        """As `SpanStore.tree`."""
+        """See `SpanStore.tree`."""
         return self.store.tree(trace_id)
 
     def start(self) -> None:
@@ -133,7 +133,7 @@ class OtlpReceiver:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop listening; what was received stays."""
+        """Stop listening. The received spans stay."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(SHUTDOWN_S)
@@ -158,7 +158,7 @@ class _Server(ThreadingHTTPServer):
         self._free = threading.BoundedSemaphore(CONNECTIONS_MAX)
 
     def process_request(self, request: socket | tuple[bytes, socket], client_address: object) -> None:
-        """Serve a connection on a thread of its own, or refuse it when there are too many."""
+        """Serve a connection on a thread of its own, or refuse it if there are too many."""
         if not self._free.acquire(blocking=False):
             self.store.refused_count += 1
             self.shutdown_request(request)
@@ -166,7 +166,7 @@ class _Server(ThreadingHTTPServer):
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: socket | tuple[bytes, socket], client_address: object) -> None:
-        """On the connection's thread."""
+        """Serve a connection, and release its permit."""
         try:
             super().process_request_thread(request, client_address)
         finally:
@@ -195,7 +195,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _body(self) -> bytes | None:
-        """The body, unpacked; None where it was refused and answered."""
+        """Return the unpacked body; None if the request was refused and answered."""
         length = self.headers.get("content-length", "")
         if self.headers.get_content_type() != "application/x-protobuf" or not length.isascii() or not length.isdigit():
             self._refuse(415 if length else 411)
@@ -213,7 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def _refuse(self, status: int) -> None:
-        """Answer, and close: the rest of the body was not read."""
+        """Answer, and close the connection, because the rest of the body was not read."""
         self.close_connection = True
         self._answer(status)
 
@@ -226,7 +226,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _unzipped(body: bytes) -> bytes:
-    """Raises ValueError where the result is too long, zlib.error where it is no gzip."""
+    """Return the unpacked body. Raises ValueError if it is too long, zlib.error if it is no gzip."""
     unpacker = zlib.decompressobj(wbits=31)
     plain = unpacker.decompress(body, BODY_BYTES_MAX)
     if unpacker.unconsumed_tail:
