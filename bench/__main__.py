@@ -1,4 +1,4 @@
-"""Measures against bare clients, and what the engine promises: prints a table, writes docs/bench.md and var/bench.json.
+"""Measurements against bare clients and of the promised properties; writes docs/bench.md and var/bench.json.
 
 python -m bench                  all of it, about twenty-five minutes; wants a quiet machine
 python -m bench --quick          all but b and d in their shortest form; writes no page and no pictures
@@ -25,7 +25,7 @@ from workers.development.broker import DevelopmentBroker
 
 PARTS = ("a", "b", "c", "d", "e", "f", "g")
 RETENTION = {"log.segment.bytes": "67108864", "log.retention.bytes": "268435456"}
-"""What the runs write is read by nobody: old segments go."""
+"""Nobody reads what the runs write, so old segments are deleted."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,7 +70,7 @@ def _measure(parts: Sequence[str], directory: Path, *, is_quick: bool, say: kafk
 
 
 def measure_engine(bootstrap: str, parts: Sequence[str], *, is_quick: bool, say: kafka_ratio.Say) -> list[Figure]:
-    """Parts e to g; pictures of them are drawn but for the quick forms."""
+    """Measure parts e to g; pictures are drawn except in the quick form."""
     images = None if is_quick else page.IMAGES
     figures: list[Figure] = []
     if "g" in parts:

@@ -1,4 +1,4 @@
-"""Arms that run beside the load: a module in a process of its own whose lines are read as they come; and the load."""
+"""Arms of a measurement: modules in processes of their own, whose output is read line by line; and their load."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ TOPIC_CONFIGS = {
 
 
 class Arm(Generic[Line]):
-    """`module` run with `task`; `lines` holds what it printed so far, decoded as `kind`. Ended with the block."""
+    """A process of `module` with `task`, ended with the block; `lines` has its output so far, decoded as `kind`."""
 
     def __init__(self, module: str, task: Struct, kind: type[Line] | Any) -> None:
         self._module = module
@@ -65,7 +65,7 @@ class Arm(Generic[Line]):
         self._errors.close()
 
     def wait_until(self, holds: Callable[[], bool], timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Returns once `holds`. Raises RuntimeError where the arm ends before, TimeoutError after `timeout_s`."""
+        """Wait until `holds`. Raise RuntimeError if the arm ends before, TimeoutError after `timeout_s`."""
         deadline_s = time.monotonic() + timeout_s
         while not holds():
             if self._process.poll() is not None and not self._listener.is_alive() and not holds():
@@ -75,7 +75,7 @@ class Arm(Generic[Line]):
             time.sleep(WAIT_S)
 
     def wait_ended(self, timeout_s: float) -> Line:
-        """Its last line. Raises RuntimeError where it failed, TimeoutError after `timeout_s`."""
+        """Return its last line. Raise RuntimeError if it failed, TimeoutError after `timeout_s`."""
         self.wait_until(lambda: self._process.poll() is not None and not self._listener.is_alive(), timeout_s)
         if self._process.returncode != 0 or not self.lines:
             raise RuntimeError(self._failure())
@@ -93,7 +93,7 @@ class Arm(Generic[Line]):
 
 
 def new_topics(bootstrap: str, *suffixes: str) -> list[str]:
-    """New topics of PARTITIONS partitions; their names begin alike."""
+    """Create topics of PARTITIONS partitions whose names begin alike."""
     kafka = KafkaSettings(bootstrap_servers=(bootstrap,))
     stem = f"bench-{uuid.uuid4().hex[:12]}-"
     admin: Any = KafkaAdminClient(**admin_options(kafka))
@@ -117,7 +117,7 @@ def _are_led(admin: Any, names: list[str]) -> bool:
 
 
 def send(bootstrap: str, topic: str, records: Iterable[tuple[bytes, bytes]], *, per_s: float = 0.0) -> None:
-    """Write (key, value) pairs, `per_s` of them a second, or as fast as they come where that is 0."""
+    """Write (key, value) pairs, `per_s` of them a second, or as fast as they come if that is 0."""
     sender = EventSender(KafkaSettings(bootstrap_servers=(bootstrap,)), topic)
     started_s = time.monotonic()
     for index, (key, value) in enumerate(records):

@@ -1,4 +1,4 @@
-"""One worker with its own loop, source and sink, in a process of its own, whose events take as long as they are told.
+"""One worker with its own loop, source and sink, in a process of its own, whose events take a given time.
 
     python -m bench.engine_arm '{"bootstrap": "127.0.0.1:9092", ...}'
 
@@ -95,7 +95,7 @@ class Done(Struct, frozen=True, kw_only=True, tag=True):
 
 
 class Work:
-    """What an event is done with; `records_per_event` go out for each."""
+    """The processing of an event, which writes `records_per_event` records for each."""
 
     def __init__(self, task: Task, process: Callable[..., Awaitable[Result]], records_per_event: int) -> None:
         self.task = task
@@ -108,7 +108,7 @@ class Work:
         self._running_of: dict[bytes, int] = {}
 
     async def process(self, record: Record, rest: Rest) -> Result:
-        """Count it, and do it."""
+        """Count the event, and process it."""
         if self.started_s is None:
             self.started_s = time.perf_counter()
         key = record.key or b""
@@ -127,7 +127,7 @@ class Work:
 
 
 class Waiting:
-    """Keeps each event for its time, and when which was done."""
+    """A processing that waits for `wait_s` with each event and keeps the times."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
@@ -135,7 +135,7 @@ class Waiting:
         self.read: dict[tuple[int, int], tuple[bytes, int, float]] = {}
 
     async def process(self, record: Record, _rest: Rest) -> Result:
-        """One record that names it, after its time."""
+        """Return one record that names the event, after its time."""
         wait_s = self._task.wait_s
         if self._is_stuck_due and record.key == STUCK_KEY:
             self._is_stuck_due = False
@@ -148,7 +148,7 @@ class Waiting:
 
 
 class MeteredSink:
-    """A sink that notes when what was committed, and calls `on_done` after the last event."""
+    """A sink that notes when each event was committed, and calls `on_done` after the last one."""
 
     def __init__(self, sink: Sink, work: Work, on_done: Callable[[], None]) -> None:
         self._sink = sink
@@ -181,7 +181,7 @@ class MeteredSink:
 
 
 def run(task: Task) -> Done:
-    """The worker, until everything is committed."""
+    """Run the worker until everything is committed."""
     kafka = KafkaSettings(bootstrap_servers=(task.bootstrap,), group_id=task.group)
     telemetry, tracing = own_telemetry("off")
     waiting = Waiting(task)
@@ -233,7 +233,7 @@ def run(task: Task) -> Done:
 
 
 def _cut(result: Result, task: Task) -> Result:
-    """The same to topics of this run, with short values and, where they are cut, without headers."""
+    """Return the result with topics of this run, short values and, if they are cut, no headers."""
     is_whole = task.value_bytes_max >= 1 << 20
     records = tuple(
         OutRecord(
@@ -248,7 +248,7 @@ def _cut(result: Result, task: Task) -> Result:
 
 
 def _sample(task: Task, loop: Loop, work: Work, ended: threading.Event) -> None:
-    """One every interval, and one at the end."""
+    """Print a sample every interval, and one at the end."""
     deadline_s = time.monotonic() + RUN_S_MAX
     while not ended.wait(task.sample_interval_s):
         _print_sample(loop, work)
@@ -271,7 +271,7 @@ def _print_sample(loop: Loop, work: Work) -> None:
 
 
 def resident_mib() -> float:
-    """This process's resident memory."""
+    """Return this process's resident memory."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
@@ -285,7 +285,7 @@ def _traces(waiting: Waiting, sink: MeteredSink) -> list[Trace]:
 
 
 def _disordered(waiting: Waiting, sink: MeteredSink) -> int:
-    """Events that went out before an earlier one of their key; `committed_ms` is in the order of the output."""
+    """Count events that were written before an earlier one of their key; `committed_ms` is in the output's order."""
     highest: dict[bytes, int] = {}
     count = 0
     for place in sink.committed_ms:

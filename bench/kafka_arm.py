@@ -49,7 +49,7 @@ class Task(Struct, frozen=True, kw_only=True):
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """What one run took. `cpu_us` and `wall_us` are per event; CPU time is that of all threads of all its processes."""
+    """The cost of one run. `cpu_us` and `wall_us` are per event; CPU time is of all threads of all its processes."""
 
     arm: Arm
     events: int
@@ -60,7 +60,7 @@ class Figures(Struct, frozen=True, kw_only=True):
 
 
 class Meter:
-    """Told of every transaction; measures from the first one after the warm-up. `pids` are the arm's processes."""
+    """A meter of transactions that begins with the first one after the warm-up. `pids` are the arm's processes."""
 
     def __init__(self, task: Task, pids: Sequence[int]) -> None:
         self._task = task
@@ -94,7 +94,7 @@ class Meter:
 
 
 class MeteredSink:
-    """A sink that tells the meter, and calls `on_done` once everything was measured."""
+    """A sink that tells the meter of each transaction, and calls `on_done` once everything was measured."""
 
     def __init__(self, sink: Sink, meter: Meter, on_done: Callable[[], None]) -> None:
         self._sink = sink
@@ -115,18 +115,18 @@ class MeteredSink:
 
 
 def cpu_clock(pid: int) -> int:
-    """The clock of a process's CPU time, all of its threads together: Linux's `clock_getcpuclockid`."""
+    """Return the clock of a process's CPU time over all its threads, as Linux's `clock_getcpuclockid` does."""
     return (~pid << 3) | CPUCLOCK_SCHED
 
 
 def peak_mib(process: int | str) -> float:
-    """The most memory that a process held at once (VmHWM)."""
+    """Return the most memory that a process held at once (VmHWM)."""
     lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
     return int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) / 1024
 
 
 def run_ours(task: Task) -> Figures:
-    """The worker's own loop, pipeline, source and sink."""
+    """Run the worker's own loop, pipeline, source and sink."""
     kafka = KafkaSettings(bootstrap_servers=(task.bootstrap,), group_id=task.group)
     kafka = structs.replace(kafka, producer_process=task.arm == "off, producer process")
     preset = "off" if task.arm.startswith("off") else task.arm
@@ -155,7 +155,7 @@ def run_ours(task: Task) -> Figures:
 
 
 def run_bare(task: Task) -> Figures:
-    """kafka-python alone, with the same options: decode the event, write the same two records."""
+    """Run kafka-python alone, with the same options: decode the event, write the same two records."""
     kafka = KafkaSettings(bootstrap_servers=(task.bootstrap,), group_id=task.group)
     decoder = msgspec.json.Decoder(ConversationEvent)
     response, audit = sample_output()

@@ -1,4 +1,4 @@
-"""Part a: Kafka to Kafka, our path against a bare transactional loop on the same broker."""
+"""Part a: Kafka to Kafka, Sluicegate's path against a bare transactional loop on the same broker."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ TARGETS: dict[Arm, str] = {"off": "≥ 0.5", "off, producer process": "≥ 0.8"}
 
 
 class Size(Struct, frozen=True, kw_only=True):
-    """How much is measured."""
+    """The size of the measurement."""
 
     events: int = 20_000
     warm_events: int = 1_000
@@ -46,7 +46,7 @@ QUICK = Size(events=1_500, warm_events=300, repetitions=1, arms=("off", "off, pr
 
 
 def measure(bootstrap: str, size: Size, say: Say) -> list[Figure]:
-    """The ratios of wall time and of CPU time, each of a bare run and the run of ours right after it."""
+    """Measure the ratios of wall time and of CPU time, each of a bare run and the run of Sluicegate right after it."""
     # Ours processes ahead of its transactions. Where the topic ended with the events that are measured, what was ahead
     # when the clock started would be work that nobody counts; so there is as much to be ahead with at the end.
     ahead_max = Settings().limits.queue_events_max
@@ -87,7 +87,7 @@ def _run(bootstrap: str, arm: Arm, size: Size) -> Figures:
 
 
 def run_module(module: str, task: Struct, timeout_s: float = RUN_TIMEOUT_S) -> str:
-    """The last line that the module prints when it is run in a process of its own. Raises RuntimeError."""
+    """Run the module in a process of its own and return the last line of its output. Raise RuntimeError on failure."""
     command = [sys.executable, "-m", module, msgspec.json.encode(task).decode()]
     root = Path(__file__).parents[1]
     done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s, cwd=root, check=False)

@@ -1,4 +1,4 @@
-"""Part f: resident memory of one worker over a long run; flat is what it should be."""
+"""Part f: resident memory of one worker over a long run, which should stay flat."""
 
 import time
 import uuid
@@ -24,7 +24,7 @@ CONVERSATIONS = 5_000
 
 
 class Size(Struct, frozen=True, kw_only=True):
-    """How much is measured. The load is at most `ahead_max` events ahead of what is committed."""
+    """The size of the measurement. The load is at most `ahead_max` events ahead of the committed ones."""
 
     events: int = 1_000_000
     ahead_max: int = 20_000
@@ -35,7 +35,7 @@ QUICK = Size(events=20_000, ahead_max=5_000, sample_interval_s=0.05)
 
 
 def measure(bootstrap: str, size: Size, say: Say, images: Path | None) -> list[Figure]:
-    """Resident memory at a fifth of the run and at its end; a picture of the whole goes to `images`."""
+    """Measure resident memory at a fifth of the run and at its end; draw a picture of the whole into `images`."""
     topic, audited, _ = new_topics(bootstrap, "in", *(f"out-{name}" for name in (Topic.AUDITED, Topic.AUDIT)))
     task = Task(
         bootstrap=bootstrap,
@@ -72,7 +72,7 @@ def _event(index: int) -> tuple[bytes, bytes]:
 
 
 def _paced(arm: Arm[Sample | Done], size: Size, say: Say) -> Iterator[tuple[bytes, bytes]]:
-    """Events, as fast as the worker commits them."""
+    """Yield events as fast as the worker commits them."""
     said_s = started_s = time.monotonic()
     for index in range(size.events):
         if index % 100 == 0:
@@ -88,7 +88,7 @@ def _paced(arm: Arm[Sample | Done], size: Size, say: Say) -> Iterator[tuple[byte
 
 
 def committed(lines: Sequence[Sample | Done]) -> int:
-    """How many events were committed by the last sample."""
+    """Return how many events were committed by the last sample."""
     last = lines[-1]
     return last.committed if isinstance(last, Sample) else 0
 
@@ -110,9 +110,9 @@ def _figures(samples: Sequence[Sample], done: Done, size: Size) -> list[Figure]:
 
 
 def resident_mib(samples: Sequence[Sample], events: int, first: float, last: float) -> float:
-    """The mean between two shares of the run; where no sample was taken there, the one nearest to the first share.
+    """Return the mean between two shares of the run, or the sample nearest to the first share if none lies between.
 
-    Not the median: resident memory moves between two levels, as the collector of cycles runs, and a median jumps.
+    It is not the median, because the garbage collector moves resident memory between two levels, and a median jumps.
     """
     between = [sample.rss_mib for sample in samples if first * events <= sample.committed <= last * events]
     if between:
@@ -121,7 +121,7 @@ def resident_mib(samples: Sequence[Sample], events: int, first: float, last: flo
 
 
 def slope_mib(samples: Sequence[Sample], events: int) -> float:
-    """MiB that a million events add from a fifth of the run on, by least squares."""
+    """Return the MiB that a million events add from a fifth of the run on, by least squares."""
     after = [sample for sample in samples if sample.committed >= 0.2 * events]
     if len({sample.committed for sample in after}) < 2:
         after = list(samples)  # a run so short that most of it lies between two samples

@@ -14,7 +14,7 @@ _HEADING = re.compile(r"^## Part (\w)$", re.MULTILINE)
 
 
 def write(report: Report, parts: Sequence[str], page: Path = PAGE) -> None:
-    """Replace the figures of `parts`; those of the others stay as they are."""
+    """Replace the figures of `parts`, and keep those of the others."""
     above, _, below = page.read_text(encoding="utf-8").partition(MARK)
     sections = {**sections_of(below), **{part: section(report, part) for part in parts}}
     shown = [f"## Part {part}\n\n{sections[part]}\n" for part in sorted(sections)]
@@ -22,13 +22,13 @@ def write(report: Report, parts: Sequence[str], page: Path = PAGE) -> None:
 
 
 def sections_of(text: str) -> dict[str, str]:
-    """What stands below the heading of each part."""
+    """Return the text below the heading of each part."""
     _, *found = _HEADING.split(text)
     return {part: body.strip() for part, body in zip(found[::2], found[1::2], strict=True)}
 
 
 def section(report: Report, part: str) -> str:
-    """The figures of one part, under the command, the date, the machine and the versions."""
+    """Return the figures of one part, below the command, the date, the machine and the versions."""
     named = [*report.machine.items(), *report.versions.items()]
     facts = "; ".join(f"{name} {value}" for name, value in named)
     figures = [figure for figure in report.figures if figure.part == part]

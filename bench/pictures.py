@@ -1,4 +1,4 @@
-"""Pictures of what was measured, in one plain style; matplotlib is imported by whoever draws."""
+"""Pictures of the measurements in one plain style. matplotlib is imported only when something is drawn."""
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ STYLE: Any = {
 
 @contextmanager
 def drawing(path: Path, rows: int, height: float) -> Generator[Any]:
-    """A figure of `rows` plots, one below the other, that is written to `path` after the block."""
+    """Hold a figure of `rows` plots, one below the other, and write it to `path` after the block."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -48,7 +48,7 @@ def drawing(path: Path, rows: int, height: float) -> Generator[Any]:
 
 
 def in_flight(runs: Sequence[Filled], path: Path) -> None:
-    """Events running at once over time, each run with its bound."""
+    """Draw the events in process over time, each run with its bound."""
     with drawing(path, 1, 3.2) as axes:
         for run, colour in zip(runs, (OURS, OTHER), strict=False):
             points = thinned(run.running)
@@ -61,7 +61,7 @@ def in_flight(runs: Sequence[Filled], path: Path) -> None:
 
 
 def latencies(steady: Steady, stuck_s: float, path: Path) -> None:
-    """How long other keys take, with a stuck one and without; below, what a committed prefix would make of it."""
+    """Draw the times of other keys, with a stuck one and without, and below them the times under a committed prefix."""
     measured = {
         "nothing stuck": (list(chain(*steady.free)), OTHER),
         f"one key stuck for {stuck_s:g} s: the other keys of its partition": (list(chain(*steady.beside)), OURS),
@@ -86,7 +86,7 @@ def latencies(steady: Steady, stuck_s: float, path: Path) -> None:
 
 
 def memory(samples: Sequence[Sample], path: Path) -> None:
-    """Resident memory over the events committed."""
+    """Draw resident memory over the committed events."""
     points = thinned([(sample.committed / 1000, sample.rss_mib) for sample in samples])
     with drawing(path, 1, 3.0) as axes:
         axes.plot(*zip(*points, strict=True), color=OURS, linewidth=1.4)
@@ -98,7 +98,7 @@ def memory(samples: Sequence[Sample], path: Path) -> None:
 
 
 def thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """At most about POINTS_MAX of them, evenly, the last one among them."""
+    """Return at most about POINTS_MAX of the points, evenly spread and including the last one."""
     step = max(1, len(points) // POINTS_MAX)
     return [*points[:-1:step], points[-1]]
 

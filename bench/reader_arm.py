@@ -1,4 +1,4 @@
-"""A reader of committed records at the end of some topics, in a process of its own: when it may see what.
+"""A reader of committed records at the end of some topics, in a process of its own: when it sees each transaction.
 
     python -m bench.reader_arm '{"bootstrap": "127.0.0.1:9092", ...}'
 
@@ -20,7 +20,7 @@ POLL_S = 0.1
 
 
 class Task(Struct, frozen=True, kw_only=True):
-    """Read until `records` have come, at most `timeout_s`."""
+    """What to read: until `records` have come, for at most `timeout_s`."""
 
     bootstrap: str
     topics: tuple[str, ...]
@@ -29,7 +29,7 @@ class Task(Struct, frozen=True, kw_only=True):
 
 
 class Ready(Struct, frozen=True, kw_only=True, tag=True):
-    """The reader stands at the end of every partition."""
+    """The message that the reader is at the end of every partition."""
 
 
 class Visible(Struct, frozen=True, array_like=True):
@@ -48,7 +48,7 @@ class Seen(Struct, frozen=True, kw_only=True, tag=True):
 
 
 def run(task: Task) -> Seen:
-    """Read, and note of each transaction when its first record was appended and when its last one came."""
+    """Read, and note for each transaction when its first record was appended and when its last one came."""
     reader = TopicReader(KafkaSettings(bootstrap_servers=(task.bootstrap,)), task.topics, from_beginning=False)
     print(msgspec.json.encode(Ready()).decode(), flush=True)
     seen: dict[bytes, Visible] = {}

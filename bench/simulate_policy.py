@@ -1,4 +1,4 @@
-"""How long `sluicegate policy simulate` takes over recorded decisions: `python -m bench.simulate_policy`.
+"""The time of `sluicegate policy simulate` over recorded decisions: `python -m bench.simulate_policy`.
 
 The decisions are made up from a seed: requests and drafts of every kind, judged by the packaged policy. The candidate
 lowers one ceiling and raises another.
@@ -54,14 +54,14 @@ REVISIONS_MAX = 2
 
 
 def decisions(count: int, seed: int = SEED) -> Iterator[AuditRecord]:
-    """Audit records as workers write them, of made-up labels."""
+    """Yield audit records of made-up labels, as workers write them."""
     bundle, chance = packaged_bundle(), random.Random(seed)
     for index in range(count):
         yield _decided(_undecided(bundle, chance, index), bundle)
 
 
 def candidate(bundle: PolicyBundle) -> bytes:
-    """The packaged policy with a lower ceiling for fraud and a higher one for harassment, as a document."""
+    """Return the packaged policy as a document, with a lower ceiling for fraud and a higher one for harassment."""
     document = msgspec.to_builtins(structs.replace(bundle, content_hash=""))
     document["categories"]["wrongdoing.nonviolent"]["fixed"] = [1, 1, 0]
     document["categories"]["harassment"]["fixed"] = [4, 3, 2]
@@ -69,7 +69,7 @@ def candidate(bundle: PolicyBundle) -> bytes:
 
 
 def _undecided(bundle: PolicyBundle, chance: random.Random, index: int) -> AuditRecord:
-    """A record with labels of a request and of as many drafts as there can be."""
+    """Return a record with labels of a request and of as many drafts as there can be."""
     names = (
         ()
         if chance.random() < HARMLESS_SHARE
@@ -120,7 +120,7 @@ def _draft(chance: random.Random, names: Sequence[CategoryId]) -> Attempt:
 
 
 def _decided(record: AuditRecord, bundle: PolicyBundle) -> AuditRecord:
-    """The record as the pipeline would have left it: no drafts after the one that decided."""
+    """Return the record as the pipeline would have left it: without drafts after the one that decided."""
     found = recompute(record, bundle, STRICTEST)
     judged = zip(record.attempts[: found.judged_count], found.verdicts, strict=False)
     attempts = tuple(structs.replace(attempt, verdict=verdict) for attempt, verdict in judged)
@@ -131,7 +131,7 @@ def _decided(record: AuditRecord, bundle: PolicyBundle) -> AuditRecord:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write the decisions to a file, and say how long the command takes over it."""
+    """Write the decisions to a file, and print how long the command takes over it."""
     parser = argparse.ArgumentParser(prog="python -m bench.simulate_policy", description=__doc__)
     parser.add_argument("--count", type=int, default=100_000, metavar="N", help="decisions (default 100000)")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the decisions and the candidate in DIR")

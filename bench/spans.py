@@ -1,11 +1,11 @@
-"""What tracing and metrics cost an event: microseconds by preset, medians of several rounds.
+"""The cost of tracing and metrics for an event: microseconds by preset, medians of several rounds.
 
     python -m bench.spans
 
 One event is what the pipeline opens for one attempt: process, guard input, chat, guard output, three stages, send.
-Spans go to an exporter that forgets them, through the queue that workers use. Figures are CPU time of the thread that
-processes events, so a busy machine does not change them; `all threads` adds the exporter's, and the encoding as OTLP.
-What is promised is measured over the whole path: the pipeline with a worker's telemetry, less the same without any.
+Spans are sent to an exporter that forgets them, through the queue that workers use. Figures are CPU time of the thread
+that processes events, so a busy machine does not change them; `all threads` adds the exporter's, and the encoding as
+OTLP. The promised figure covers the whole path: the pipeline with a worker's telemetry minus the same without any.
 """
 
 import asyncio
@@ -69,7 +69,7 @@ REPORTS = {name: CheckReport(check=name, version="1") for name in STAGES}
 
 
 class Forget(SpanExporter):
-    """Takes every batch; encodes it first if asked."""
+    """An exporter that takes every batch, and encodes it first if asked."""
 
     def __init__(self, *, is_encoding: bool = False) -> None:
         self._is_encoding = is_encoding
@@ -107,20 +107,20 @@ def tracing_of(preset: str, ratio: float, *, is_encoding: bool = False) -> Traci
 
 
 class Mute(Instruments):
-    """Counts nothing: what telemetry is compared with."""
+    """Instruments that count nothing, to compare with."""
 
     def count(self, name: str, n: float = 1, **labels: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def observe(self, name: str, value: float, context: Context | None = None, **labels: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def gauge_set(self, name: str, value: float, **labels: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
 
 def promised(rounds: int, events: int) -> list[Figure]:
-    """What tracing and metrics add to an event's CPU time, by preset; each round beside one without telemetry.
+    """Measure what tracing and metrics add to an event's CPU time, by preset; each round beside one without telemetry.
 
     The interpreter is tuned as a worker's, and stays so.
     """
@@ -148,7 +148,7 @@ def promised(rounds: int, events: int) -> list[Figure]:
 
 
 def _traced(given: Record, trace_id: int) -> Record:
-    """The record in a trace of its own, as sampling by trace id needs it."""
+    """Return the record in a trace of its own, as sampling by trace id needs it."""
     parent = f"00-{trace_id:032x}-{'12' * 8}-01".encode()
     headers = tuple((name, parent if name == Header.TRACEPARENT.value else value) for name, value in given.headers)
     return structs.replace(given, headers=headers)
@@ -187,7 +187,7 @@ def rounds_us(
     rounds: int = ROUNDS,
     events: int = EVENTS,
 ) -> list[float]:
-    """The mean microseconds of one call, round by round, after a round that does not count."""
+    """Return the mean microseconds of one call for each round, after a round that does not count."""
     for _ in range(events):
         work()
     taken: list[float] = []
@@ -200,7 +200,7 @@ def rounds_us(
 
 
 def median_us(work: Callable[[], None], clock: Callable[[], float] = time.thread_time) -> float:
-    """Median over rounds of the mean microseconds of one call."""
+    """Return the median over rounds of the mean microseconds of one call."""
     return statistics.median(rounds_us(work, clock))
 
 

@@ -1,4 +1,4 @@
-"""Part c: what each step costs an event, in microseconds of CPU time."""
+"""Part c: the cost of each step for an event, in microseconds of CPU time."""
 
 import asyncio
 import statistics
@@ -41,7 +41,7 @@ POLICY_US_MAX = 50
 
 
 def measure(*, is_quick: bool, say: Callable[[str], None]) -> list[Figure]:
-    """Every figure of this part. With `is_quick` of fewer rounds."""
+    """Measure every figure of this part, with fewer rounds if `is_quick`."""
     rounds, calls = (3, 50) if is_quick else (9, 400)
     figures = [
         *_pure(rounds, calls),
@@ -55,7 +55,7 @@ def measure(*, is_quick: bool, say: Callable[[str], None]) -> list[Figure]:
 
 
 def _timed(name: str, work: Callable[[], object], rounds: int, calls: int, *, per: int = 1, of: str = "") -> Figure:
-    """Median over rounds of the mean of one call, over `per` events; CPU time of all threads."""
+    """Return the median over rounds of the mean of one call, over `per` events; CPU time of all threads."""
     work()
     taken: list[float] = []
     for _ in range(rounds):
@@ -80,7 +80,7 @@ def _pure(rounds: int, calls: int) -> list[Figure]:
 
 
 def _policy(rounds: int, calls: int) -> list[Figure]:
-    """The policy's own cost, between the models' answers: for a harmless event, and for one with two findings."""
+    """Measure the policy's own cost between the models' answers, for a harmless event and one with two findings."""
     bundle, user = packaged_bundle(), event(0).user
     runs = [GuardRun(guard=name, version="1", outcome=Outcome.OK, latency_ms=0.1) for name in CHECKS]
     clean = [StubCheck(name).report for name in CHECKS]
@@ -127,7 +127,7 @@ def _asked(category: str) -> RequestFinding:
 
 
 def _path(rounds: int, calls: int) -> Figure:
-    """The whole pipeline with ports that answer at once, 64 events in flight."""
+    """Measure the whole pipeline with ports that answer at once, 64 events in flight."""
     pipeline = stub_pipeline(Tracing.none(), Instruments.none())
     records = [record(index) for index in range(64)]
 
@@ -172,7 +172,7 @@ def _stages(rounds: int) -> list[Figure]:
 
 
 def _draft(index: int) -> Draft:
-    """A draft of its own for each event, so that nothing is found in a cache."""
+    """Return a draft of its own for each event, so that nothing is found in a cache."""
     return Draft(text=f"{ANSWER} Lock number {index}.", source="generator", model=StubGenerator.DRAFT.model)
 
 

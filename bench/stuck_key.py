@@ -1,6 +1,6 @@
-"""Part e: no key waits for a stuck one; and as many events run at once as were asked for.
+"""Part e: no key waits for a stuck one, and as many events run at once as settings allow.
 
-Two measurements on one worker whose events take two seconds and nothing else. All events at once: how many run
+There are two measurements on one worker whose events only wait for two seconds. All events at once: how many run
 together, and how long all of them take. A steady load: how late other keys become visible while one key is stuck.
 """
 
@@ -25,7 +25,7 @@ WINDOW_EVENTS = 1024
 
 
 class Size(Struct, frozen=True, kw_only=True):
-    """How much is measured. `bounds` are those on events in flight."""
+    """The size of the measurement. `bounds` are those on events in flight."""
 
     events: int = 10_000
     wait_s: float = 2.0
@@ -62,7 +62,7 @@ class Steady(Struct, frozen=True, kw_only=True):
 
 
 def measure(bootstrap: str, size: Size, say: Say, images: Path | None) -> list[Figure]:
-    """The figures; pictures of them go to `images`."""
+    """Measure the figures, and draw pictures of them into `images`."""
     filled = {bound: [_filled(bootstrap, size, bound, say) for _ in range(size.repetitions)] for bound in size.bounds}
     steady = _steady(bootstrap, size, say)
     if images is not None:
@@ -74,7 +74,7 @@ def measure(bootstrap: str, size: Size, say: Say, images: Path | None) -> list[F
 
 
 def conversations(count: int, *, is_repeated: bool) -> Iterator[tuple[bytes, bytes]]:
-    """One event of each; in the first half some have REPEATED, each next one REPEATED_EVERY records later."""
+    """Yield one event of each; in the first half some have REPEATED, each next one REPEATED_EVERY records later."""
     repeated = count // 2 // REPEATED_EVERY if is_repeated else 0
     for index in range(count):
         yield f"key-{index:06d}".encode(), VALUE
@@ -146,7 +146,7 @@ def _under_load(bootstrap: str, size: Size, stuck_s: float) -> list[Trace]:
 
 
 def steady_load(count: int) -> Iterator[tuple[bytes, bytes]]:
-    """Conversations of one event each, the stuck key's first one early among them and two more at once after it."""
+    """Yield conversations of one event each, with the stuck key's first event early and two more right after it."""
     for index in range(count):
         key = STUCK_KEY if index in {count // 20, count // 20 + 1, count // 20 + 2} else f"key-{index:06d}".encode()
         yield key, VALUE
@@ -157,7 +157,7 @@ def _latency_s(trace: Trace) -> float:
 
 
 def prefix_latencies_s(partition: Sequence[Trace]) -> list[float]:
-    """What the other keys of the stuck one's partition would wait if only a prefix of it could be committed.
+    """Return how long other keys of the stuck one's partition would wait if only a prefix could be committed.
 
     An event is then visible once it and all before it are done, and as much later as its own commit was.
     """
@@ -172,7 +172,7 @@ def prefix_latencies_s(partition: Sequence[Trace]) -> list[float]:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """The value that `percent` of the values do not exceed, between neighbours by linear interpolation."""
+    """Return the value that `percent` of the values do not exceed, by linear interpolation between neighbours."""
     if len(values) == 1:
         return values[0]
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]

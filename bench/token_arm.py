@@ -1,7 +1,7 @@
 """One arm of the token rate comparison, in a process of its own: prints its figures as one line of JSON.
 
-Ours is a worker as it is deployed, stages inline, reading from Kafka and writing to it. The other one is an
-asynchronous client that sends the very prompts which the worker would compile, as many at once, and reads the streams.
+One arm is a worker as it is deployed, stages inline, reading from Kafka and writing to it. The other is an
+asynchronous client that sends the prompts that the worker would compile, as many at once, and reads the streams.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ class Task(Struct, frozen=True, kw_only=True):
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """What one run took, from the first event in hand to the last answer. `cpu_s` is that of the client's process."""
+    """The cost of one run, from its first event to the last answer. `cpu_s` is that of the client's process."""
 
     arm: Literal["bare", "ours"]
     wall_s: float
@@ -65,7 +65,7 @@ class Figures(Struct, frozen=True, kw_only=True):
 
 
 def settings_of(task: Task) -> Settings:
-    """A worker's settings: no further drafts, so that each event is one request."""
+    """Return a worker's settings without further drafts, so that each event is one request."""
     default = Settings()
     return structs.replace(
         default,
@@ -84,7 +84,7 @@ def settings_of(task: Task) -> Settings:
 
 
 def run_ours(task: Task) -> Figures:
-    """A whole worker on slot 0, watched from a thread of its own until everything is committed."""
+    """Run a whole worker on slot 0, watched from a thread of its own until everything is committed."""
     output = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # a worker's logs go to standard output
     worker = build_worker(settings_of(task), 0, {})
@@ -116,7 +116,7 @@ def run_ours(task: Task) -> Figures:
 
 
 class _Prompts:
-    """A generator that keeps what it was asked."""
+    """A generator that keeps the requests that it got."""
 
     def __init__(self) -> None:
         self.messages: list[tuple[Message, ...]] = []
@@ -127,7 +127,7 @@ class _Prompts:
 
 
 async def compiled_bodies(task: Task) -> list[bytes]:
-    """The requests that a worker would send, made by the pipeline itself."""
+    """Return the requests that a worker would send, made by the pipeline itself."""
     settings = settings_of(task)
     policies = load_policies(settings)
     prompts = _Prompts()
@@ -155,7 +155,7 @@ async def compiled_bodies(task: Task) -> list[bytes]:
 
 
 async def run_bare(task: Task) -> Figures:
-    """An aiohttp client, `in_flight` requests at once."""
+    """Run an aiohttp client with `in_flight` requests at once."""
     import aiohttp
 
     waiting = list(reversed(await compiled_bodies(task)))

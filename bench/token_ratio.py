@@ -1,7 +1,7 @@
 """Part b: tokens per second of a real vLLM through the whole path, against a bare streaming client.
 
-vLLM has one core to itself and everything else shares the other one, in both arms: on one machine the client would
-otherwise take from the engine what it saves. Part d, what each process held at most, comes with it.
+In both arms vLLM has one core to itself and everything else shares the other one. Otherwise, on one machine, the
+client would take CPU time from the engine. Part d, the peak memory of each process, is measured in the same run.
 """
 
 import os
@@ -34,7 +34,7 @@ READ_TIMEOUT_S = 30.0
 
 
 class Size(Struct, frozen=True, kw_only=True):
-    """How much is measured. `events_in_flight` is the worker's default."""
+    """The size of the measurement. `events_in_flight` is the worker's default."""
 
     events: int = 256
     in_flight: int = 32
@@ -44,7 +44,7 @@ class Size(Struct, frozen=True, kw_only=True):
 
 
 def measure(bootstrap: str, directory: Path, size: Size, say: Callable[[str], None]) -> list[Figure]:
-    """The ratio of token rates, and the peak memory of worker and engine."""
+    """Measure the ratio of token rates, and the peak memory of worker and engine."""
     kafka = KafkaSettings(bootstrap_servers=(bootstrap,))
     create_topics(kafka, TopicSettings())
     sender = EventSender(kafka, Topic.EVENTS.value)
@@ -69,7 +69,7 @@ def measure(bootstrap: str, directory: Path, size: Size, say: Callable[[str], No
 
 @contextmanager
 def _one_core_each(directory: Path, say: Callable[[str], None]) -> Generator[VllmServer]:
-    """A vLLM server on the first core, this process and what it starts on another one, for as long as the block."""
+    """Run a vLLM server on the first core, and this process with its children on another one, during the block."""
     cores = sorted(os.sched_getaffinity(0))
     checkpoint = build_tiny_checkpoint(directory / "tiny")
     serving = VllmServing(model=str(checkpoint), served_name=MODEL, arguments=TINY_ARGUMENTS)
@@ -95,7 +95,7 @@ def _one_core_each(directory: Path, say: Callable[[str], None]) -> Generator[Vll
 
 
 def processes_of_group(leader: int) -> list[int]:
-    """The processes whose group `leader` leads."""
+    """Return the processes of the group that `leader` leads."""
     found: list[int] = []
     for directory in Path("/proc").glob("[0-9]*"):
         try:
@@ -125,7 +125,7 @@ def _run(arm: str, bootstrap: str, server: VllmServer, size: Size, events_in_fli
 
 
 def _check_answers(kafka: KafkaSettings, size: Size) -> None:
-    """Every answer of every run of ours is on the output topic with all its tokens."""
+    """Check that every answer of every worker's run is on the output topic with all its tokens."""
     reader = TopicReader(kafka, [Topic.AUDITED.value], from_beginning=True)
     answers = [
         msgspec.json.decode(record.value or b"", type=AuditedResponse) for record in reader.read_to_end(READ_TIMEOUT_S)

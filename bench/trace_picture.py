@@ -1,9 +1,9 @@
-"""Draws one trace as a tree over time, from what a tracing backend answered.
+"""A picture of one trace as a tree over time, drawn from the answer of a tracing backend.
 
     python -m bench.trace_picture var/trace.json docs/images/trace.png
 
-`tests/observability/test_phoenix.py` leaves such a file: spans with name, ids, parent and times, as Phoenix's REST
-interface gives them.
+`tests/observability/test_phoenix.py` writes such a file: spans with name, ids, parent and times, as Phoenix's REST
+interface returns them.
 """
 
 import sys
@@ -25,14 +25,14 @@ SHARE_MIN = 0.004
 
 
 class SpanContext(Struct, frozen=True, kw_only=True):
-    """Who a span is."""
+    """The ids of a span."""
 
     trace_id: str
     span_id: str
 
 
 class Span(Struct, frozen=True, kw_only=True):
-    """What is drawn of a span; `parent_id` None for a root."""
+    """The drawn properties of a span; `parent_id` is None for a root."""
 
     name: str
     context: SpanContext
@@ -42,7 +42,7 @@ class Span(Struct, frozen=True, kw_only=True):
 
 
 def tree(spans: Sequence[Span]) -> Iterator[tuple[int, Span]]:
-    """Every span with its depth, parents before children, siblings by start."""
+    """Return every span with its depth, parents before children, siblings by start."""
     known = {span.context.span_id for span in spans}
     ordered = sorted(spans, key=lambda span: span.start_time)
 
@@ -87,13 +87,13 @@ def _colour(depth: int, span: Span) -> str:
 
 
 def _shown(name: str) -> str:
-    """`send group-1.conversations.events` as `send conversations.events`."""
+    """Return `send group-1.conversations.events` as `send conversations.events`."""
     operation, _, topic = name.partition(" ")
     return f"{operation} {topic[topic.find('conversations.') :]}" if "conversations." in topic else name
 
 
 def main() -> None:
-    """Read, draw."""
+    """Read a trace and draw it."""
     given, path = (Path(argument) for argument in sys.argv[1:3])
     draw(msgspec.json.decode(given.read_bytes(), type=list[Span]), path)
 

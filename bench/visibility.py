@@ -1,8 +1,8 @@
 """Part g: how long open transactions hold readers back, without faults.
 
-A reader of committed records sees nothing of a partition past the first open transaction. Measured per transaction,
-from the moment at which the broker appended its first record to the one at which its last record has come to a reader
-that waits at the end of every output partition.
+A reader of committed records sees nothing of a partition past the first open transaction. For each transaction, the
+time is measured from the broker's append of its first record until its last record reaches a reader that waits at the
+end of every output partition.
 """
 
 import uuid
@@ -25,7 +25,7 @@ RECORDS_PER_EVENT = 2
 
 
 class Size(Struct, frozen=True, kw_only=True):
-    """How much is measured: each rate for `seconds`, the first `warm_s` in no figure."""
+    """The size of the measurement: each rate for `seconds`, of which the first `warm_s` do not count."""
 
     rates_per_s: tuple[int, ...] = (100, 500, 1_500)
     seconds: float = 12.0
@@ -37,7 +37,7 @@ QUICK = Size(rates_per_s=(200,), seconds=3.0, warm_s=1.0, repetitions=1)
 
 
 def measure(bootstrap: str, size: Size, say: Say) -> list[Figure]:
-    """Distribution of the time over transactions, for each rate."""
+    """Measure the distribution of the time over transactions, for each rate."""
     runs: dict[int, list[list[float]]] = {rate: [] for rate in size.rates_per_s}
     for repetition in range(size.repetitions):
         for rate, done in runs.items():
@@ -59,7 +59,7 @@ def measure(bootstrap: str, size: Size, say: Say) -> list[Figure]:
 
 
 def _run(bootstrap: str, rate: int, size: Size) -> list[float]:
-    """Milliseconds of each transaction after the warm-up."""
+    """Return the milliseconds of each transaction after the warm-up."""
     topic, *out = new_topics(bootstrap, "in", *(f"out-{name}" for name in (Topic.AUDITED, Topic.AUDIT)))
     events = int(rate * size.seconds)
     task = Task(
@@ -89,9 +89,9 @@ def _run(bootstrap: str, rate: int, size: Size) -> list[float]:
 
 
 def blocked_ms(transactions: list[Visible], warm_s: float) -> list[float]:
-    """From the first append to the last record read, of transactions that began after the warm-up, or of the last.
+    """Return the times from first append to last record read, of transactions after the warm-up, or of the last one.
 
-    The broker's times are whole milliseconds, cut off, so up to one is too much.
+    The broker's times are truncated to whole milliseconds, so each is up to one millisecond too long.
     """
     ordered = sorted(transactions, key=lambda each: each.first_appended_ms)
     begin_ms = min(ordered[0].first_appended_ms + warm_s * 1000, ordered[-1].first_appended_ms)

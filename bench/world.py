@@ -1,7 +1,7 @@
-"""What is measured on: one event of ordinary size, and ports that answer at once.
+"""The event and the ports of the measurements: one event of ordinary size, and ports that answer at once.
 
-The stand-ins take no time of their own, so that what is left is the path: they return the same labels, draft and
-reports for every event, as a harmless conversation would get them.
+The stand-ins take no time of their own, so that only the path is measured: they return the same labels, draft and
+reports for every event, those of a harmless conversation.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ EVENT_HEADERS: Headers = (
 
 
 def event(index: int) -> ConversationEvent:
-    """A conversation of five turns, about 2 KB as JSON, under ids of its own."""
+    """Return a conversation of five turns with ids of its own, about 2 KB as JSON."""
     roles = (Role.USER, Role.ASSISTANT, Role.USER, Role.ASSISTANT, Role.USER)
     messages = tuple(Message(role=role, parts=(TextPart(text=TURNS[turn % 2] * 4),)) for turn, role in enumerate(roles))
     return ConversationEvent(
@@ -70,7 +70,7 @@ def event(index: int) -> ConversationEvent:
 
 
 def record(index: int) -> Record:
-    """The event as the input topic holds it."""
+    """Return the event as a record of the input topic."""
     sent = event(index)
     return Record(
         topic=Topic.EVENTS.value,
@@ -84,7 +84,7 @@ def record(index: int) -> Record:
 
 
 def token_event(index: int, output_tokens: int) -> ConversationEvent:
-    """A short question whose answer has exactly `output_tokens` tokens, however early the model would end."""
+    """Return a short question whose answer has exactly `output_tokens` tokens, however early the model would end."""
     text = f"Question {index}: how does a canal lock lift a boat from the lower reach to the upper one?"
     return ConversationEvent(
         event_id=f"tokens-{index:06d}",
@@ -96,7 +96,7 @@ def token_event(index: int, output_tokens: int) -> ConversationEvent:
 
 
 class StubLabeler:
-    """Finds nothing, at once."""
+    """A labeller that finds nothing, at once."""
 
     async def label(self, event: ConversationEvent, policy: PolicyBundle) -> RequestLabels:
         del event, policy
@@ -104,7 +104,7 @@ class StubLabeler:
 
 
 class StubGenerator:
-    """The same draft for every prompt, at once."""
+    """A generator that returns the same draft for every prompt, at once."""
 
     DRAFT = Draft(
         text=ANSWER,
@@ -121,7 +121,7 @@ class StubGenerator:
 
 
 class StubCheck:
-    """The same clean report for every draft, at once; the logging stage's brings its logs."""
+    """A check that returns the same clean report for every draft, at once; the logging stage's has its logs."""
 
     version = "1"
 
@@ -143,13 +143,13 @@ CHECKS = tuple(name.value for name in (StageName.CLASSIFICATION, StageName.BIAS,
 
 
 def as_it_came(case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:
-    """The conversation as its own prompt."""
+    """Return the conversation as its own prompt."""
     del plan, feedback
     return case.event.messages
 
 
 def stub_pipeline(tracing: Tracing, metrics: Instruments) -> Pipeline:
-    """The path of an event with nothing on it but the path."""
+    """Return a pipeline over ports that answer at once."""
     drafting = Drafting(
         generator=StubGenerator(),
         checks=[StubCheck(name) for name in CHECKS],
@@ -182,7 +182,7 @@ def stub_pipeline(tracing: Tracing, metrics: Instruments) -> Pipeline:
 
 
 class ForgetSpans(SpanExporter):
-    """Takes every batch and keeps nothing."""
+    """An exporter that takes every batch and keeps nothing."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         del spans
@@ -193,7 +193,7 @@ class ForgetSpans(SpanExporter):
 
 
 class ForgetMetrics(MetricExporter):
-    """Takes every batch and keeps nothing."""
+    """An exporter that takes every batch and keeps nothing."""
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object) -> MetricExportResult:
         del metrics_data, timeout_millis, kwargs
@@ -208,7 +208,7 @@ class ForgetMetrics(MetricExporter):
 
 
 def own_telemetry(preset: str) -> tuple[Telemetry, Tracing]:
-    """Telemetry as a worker has it, its exporters aside: metrics in every case, spans but for preset `off`."""
+    """Return a worker's telemetry with other exporters: always metrics, and spans except for preset `off`."""
     settings = TelemetrySettings(preset="full" if preset == "full" else "ratio")
     processors = () if preset == "off" else (BoundedSpanProcessor(ForgetSpans(), 4096, lambda _: None),)
     telemetry = start_telemetry(settings, "ingress", 0, span_processors=processors, metric_exporters=(ForgetMetrics(),))
@@ -216,7 +216,7 @@ def own_telemetry(preset: str) -> tuple[Telemetry, Tracing]:
 
 
 def stub_policy() -> None:
-    """Put the plan and the verdict of a harmless conversation in place of planning and judging, in this process."""
+    """Replace planning and judging in this process by the plan and the verdict of a harmless conversation."""
     bundle = packaged_bundle()
     user = event(0).user
     plan = make_plan(bundle, LABELS, overlay=STRICTEST, user=user, grants=frozenset())
@@ -245,7 +245,7 @@ def stub_policy() -> None:
 
 @functools.cache
 def sample_output() -> tuple[OutRecord, ...]:
-    """The two records that one event ends as."""
+    """Return the two records that one event ends as."""
     result = asyncio.run(stub_pipeline(Tracing.none(), Instruments.none()).process(record(0)))
     assert [out.topic for out in result.records] == [Topic.AUDITED, Topic.AUDIT]
     return result.records
