@@ -1,1 +1,1 @@
-"""What the pipeline asks: micro-batches, pools of stage actors, language models."""
+"""Everything that the pipeline asks: micro-batches, pools of stage actors, language models."""

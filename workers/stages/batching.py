@@ -1,7 +1,7 @@
 """Micro-batches in front of a stage: many `check` calls become few `run` calls, inline or in an actor.
 
-A Ray call costs about a millisecond whatever it carries, and arguments above 100 KB leave its inline path, so a
-batch is bounded by events, bytes and time, and so is the number of batches outstanding.
+A Ray call costs about a millisecond whatever it carries, and Ray does not pass arguments above 100 KB inline. So a
+batch is bounded by events, bytes and time, and the number of outstanding batches is bounded too.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from workers.settings import StageSettings
 Item = TypeVar("Item")
 
 WAITING_MAX = 10_000
-"""Checks that may wait for a batch. Far above any in-flight limit: reaching it means that a stage stands still."""
+"""Checks that may wait for a batch. Far above any in-flight limit: reaching it means that a stage is stuck."""
 
 STUCK_THREADS_MAX = 3
 """Inline batches that may hang, each on a thread that cannot be stopped, before the process has to be replaced."""
@@ -33,29 +33,29 @@ _decoder = msgspec.msgpack.Decoder(CheckReport)
 
 
 class Runner(Protocol[Item]):
-    """Runs batches of a stage somewhere."""
+    """A place where batches of a stage run."""
 
     def prepare(self, given: CheckInput) -> Item:
-        """The form in which an input travels."""
+        """Return the form in which an input travels."""
         ...
 
     def size(self, item: Item) -> int:
-        """Bytes that the item adds to a call; 0 where nothing is copied."""
+        """Return how many bytes the item adds to a call; 0 if nothing is copied."""
         ...
 
     async def run(self, items: Sequence[Item]) -> Sequence[CheckReport]:
-        """One report per item, in order. Raises CheckFailed."""
+        """Return one report per item, in order. Raises CheckFailed."""
         ...
 
     def close(self) -> None:
-        """Let go of threads or handles."""
+        """Release threads or handles."""
         ...
 
 
 class InlineRunner:
-    """Runs the stage on a thread of this process, so that one that hangs can be timed out.
+    """A runner on a thread of this process, so that a stage that hangs can be timed out.
 
-    `on_stuck` is called with the stage's name when `STUCK_THREADS_MAX` batches hang: the process must go.
+    `on_stuck` is called with the stage's name when STUCK_THREADS_MAX batches hang: the process must be replaced.
     """
 
     def __init__(self, stage: Stage, timeout_s: float, on_stuck: Callable[[str], None]) -> None:
@@ -66,16 +66,16 @@ class InlineRunner:
         self._thread = _StageThread(stage)
 
     def prepare(self, given: CheckInput) -> CheckInput:
-        """The input itself."""
+        """Return the input itself."""
         return given
 
     def size(self, item: CheckInput) -> int:
-        """Zero: nothing is copied."""
+        """Return zero, because nothing is copied."""
         del item
         return 0
 
     async def run(self, items: Sequence[CheckInput]) -> Sequence[CheckReport]:
-        """As `Runner.run`; an exception of the stage passes through."""
+        """See `Runner.run`. An exception of the stage passes through."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._thread.submit(items)
@@ -96,7 +96,7 @@ class InlineRunner:
 
 
 class _StageThread:
-    """One daemon thread that runs a stage's batches in turn; a daemon, so that a hung stage cannot hold an exit."""
+    """A thread that runs a stage's batches in turn. It is a daemon, so a hung stage cannot delay an exit."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -139,7 +139,7 @@ def _settle(
 
 
 class BatchedCheck(Generic[Item]):
-    """The Check port over a stage that runs batches. All calls on one event loop."""
+    """The Check port over a stage that runs batches. All calls must be on one event loop."""
 
     def __init__(
         self, name: str, version: str, runner: Runner[Item], settings: StageSettings, metrics: Instruments
@@ -157,16 +157,16 @@ class BatchedCheck(Generic[Item]):
 
     @property
     def name(self) -> str:
-        """As the stage's."""
+        """Return the stage's name."""
         return self._name
 
     @property
     def version(self) -> str:
-        """As the stage's."""
+        """Return the stage's version."""
         return self._version
 
     async def check(self, given: CheckInput) -> CheckReport:
-        """The stage's report. Raises CheckFailed when the stage is overloaded, raises, hangs or returns garbage."""
+        """Return the stage's report. Raises CheckFailed if the stage is overloaded, fails, hangs or returns garbage."""
         if len(self._waiting) >= WAITING_MAX:
             raise CheckFailed(Outcome.OVERLOADED, self._name, f"{WAITING_MAX} checks wait already")
         item = self._runner.prepare(given)
@@ -183,7 +183,7 @@ class BatchedCheck(Generic[Item]):
         return await future
 
     async def close(self) -> None:
-        """Cancel what waits or runs, and close the runner."""
+        """Cancel all checks that wait or run, and close the runner."""
         if self._linger is not None:
             self._linger.cancel()
         for task in list(self._in_flight):
@@ -246,7 +246,7 @@ def _deliver(name: str, future: asyncio.Future[CheckReport], report: CheckReport
 
 
 def validated(name: str, report: CheckReport) -> CheckReport:
-    """The report as its wire form decodes: constructing a struct checks nothing, decoding does.
+    """Return the report as its wire form decodes, because constructing a struct checks nothing, and decoding does.
 
     Raises CheckFailed(unparsable) for anything that is not a valid report of the check `name`.
     """

@@ -1,8 +1,8 @@
-"""What a stream worker and a stage actor say to each other: drafts with their policies by reference, and reports.
+"""The messages between a stream worker and a stage actor: drafts that name their policies, and reports.
 
-A policy is a hundred times as long as a draft, so it travels once for each actor: one that is asked to judge under a
-policy that it does not know says so, and is asked again with the policy beside the batch. So nobody has to tell actors
-of a new policy beforehand, and one that was restarted learns those in use from the first batches that it gets.
+A policy is a hundred times as long as a draft, so it is sent once to each actor. An actor that does not know the policy
+of a batch says so, and gets the batch again with the policy beside it. So nobody has to tell actors of a new policy
+beforehand, and a restarted actor learns the policies in use from its first batches.
 """
 
 from collections import OrderedDict
@@ -17,11 +17,11 @@ from topology.policy.bundle import PolicyBundle
 from topology.ports import CheckInput, CheckReport, Draft, Stage
 
 KNOWN_MAX = 8
-"""Policies that an actor keeps; those beyond are asked for again when they are needed."""
+"""Policies that an actor keeps. It asks for others again when it needs them."""
 
 
 class StageItem(Struct, frozen=True, kw_only=True):
-    """One input on its way: a `CheckInput` whose policy is named."""
+    """One input on its way: a `CheckInput` that names its policy."""
 
     event: ConversationEvent
     labels: RequestLabels
@@ -32,13 +32,13 @@ class StageItem(Struct, frozen=True, kw_only=True):
 
 
 class Reports(Struct, frozen=True, tag="reports"):
-    """One report per item, in order."""
+    """The reports of a batch, one per item, in order."""
 
     reports: tuple[CheckReport, ...]
 
 
 class PoliciesWanted(Struct, frozen=True, tag="policies_wanted"):
-    """Nothing was judged: these policies are not known."""
+    """The policies that the actor does not know. It has judged nothing."""
 
     refs: tuple[str, ...]
 
@@ -50,7 +50,7 @@ _answer = msgspec.msgpack.Decoder(Reports | PoliciesWanted)
 
 
 def encode_item(given: CheckInput) -> bytes:
-    """An input as MessagePack."""
+    """Return an input as MessagePack."""
     item = StageItem(
         event=given.event,
         labels=given.labels,
@@ -63,35 +63,35 @@ def encode_item(given: CheckInput) -> bytes:
 
 
 def encode_batch(items: Sequence[bytes]) -> bytes:
-    """Encoded items as one message."""
+    """Return encoded items as one message."""
     return _encoder.encode([msgspec.Raw(item) for item in items])
 
 
 def encode_policies(policies: Sequence[PolicyBundle]) -> bytes:
-    """Policies as one message."""
+    """Return policies as one message."""
     return _encoder.encode(policies)
 
 
 def decode_answer(raw: bytes) -> Reports | PoliciesWanted:
-    """What an actor answered. Raises msgspec.MsgspecError where it is nothing of ours."""
+    """Return what an actor answered. Raises msgspec.MsgspecError if it is neither message."""
     return _answer.decode(raw)
 
 
 class StageDesk:
-    """The actor's side: the policies that it was given, and how many batches were judged."""
+    """The actor's side of the calls: the policies that it was given, and how many batches it has judged."""
 
     def __init__(self) -> None:
         self.batch_count = 0
         self._known: OrderedDict[str, PolicyBundle] = OrderedDict()
 
     def answer(self, stage: Stage, batch: bytes, policies: bytes) -> bytes:
-        """`Reports` or `PoliciesWanted`, encoded. `policies` are those asked for before, empty at the first try.
+        """Return `Reports` or `PoliciesWanted`, encoded. `policies` are those that it wanted, empty at the first try.
 
         Raises what the stage raises, and msgspec.MsgspecError.
         """
         given = {policy.ref: policy for policy in _policies.decode(policies)} if policies else {}
         items = _items.decode(batch)
-        known = {**self._known, **given}  # what is evicted below serves this batch still
+        known = {**self._known, **given}  # a policy that is evicted below still serves this batch
         missing = {item.policy_ref for item in items} - known.keys()
         if missing:
             return _encoder.encode(PoliciesWanted(tuple(sorted(missing))))

@@ -1,4 +1,4 @@
-"""The language models of one worker: the generator, and the guard LLM as labeller and check where settings name one."""
+"""The language models of one worker: the generator, and the guard LLM as labeller and check if settings name one."""
 
 import random
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ BREAKER_LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerStat
 
 
 class ModelSet:
-    """`generator`, `labeler` and `checks` as settings ask for them. `aclose` on the event loop that used them."""
+    """The `generator`, `labeler` and `checks` that settings ask for. `aclose` runs on the event loop that used them."""
 
     def __init__(self, settings: Settings, clock: Clock, metrics: Instruments) -> None:
         self._settings = settings
@@ -123,7 +123,7 @@ class ModelSet:
 
 
 def prompt_compiler() -> CompilePrompt:
-    """Return what writes the generator's prompt for a case, in the words of the case's own policy and tenant."""
+    """Return the function that writes the prompt for a case, in the words of the case's own policy and tenant."""
     wordings = PerPolicy(wording)
 
     def compile_for(case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:
@@ -140,7 +140,7 @@ class TracedLabeler:
         self._labeler = labeler
 
     async def label(self, event: ConversationEvent, policy: PolicyBundle) -> RequestLabels:
-        """As the labeller's."""
+        """See `Labeler.label`."""
         trace = CURRENT_TRACE.get()
         if trace is None:
             return await self._labeler.label(event, policy)
@@ -157,7 +157,7 @@ class TracedCheck:
         self.version = check.version
 
     async def check(self, given: CheckInput) -> CheckReport:
-        """As the check's."""
+        """See `Check.check`."""
         trace = CURRENT_TRACE.get()
         if trace is None:
             return await self._check.check(given)
@@ -166,7 +166,7 @@ class TracedCheck:
 
 
 def _span_headers() -> Mapping[str, str]:
-    """The trace context of the innermost span, for the model's HTTP request."""
+    """Return the trace context of the innermost span, for the model's HTTP request."""
     span = CURRENT_SPAN.get()
     context: SpanContext | None = span.get_span_context() if span is not None else None
     return carrier(context) if context is not None else {}

@@ -1,7 +1,7 @@
-"""Runs a stage's batches on a pool of Ray actors.
+"""The runner of a stage's batches on a pool of Ray actors.
 
-A stage is pure, so a batch whose actor died, is restarting or hangs is sent again, to another replica where there is
-one, within the stage's timeout. Retries are decided here and not by Ray: it would not keep their number.
+A stage is pure, so a batch whose actor died, is restarting or hangs is sent again within the stage's timeout, to
+another replica if there is one. Retries are decided here and not by Ray, which would not keep to their number.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from workers.settings import StageSettings
 from workers.stages.calls import Reports, decode_answer, encode_batch, encode_item, encode_policies
 
 RETRY_PAUSE_S = 0.25
-"""Wait before a batch is sent again: a killed actor answers again after about two seconds."""
+"""Wait before a batch is sent again. A killed actor answers again after about two seconds."""
 
 PATIENCE = 0.5
-"""Share of the timeout after which a batch goes to another replica as well: one that hangs takes some 20 s to be
-found out and replaced, and without this every batch that it is given until then is withheld."""
+"""Share of the timeout after which a batch is sent to another replica as well. A replica that hangs is replaced after
+some 20 s, and without this every batch that it gets until then would be withheld."""
 
 
 class Parcel(NamedTuple):
@@ -44,15 +44,15 @@ class ActorRunner:
         self._next = 0
 
     def prepare(self, given: CheckInput) -> Parcel:
-        """The input as MessagePack, encoded once."""
+        """Return the input as MessagePack, encoded once."""
         return Parcel(encode_item(given), given.policy)
 
     def size(self, item: Parcel) -> int:
-        """The encoded input's length."""
+        """Return the encoded input's length."""
         return len(item.item)
 
     async def run(self, items: Sequence[Parcel]) -> Sequence[CheckReport]:
-        """As `Runner.run`. Raises CheckFailed when no replica answers in time or the stage raises."""
+        """See `Runner.run`. Raises CheckFailed if no replica answers in time or the stage raises."""
         batch = encode_batch([item for item, _ in items])
         policies = {policy.ref: policy for _, policy in items}
         try:
@@ -63,7 +63,7 @@ class ActorRunner:
             raise CheckFailed(Outcome.TIMEOUT, self._name, detail) from exc
 
     def close(self) -> None:
-        """Nothing to let go of: the supervisor owns the actors."""
+        """Release nothing: the supervisor owns the actors."""
 
     async def _run_somewhere(self, batch: bytes, policies: Mapping[str, PolicyBundle]) -> Sequence[CheckReport]:
         while True:  # bounded by the caller's timeout
@@ -72,7 +72,7 @@ class ActorRunner:
             try:
                 async with asyncio.timeout(self._patience_s):
                     return await self._run_on(actor, batch, policies)
-            except TimeoutError:  # of this replica: the next one gets what time is left
+            except TimeoutError:  # this replica's alone: the next one gets the time that is left
                 continue
             except (ActorDiedError, ActorUnavailableError):
                 await asyncio.sleep(RETRY_PAUSE_S)
@@ -84,7 +84,7 @@ class ActorRunner:
                 raise CheckFailed(Outcome.UNPARSABLE, self._name, "the actor's reports are not valid") from exc
 
     async def _run_on(self, actor: Any, batch: bytes, policies: Mapping[str, PolicyBundle]) -> Sequence[CheckReport]:
-        """Reports of one replica, which is given the policies that it does not know yet."""
+        """Return the reports of one replica, which is given the policies that it does not know yet."""
         answer = decode_answer(await actor.run.remote(batch))
         if not isinstance(answer, Reports):
             wanted = [policies[ref] for ref in answer.refs if ref in policies]
