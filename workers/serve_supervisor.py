@@ -1,4 +1,4 @@
-"""What a RayService imports; the chart names it, so it stays here."""
+"""The import path of a RayService. The chart names it, so it stays here."""
 
 from workers.supervision.deployment import build
 

@@ -1,7 +1,7 @@
-"""Ray actors: shells around the loop and the stages. No logic lives here but starting, watching and stopping.
+"""The Ray actors: shells around the loop and the stages, with no logic but starting, watching and stopping.
 
-Health and drain have a concurrency group of their own, so that they are answered while the work blocks. A killed actor
-is restarted by Ray, but its work is not: the supervisor issues `run` again.
+Health and drain have a concurrency group of their own, so that they are answered while the work blocks. Ray restarts a
+killed actor but not its work: the supervisor calls `run` again.
 """
 
 import os
@@ -20,7 +20,7 @@ from workers.telemetry.openmetrics import Family
 
 
 class StageHealth(Struct, frozen=True, kw_only=True):
-    """A stage actor's snapshot: `busy_s` is how long its present batch has run, 0 when idle."""
+    """A stage actor's snapshot. `busy_s` is how long its present batch has run, 0 if it is idle."""
 
     pid: int
     busy_s: float
@@ -29,7 +29,7 @@ class StageHealth(Struct, frozen=True, kw_only=True):
 
 
 class IngressHealth(Struct, frozen=True, kw_only=True):
-    """An ingress actor's snapshot; `loop` is None until its run has begun."""
+    """An ingress actor's snapshot. `loop` is None until its run has begun."""
 
     pid: int
     slot: int
@@ -38,9 +38,9 @@ class IngressHealth(Struct, frozen=True, kw_only=True):
 
 
 class Ingress:
-    """One stream worker: a Kafka group member with its loop. `run` blocks until drained or broken.
+    """A stream worker: a Kafka group member with its loop. `run` blocks until the worker is drained or fails.
 
-    `stage_actors` are the names of pools: handles as arguments would tie a restart to the object store.
+    `stage_actors` holds the actors' names by stage: handles as arguments would tie a restart to the object store.
     """
 
     def __init__(self, settings: Settings, slot: int, stage_actors: dict[str, list[str]]) -> None:
@@ -51,9 +51,9 @@ class Ingress:
         self._drain_timeout_s: float | None = None
 
     def run(self) -> int:
-        """Work until drained; returns how many records were committed. Raises what broke the worker.
+        """Work until drained. Return how many records were committed. Raises what broke the worker.
 
-        One that was drained stays so: its node is going, and Ray starts it again on another.
+        A drained worker stays drained: its node is going away, and Ray starts the actor again on another node.
         """
         if self._drain_timeout_s is not None:
             return 0
@@ -66,26 +66,26 @@ class Ingress:
 
     @ray.method(concurrency_group="control")
     def health(self) -> IngressHealth:
-        """A snapshot, answered also while `run` blocks."""
+        """Return a snapshot, even while `run` blocks."""
         worker = self._worker
         loop = WorkerHealth.of(worker.health(), worker.policy_health()) if worker else None
         return IngressHealth(pid=os.getpid(), slot=self._slot, loop=loop, node_id=_node_id())
 
     @ray.method(concurrency_group="control")
     def families(self) -> list[Family]:
-        """This worker's metrics as they stand."""
+        """Return this worker's metrics as they stand."""
         return self._worker.families() if self._worker is not None else []
 
     @ray.method(concurrency_group="control")
     def drain(self, timeout_s: float) -> None:
-        """Ask `run` to end within `timeout_s`, or as soon as it is there."""
+        """Have `run` end within `timeout_s`. A worker that is still being built is drained as soon as it is there."""
         self._drain_timeout_s = timeout_s
         if self._worker is not None:
             self._worker.drain(timeout_s)
 
 
 class StageHost:
-    """One replica of a stage's pool."""
+    """A replica in the pool of a stage."""
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._stage = build_stage(settings, name)
@@ -93,7 +93,7 @@ class StageHost:
         self._busy_since_s: float | None = None
 
     def run(self, batch: bytes, policies: bytes = b"") -> bytes:
-        """As `StageDesk.answer`."""
+        """See `StageDesk.answer`."""
         self._busy_since_s = time.monotonic()
         try:
             return self._desk.answer(self._stage, batch, policies)
@@ -102,14 +102,14 @@ class StageHost:
 
     @ray.method(concurrency_group="control")
     def health(self) -> StageHealth:
-        """A snapshot, answered also while a batch runs."""
+        """Return a snapshot, even while a batch runs."""
         since_s = self._busy_since_s
         busy_s = 0.0 if since_s is None else time.monotonic() - since_s
         return StageHealth(pid=os.getpid(), busy_s=busy_s, batch_count=self._desk.batch_count)
 
 
 def _node_id() -> str:
-    """Ray's name of the node that this actor is on."""
+    """Return Ray's id of the node that this actor is on."""
     return ray.get_runtime_context().get_node_id()
 
 

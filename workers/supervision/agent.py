@@ -1,11 +1,11 @@
 """The port of a node: probes, metrics, status, and a drain on demand.
 
-    GET  /livez /readyz /startupz   200 `ok`, or 503 and why, a line each
-    GET  /metrics                   every process of the node on one page, OpenMetrics with exemplars where asked for
-    GET  /status                    what `sluicegate status` shows, JSON
+    GET  /livez /readyz /startupz   200 `ok`, or 503 and the reasons, one a line
+    GET  /metrics                   every process of the node on one page; OpenMetrics with exemplars if asked for
+    GET  /status                    what `sluicegate status` shows, as JSON
     POST /drain                     202; needs `Authorization: Bearer <agent.token>`
 
-It runs on a thread of its own and only reads what others keep up to date, so that it answers whatever they wait for.
+It runs on a thread of its own and only reads what other threads keep up to date, so it answers even while they wait.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from workers.telemetry.openmetrics import Family, page
 logger = logging.getLogger("sluicegate.agent")
 
 BODY_BYTES_MAX: Final = 1024
-"""Nobody has to send more than nothing."""
+"""Bound on a request's body; no request needs one."""
 START_S: Final = 10.0
 STOP_S: Final = 3.0
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """What the agent asks. All are called from other threads; `families` may take a while, `state` may not."""
+    """What an agent knows of its node. All functions are called from its threads; `families` may block, `state` not."""
 
     state: Callable[[], NodeState]
     families: Callable[[], list[Family]]
@@ -44,7 +44,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Agent:
-    """Serves one node's port from `start` to `stop`."""
+    """The server of one node's port, from `start` to `stop`."""
 
     def __init__(self, settings: AgentSettings, node: Node) -> None:
         self._settings = settings
@@ -58,16 +58,16 @@ class Agent:
         """The port it listens on, once started."""
 
     def start(self) -> None:
-        """Listen. Raises SettingsError where the port cannot be had."""
+        """Listen. Raises SettingsError if the port cannot be used."""
         self._thread.start()
         is_up = self._started.wait(START_S)
         if self._failure is not None or not is_up:
-            found = self._failure.strerror if self._failure and self._failure.strerror else "does not answer"
+            found = self._failure.strerror if self._failure and self._failure.strerror else "the agent did not start"
             where = f"{self._settings.host}:{self._settings.port}"
             raise SettingsError("agent.port", f"{where}: {found}", "a free port, or 0 for no agent")
 
     def stop(self) -> None:
-        """Close the port; waits a little for answers under way."""
+        """Close the port. Waits at most STOP_S for answers under way."""
         if self._loop is not None and self._ended is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._ended.set)
         self._thread.join(STOP_S)
@@ -113,12 +113,15 @@ class Agent:
         return answer
 
     async def _families(self) -> list[Family]:
-        """The node's metrics; what does not come in time is left out."""
+        """Return the node's metrics; none if they do not come in time."""
         try:
             async with asyncio.timeout(self._settings.scrape_timeout_s):
                 return await asyncio.to_thread(self._node.families)
         except TimeoutError:
-            logger.warning("metrics were not there in time", extra={"timeout_s": self._settings.scrape_timeout_s})
+            logger.warning(
+                "metrics left out: the actors did not answer in time",
+                extra={"timeout_s": self._settings.scrape_timeout_s},
+            )
             return []
 
     async def _metrics(self, request: web.Request) -> web.Response:

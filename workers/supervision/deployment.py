@@ -4,7 +4,7 @@
     args: {config: /etc/sluicegate/settings/settings.toml}
     deployments: [{name: Supervisor, user_config: {settings_sha256: …}}]
 
-It takes no traffic. Its actors are its own: they end with the replica that started them, and the next one starts anew.
+It takes no traffic. Its actors end with the replica that started them, and the next replica starts new ones.
 """
 
 import hashlib
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("sluicegate.serve_supervisor")
 
 CHANGE_WAIT_S: Final = 180.0
-"""How long a mounted file may take to become what `settings_sha256` says: a kubelet looks about once a minute."""
+"""Longest wait until a mounted file has the digest `settings_sha256`. A kubelet updates it about once a minute."""
 CHANGE_LOOK_S: Final = 0.5
 BEAT_MAX_S: Final = 60.0
 HEALTH_PERIOD_S: Final = 10.0
 HEALTH_TIMEOUT_S: Final = 30.0
 SHUTDOWN_MARGIN_S: Final = 15.0
-"""What a drain may take beyond its own bound, before Serve kills the replica."""
+"""Time that a drain may take beyond its own bound before Serve kills the replica."""
 
 
 class RunningSupervisor:
@@ -52,15 +52,15 @@ class RunningSupervisor:
         self._thread.start()
 
     def check(self) -> None:
-        """Raise what ended it, or that it stands still."""
+        """Raise what ended it, or RuntimeError if it stands still."""
         if self._failure is not None:
             raise RuntimeError("the supervisor ended") from self._failure
         beat_age_s = self._supervisor.node_state().beat_age_s
         if beat_age_s > BEAT_MAX_S:
-            raise RuntimeError(f"the supervisor has stood still for {beat_age_s:.0f} s")
+            raise RuntimeError(f"the supervisor has made no step for {beat_age_s:.0f} s")
 
     def stop(self) -> None:
-        """Drain, and end every actor; waits for it within the drain's bound and a margin."""
+        """Drain, and end every actor. Waits at most the drain's bound and SHUTDOWN_MARGIN_S."""
         self._stop.set()
         self._thread.join(self._settings.drain.timeout_s + SHUTDOWN_MARGIN_S)
         self._telemetry.shutdown(TELEMETRY_STOP_S)
@@ -82,7 +82,7 @@ class RunningSupervisor:
 
 
 class SupervisorReplica:
-    """What Serve runs: one supervisor, replaced when the settings change."""
+    """The replica that Serve runs: one supervisor, replaced when the settings change."""
 
     def __init__(self, config: str) -> None:
         self._config = Path(config) if config else None
@@ -90,19 +90,19 @@ class SupervisorReplica:
         self._running: RunningSupervisor | None = None
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """Run with the settings file whose digest this is. Serve calls it at the start, and on every change."""
+        """Run with the settings file that has the given digest. Serve calls this at the start and on every change."""
         digest = str(user_config.get("settings_sha256", ""))
         if self._running is not None and digest == self._digest:
             return
         settings = load_settings(self._settled(digest), os.environ)
         configure_logging(settings.telemetry.log_level, sys.stdout)
         if self._running is not None:
-            logger.info("settings changed; starting again with them")
+            logger.info("settings changed; replacing the supervisor")
             self._running.stop()
         self._running, self._digest = RunningSupervisor(settings), digest
 
     def check_health(self) -> None:
-        """Serve asks this; what it raises has the replica replaced."""
+        """Raise if the supervisor has failed. Serve calls this, and replaces the replica if it raises."""
         if self._running is not None:
             self._running.check()
 
@@ -111,19 +111,19 @@ class SupervisorReplica:
             self._running.stop()
 
     def _settled(self, digest: str) -> Path | None:
-        """The settings file, once it is the one that is meant. Raises TimeoutError."""
+        """Return the settings file once it has the digest. Raises TimeoutError."""
         if self._config is None or not digest:
             return self._config
         until_s = time.monotonic() + CHANGE_WAIT_S
         while hashlib.sha256(self._config.read_bytes()).hexdigest() != digest:
             if time.monotonic() >= until_s:
-                raise TimeoutError(f"{self._config} is not what settings_sha256 says after {CHANGE_WAIT_S:g} s")
+                raise TimeoutError(f"{self._config} did not match settings_sha256 within {CHANGE_WAIT_S:g} s")
             time.sleep(CHANGE_LOOK_S)
         return self._config
 
 
 def build(args: dict[str, str]) -> "Application":
-    """The Serve application; `config` names the settings file."""
+    """Return the Serve application. The argument `config` names the settings file."""
     from ray import serve
 
     config = args.get("config", "")

@@ -1,7 +1,7 @@
-"""One agent on every Ray node that can hold our actors, for a cluster whose pods are not ours to start.
+"""The agents of a Ray cluster, one on every node that can hold actors. KubeRay, not Sluicegate, starts the pods there.
 
-Each is an actor pinned to its node. It asks the actors of that node itself, so that a supervisor that is away or moves
-fails no pod's liveness.
+Each agent is an actor pinned to its node. It asks the actors of that node itself, so that no pod's liveness fails while
+the supervisor is away or moves.
 """
 
 import logging
@@ -25,11 +25,11 @@ from workers.telemetry.setup import own_version
 logger = logging.getLogger("sluicegate.node_agents")
 
 HEAD_RESOURCE: Final = "node:__internal_head__"
-"""What Ray gives the head node alone."""
+"""A resource that Ray gives to the head node alone."""
 
 
 class Watched(Struct, frozen=True, kw_only=True):
-    """One actor to ask: its name in Ray, and as people know it."""
+    """One actor to ask: its name in Ray, and its name for people."""
 
     actor: str
     name: str
@@ -37,7 +37,7 @@ class Watched(Struct, frozen=True, kw_only=True):
 
 
 class NodeAgent:
-    """The agent of the node that it runs on, and what it asks that node's actors."""
+    """The agent of the node that it runs on. It asks that node's actors."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -58,7 +58,7 @@ class NodeAgent:
         threading.Thread(target=self._look, name="node-agent", daemon=True).start()
 
     def watch(self, watched: Sequence[Watched]) -> int:
-        """Speak for these actors from now on; returns the port."""
+        """Answer for these actors from now on. Return the port."""
         self._watched = tuple(watched)
         return self._agent.port
 
@@ -82,7 +82,7 @@ class NodeAgent:
             health: Any = ray.get(
                 ray.get_actor(watched.actor).health.remote(), timeout=self._settings.ray.health_timeout_s
             )
-        except (RayError, ValueError, TimeoutError):  # ValueError: no actor of this name just now
+        except (RayError, ValueError, TimeoutError):  # ValueError: no actor has this name at the moment
             return structs.replace(before, state="starting" if before.pid is None else "unhealthy")
         loop: WorkerHealth | None = getattr(health, "loop", None)
         return structs.replace(before, state="ready", pid=health.pid, loop=loop)
@@ -96,7 +96,7 @@ class NodeAgent:
             worker.drain.remote(self._settings.drain.timeout_s)
 
     def _workers(self) -> list[Any]:
-        """Handles of this node's workers; one that is not there just now is left out."""
+        """Return handles of this node's workers, without those that do not exist at the moment."""
         found: list[Any] = []
         for each in self._watched:
             if each.role == "ingress":
@@ -106,7 +106,7 @@ class NodeAgent:
 
 
 def families_of(workers: Sequence[Any], timeout_s: float) -> list[Family]:
-    """The metrics of every worker that answers within `timeout_s`; whoever fails or is late is left out."""
+    """Return the metrics of every worker that answers within `timeout_s`. Those that fail or are late are left out."""
     refs: list[Any] = [worker.families.remote() for worker in workers]
     done, _ = ray.wait(refs, num_returns=len(refs), timeout=timeout_s) if refs else ([], [])
     found: list[Family] = []
@@ -121,7 +121,7 @@ NodeAgentActor: Any = _remote(max_restarts=-1, num_cpus=0)(NodeAgent)
 
 
 class NodeAgents:
-    """Keeps an agent on every node, told of the actors there. `step` is called as often as the supervisor's."""
+    """The agents of all nodes, each told which actors it has. `step` is called as often as the supervisor's."""
 
     def __init__(self, settings: Settings, agent_class: Any = NodeAgentActor) -> None:
         self._settings = settings
@@ -130,7 +130,7 @@ class NodeAgents:
         self._told: dict[str, tuple[Watched, ...]] = {}
 
     def step(self, placed: Sequence[tuple[str, Watched]]) -> None:
-        """`placed` says which actor is on which node (Ray's node id)."""
+        """Start and end agents as nodes come and go. `placed` says which actor is on which node, by Ray's node id."""
         if not self._settings.agent.port:
             return
         by_node: dict[str, list[Watched]] = {node_id: [] for node_id in _worker_nodes()}
@@ -161,6 +161,6 @@ class NodeAgents:
 
 
 def _worker_nodes() -> list[str]:
-    """Every live node but the head, which holds no work of ours unless it is told so."""
+    """Return every live node but the head, which holds no actors of the project unless it is told to."""
     nodes: list[dict[str, Any]] = ray.nodes()
     return [node["NodeID"] for node in nodes if node["Alive"] and HEAD_RESOURCE not in node["Resources"]]

@@ -1,4 +1,4 @@
-"""Asking a node's agent from outside: its status, and a drain."""
+"""The client of a node's agent: its status, and a drain."""
 
 import urllib.error
 import urllib.request
@@ -16,23 +16,23 @@ BODY_BYTES_MAX: Final = 4 * 1024 * 1024
 
 
 class AgentError(SluicegateError):
-    """The agent is not there, or refuses. `args` is one sentence."""
+    """An agent that does not answer, or refuses. `args` is one sentence."""
 
 
 def agent_url(settings: Settings, given: str = "") -> str:
-    """`given`, else where an agent with these settings listens on this machine."""
+    """Return `given`, or else where an agent with these settings listens on this machine."""
     if given:
         if not given.startswith(("http://", "https://")):
             raise AgentError(f"--url {given!r} does not begin with http:// or https://")
         return given.rstrip("/")
     if not settings.agent.port:
-        raise AgentError("agent.port is 0, so there is no agent here; name one by --url")
+        raise AgentError("agent.port is 0, so there is no agent here; name another one with --url")
     host = "127.0.0.1" if settings.agent.host in ANYWHERE else settings.agent.host
     return f"http://{f'[{host}]' if ':' in host else host}:{settings.agent.port}"
 
 
 def node_status(url: str) -> NodeStatus:
-    """What the agent says of its node. Raises AgentError."""
+    """Return what the agent says of its node. Raises AgentError."""
     body = _asked(urllib.request.Request(f"{url}/status"))  # noqa: S310 - the operator names the address
     try:
         return msgspec.json.decode(body, type=NodeStatus)
@@ -41,7 +41,7 @@ def node_status(url: str) -> NodeStatus:
 
 
 def ask_to_drain(url: str, token: str) -> None:
-    """Have the node finish and end. Raises AgentError where it refuses."""
+    """Have the node finish its work and end. Raises AgentError if it refuses."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     _asked(urllib.request.Request(f"{url}/drain", method="POST", headers=headers))  # noqa: S310
 

@@ -1,7 +1,7 @@
-"""What the probes of one node answer, from what is known of its actors. Pure.
+"""The answers of one node's probes, from what is known of its actors. Pure.
 
-Liveness asks for progress and for nothing outside the pod: a broker or a model that is away must not restart pods.
-Readiness asks that every worker is in its group, or stands by for partitions.
+Liveness requires progress, and nothing outside the pod: pods must not restart because a broker or a model is away.
+Readiness requires that every worker is in its group, or stands by for partitions.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,11 +15,11 @@ from workers.stream.loop import LoopHealth, LoopState
 from workers.telemetry.openmetrics import Family
 
 REPLACE_GRACE_S: Final = 60.0
-"""How long past its own bound a worker may stand still: the supervisor replaces it sooner, where that helps."""
+"""Time that a worker may stand still beyond its own bound. The supervisor replaces it sooner, if that helps."""
 
 
 class WorkerHealth(LoopHealth, frozen=True, kw_only=True):
-    """A snapshot of a worker: its loop's, and the policy that it judges under; None where nobody keeps one."""
+    """A snapshot of a worker: its loop's, and the policy that it judges under; None if none is loaded yet."""
 
     policy: PolicyHealth | None = None
 
@@ -30,7 +30,7 @@ class WorkerHealth(LoopHealth, frozen=True, kw_only=True):
 
 
 class ActorStatus(Struct, frozen=True, kw_only=True):
-    """What is known of one actor. `state`: starting, ready, unhealthy; `loop` None for stages, and before it runs."""
+    """The status of an actor. `state` is starting, ready or unhealthy; `loop` is None for a stage or until it runs."""
 
     name: str
     role: str
@@ -41,14 +41,14 @@ class ActorStatus(Struct, frozen=True, kw_only=True):
 
     @property
     def is_healthy(self) -> bool:
-        """Whether it answers, and works."""
+        """Return whether it answers and works."""
         return self.state == "ready"
 
 
 class NodeState(Struct, frozen=True, kw_only=True):
-    """One node at one moment. `beat_age_s` is how long ago its actors were last looked at.
+    """The state of one node at one moment. `beat_age_s` is how long ago its actors were last looked at.
 
-    `may_be_empty`: actors come and go here, and a node without any stands by.
+    `may_be_empty` says that actors come and go here, so that a node without any stands by.
     """
 
     beat_age_s: float
@@ -58,21 +58,21 @@ class NodeState(Struct, frozen=True, kw_only=True):
 
 
 Faults = tuple[str, ...]
-"""Why a probe fails, a sentence each; none where it passes."""
+"""The reasons why a probe fails, a sentence each; none if it passes."""
 
 
 def not_live(node: NodeState, beat_max_s: float, poll_max_s: float) -> Faults:
-    """Why the pod should be restarted: nobody watches, or a worker polls no more and was not replaced."""
+    """Return why the pod should be restarted: nobody watches, or a worker polls no more and was not replaced."""
     return tuple(_not_live(node, beat_max_s, poll_max_s))
 
 
 def not_ready(node: NodeState) -> Faults:
-    """Why this node does not do its share of the work."""
+    """Return why this node does not do its share of the work."""
     return tuple(_not_ready(node))
 
 
 def not_started(node: NodeState) -> Faults:
-    """Which actors have never been up."""
+    """Return which actors have never been up."""
     if not node.actors and not node.may_be_empty:
         return ("no actor has been started",)
     return tuple(f"{actor.name} is starting" for actor in node.actors if actor.pid is None)
@@ -80,11 +80,11 @@ def not_started(node: NodeState) -> Faults:
 
 def _not_live(node: NodeState, beat_max_s: float, poll_max_s: float) -> Iterator[str]:
     if node.beat_age_s > beat_max_s:
-        yield f"nobody has looked at the actors for {node.beat_age_s:.0f} s, at most {beat_max_s:g}"
+        yield f"nobody has looked at the actors for {node.beat_age_s:.0f} s; the limit is {beat_max_s:g} s"
     bound_s = poll_max_s + REPLACE_GRACE_S
     for actor in node.actors:
         if actor.loop is not None and actor.loop.state is LoopState.RUNNING and actor.loop.poll_age_s > bound_s:
-            yield f"{actor.name} has not polled for {actor.loop.poll_age_s:.0f} s, at most {bound_s:g}"
+            yield f"{actor.name} has not polled for {actor.loop.poll_age_s:.0f} s; the limit is {bound_s:g} s"
 
 
 def _not_ready(node: NodeState) -> Iterator[str]:
@@ -96,13 +96,13 @@ def _not_ready(node: NodeState) -> Iterator[str]:
         if not actor.is_healthy:
             yield f"{actor.name} is {actor.state}"
         elif actor.role == "ingress" and (actor.loop is None or actor.loop.state is not LoopState.RUNNING):
-            yield f"{actor.name} is {'not at work yet' if actor.loop is None else actor.loop.state.value}"
+            yield f"{actor.name} is {'not working yet' if actor.loop is None else actor.loop.state.value}"
         elif actor.loop is not None and not actor.loop.assigned:
             yield f"{actor.name} is not in its group"
 
 
 class Totals(Struct, frozen=True, kw_only=True):
-    """What a node's metrics add up to, for people. Counters since their processes started; lag in records, seconds."""
+    """The sums of a node's metrics, for people. Counters start with their processes; lag is in records, and seconds."""
 
     consumed: float = 0
     published: float = 0
@@ -114,7 +114,7 @@ class Totals(Struct, frozen=True, kw_only=True):
 
 
 def totals(families: Iterable[Family], audited: str) -> Totals:
-    """Add up; `published` counts the records of the topic `audited`."""
+    """Add the metrics up. `published` counts the records of the topic `audited`."""
     by_name: dict[str, list[Family]] = {}
     for family in families:
         by_name.setdefault(family.name, []).append(family)
@@ -135,7 +135,7 @@ def totals(families: Iterable[Family], audited: str) -> Totals:
 
 
 class NodeStatus(Struct, frozen=True, kw_only=True):
-    """What `/status` says, and `sluicegate status` shows."""
+    """The document that `/status` answers and `sluicegate status` shows."""
 
     version: str
     live: bool
@@ -149,7 +149,7 @@ class NodeStatus(Struct, frozen=True, kw_only=True):
 def node_status(
     node: NodeState, families: Sequence[Family], *, version: str, audited: str, beat_max_s: float, poll_max_s: float
 ) -> NodeStatus:
-    """Everything about a node in one document."""
+    """Return everything about a node in one document."""
     dead, unready = not_live(node, beat_max_s, poll_max_s), not_ready(node)
     return NodeStatus(
         version=version,

@@ -1,4 +1,4 @@
-"""A connection to Ray for as long as a command runs: a cluster that is named, or one started here on loopback."""
+"""A connection to Ray for as long as a command runs: to a named cluster, or to one started here on loopback."""
 
 import os
 import signal
@@ -11,19 +11,19 @@ from workers.settings import RaySettings
 NAMESPACE = "sluicegate"
 
 LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
-"""Set to 0 before `ray` is imported, a local cluster listens on 127.0.0.1 and nowhere else. The name is Ray's, and it
-works on Linux: without it, Ray replaces a loopback address by that of a network interface."""
+"""A variable that must be 0 before `ray` is imported: then a local cluster listens on 127.0.0.1 and nowhere else. The
+name is Ray's, and it works on Linux too: without it, Ray replaces a loopback address by that of a network interface."""
 
 LOGICAL_CPUS = 16
-"""What a local cluster claims to have where settings say nothing: our actors mostly wait."""
+"""CPUs that a local cluster claims to have if settings name no number. The actors mostly wait."""
 
 
 @contextmanager
 def ray_session(settings: RaySettings, *, show_actors: bool = False) -> Generator[None]:
-    """Ray is initialised inside the block; with `show_actors` what actors print is printed here too.
+    """Hold a connection to Ray inside the block. With `show_actors`, the output of actors is printed here too.
 
-    A cluster that was started here ends with it; a named one stays. Call `prepare_ray` before `ray` is imported.
-    Raises ConnectionError where the named cluster cannot be reached.
+    A cluster that was started here ends with the block; a named one stays. Call `prepare_ray` before `ray` is imported.
+    Raises ConnectionError if the named cluster cannot be reached.
     """
     import ray
 
@@ -53,7 +53,7 @@ def _initialise(settings: RaySettings, *, show_actors: bool) -> None:
 
 @contextmanager
 def _interrupts_deferred() -> Generator[None]:
-    """SIGINT and SIGTERM inside the block raise KeyboardInterrupt at its end; starting Ray takes some ten seconds.
+    """Have SIGINT and SIGTERM raise KeyboardInterrupt at the end of the block; starting Ray takes some ten seconds.
 
     Ray's own SIGTERM handler is kept out: it would end the process by SystemExit, wherever it happens to be, and a
     worker without its drain. (Starting Ray on another thread keeps it out too, but then `ray.shutdown` never returns.)
@@ -72,7 +72,7 @@ def _interrupts_deferred() -> Generator[None]:
         yield
     finally:
         ray_utils.set_sigterm_handler = rays_own
-        # Set again also where nothing changed: Ray's C++ part has put handlers of its own below Python's.
+        # Set again even if nothing changed: Ray's C++ part has put handlers of its own below Python's.
         for number, handler in before.items():
             signal.signal(number, handler)
     if seen:
@@ -80,13 +80,13 @@ def _interrupts_deferred() -> Generator[None]:
 
 
 def _keep_handler(_handler: object) -> None:
-    """What Ray calls instead of setting its SIGTERM handler."""
+    """Do nothing. Ray calls this instead of setting its SIGTERM handler."""
 
 
 def prepare_ray(settings: RaySettings) -> None:
-    """Set what Ray reads from the environment. Call before anything imports `ray`; what is set already stays."""
+    """Set what Ray reads from the environment, unless it is set. Call before anything imports `ray`."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing here reports its use to anyone
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")  # Serve has log files of its own
-    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # a log line that is like another one counts too
+    os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # a log line that resembles another one is wanted too
     if not settings.address:
         os.environ.setdefault(LOOPBACK_ONLY, "0")

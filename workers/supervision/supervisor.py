@@ -1,9 +1,9 @@
-"""Starts the actors of one process, watches them, replaces what is broken, and drains.
+"""The supervisor: starts the actors of one process, watches them, replaces those that are broken, and drains.
 
-One plain object with three verbs: `start`, `step` (called every `health_interval_s`) and `drain`. An actor that dies
-is restarted by Ray and put to work again here; one that no longer answers, no longer polls, or is stuck in a batch is
-killed first. An actor that does not come up, or a worker whose run ends in an error again and again, makes `step`
-raise: better no process than a loop of restarts.
+It is one plain object with three verbs: `start`, `step` (called every `health_interval_s`) and `drain`. Ray restarts an
+actor that dies, and the supervisor puts it to work again. An actor that no longer answers, no longer polls, or is stuck
+in a batch is killed first. If an actor does not come up, or the run of a worker fails again and again, `step` raises:
+no process is better than a loop of restarts.
 """
 
 import logging
@@ -28,20 +28,20 @@ from workers.telemetry.openmetrics import Family
 logger = logging.getLogger("sluicegate.supervisor")
 
 HEALTHY_RUN_S = 30.0
-"""A worker that worked this long counts as good: the next failure starts counting from zero."""
+"""Time after which a worker counts as good: its next failure is the first of a new count."""
 
 RESTART_PAUSE_S = 0.25
-"""Wait before the first restart; it doubles with every further failure, up to `ray.restart_backoff_max_s`."""
+"""Wait before the first restart. It doubles with every further failure, up to `ray.restart_backoff_max_s`."""
 
 ACTOR_CPUS = 0.1
-"""What Ray counts for an actor of ours; they mostly wait."""
+"""CPUs that Ray counts for one actor. The actors mostly wait."""
 
 KILL_WAIT_S = 5.0
-"""How long after a drain's own bound an actor may take to end before it is killed."""
+"""Time beyond a drain's own bound that an actor may take to end before it is killed."""
 
 
 class SupervisorError(Exception):
-    """An actor that does not come up. `args` is (its name, number of failures, last error's type and text)."""
+    """An actor that does not come up, or keeps failing. `args` is (its name, failures, last error's type and text)."""
 
 
 @dataclass(slots=True)
@@ -50,11 +50,11 @@ class _Actor:
     role: str
     handle: Any
     began_s: float
-    """When it was started, or was last seen to be away."""
+    """When it was started, or was found to be away."""
     is_up: bool = False
     """Whether it has answered since."""
     working_since_s: float | None = None
-    """Since when its loop runs; None: it does not, or it is a stage."""
+    """Since when its loop runs; None if it does not, or if it is a stage."""
     ping: Any = None
     ping_since_s: float = 0.0
     missed: int = 0
@@ -77,7 +77,7 @@ class _Run:
 
 
 class Supervisor:
-    """Owns one process's stage pools and ingress actors inside a Ray that is already initialised."""
+    """The owner of one process's stage pools and ingress actors. Ray must be initialised."""
 
     def __init__(
         self,
@@ -117,7 +117,7 @@ class Supervisor:
             self._begin(run)
 
     def step(self) -> None:
-        """One round of watching. Raises SupervisorError when a worker keeps failing."""
+        """Watch every actor once. Raises SupervisorError if an actor does not come up or a worker keeps failing."""
         for run in self._runs:
             self._watch_run(run)
         for actor in self._actors():
@@ -133,7 +133,7 @@ class Supervisor:
         self._beat_s = self._now_s()
 
     def status(self) -> list[ActorStatus]:
-        """What is known now, stage actors first."""
+        """Return what is known now, stage actors first."""
         return [
             ActorStatus(
                 name=actor.name,
@@ -147,7 +147,7 @@ class Supervisor:
         ]
 
     def placed(self) -> list[tuple[str, Watched]]:
-        """Which actor is on which node, as far as they have said."""
+        """Return which actor is on which node, as far as the actors have said."""
         return [
             (actor.node_id, Watched(actor=self._scoped(actor.name), name=actor.name, role=actor.role))
             for actor in self._actors()
@@ -155,15 +155,15 @@ class Supervisor:
         ]
 
     def node_state(self) -> NodeState:
-        """What the last step saw. From any thread."""
+        """Return what the last step saw. From any thread."""
         return NodeState(beat_age_s=self._now_s() - self._beat_s, actors=self._statuses, is_draining=self._is_draining)
 
     def families(self, timeout_s: float) -> list[Family]:
-        """The metrics of every worker that answers within `timeout_s`. From any thread."""
+        """Return the metrics of every worker that answers within `timeout_s`. From any thread."""
         return families_of([run.actor.handle for run in tuple(self._runs) if run.actor.is_up], timeout_s)
 
     def drain(self, timeout_s: float) -> bool:
-        """Finish and commit within `timeout_s`, then end every actor. True when every worker ended by itself."""
+        """Finish and commit within `timeout_s`, then end every actor. Return whether every worker ended by itself."""
         self._is_draining = True
         for run in self._runs:
             run.actor.handle.drain.remote(timeout_s)
@@ -204,7 +204,7 @@ class Supervisor:
         if error is None:  # drained by its node's agent: Ray will start the actor on another node
             run.ref = None
             run.not_before_s = self._now_s() + self._settings.ray.restart_backoff_max_s
-        elif isinstance(error, RayActorError) and not run.was_up:  # asked of a process on its way out: no new failure
+        elif isinstance(error, RayActorError) and not run.was_up:  # the process was already ending: no new failure
             run.ref = None
             run.not_before_s = self._now_s() + RESTART_PAUSE_S
         else:
@@ -213,7 +213,7 @@ class Supervisor:
             self._note_failure(run, error)
 
     def _note_failure(self, run: _Run, error: Exception) -> None:
-        # Not from the start of the run: one that waits for brokers takes a minute to fail.
+        # Not counted from the start of the run: a worker that waits for brokers takes a minute to fail.
         since_s, run.actor.working_since_s = run.actor.working_since_s, None
         has_worked = since_s is not None and self._now_s() - since_s >= HEALTHY_RUN_S
         run.failures = 1 if has_worked else run.failures + 1
@@ -268,7 +268,7 @@ class Supervisor:
             actor.working_since_s = self._now_s()
 
     def _note_away(self, actor: _Actor, error: RayActorError) -> None:
-        """Ray restarts it, which takes seconds: until `start_timeout_s` that is no failure."""
+        """Note that Ray restarts the actor. That takes seconds, and is no failure until `start_timeout_s`."""
         if error.actor_init_failed:
             raise SupervisorError(actor.name, actor.restart_count, str(error).strip().splitlines()[-1]) from error
         if actor.is_up:
@@ -302,8 +302,8 @@ class Supervisor:
 
 
 def restart_pause_s(failures: int, longest_s: float) -> float:
-    """How long to wait before a worker is started again after so many failures in a row, at least 1."""
-    doublings = min(failures - 1, 30)  # a float has no room for thousands, and after hours there are thousands
+    """Return the wait before a worker is started again after `failures` in a row, at least 1."""
+    doublings = min(failures - 1, 30)  # 2**1024 overflows a float, and after hours there are thousands of failures
     return min(longest_s, RESTART_PAUSE_S * 2**doublings)
 
 
