@@ -37,7 +37,7 @@ from topology.decision.recompute import recompute
 from topology.policy.bundle import PolicyBundle
 from topology.policy.loading import packaged_bundle
 from topology.policy.overlays import STRICTEST
-from topology.steps.audit import no_plan
+from topology.steps.withholding import NOTHING_PLANNED
 from workers.cli import main as sluicegate
 
 SEED = 7
@@ -88,7 +88,7 @@ def _undecided(bundle: PolicyBundle, chance: random.Random, index: int) -> Audit
         action=Action.WITHHELD,
         reason_codes=("V99",),
         labels=RequestLabels(labeler=LABELER, findings=findings, age_band=band, age_verified=band is AgeBand.ADULT),
-        plan=no_plan(),
+        plan=NOTHING_PLANNED,
         request=TEXT,
         attempts=tuple(_draft(chance, names) for _ in range(REVISIONS_MAX + 1)),
         response_digest=TEXT.digest,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from topology.contract.codec import decode_state
 from topology.contract.conversation import EMPTY, ConversationState
-from topology.contract.events import ConversationEvent, GrantUse, Role, Usage, parts_text, request_text
+from topology.contract.events import ConversationEvent, GrantUse, Role, Usage, parts_text
 from topology.contract.headers import Wire
 from topology.contract.labels import LabelerIdentity, RequestLabels
 from topology.contract.names import Topic
@@ -46,11 +46,6 @@ class ManualClock:
     def monotonic_s(self) -> float:
         """Return the seconds since the start."""
         return self._elapsed_s
-
-    @property
-    def sleeper_count(self) -> int:
-        """How many sleeps are waiting."""
-        return sum(1 for _, _, wake in self._sleepers if not wake.done())
 
     async def sleep(self, seconds: float) -> None:
         """Wait until the clock has moved by `seconds`; let other tasks run in any case."""
@@ -238,27 +233,6 @@ class FakeGrantVerifier:
         if now_ms < not_before:
             return "not_yet_valid"
         return "expired" if now_ms > not_after else self._status
-
-
-def keyword_report(name: str, report_of: dict[str, CheckReport]) -> Callable[[CheckInput], CheckReport]:
-    """Return a function that reports the first keyword found in the draft, else nothing."""
-    clean = clean_report(name)
-
-    def report(given: CheckInput) -> CheckReport:
-        text = given.draft.text
-        return next((found for word, found in report_of.items() if word in text), None) or clean(given)
-
-    return report
-
-
-def keyword_labels(labels_of: dict[str, RequestLabels]) -> Callable[[ConversationEvent], RequestLabels]:
-    """Return a function that labels the first keyword found in the last user message, else nothing."""
-
-    def labels(event: ConversationEvent) -> RequestLabels:
-        text = request_text(event)
-        return next((found for word, found in labels_of.items() if word in text), FAKE_LABELS)
-
-    return labels
 
 
 class FakeConversationStates:

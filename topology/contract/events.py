@@ -6,7 +6,7 @@ reported with its path, on decode. New fields get a default and go last. Times a
 
 import math
 from enum import StrEnum
-from typing import Annotated, NewType
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
@@ -36,9 +36,6 @@ CHARACTERS_MAX = 400_000
 """Characters of text and code in one event, candidate included: four times a 32k-token context."""
 
 Id = Annotated[str, Meta(min_length=1, max_length=ID_CHARACTERS_MAX)]
-EventId = NewType("EventId", str)
-ConversationId = NewType("ConversationId", str)
-TenantId = NewType("TenantId", str)
 Short = Annotated[str, Meta(max_length=256)]
 EpochMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
 """Milliseconds since 1970-01-01 UTC, up to the end of the year 9999."""

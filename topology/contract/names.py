@@ -72,14 +72,11 @@ class StageName(StrEnum):
 
     DECODE = "decode"
     ASSESS = "assess"
-    PLAN = "plan"
-    GENERATE = "generate"
     CLASSIFICATION = "classification"
     BIAS = "bias"
     LOGGING = "logging"
     GUARD_LLM = "guard_llm"
     JUDGE = "judge"
-    PUBLISH = "publish"
 
 
 SERVICE = "sluicegate"
@@ -115,7 +112,6 @@ class CommitReason(StrEnum):
     DELIVERY = "delivery"
     TIMEOUT = "timeout"
     BROKER = "broker"
-    ABORTED = "aborted"
 
 
 class LlmRole(StrEnum):

@@ -25,7 +25,7 @@ from topology.contract.events import (
     Usage,
     parts_text,
 )
-from topology.contract.labels import GuardRun, LabelerIdentity, Mode, Plan, RequestLabels, SideEffect, VerdictKind
+from topology.contract.labels import GuardRun, Mode, Plan, RequestLabels, SideEffect, VerdictKind
 
 TextDigest = Callable[[str], str]
 """A keyed digest of a text, as `LoggedText.digest` spells it."""
@@ -76,16 +76,6 @@ class Processed(Struct, frozen=True, kw_only=True):
     revisions_max: int = 0
     prompt_hashes: dict[str, str] = {}
     duplicate_of: str = ""
-
-
-def no_labels() -> RequestLabels:
-    """Labels of a request that was never assessed: for the logging stage, never for a plan."""
-    return RequestLabels(labeler=LabelerIdentity(model="none", version="0"))
-
-
-def no_plan() -> Plan:
-    """The plan of a request that was never planned: nothing may be published under it."""
-    return Plan(mode=Mode.HARD_REFUSE, ceilings={})
 
 
 def audit_id(position: Position, event_id: str) -> str:
