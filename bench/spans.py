@@ -21,12 +21,12 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from bench.report import Figure, median_figure
 from bench.world import ForgetMetrics, record, stub_pipeline
+from topology.contract.drafts import CheckReport, Draft
 from topology.contract.events import Action, ConversationEvent, Message, Role, TextPart
 from topology.contract.labels import LabelerIdentity, RequestLabels, Verdict, VerdictKind
 from topology.contract.names import Header
 from topology.contract.records import Record
 from topology.pipeline import Pipeline
-from topology.ports import CheckReport, Draft
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing

@@ -13,6 +13,7 @@ from bench.world import ANSWER, CHECKS, LABELS, StubCheck, StubGenerator, event,
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from topology.contract.codec import RecordLimits, decode_event, encode
+from topology.contract.drafts import CheckReport, Draft
 from topology.contract.events import Action, AuditedResponse, AuditRecord
 from topology.contract.labels import (
     CategoryId,
@@ -28,7 +29,7 @@ from topology.decision.judge import judge, merge_reports
 from topology.decision.plan import plan as make_plan
 from topology.policy.loading import packaged_bundle
 from topology.policy.overlays import STRICTEST
-from topology.ports import CheckInput, CheckReport, Draft
+from topology.ports import CheckInput
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.settings import Settings

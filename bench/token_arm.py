@@ -23,10 +23,10 @@ from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from serving.guards.per_policy import PolicyLabeler
 from topology.contract.codec import encode
+from topology.contract.drafts import Draft, GenerationRequest
 from topology.contract.events import Message
 from topology.contract.names import Topic
 from topology.contract.records import Record
-from topology.ports import Draft, GenerationRequest
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline, build_worker

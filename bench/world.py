@@ -21,6 +21,7 @@ import topology.steps.drafting
 from serving.fakes import FakeGrantVerifier
 from serving.personal_data.redaction import KeyedDigest
 from topology.contract.codec import RecordLimits, encode
+from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, GenerationParameters, LoggedText, Message, Role, TextPart, Usage
 from topology.contract.headers import Wire
 from topology.contract.labels import GuardRun, LabelerIdentity, Outcome, OutputLabels, Plan, RequestLabels, Verdict
@@ -32,7 +33,7 @@ from topology.pipeline import Bounds, Pipeline, Policies, Routes
 from topology.policy.bundle import PolicyBundle
 from topology.policy.loading import packaged_bundle
 from topology.policy.overlays import STRICTEST
-from topology.ports import CheckInput, CheckReport, Draft, GenerationRequest
+from topology.ports import CheckInput
 from topology.steps.case import Case
 from topology.steps.drafting import Budget, Drafting
 from topology.telemetry.instruments import Instruments

@@ -9,13 +9,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from topology.contract.codec import decode_state
 from topology.contract.conversation import EMPTY, ConversationState
+from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, GrantUse, Role, Usage, parts_text
 from topology.contract.headers import Wire
 from topology.contract.labels import LabelerIdentity, RequestLabels
 from topology.contract.names import Topic
 from topology.contract.records import PartitionId, PartitionOffset, Result
 from topology.policy.bundle import PolicyBundle
-from topology.ports import CheckInput, CheckReport, Clock, Draft, GenerationRequest
+from topology.ports import CheckInput, Clock
 
 EPOCH_MS = 1_767_225_600_000
 """The default start of a manual clock, 2026-01-01T00:00:00Z."""

@@ -17,6 +17,7 @@ from msgspec import structs
 from topology.contract.codec import RecordLimits, decode_event, encode
 from topology.contract.conversation import EMPTY, ConversationState
 from topology.contract.dead_letters import dead_letter
+from topology.contract.drafts import Draft
 from topology.contract.errors import CheckFailed, DeadLetter, DeadLetterReason
 from topology.contract.events import Action, AuditedResponse, AuditRecord, CanaryMark, ConversationEvent, ReviewItem
 from topology.contract.headers import Wire, last_header, response_headers, trace_headers
@@ -29,7 +30,7 @@ from topology.decision.plan import plan as make_plan
 from topology.decision.shadow import shadowed
 from topology.policy.in_force import Policies
 from topology.policy.overlays import grant_uses
-from topology.ports import CheckInput, Clock, Draft, GrantVerifier, Labeler, Rest
+from topology.ports import CheckInput, Clock, GrantVerifier, Labeler, Rest
 from topology.steps import audit
 from topology.steps.canary import RequireGenuine, is_as_expected, no_canaries
 from topology.steps.case import Case, Decision, processed

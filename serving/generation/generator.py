@@ -7,11 +7,11 @@ from msgspec import UNSET, Meta, Struct
 
 from serving.endpoint.client import ChatClient
 from serving.endpoint.completion import ChatBody, ChatTurn, Completion
+from topology.contract.drafts import Draft, GenerationRequest
 from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.events import GenerationParameters, Message, Usage, parts_text
 from topology.contract.labels import Outcome
 from topology.contract.names import LlmRole
-from topology.ports import Draft, GenerationRequest
 
 
 class GenerationDefaults(Struct, frozen=True, kw_only=True):

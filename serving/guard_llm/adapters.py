@@ -21,6 +21,7 @@ from serving.guard_llm.answers import (
 )
 from serving.guard_llm.asking import GUARD, GuardBounds, Judge, TraceHeaders, no_trace
 from serving.guard_llm.questions import UNFAIR, draft_questions, request_questions
+from topology.contract.drafts import CheckReport
 from topology.contract.events import ConversationEvent
 from topology.contract.labels import (
     NONE,
@@ -33,7 +34,7 @@ from topology.contract.labels import (
     RequestLabels,
 )
 from topology.policy.bundle import PolicyBundle
-from topology.ports import CheckInput, CheckReport, Clock
+from topology.ports import CheckInput, Clock
 
 __all__ = ["GuardBounds", "LlmCheck", "LlmLabeler"]
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from serving.guards.groups import groups_in
 from serving.guards.linear import LinearModel
 from serving.text.features import fold
+from topology.contract.drafts import CheckReport
 from topology.contract.names import StageName
-from topology.ports import CheckInput, CheckReport
+from topology.ports import CheckInput
 
 UNFAIR_MIN = 0.9
 """Least stereotype probability at which a draft that names a group counts as unfair."""

@@ -26,11 +26,12 @@ from serving.personal_data.private_data import PRIVATE, private_findings
 from serving.text.features import fold
 from serving.text.quotations import quoted_stretches
 from serving.text.wrappers import decoded, gives_orders
+from topology.contract.drafts import CheckReport
 from topology.contract.events import ConversationEvent, Role, parts_text
 from topology.contract.labels import CategoryId, Confidence, Level, OutputFinding, RequestFinding
 from topology.contract.names import StageName
 from topology.policy.bundle import Family, PolicyBundle, region_of
-from topology.ports import CheckInput, CheckReport
+from topology.ports import CheckInput
 
 RULES_VERSION = "2"
 SUBSTANCE_CHARACTERS_MIN = 80

@@ -9,10 +9,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
+from topology.contract.drafts import CheckReport
 from topology.contract.events import ConversationEvent
 from topology.contract.labels import RequestLabels
 from topology.policy.bundle import PolicyBundle
-from topology.ports import Check, CheckInput, CheckReport, Stage
+from topology.ports import Check, CheckInput, Stage
 
 KEPT_MAX = 8
 """Policies in use at once: the one in force, those before it while their last events finish, and shadows."""

@@ -11,10 +11,11 @@ from importlib.metadata import version
 
 from serving.personal_data.phones import PhoneRecognizer
 from serving.personal_data.recognizers import SHORT_MAX, Recognizer, load_recognizers
+from topology.contract.drafts import CheckReport
 from topology.contract.events import LoggedText, request_text
 from topology.contract.labels import Span
 from topology.contract.names import StageName
-from topology.ports import CheckInput, CheckReport
+from topology.ports import CheckInput
 
 RULES_VERSION = "1"
 TEXT_CHARACTERS_MAX = 32_768

@@ -17,6 +17,7 @@ from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from serving.personal_data.private_data import PRIVATE
 from serving.training.corpus import Record, records
+from topology.contract.drafts import Draft
 from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
 from topology.contract.labels import (
     AgeBand,
@@ -33,7 +34,7 @@ from topology.decision.plan import plan
 from topology.policy.bundle import PolicyBundle
 from topology.policy.loading import packaged_bundle
 from topology.policy.overlays import TenantOverlay
-from topology.ports import CheckInput, Draft
+from topology.ports import CheckInput
 
 _LABEL_SETS: tuple[tuple[str, str, int | None], ...] = (
     ("self_instruct", "prompt_harm", 0),

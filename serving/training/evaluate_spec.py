@@ -17,6 +17,7 @@ from serving.guards.classification import ClassificationStage
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from serving.training.spec_examples import Label, SpecExample, spec_examples
+from topology.contract.drafts import Draft
 from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
 from topology.contract.labels import AgeBand, GuardRun, Mode, Outcome, Plan, RequestLabels, VerdictKind
 from topology.decision.judge import judge, merge_reports
@@ -24,7 +25,7 @@ from topology.decision.plan import plan
 from topology.policy.bundle import AgeDefault, PolicyBundle
 from topology.policy.loading import packaged_bundle
 from topology.policy.overlays import TenantOverlay
-from topology.ports import CheckInput, Draft
+from topology.ports import CheckInput
 
 TEEN_SECTION = "chatgpt_u18"
 EXPECTED = frozenset(

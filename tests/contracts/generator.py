@@ -8,10 +8,11 @@ import msgspec
 import pytest
 
 from tests.contracts.samples import PARAMETERS, generation_request
+from topology.contract.drafts import Draft
 from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.events import GenerationParameters
 from topology.contract.labels import Outcome
-from topology.ports import Clock, Draft, Generator
+from topology.ports import Clock, Generator
 
 
 @dataclass(frozen=True)

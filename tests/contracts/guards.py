@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from tests.contracts.samples import POLICY, check_input, event
+from topology.contract.drafts import CheckReport
 from topology.contract.errors import CheckFailed
 from topology.contract.labels import Outcome, RequestLabels
-from topology.ports import Check, CheckReport, Labeler, Stage
+from topology.ports import Check, Labeler, Stage
 
 
 class LabelerContract:

@@ -1,9 +1,10 @@
 """The smallest valid inputs of the ports, for contract suites and unit tests."""
 
+from topology.contract.drafts import Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, GenerationParameters, Message, Role, TextPart
 from topology.contract.labels import LabelerIdentity, Mode, Plan, RequestLabels
 from topology.policy.loading import packaged_bundle
-from topology.ports import CheckInput, Draft, GenerationRequest
+from topology.ports import CheckInput
 
 POLICY = packaged_bundle()
 PARAMETERS = GenerationParameters(max_tokens=16, temperature=0.0, seed=7)

@@ -15,11 +15,11 @@ from typing import Any
 
 from serving.fakes import FAKE_LABELS, FakeCheck, FakeLabeler
 from tests.plugins.running_worker import logged
+from topology.contract.drafts import Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, parts_text
 from topology.contract.labels import RequestLabels
 from topology.pipeline import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import Draft, GenerationRequest
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline

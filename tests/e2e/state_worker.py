@@ -14,11 +14,12 @@ from typing import Any
 
 from serving.fakes import FAKE_LABELS, FakeCheck, FakeLabeler
 from tests.plugins.running_worker import logged
+from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, parts_text, request_text
 from topology.contract.labels import CategoryId, Intent, LabelerIdentity, OutputFinding, RequestFinding, RequestLabels
 from topology.pipeline import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import CheckInput, CheckReport, Draft, GenerationRequest
+from topology.ports import CheckInput
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline

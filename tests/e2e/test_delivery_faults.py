@@ -23,12 +23,13 @@ from tests.plugins.running_worker import (
     wait_committed,
 )
 from topology.contract.codec import encode
+from topology.contract.drafts import CheckReport
 from topology.contract.errors import DeadLetterReason
 from topology.contract.events import Action
 from topology.contract.headers import last_header
 from topology.contract.labels import Outcome
 from topology.contract.names import Header
-from topology.ports import Check, CheckInput, CheckReport
+from topology.ports import Check, CheckInput
 from topology.telemetry.instruments import Instruments
 from workers.commands.demo.broken import broken_records
 from workers.commands.demo.census import Sent, take_census

@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 
 from tests.plugins.policy_publisher import CATEGORY
+from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.events import AuditRecord, ConversationEvent, parts_text
 from topology.contract.labels import (
     Confidence,
@@ -16,7 +17,7 @@ from topology.contract.labels import (
     RequestLabels,
 )
 from topology.policy.bundle import PolicyBundle
-from topology.ports import CheckInput, CheckReport, Draft, GenerationRequest
+from topology.ports import CheckInput
 
 _NAMED = re.compile(r"safety policy, version (\S+?)\. ")
 

@@ -9,6 +9,7 @@ import msgspec
 
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
 from tests.plugins.kafka_broker import Kafka, wait_until
+from topology.contract.drafts import CheckReport
 from topology.contract.events import (
     AuditedResponse,
     AuditRecord,
@@ -20,7 +21,7 @@ from topology.contract.events import (
 )
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import Check, CheckInput, CheckReport, Labeler
+from topology.ports import Check, CheckInput, Labeler
 from topology.ports import Generator as GeneratorPort
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing

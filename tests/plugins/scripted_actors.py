@@ -12,7 +12,8 @@ from typing import Any
 import ray
 
 from tests.plugins.policy_witness import WitnessStage
-from topology.ports import CheckInput, CheckReport, Stage
+from topology.contract.drafts import CheckReport
+from topology.ports import CheckInput, Stage
 from workers.settings import Settings
 from workers.stream.loop import LoopState
 from workers.supervision.actors import IngressHealth, StageHost

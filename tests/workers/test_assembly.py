@@ -18,6 +18,7 @@ from tests.checkout import ROOT
 from tests.contracts.samples import check_input, event
 from tests.plugins.otlp_receiver import closed_endpoint
 from tests.plugins.running_worker import logged
+from topology.contract.drafts import CheckReport
 from topology.contract.errors import PolicyError
 from topology.contract.events import Action, AuditedResponse, AuditRecord
 from topology.contract.names import CONTENT_TYPE_JSON, CONTENT_TYPE_MSGPACK, Header, Topic
@@ -25,7 +26,7 @@ from topology.contract.records import OutRecord, Record
 from topology.pipeline import Policies
 from topology.policy.bundle import AgeDefault
 from topology.policy.loading import packaged_bundle
-from topology.ports import Check, CheckReport
+from topology.ports import Check
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline, build_worker

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
+from topology.contract.drafts import CheckReport
 from topology.contract.labels import CategoryId, Confidence, GuardRun, OutputFinding, OutputLabels, Span
-from topology.ports import CheckReport
 
 _ORDER_OF_RUNS = attrgetter("guard", "version", "outcome", "latency_ms")
 

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from topology.contract.drafts import CheckReport
 from topology.contract.errors import CheckFailed
 from topology.contract.labels import GuardRun, Outcome
 from topology.contract.names import StageName
-from topology.ports import Check, CheckInput, CheckReport, Clock
+from topology.ports import Check, CheckInput, Clock
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import EventTrace

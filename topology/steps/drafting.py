@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
+from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.events import Action, Attempt, ConversationEvent, Message, parts_text
 from topology.contract.labels import NONE, Outcome, OutputLabels, Plan, Verdict, VerdictKind
@@ -17,7 +18,7 @@ from topology.decision import templates
 from topology.decision.judge import apply_redactions, judge
 from topology.decision.plan import tighten
 from topology.decision.reports import merge_reports
-from topology.ports import Check, CheckInput, CheckReport, Clock, Draft, GenerationRequest, Generator
+from topology.ports import Check, CheckInput, Clock, Generator
 from topology.steps.audit import TEMPLATE, Answer
 from topology.steps.case import Case, Decision
 from topology.steps.checking import Checked, run_checks

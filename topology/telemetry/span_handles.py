@@ -17,10 +17,10 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from topology.contract.drafts import CheckReport, Draft
 from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.events import Message, parts_text
 from topology.contract.labels import NONE, CategoryId, RequestLabels, Verdict
-from topology.ports import CheckReport, Draft
 from topology.telemetry.span_names import (
     EVALUATION_EVENT,
     GUARDRAIL_EVENT,

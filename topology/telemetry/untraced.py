@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final, Self
 
 from opentelemetry.trace import INVALID_SPAN
 
+from topology.contract.drafts import CheckReport, Draft
 from topology.contract.errors import DeadLetter
 from topology.contract.events import Action, ConversationEvent, GenerationParameters, Message
 from topology.contract.headers import trace_carrier
 from topology.contract.labels import Plan, RequestLabels, Verdict
 from topology.contract.names import Header
 from topology.contract.records import Record
-from topology.ports import CheckReport, Draft
 from topology.telemetry.event_trace import CURRENT_TRACE, EventTrace
 from topology.telemetry.span_handles import ChatHandle, Facts, SendHandle, SpanHandle
 from topology.telemetry.span_names import Attribute, AttributeValue

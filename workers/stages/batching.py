@@ -13,9 +13,10 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
+from topology.contract.drafts import CheckReport
 from topology.contract.errors import CheckFailed
 from topology.contract.labels import Outcome
-from topology.ports import CheckInput, CheckReport, Stage
+from topology.ports import CheckInput, Stage
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.settings import StageSettings

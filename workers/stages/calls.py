@@ -11,10 +11,11 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
+from topology.contract.drafts import CheckReport, Draft
 from topology.contract.events import ConversationEvent
 from topology.contract.labels import Plan, RequestLabels
 from topology.policy.bundle import PolicyBundle
-from topology.ports import CheckInput, CheckReport, Draft, Stage
+from topology.ports import CheckInput, Stage
 
 KNOWN_MAX = 8
 """Policies that an actor keeps. It asks for others again when it needs them."""

@@ -14,11 +14,12 @@ from serving.guard_llm.adapters import GuardBounds, LlmCheck, LlmLabeler
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from serving.guards.per_policy import PerPolicy, PolicyCheck, PolicyLabeler
+from topology.contract.drafts import CheckReport
 from topology.contract.events import ConversationEvent, Message
 from topology.contract.labels import Outcome, Plan, RequestLabels
 from topology.contract.names import LlmRole, StageName
 from topology.policy.bundle import PolicyBundle
-from topology.ports import Check, CheckInput, CheckReport, Clock, Labeler
+from topology.ports import Check, CheckInput, Clock, Labeler
 from topology.steps.case import Case
 from topology.steps.drafting import CompilePrompt
 from topology.telemetry.instruments import Instruments

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import msgspec
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
+from topology.contract.drafts import CheckReport
 from topology.contract.errors import CheckFailed
 from topology.contract.labels import Outcome
 from topology.policy.bundle import PolicyBundle
-from topology.ports import CheckInput, CheckReport
+from topology.ports import CheckInput
 from workers.settings import StageSettings
 from workers.stages.calls import Reports, decode_answer, encode_batch, encode_item, encode_policies
 

@@ -17,10 +17,10 @@ from tests.contracts.samples import PARAMETERS, generation_request
 from tests.plugins import fake_endpoint as wire
 from tests.plugins.fake_endpoint import FakeEndpoint, Play
 from tests.plugins.vllm_server import TINY_MODEL
+from topology.contract.drafts import Draft
 from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.events import GenerationParameters
 from topology.contract.labels import Outcome
-from topology.ports import Draft
 from workers.process.clock import SystemClock
 
 DEFAULTS = GenerationDefaults(model=TINY_MODEL, max_tokens=32)

@@ -15,10 +15,11 @@ from tests.contracts.samples import check_input, event
 from tests.plugins import fake_endpoint as wire
 from tests.plugins.fake_endpoint import FakeEndpoint, Play
 from tests.plugins.vllm_server import TINY_MODEL
+from topology.contract.drafts import CheckReport
 from topology.contract.errors import CheckFailed
 from topology.contract.labels import CategoryId, Confidence, Intent, Outcome, RequestFinding
 from topology.policy.loading import packaged_bundle
-from topology.ports import CheckInput, CheckReport
+from topology.ports import CheckInput
 from workers.process.clock import SystemClock
 
 BUNDLE = packaged_bundle()

@@ -29,12 +29,13 @@ from tests.contracts.samples import check_input, event, message
 from tests.plugins import fake_endpoint as wire
 from tests.plugins.fake_endpoint import FakeEndpoint, Play
 from tests.plugins.vllm_server import TINY_MODEL
+from topology.contract.drafts import CheckReport
 from topology.contract.errors import CheckFailed
 from topology.contract.events import Role
 from topology.contract.labels import NONE, Confidence, Intent, Outcome, Signal, Vulnerability
 from topology.policy.bundle import PolicyBundle
 from topology.policy.loading import packaged_bundle
-from topology.ports import Check, CheckReport, Labeler, Stage
+from topology.ports import Check, Labeler, Stage
 from workers.process.clock import SystemClock
 
 NAMES = Names(categories=("cyber.offense", "hate", NONE))

@@ -8,9 +8,10 @@ from serving.guards.groups import groups_in
 from serving.guards.linear import Head, LinearModel
 from serving.text.features import BUCKETS, fold
 from tests.contracts.samples import POLICY
+from topology.contract.drafts import CheckReport, Draft
 from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.labels import LabelerIdentity, Mode, Plan, RequestLabels
-from topology.ports import CheckInput, CheckReport, Draft
+from topology.ports import CheckInput
 
 
 def stage(offset: float) -> BiasStage:

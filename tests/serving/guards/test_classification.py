@@ -8,10 +8,11 @@ import pytest
 from serving.guards.classification import ClassificationStage
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
+from topology.contract.drafts import CheckReport, Draft
 from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
 from topology.contract.labels import Mode, Plan
 from topology.policy.loading import packaged_bundle
-from topology.ports import CheckInput, CheckReport, Draft
+from topology.ports import CheckInput
 
 BUNDLE = packaged_bundle()
 MODEL = LinearModel.load()

@@ -6,13 +6,14 @@ from serving.guards.classification import ClassificationStage
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from serving.personal_data.private_data import items
+from topology.contract.drafts import CheckReport, Draft
 from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
 from topology.contract.labels import AgeBand, GuardRun, Outcome, OutputLabels, VerdictKind
 from topology.decision.judge import apply_redactions, judge, merge_reports
 from topology.decision.plan import plan
 from topology.policy.loading import packaged_bundle
 from topology.policy.overlays import TenantOverlay
-from topology.ports import CheckInput, CheckReport, Draft
+from topology.ports import CheckInput
 
 BUNDLE = packaged_bundle()
 ADULT = UserContext(age_band=AgeBand.ADULT, age_verified=True)

@@ -20,9 +20,10 @@ from serving.personal_data.redaction import (
     Redactor,
 )
 from tests.contracts.samples import POLICY
+from topology.contract.drafts import Draft
 from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.labels import LabelerIdentity, Mode, Plan, RequestLabels
-from topology.ports import CheckInput, Draft
+from topology.ports import CheckInput
 
 KEY = KeyedDigest(b"a key of the tests", "test")
 

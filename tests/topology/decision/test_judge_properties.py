@@ -24,6 +24,7 @@ from tests.topology.decision.policy_world import (
     bundle,
     labels,
 )
+from topology.contract.drafts import CheckReport
 from topology.contract.events import UserContext
 from topology.contract.labels import (
     CategoryId,
@@ -44,7 +45,6 @@ from topology.decision.judge import REDACTION_MARK, apply_redactions, judge, mer
 from topology.decision.plan import plan
 from topology.policy.overlays import TenantOverlay
 from topology.policy.verdict_table import STRICTNESS
-from topology.ports import CheckReport
 
 REVISIONS_MAX = 2
 ATTEMPTS = st.integers(1, 4)

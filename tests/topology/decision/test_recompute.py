@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from serving.fakes import FakeCheck, FakeConversationStates, FakeGenerator, FakeLabeler
 from tests.topology.decision import policy_world
 from tests.topology.steps.pipeline_world import Bench, candidate, finding, finds, labelled, logged
+from topology.contract.drafts import CheckReport
 from topology.contract.errors import CheckFailed
 from topology.contract.events import Action, AuditRecord, UserContext
 from topology.contract.labels import CategoryId, Outcome, OutputLabels, RequestLabels, Span, VerdictKind
 from topology.decision.recompute import recompute
 from topology.policy.bundle import PolicyBundle
 from topology.policy.overlays import STRICTEST
-from topology.ports import CheckInput, CheckReport
+from topology.ports import CheckInput
 
 
 def reporting(drafts: list[OutputLabels]) -> Callable[[CheckInput], CheckReport]:

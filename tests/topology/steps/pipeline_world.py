@@ -8,6 +8,7 @@ import msgspec
 
 from serving.fakes import FakeCheck, FakeConversationStates, FakeGenerator, FakeGrantVerifier, FakeLabeler, clean_report
 from topology.contract.codec import RecordLimits, encode
+from topology.contract.drafts import CheckReport
 from topology.contract.events import (
     AuditedResponse,
     AuditRecord,
@@ -34,7 +35,7 @@ from topology.contract.names import Topic
 from topology.contract.records import OutRecord, Record, Result
 from topology.pipeline import Bounds, Pipeline, Policies, Routes
 from topology.policy.loading import packaged_bundle
-from topology.ports import Check, CheckInput, CheckReport, Clock
+from topology.ports import Check, CheckInput, Clock
 from topology.steps.canary import RequireGenuine, no_canaries
 from topology.steps.case import Case
 from topology.steps.drafting import Budget, Drafting

@@ -9,11 +9,12 @@ import uvloop
 
 from serving.fakes import FakeCheck, clean_report
 from tests.topology.steps.pipeline_world import BUNDLE, event, labelled
+from topology.contract.drafts import CheckReport, Draft
 from topology.contract.labels import Outcome
 from topology.contract.records import Record
 from topology.decision.plan import plan as make_plan
 from topology.policy.overlays import STRICTEST
-from topology.ports import Check, CheckInput, CheckReport, Draft
+from topology.ports import Check, CheckInput
 from topology.steps.checking import Checked, run_checks
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric

@@ -8,11 +8,12 @@ import pytest
 
 from serving.fakes import FakeGenerator, clean_report
 from tests.topology.steps.pipeline_world import Bench, Ended, candidate, event, finding, finds, record_of
+from topology.contract.drafts import CheckReport
 from topology.contract.errors import CheckFailed
 from topology.contract.events import Action
 from topology.contract.labels import Outcome, Span, VerdictKind
 from topology.decision.judge import REDACTION_MARK
-from topology.ports import CheckInput, CheckReport
+from topology.ports import CheckInput
 
 Record = Callable[[str, object], None]
 

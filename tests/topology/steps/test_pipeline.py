@@ -19,6 +19,7 @@ from tests.topology.steps.pipeline_world import (
     logged,
     record_of,
 )
+from topology.contract.drafts import GenerationRequest
 from topology.contract.errors import CheckFailed, DeadLetterReason, RetryLater
 from topology.contract.events import Action
 from topology.contract.headers import last_header
@@ -26,7 +27,6 @@ from topology.contract.labels import CategoryId, Intent, Outcome, Span, VerdictK
 from topology.contract.names import Header, Topic
 from topology.policy.bundle import Aspect
 from topology.policy.in_force import Policies
-from topology.ports import GenerationRequest
 from topology.telemetry.metrics import Metric
 from workers.process.clock import SystemClock
 

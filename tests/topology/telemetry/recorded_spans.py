@@ -6,10 +6,10 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from topology.contract.drafts import CheckReport, Draft
 from topology.contract.events import Action, ConversationEvent, GenerationParameters, Message, Role, TextPart, Usage
 from topology.contract.labels import CategoryId, LabelerIdentity, RequestFinding, RequestLabels, Verdict, VerdictKind
 from topology.contract.records import Headers, Record
-from topology.ports import CheckReport, Draft
 from topology.telemetry.span_handles import PLAIN, SpanStyle
 from topology.telemetry.span_names import ChatTarget
 from topology.telemetry.tracing import EventTrace, Relationship, Tracing

@@ -18,11 +18,11 @@ from tests.topology.telemetry.recorded_spans import (
     span_id_of,
     walk,
 )
+from topology.contract.drafts import Draft
 from topology.contract.errors import CheckFailed, DeadLetter, DeadLetterReason
 from topology.contract.events import Action
 from topology.contract.labels import Outcome
 from topology.contract.records import Headers, OutRecord, Result
-from topology.ports import Draft
 from topology.telemetry.span_handles import SpanStyle
 from topology.telemetry.tracing import LINKS_MAX, EventTrace, Tracing, conversation_hash
 

@@ -8,10 +8,11 @@ from typing import TypeVar, cast
 import pytest
 
 from tests.contracts.samples import POLICY
+from topology.contract.drafts import CheckReport, Draft
 from topology.contract.errors import CheckFailed
 from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.labels import LabelerIdentity, Mode, Outcome, Plan, RequestLabels
-from topology.ports import CheckInput, CheckReport, Draft
+from topology.ports import CheckInput
 from topology.telemetry.instruments import Instruments
 from workers.settings import StageSettings
 from workers.stages.batching import STUCK_THREADS_MAX, BatchedCheck, InlineRunner

@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from tests.contracts.samples import POLICY, check_input
+from topology.contract.drafts import CheckReport
 from topology.policy.bundle import PolicyBundle
-from topology.ports import CheckInput, CheckReport
+from topology.ports import CheckInput
 from workers.stages.calls import (
     KNOWN_MAX,
     PoliciesWanted,

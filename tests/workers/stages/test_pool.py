@@ -15,9 +15,10 @@ from tests.contracts.samples import check_input
 from tests.plugins.kafka_broker import wait_until
 from tests.plugins.local_ray import ROOT
 from tests.plugins.scripted_actors import GarbageActor, SlowActor
+from topology.contract.drafts import CheckReport
 from topology.contract.errors import CheckFailed
 from topology.contract.labels import Outcome
-from topology.ports import CheckInput, CheckReport
+from topology.ports import CheckInput
 from topology.telemetry.instruments import Instruments
 from workers.settings import Settings, StageSettings
 from workers.stages.batching import BatchedCheck

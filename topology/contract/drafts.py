@@ -1,0 +1,54 @@
+"""A draft on its way: the request for it, the draft itself, and what a check reports of it."""
+
+from msgspec import Struct
+
+from topology.contract.events import GenerationParameters, LoggedText, Message, Usage
+from topology.contract.labels import OutputFinding, Span
+
+
+class Draft(Struct, frozen=True, kw_only=True):
+    """An answer before judgement. `source` is `generator`, `candidate`, `template` or `redaction`."""
+
+    text: str
+    source: str
+    model: str = ""
+    response_id: str = ""
+    finish_reason: str = ""
+    usage: Usage = Usage()
+
+
+class GenerationRequest(Struct, frozen=True, kw_only=True):
+    """A prompt ready to be sent. `request_id` becomes `X-Request-Id`; `headers` carry the trace context.
+
+    `deadline_s` is on the clock's monotonic scale.
+    """
+
+    request_id: str
+    messages: tuple[Message, ...]
+    parameters: GenerationParameters
+    deadline_s: float
+    headers: dict[str, str] = {}
+
+
+class CheckReport(Struct, frozen=True, kw_only=True):
+    """What one check says about one draft; spans count characters of the draft's text.
+
+    `bare_refusal` and `unfair` are None where this check does not look for them.
+    `request_log` and `draft_log` are filled by the logging stage alone.
+    """
+
+    check: str
+    version: str
+    findings: tuple[OutputFinding, ...] = ()
+    bare_refusal: bool | None = None
+    unfair: bool | None = None
+    offers_present: tuple[str, ...] = ()
+    obligations_present: tuple[str, ...] = ()
+    obeyed_injection: bool = False
+    privileged_leak: bool = False
+    leak_separable: bool = False
+    leak_spans: tuple[Span, ...] = ()
+    soft_violations: tuple[str, ...] = ()
+    scores: dict[str, float] = {}
+    request_log: LoggedText | None = None
+    draft_log: LoggedText | None = None
