@@ -33,6 +33,7 @@ from topology.contract.labels import (
     Verdict,
     VerdictKind,
 )
+from topology.contract.names import DraftSource
 from topology.decision.recompute import recompute
 from topology.policy.bundle import PolicyBundle
 from topology.policy.loading import packaged_bundle
@@ -116,7 +117,9 @@ def _draft(chance: random.Random, names: Sequence[CategoryId]) -> Attempt:
         for name, (low, high) in zip(names, levels, strict=True)
     )
     labels = OutputLabels(findings=findings, obligations_present=("crisis_line", "teen_support"), guards=GUARDS)
-    return Attempt(source="generator", draft=TEXT, labels=labels, verdict=UNJUDGED, usage=Usage(output_tokens=100))
+    return Attempt(
+        source=DraftSource.GENERATOR, draft=TEXT, labels=labels, verdict=UNJUDGED, usage=Usage(output_tokens=100)
+    )
 
 
 def _decided(record: AuditRecord, bundle: PolicyBundle) -> AuditRecord:

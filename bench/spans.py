@@ -24,7 +24,7 @@ from bench.world import ForgetMetrics, record, stub_pipeline
 from topology.contract.drafts import CheckReport, Draft
 from topology.contract.events import Action, ConversationEvent, Message, Role, TextPart
 from topology.contract.labels import LabelerIdentity, RequestLabels, Verdict, VerdictKind
-from topology.contract.names import Header
+from topology.contract.names import DraftSource, Header
 from topology.contract.records import Record
 from topology.pipeline import Pipeline
 from topology.telemetry.instruments import Instruments
@@ -63,7 +63,7 @@ EVENT = ConversationEvent(
 )
 LABELS = RequestLabels(labeler=LabelerIdentity(model="embedded", version="1"))
 VERDICT = Verdict(verdict=VerdictKind.PUBLISH, rule_ids=("rule.1",), policy_ref="p@1")
-DRAFT = Draft(text="hello", source="generator", model="m", response_id="r")
+DRAFT = Draft(text="hello", source=DraftSource.GENERATOR, model="m", response_id="r")
 STAGES = ("classification", "bias", "logging")
 REPORTS = {name: CheckReport(check=name, version="1") for name in STAGES}
 

@@ -25,6 +25,7 @@ from topology.contract.labels import (
     RequestLabels,
     Verdict,
 )
+from topology.contract.names import DraftSource
 from topology.decision.judge import judge, merge_reports
 from topology.decision.plan import plan as make_plan
 from topology.policy.loading import packaged_bundle
@@ -174,7 +175,7 @@ def _stages(rounds: int) -> list[Figure]:
 
 def _draft(index: int) -> Draft:
     """Return a draft of its own for each event, so that nothing is found in a cache."""
-    return Draft(text=f"{ANSWER} Lock number {index}.", source="generator", model=StubGenerator.DRAFT.model)
+    return Draft(text=f"{ANSWER} Lock number {index}.", source=DraftSource.GENERATOR, model=StubGenerator.DRAFT.model)
 
 
 def _spans(rounds: int, calls: int) -> list[Figure]:

@@ -25,7 +25,7 @@ from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, GenerationParameters, LoggedText, Message, Role, TextPart, Usage
 from topology.contract.headers import Wire
 from topology.contract.labels import GuardRun, LabelerIdentity, Outcome, OutputLabels, Plan, RequestLabels, Verdict
-from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName, StageName, Topic
+from topology.contract.names import CONTENT_TYPE_JSON, DraftSource, Header, SchemaName, StageName, Topic
 from topology.contract.records import Headers, OutRecord, Record
 from topology.decision.judge import judge
 from topology.decision.plan import plan as make_plan
@@ -109,7 +109,7 @@ class StubGenerator:
 
     DRAFT = Draft(
         text=ANSWER,
-        source="generator",
+        source=DraftSource.GENERATOR,
         model="stub",
         response_id="chatcmpl-0123456789abcdef",
         finish_reason="stop",

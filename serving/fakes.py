@@ -13,7 +13,7 @@ from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, GrantUse, Role, Usage, parts_text
 from topology.contract.headers import Wire
 from topology.contract.labels import LabelerIdentity, RequestLabels
-from topology.contract.names import Topic
+from topology.contract.names import DraftSource, Topic
 from topology.contract.records import PartitionId, PartitionOffset, Result
 from topology.policy.bundle import PolicyBundle
 from topology.ports import CheckInput, Clock
@@ -125,7 +125,7 @@ class FakeGenerator:
         words = sum(len(parts_text(message.parts).split()) for message in request.messages)
         return Draft(
             text=text,
-            source="generator",
+            source=DraftSource.GENERATOR,
             model=FAKE_MODEL,
             response_id=f"chatcmpl-{request.request_id}",
             finish_reason="stop",

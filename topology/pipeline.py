@@ -23,7 +23,7 @@ from topology.contract.events import Action, AuditedResponse, AuditRecord, Canar
 from topology.contract.headers import Wire, last_header, response_headers, trace_headers
 from topology.contract.labels import GuardRun, LabelerIdentity, Outcome, Plan, RequestLabels
 from topology.contract.lineage import position_of
-from topology.contract.names import ActionReason, Header, SchemaName, StageName, Topic
+from topology.contract.names import ActionReason, DraftSource, Header, SchemaName, StageName, Topic
 from topology.contract.records import Headers, OutRecord, Record, Result
 from topology.decision.ceilings import settled_age
 from topology.decision.plan import plan as make_plan
@@ -304,7 +304,7 @@ class Pipeline:
             event=case.event,
             labels=case.labels or NOTHING_LABELLED,
             plan=case.plan or NOTHING_PLANNED,
-            draft=Draft(text="", source="none"),
+            draft=Draft(text="", source=DraftSource.NONE),
             attempt=0,
             policy=case.bundle,
         )

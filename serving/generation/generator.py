@@ -11,7 +11,7 @@ from topology.contract.drafts import Draft, GenerationRequest
 from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.events import GenerationParameters, Message, Usage, parts_text
 from topology.contract.labels import Outcome
-from topology.contract.names import LlmRole
+from topology.contract.names import DraftSource, LlmRole
 
 
 class GenerationDefaults(Struct, frozen=True, kw_only=True):
@@ -48,7 +48,7 @@ class OpenAiGenerator:
         _require_answer(completion)
         return Draft(
             text=completion.text,
-            source="generator",
+            source=DraftSource.GENERATOR,
             model=completion.model or self._defaults.model,
             response_id=completion.response_id,
             finish_reason=completion.finish_reason,

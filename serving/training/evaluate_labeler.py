@@ -29,6 +29,7 @@ from topology.contract.labels import (
     Severity,
     Vulnerability,
 )
+from topology.contract.names import DraftSource
 from topology.decision.judge import judge, merge_reports
 from topology.decision.plan import plan
 from topology.policy.bundle import PolicyBundle
@@ -104,7 +105,7 @@ def _judged(
     labels = labeler.label_now(event)
     overlay = TenantOverlay(tenant_id="evaluation", version="1")
     made = plan(bundle, labels, overlay=overlay, user=_ADULT, grants=())
-    draft = Draft(text=row.response, source="generator")
+    draft = Draft(text=row.response, source=DraftSource.GENERATOR)
     report = stage.run([CheckInput(event=event, labels=labels, plan=made, draft=draft, attempt=1, policy=bundle)])[0]
     out = merge_reports([report], [])
     verdict = judge(bundle, made, labels, out, overlay=overlay, user=_ADULT, grants=(), attempts=1, revisions_max=2)

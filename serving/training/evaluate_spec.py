@@ -20,6 +20,7 @@ from serving.training.spec_examples import Label, SpecExample, spec_examples
 from topology.contract.drafts import Draft
 from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
 from topology.contract.labels import AgeBand, GuardRun, Mode, Outcome, Plan, RequestLabels, VerdictKind
+from topology.contract.names import DraftSource
 from topology.decision.judge import judge, merge_reports
 from topology.decision.plan import plan
 from topology.policy.bundle import AgeDefault, PolicyBundle
@@ -97,7 +98,7 @@ class SpecJudge:
             event=event,
             labels=labels,
             plan=made,
-            draft=Draft(text=reply.text, source="generator"),
+            draft=Draft(text=reply.text, source=DraftSource.GENERATOR),
             attempt=1,
             policy=self._bundle,
         )

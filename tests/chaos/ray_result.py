@@ -22,6 +22,7 @@ from tests.chaos.ray_faults import ORPHAN_S
 from topology.contract.errors import DeadLetterReason
 from topology.contract.events import Action, AuditRecord
 from topology.contract.labels import Outcome
+from topology.contract.names import DraftSource
 from topology.contract.records import Record
 from workers.kafka.reader import read_topic
 from workers.settings import Settings
@@ -80,7 +81,7 @@ def look(settings: Settings) -> Found:
         counts=(count(KAFKA_PYTHON, sent, first), count(LIBRDKAFKA, sent, second)),
         uncommitted=len(uncommitted(sent, committed_positions(kafka, topics.events))),
         actions=dict(Counter(record.action.value for record in audits)),
-        by_model=sum(any(attempt.source == "generator" for attempt in record.attempts) for record in audits),
+        by_model=sum(any(attempt.source is DraftSource.GENERATOR for attempt in record.attempts) for record in audits),
         withheld=dict(Counter(why_withheld(record) for record in audits if record.action is Action.WITHHELD)),
     )
 

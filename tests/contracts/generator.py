@@ -12,6 +12,7 @@ from topology.contract.drafts import Draft
 from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.events import GenerationParameters
 from topology.contract.labels import Outcome
+from topology.contract.names import DraftSource
 from topology.ports import Clock, Generator
 
 
@@ -50,7 +51,7 @@ class GeneratorContract:
                 return await case.ask()
 
         draft = asyncio.run(run())
-        assert draft.source == "generator"
+        assert draft.source is DraftSource.GENERATOR
         assert draft.model
         assert draft.response_id
         assert draft.finish_reason in {"stop", "length"}

@@ -3,6 +3,7 @@
 from topology.contract.drafts import Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, GenerationParameters, Message, Role, TextPart
 from topology.contract.labels import LabelerIdentity, Mode, Plan, RequestLabels
+from topology.contract.names import DraftSource
 from topology.policy.loading import packaged_bundle
 from topology.ports import CheckInput
 
@@ -37,7 +38,7 @@ def check_input(draft: str = "Water lifts the boat.", request: str = "How does a
         event=event(request),
         labels=RequestLabels(labeler=LabelerIdentity(model="m", version="1")),
         plan=Plan(mode=Mode.DIRECT_ANSWER, ceilings={}),
-        draft=Draft(text=draft, source="generator"),
+        draft=Draft(text=draft, source=DraftSource.GENERATOR),
         attempt=1,
         policy=POLICY,
     )

@@ -18,6 +18,7 @@ from tests.plugins.running_worker import logged
 from topology.contract.drafts import Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, parts_text
 from topology.contract.labels import RequestLabels
+from topology.contract.names import DraftSource
 from topology.pipeline import Policies
 from topology.policy.loading import packaged_bundle
 from topology.telemetry.instruments import Instruments
@@ -65,7 +66,7 @@ class Generator:
                 await asyncio.sleep(0.02)
         else:
             await asyncio.sleep(0.05)
-        return Draft(text="A plain answer.", source="generator")
+        return Draft(text="A plain answer.", source=DraftSource.GENERATOR)
 
 
 def main(bootstrap: str, group: str, directory: Path) -> None:

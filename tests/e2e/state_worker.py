@@ -17,6 +17,7 @@ from tests.plugins.running_worker import logged
 from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, parts_text, request_text
 from topology.contract.labels import CategoryId, Intent, LabelerIdentity, OutputFinding, RequestFinding, RequestLabels
+from topology.contract.names import DraftSource
 from topology.pipeline import Policies
 from topology.policy.loading import packaged_bundle
 from topology.ports import CheckInput
@@ -75,7 +76,7 @@ class Generator:
     async def generate(self, request: GenerationRequest) -> Draft:
         with self._asked.open("a") as asked:
             asked.write(parts_text(request.messages[-1].parts).replace("\n", " ") + "\n")
-        return Draft(text="A plain answer.", source="generator")
+        return Draft(text="A plain answer.", source=DraftSource.GENERATOR)
 
 
 def main(bootstrap: str, group: str, directory: Path) -> None:

@@ -16,6 +16,7 @@ from topology.contract.labels import (
     RequestFinding,
     RequestLabels,
 )
+from topology.contract.names import DraftSource
 from topology.policy.bundle import PolicyBundle
 from topology.ports import CheckInput
 
@@ -49,7 +50,9 @@ class WitnessGenerator:
         """A draft."""
         await asyncio.sleep(UNDER_WAY_S)
         found = _NAMED.search(parts_text(request.messages[0].parts))
-        return Draft(text="Take it twice a day.", source="generator", model=found.group(1) if found else "no policy")
+        return Draft(
+            text="Take it twice a day.", source=DraftSource.GENERATOR, model=found.group(1) if found else "no policy"
+        )
 
 
 class WitnessStage:
@@ -71,7 +74,7 @@ def witnesses(record: AuditRecord) -> set[str]:
     """Every policy that something of the record was made under; one, where nothing went wrong."""
     assert record.labels is not None
     checked = {run.version for each in record.attempts for run in each.labels.guards if run.guard == WitnessStage.name}
-    generated = {each.model for each in record.attempts if each.source == "generator"}
+    generated = {each.model for each in record.attempts if each.source is DraftSource.GENERATOR}
     assert checked, "a check looked at the draft"
     assert generated, "a model was asked"
     return {record.policy_ref, record.labels.labeler.version} | checked | generated

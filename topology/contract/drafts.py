@@ -4,13 +4,14 @@ from msgspec import Struct
 
 from topology.contract.events import GenerationParameters, LoggedText, Message, Usage
 from topology.contract.labels import OutputFinding, Span
+from topology.contract.names import DraftSource
 
 
 class Draft(Struct, frozen=True, kw_only=True):
-    """An answer before judgement. `source` is `generator`, `candidate`, `template` or `redaction`."""
+    """An answer before judgement."""
 
     text: str
-    source: str
+    source: DraftSource
     model: str = ""
     response_id: str = ""
     finish_reason: str = ""

@@ -25,6 +25,7 @@ from topology.contract.labels import (
     Verdict,
     VerdictKind,
 )
+from topology.contract.names import DraftSource
 
 ID_CHARACTERS_MAX = 128
 MESSAGES_MAX = 256
@@ -227,9 +228,9 @@ class LoggedText(Struct, frozen=True, kw_only=True):
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One draft and what was said of it. `source`: generator, candidate, template or redaction."""
+    """One draft and what was said of it."""
 
-    source: str
+    source: DraftSource
     draft: LoggedText | None
     labels: OutputLabels
     verdict: Verdict

@@ -83,6 +83,16 @@ SERVICE = "sluicegate"
 LOGGER = "sluicegate"
 
 
+class DraftSource(StrEnum):
+    """Where an answer's text came from; `template`: the policy's own words, `none`: there was no draft."""
+
+    GENERATOR = "generator"
+    CANDIDATE = "candidate"
+    REDACTION = "redaction"
+    TEMPLATE = "template"
+    NONE = "none"
+
+
 class ActionReason(StrEnum):
     """Why an action was taken, coarsely; the audit record has the reason codes."""
 

@@ -11,11 +11,11 @@ from msgspec import Struct
 from topology.contract.errors import CheckFailed
 from topology.contract.events import Action, Attempt, AuditRecord, UserContext
 from topology.contract.labels import Plan, RequestLabels, Verdict, VerdictKind
+from topology.contract.names import DraftSource
 from topology.decision.judge import judge
 from topology.decision.plan import plan as make_plan
 from topology.policy.bundle import PolicyBundle
 from topology.policy.overlays import TenantOverlay
-from topology.steps.audit import REDACTION
 
 
 class Recomputed(Struct, frozen=True, kw_only=True):
@@ -78,7 +78,7 @@ def _verdicts(
     verdicts: list[Verdict] = []
     grants, draft_count = _granted(record), 0
     for attempt in record.attempts:
-        draft_count += attempt.source != REDACTION
+        draft_count += attempt.source is not DraftSource.REDACTION
         verdict = judge(
             bundle,
             made,
@@ -127,13 +127,11 @@ def _followed(record: AuditRecord, verdicts: Sequence[Verdict]) -> tuple[Action 
 
 def _is_redacted_next(attempts: Sequence[Attempt], index: int, verdict: Verdict) -> bool:
     """Return whether exactly the redaction that `verdict` asks for was made and judged."""
-    following = attempts[index + 1 : index + 2]
-    return any(
-        after.source == REDACTION and attempts[index].verdict.redactions == verdict.redactions for after in following
-    )
+    is_followed = any(after.source is DraftSource.REDACTION for after in attempts[index + 1 : index + 2])
+    return is_followed and attempts[index].verdict.redactions == verdict.redactions
 
 
 def _next_draft(attempts: Sequence[Attempt], index: int) -> int:
     """Return the index of the next draft that is not a redaction; the number of attempts if there is none."""
-    drafts = (at for at in range(index + 1, len(attempts)) if attempts[at].source != REDACTION)
+    drafts = (at for at in range(index + 1, len(attempts)) if attempts[at].source is not DraftSource.REDACTION)
     return next(drafts, len(attempts))

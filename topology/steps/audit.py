@@ -26,23 +26,23 @@ from topology.contract.events import (
     parts_text,
 )
 from topology.contract.labels import GuardRun, Mode, Plan, RequestLabels, SideEffect, VerdictKind
+from topology.contract.names import DraftSource
 
 TextDigest = Callable[[str], str]
 """A keyed digest of a text, as `LoggedText.digest` spells it."""
 
-TEMPLATE = "template"
-REDACTION = "redaction"
-DRAFT_SOURCES = frozenset({"generator", "candidate", REDACTION})
+DRAFT_SOURCES = frozenset({DraftSource.GENERATOR, DraftSource.CANDIDATE, DraftSource.REDACTION})
+"""Where a draft that leaves can have come from."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What is to be published. `source`: generator, candidate, template or redaction; `mode`: what the reader is told.
+    """What is to be published. `mode` is what the reader is told.
 
     `parts` are the candidate's own where one was published as it came; otherwise `text` is the one part.
     """
 
     text: str
-    source: str
+    source: DraftSource
     mode: Mode
     parts: tuple[ContentPart, ...] = ()
 
@@ -125,7 +125,7 @@ def all_side_effects(done: Processed) -> tuple[SideEffect, ...]:
 def check_invariants(done: Processed) -> None:
     """What only a bug of ours could break, whatever the policy says. Raises AssertionError."""
     last = done.attempts[-1].verdict.verdict if done.attempts else None
-    if done.answer.source == TEMPLATE:
+    if done.answer.source is DraftSource.TEMPLATE:
         assert done.action not in {Action.PUBLISHED, Action.REDACTED}, "a template is not what the generator said"
         assert not done.answer.parts, "a template carries parts of a draft"
         assert last is not VerdictKind.ESCALATE or done.action is Action.WITHHELD, "escalated, yet not withheld"
@@ -133,12 +133,13 @@ def check_invariants(done: Processed) -> None:
     assert done.answer.source in DRAFT_SOURCES, "an answer from nowhere"
     assert done.action is not Action.WITHHELD, "withheld, yet a draft leaves"
     assert last is VerdictKind.PUBLISH, "a draft leaves without the verdict publish"
-    assert done.attempts[-1].source == done.answer.source, "another draft leaves than the one judged"
+    assert done.attempts[-1].source is done.answer.source, "another draft leaves than the one judged"
     assert done.labels is not None, "a draft leaves without labels"
     assert done.plan is not None, "a draft leaves without a plan"
     assert done.request is not None, "a draft leaves without a log of its request"
     assert done.attempts[-1].draft is not None, "a draft leaves without a log of itself"
-    assert (done.action is Action.REDACTED) == (done.answer.source == REDACTION), "redacted is what redaction made"
+    is_redaction = done.answer.source is DraftSource.REDACTION
+    assert (done.action is Action.REDACTED) == is_redaction, "redacted is what redaction made"
 
 
 def _response(done: Processed, record_id: str, usage: Usage) -> AuditedResponse:
@@ -192,7 +193,11 @@ def _record(
 
 
 def _review_item(done: Processed, record_id: str, side_effects: tuple[SideEffect, ...]) -> ReviewItem:
-    held = [attempt.draft for attempt in done.attempts if attempt.source != TEMPLATE and attempt.draft is not None]
+    held = [
+        attempt.draft
+        for attempt in done.attempts
+        if attempt.source is not DraftSource.TEMPLATE and attempt.draft is not None
+    ]
     return ReviewItem(
         audit_id=record_id,
         event_id=done.event.event_id,

@@ -13,13 +13,13 @@ from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.events import Action, Attempt, ConversationEvent, Message, parts_text
 from topology.contract.labels import NONE, Outcome, OutputLabels, Plan, Verdict, VerdictKind
-from topology.contract.names import ActionReason, LlmRole, StageName
+from topology.contract.names import ActionReason, DraftSource, LlmRole, StageName
 from topology.decision import templates
 from topology.decision.judge import apply_redactions, judge
 from topology.decision.plan import tighten
 from topology.decision.reports import merge_reports
 from topology.ports import Check, CheckInput, Clock, Generator
-from topology.steps.audit import TEMPLATE, Answer
+from topology.steps.audit import Answer
 from topology.steps.case import Case, Decision
 from topology.steps.checking import Checked, run_checks
 from topology.telemetry.instruments import Instruments
@@ -104,7 +104,7 @@ class Drafting:
             return await self._generate(case, plan, 1, "")
         return Draft(
             text=parts_text(candidate.parts),
-            source="candidate",
+            source=DraftSource.CANDIDATE,
             model=candidate.model,
             response_id=candidate.response_id,
             finish_reason="stop",
@@ -176,7 +176,7 @@ class Drafting:
                 return self._words(case, plan, "withheld", Action.WITHHELD, verdict)
             case VerdictKind.REDACT if current.action is not Action.REDACTED:
                 text = apply_redactions(current.draft.text, verdict.redactions)
-                redacted = Draft(text=text, source="redaction", model=current.draft.model)
+                redacted = Draft(text=text, source=DraftSource.REDACTION, model=current.draft.model)
                 return Try(draft=redacted, action=Action.REDACTED, count=current.count)
             case VerdictKind.REVISE:
                 return await self._again(case, plan, current, labels, verdict, action=current.action)
@@ -260,7 +260,7 @@ class Drafting:
         if not self._is_screened(case.attempts[-1]):
             self._metrics.count(Metric.UNSCREENED_PUBLISHED)
         candidate = case.event.candidate
-        untouched = candidate is not None and current.draft.source == "candidate"
+        untouched = candidate is not None and current.draft.source is DraftSource.CANDIDATE
         answer = Answer(
             text=current.draft.text,
             source=current.draft.source,
@@ -283,7 +283,7 @@ class Drafting:
             guards = case.attempts[-1].labels.guards
             failed = any(run.outcome is not Outcome.OK for run in guards)
             reason = ActionReason.GUARD_FAILED if failed else ActionReason.ESCALATED
-        return _decision(action, Answer(text=text, source=TEMPLATE, mode=plan.mode), reason, verdict)
+        return _decision(action, Answer(text=text, source=DraftSource.TEMPLATE, mode=plan.mode), reason, verdict)
 
 
 def _decision(action: Action, answer: Answer, reason: ActionReason, verdict: Verdict) -> Decision:

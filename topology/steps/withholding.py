@@ -5,9 +5,9 @@ from msgspec import structs
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import Action
 from topology.contract.labels import Mode, Plan, SideEffect
-from topology.contract.names import ActionReason, StageName
+from topology.contract.names import ActionReason, DraftSource, StageName
 from topology.decision import templates
-from topology.steps.audit import TEMPLATE, Answer
+from topology.steps.audit import Answer
 from topology.steps.case import Case, Decision
 
 NOTHING_PLANNED = Plan(mode=Mode.SAFE_COMPLETION, ceilings={})
@@ -29,7 +29,7 @@ def withheld(case: Case, reason: ActionReason, code: str, failure: DeadLetter | 
     )
     return Decision(
         action=Action.WITHHELD,
-        answer=Answer(text=text, source=TEMPLATE, mode=plan.mode),
+        answer=Answer(text=text, source=DraftSource.TEMPLATE, mode=plan.mode),
         reason=reason,
         reason_codes=(code,),
         side_effects=(SideEffect.HUMAN_REVIEW, SideEffect.ALARM) if failure is None else (),

@@ -11,6 +11,7 @@ from tests.contracts.samples import POLICY
 from topology.contract.drafts import CheckReport, Draft
 from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.labels import LabelerIdentity, Mode, Plan, RequestLabels
+from topology.contract.names import DraftSource
 from topology.ports import CheckInput
 
 
@@ -30,7 +31,7 @@ def report(text: str, offset: float) -> CheckReport:
     )
     labels = RequestLabels(labeler=LabelerIdentity(model="m", version="v"))
     plan = Plan(mode=Mode.DIRECT_ANSWER, ceilings={})
-    draft = Draft(text=text, source="generator")
+    draft = Draft(text=text, source=DraftSource.GENERATOR)
     return stage(offset).run(
         [CheckInput(event=event, labels=labels, plan=plan, draft=draft, attempt=1, policy=POLICY)]
     )[0]

@@ -11,6 +11,7 @@ from serving.guards.linear import LinearModel
 from topology.contract.drafts import CheckReport, Draft
 from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
 from topology.contract.labels import Mode, Plan
+from topology.contract.names import DraftSource
 from topology.policy.loading import packaged_bundle
 from topology.ports import CheckInput
 
@@ -29,7 +30,12 @@ def given(draft: str, *turns: tuple[Role, str], offer: tuple[str, ...] = (), reg
     plan = Plan(mode=Mode.SAFE_COMPLETION, ceilings={}, must_offer=offer)
     labels = LABELER.label_now(event)
     return CheckInput(
-        event=event, labels=labels, plan=plan, draft=Draft(text=draft, source="generator"), attempt=1, policy=BUNDLE
+        event=event,
+        labels=labels,
+        plan=plan,
+        draft=Draft(text=draft, source=DraftSource.GENERATOR),
+        attempt=1,
+        policy=BUNDLE,
     )
 
 

@@ -9,6 +9,7 @@ from serving.personal_data.private_data import items
 from topology.contract.drafts import CheckReport, Draft
 from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
 from topology.contract.labels import AgeBand, GuardRun, Outcome, OutputLabels, VerdictKind
+from topology.contract.names import DraftSource
 from topology.decision.judge import apply_redactions, judge, merge_reports
 from topology.decision.plan import plan
 from topology.policy.loading import packaged_bundle
@@ -101,7 +102,12 @@ def test_a_draft_with_personal_data_is_redacted_and_then_passes(ask: str, draft:
 
     def verdict(text: str) -> tuple[VerdictKind, tuple[str, ...], str]:
         given = CheckInput(
-            event=asked, labels=labels, plan=made, draft=Draft(text=text, source="generator"), attempt=1, policy=BUNDLE
+            event=asked,
+            labels=labels,
+            plan=made,
+            draft=Draft(text=text, source=DraftSource.GENERATOR),
+            attempt=1,
+            policy=BUNDLE,
         )
         found = judge(
             BUNDLE,
@@ -127,7 +133,7 @@ def test_an_office_s_number_is_published() -> None:
     labels = labeler.label_now(asked)
     overlay = TenantOverlay(tenant_id="t", version="1")
     made = plan(BUNDLE, labels, overlay=overlay, user=ADULT, grants=())
-    draft = Draft(text="You can call the mayor's office at +1 212 788 3000.", source="generator")
+    draft = Draft(text="You can call the mayor's office at +1 212 788 3000.", source=DraftSource.GENERATOR)
     report = stage.run([CheckInput(event=asked, labels=labels, plan=made, draft=draft, attempt=1, policy=BUNDLE)])[0]
     assert [(f.category, f.harm, f.detail_hi) for f in report.findings] == [("privacy.public_role", 1, 3)]
     found = judge(

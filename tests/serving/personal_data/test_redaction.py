@@ -23,6 +23,7 @@ from tests.contracts.samples import POLICY
 from topology.contract.drafts import Draft
 from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.labels import LabelerIdentity, Mode, Plan, RequestLabels
+from topology.contract.names import DraftSource
 from topology.ports import CheckInput
 
 KEY = KeyedDigest(b"a key of the tests", "test")
@@ -197,7 +198,7 @@ def _given(request: str, draft: str) -> CheckInput:
         event=ConversationEvent(event_id="e", conversation_id="c", tenant_id="t", messages=(message,)),
         labels=RequestLabels(labeler=LabelerIdentity(model="m", version="1")),
         plan=Plan(mode=Mode.DIRECT_ANSWER, ceilings={}),
-        draft=Draft(text=draft, source="generator"),
+        draft=Draft(text=draft, source=DraftSource.GENERATOR),
         attempt=1,
         policy=POLICY,
     )

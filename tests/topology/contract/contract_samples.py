@@ -47,6 +47,7 @@ from topology.contract.labels import (
     VerdictKind,
     Vulnerability,
 )
+from topology.contract.names import DraftSource
 
 SPAN = Span(start=3, end=9, label="EMAIL_ADDRESS")
 LOGGED = LoggedText(redacted="to <EMAIL_ADDRESS>", spans=(SPAN,), digest="hmac-sha256:k1:" + "0f" * 32)
@@ -170,7 +171,7 @@ def verdict(kind: VerdictKind) -> Verdict:
 
 
 ATTEMPT = Attempt(
-    source="generator",
+    source=DraftSource.GENERATOR,
     draft=LOGGED,
     labels=OUTPUT,
     verdict=Verdict(

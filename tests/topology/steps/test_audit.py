@@ -25,14 +25,17 @@ from topology.contract.codec import encode
 from topology.contract.conversation import ConversationState
 from topology.contract.events import Action, Attempt, AuditRecord, CodePart, GrantUse, LoggedText, TextPart, Usage
 from topology.contract.labels import Mode, SideEffect, VerdictKind
+from topology.contract.names import DraftSource
 from topology.steps.audit import Answer, Processed, assemble, audit_id
 
-CLEAN = Attempt(source="generator", draft=LOGGED, labels=OUTPUT, verdict=verdict(VerdictKind.PUBLISH), usage=USAGE)
+CLEAN = Attempt(
+    source=DraftSource.GENERATOR, draft=LOGGED, labels=OUTPUT, verdict=verdict(VerdictKind.PUBLISH), usage=USAGE
+)
 PUBLISHED = Processed(
     event=EVENT_MINIMAL,
     position=POSITION,
     action=Action.PUBLISHED,
-    answer=Answer(text="A hash is a digest.", source="generator", mode=Mode.DIRECT_ANSWER),
+    answer=Answer(text="A hash is a digest.", source=DraftSource.GENERATOR, mode=Mode.DIRECT_ANSWER),
     policy_ref="core@1#cc",
     labels=LABELS,
     plan=msgspec.structs.replace(PLAN, side_effects=()),
@@ -40,7 +43,7 @@ PUBLISHED = Processed(
     attempts=(CLEAN,),
     reason_codes=("V99",),
 )
-TEMPLATE = Answer(text="I cannot help now.", source="template", mode=Mode.REFUSE_REDIRECT)
+TEMPLATE = Answer(text="I cannot help now.", source=DraftSource.TEMPLATE, mode=Mode.REFUSE_REDIRECT)
 WITHHELD = msgspec.structs.replace(PUBLISHED, action=Action.WITHHELD, answer=TEMPLATE, attempts=(ATTEMPT,))
 
 
@@ -48,7 +51,9 @@ def _digest(text: str) -> str:
     return f"digest of {text}"
 
 
-def _attempt(kind: VerdictKind, source: str = "generator", draft: LoggedText | None = LOGGED) -> Attempt:
+def _attempt(
+    kind: VerdictKind, source: DraftSource = DraftSource.GENERATOR, draft: LoggedText | None = LOGGED
+) -> Attempt:
     return msgspec.structs.replace(CLEAN, verdict=verdict(kind), source=source, draft=draft)
 
 
@@ -120,21 +125,23 @@ def test_what_could_not_be_assessed_is_recorded_as_such() -> None:
 
 def test_a_candidate_keeps_its_parts() -> None:
     parts = (TextPart(text="a"), CodePart(code="b"))
-    answer = Answer(text="a\n\nb", source="candidate", mode=Mode.DIRECT_ANSWER, parts=parts)
-    done = msgspec.structs.replace(PUBLISHED, answer=answer, attempts=(_attempt(VerdictKind.PUBLISH, "candidate"),))
+    answer = Answer(text="a\n\nb", source=DraftSource.CANDIDATE, mode=Mode.DIRECT_ANSWER, parts=parts)
+    done = msgspec.structs.replace(
+        PUBLISHED, answer=answer, attempts=(_attempt(VerdictKind.PUBLISH, DraftSource.CANDIDATE),)
+    )
     response, record, _ = assemble(done, _digest)
     assert response.parts == parts
     assert record.response_digest == "digest of a\n\nb"
 
 
 def test_half_a_surrogate_pair_does_not_stop_the_answer() -> None:
-    answer = Answer(text="cut \ud83d", source="generator", mode=Mode.DIRECT_ANSWER)
+    answer = Answer(text="cut \ud83d", source=DraftSource.GENERATOR, mode=Mode.DIRECT_ANSWER)
     response, _, _ = assemble(msgspec.structs.replace(PUBLISHED, answer=answer), _digest)
     assert encode(response)
     assert response.parts == (TextPart(text="cut ?"),)
 
 
-def _answer(source: str) -> Answer:
+def _answer(source: DraftSource) -> Answer:
     return Answer(text="x", source=source, mode=Mode.DIRECT_ANSWER)
 
 
@@ -146,12 +153,12 @@ def _answer(source: str) -> Answer:
         {"plan": None},
         {"request": None},
         {"attempts": (_attempt(VerdictKind.PUBLISH, draft=None),)},
-        {"attempts": (_attempt(VerdictKind.PUBLISH, "candidate"),)},
+        {"attempts": (_attempt(VerdictKind.PUBLISH, DraftSource.CANDIDATE),)},
         {"action": Action.WITHHELD},
         {"action": Action.REDACTED},
-        {"answer": _answer("template")},
-        {"answer": _answer("elsewhere")},
-        {"answer": _answer("redaction"), "attempts": (_attempt(VerdictKind.PUBLISH, "redaction"),)},
+        {"answer": _answer(DraftSource.TEMPLATE)},
+        {"answer": _answer(DraftSource.NONE)},
+        {"answer": _answer(DraftSource.REDACTION), "attempts": (_attempt(VerdictKind.PUBLISH, DraftSource.REDACTION),)},
         {"attempts": (_attempt(VerdictKind.ESCALATE),), "answer": TEMPLATE, "action": Action.REFUSED},
         *({"attempts": (_attempt(kind),)} for kind in VerdictKind if kind is not VerdictKind.PUBLISH),
     ],
@@ -161,13 +168,13 @@ def test_contradictions_are_never_assembled(changed: dict[str, Any]) -> None:
         assemble(msgspec.structs.replace(PUBLISHED, **changed), _digest)
 
 
-SOURCES = ("generator", "candidate", "redaction")
+SOURCES = (DraftSource.GENERATOR, DraftSource.CANDIDATE, DraftSource.REDACTION)
 JUDGED = st.lists(st.tuples(st.sampled_from(VerdictKind), st.sampled_from(SOURCES)), max_size=3)
 
 
-@given(st.sampled_from(Action), st.sampled_from((*SOURCES, "template", "other")), JUDGED, st.booleans())
+@given(st.sampled_from(Action), st.sampled_from(DraftSource), JUDGED, st.booleans())
 def test_no_draft_leaves_but_the_last_one_judged_publish(
-    action: Action, source: str, judged: list[tuple[VerdictKind, str]], is_assessed: bool
+    action: Action, source: DraftSource, judged: list[tuple[VerdictKind, DraftSource]], is_assessed: bool
 ) -> None:
     done = msgspec.structs.replace(
         PUBLISHED,
@@ -180,12 +187,12 @@ def test_no_draft_leaves_but_the_last_one_judged_publish(
         response, _, _ = assemble(done, _digest)
     except AssertionError:
         return
-    if source != "template":
+    if source is not DraftSource.TEMPLATE:
         assert is_assessed
         assert judged[-1] == (VerdictKind.PUBLISH, source)
         assert response.action is not Action.WITHHELD
     if response.action is Action.PUBLISHED:
-        assert source in {"generator", "candidate"}
+        assert source in {DraftSource.GENERATOR, DraftSource.CANDIDATE}
 
 
 def test_audit_ids_are_the_same_again_and_differ_otherwise() -> None:

@@ -11,6 +11,7 @@ from serving.fakes import FakeCheck, clean_report
 from tests.topology.steps.pipeline_world import BUNDLE, event, labelled
 from topology.contract.drafts import CheckReport, Draft
 from topology.contract.labels import Outcome
+from topology.contract.names import DraftSource
 from topology.contract.records import Record
 from topology.decision.plan import plan as make_plan
 from topology.policy.overlays import STRICTEST
@@ -57,7 +58,12 @@ class Desk:
         labels, source = labelled("regulated_advice.medical", 1), event()
         plan = make_plan(BUNDLE, labels, overlay=STRICTEST, user=source.user, grants=frozenset())
         self.given = CheckInput(
-            event=source, labels=labels, plan=plan, draft=Draft(text="A.", source="generator"), attempt=1, policy=BUNDLE
+            event=source,
+            labels=labels,
+            plan=plan,
+            draft=Draft(text="A.", source=DraftSource.GENERATOR),
+            attempt=1,
+            policy=BUNDLE,
         )
 
     async def ask(self, checks: Sequence[Check], timeout_s: float = LONG_S) -> Checked:

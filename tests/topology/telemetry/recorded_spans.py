@@ -9,6 +9,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from topology.contract.drafts import CheckReport, Draft
 from topology.contract.events import Action, ConversationEvent, GenerationParameters, Message, Role, TextPart, Usage
 from topology.contract.labels import CategoryId, LabelerIdentity, RequestFinding, RequestLabels, Verdict, VerdictKind
+from topology.contract.names import DraftSource
 from topology.contract.records import Headers, Record
 from topology.telemetry.span_handles import PLAIN, SpanStyle
 from topology.telemetry.span_names import ChatTarget
@@ -78,7 +79,7 @@ def walk(trace: EventTrace, action: Action = Action.PUBLISHED) -> dict[str, str]
         span.labels(labels())
     with trace.chat("generator", 1, GenerationParameters(temperature=0.5, max_tokens=9)) as chat:
         chat.asked(event.messages)
-        chat.answered(Draft(text=PLANTED, source="generator", model="m1", response_id="r-1", usage=Usage()))
+        chat.answered(Draft(text=PLANTED, source=DraftSource.GENERATOR, model="m1", response_id="r-1", usage=Usage()))
     with trace.guard_output() as span:
         for name in ("classification", "bias", "logging"):
             with trace.stage(name) as stage:

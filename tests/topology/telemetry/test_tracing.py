@@ -22,6 +22,7 @@ from topology.contract.drafts import Draft
 from topology.contract.errors import CheckFailed, DeadLetter, DeadLetterReason
 from topology.contract.events import Action
 from topology.contract.labels import Outcome
+from topology.contract.names import DraftSource
 from topology.contract.records import Headers, OutRecord, Result
 from topology.telemetry.span_handles import SpanStyle
 from topology.telemetry.tracing import LINKS_MAX, EventTrace, Tracing, conversation_hash
@@ -155,7 +156,7 @@ def test_a_try_that_failed_before_one_that_answered_leaves_the_event_without_err
         with trace.chat("generator", 1) as chat:
             chat.failed(Outcome.UNREACHABLE.value)
         with trace.chat("generator", 1) as chat:
-            chat.answered(Draft(text="", source="generator"))
+            chat.answered(Draft(text="", source=DraftSource.GENERATOR))
         trace.decided(Action.WITHHELD, ("escalated",))
     assert recorded.named("process conversations.events").status.status_code is StatusCode.UNSET
 

@@ -12,6 +12,7 @@ from topology.contract.drafts import CheckReport, Draft
 from topology.contract.errors import CheckFailed
 from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.labels import LabelerIdentity, Mode, Outcome, Plan, RequestLabels
+from topology.contract.names import DraftSource
 from topology.ports import CheckInput
 from topology.telemetry.instruments import Instruments
 from workers.settings import StageSettings
@@ -42,7 +43,7 @@ def given(text: str = "draft") -> CheckInput:
         event=ConversationEvent(event_id="e", conversation_id="c", tenant_id="t", messages=(message,)),
         labels=RequestLabels(labeler=LabelerIdentity(model="m", version="1")),
         plan=Plan(mode=Mode.DIRECT_ANSWER, ceilings={}),
-        draft=Draft(text=text, source="generator"),
+        draft=Draft(text=text, source=DraftSource.GENERATOR),
         attempt=1,
         policy=POLICY,
     )

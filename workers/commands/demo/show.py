@@ -14,6 +14,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from topology.contract.events import AuditRecord
+from topology.contract.names import DraftSource
 from topology.contract.records import Record
 from topology.telemetry.instruments import Instruments
 from workers.commands.demo.census import Census, Sent, take_census
@@ -317,7 +318,7 @@ def _whole_trace(receiver: OtlpReceiver, audits: list[AuditRecord]) -> tuple[Aud
     Events that vLLM answered come first, of these the ones that took two drafts. Spans of a worker that was killed are
     lost with it.
     """
-    drafted = [audit for audit in audits if audit.attempts and audit.attempts[0].source == "generator"]
+    drafted = [audit for audit in audits if audit.attempts and audit.attempts[0].source is DraftSource.GENERATOR]
     drafted.sort(key=lambda audit: (audit.attempts[0].model != TINY, abs(len(audit.attempts) - 2)))
     deadline_s = time.monotonic() + SPANS_WAIT_S
     while drafted:
