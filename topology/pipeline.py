@@ -39,9 +39,10 @@ from topology.steps.drafting import Drafting
 from topology.steps.remembering import Memory
 from topology.steps.time_limit import TimeLimit
 from topology.steps.withholding import NOTHING_PLANNED, poison, repeated, withheld
+from topology.telemetry.event_trace import EventTrace
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
-from topology.telemetry.tracing import EventTrace, Tracing
+from topology.telemetry.tracing import Tracing
 
 logger = logging.getLogger("sluicegate.pipeline")
 

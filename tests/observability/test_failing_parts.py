@@ -21,7 +21,7 @@ from topology.contract.records import Record
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
 from topology.telemetry.instruments import Instruments
-from topology.telemetry.tracing import conversation_hash
+from topology.telemetry.trace_context import conversation_hash
 from workers.assembly import build_pipeline
 from workers.settings import Settings, TelemetrySettings
 from workers.telemetry.logs import configure_logging

@@ -18,7 +18,7 @@ from topology.policy.in_force import Policies
 from topology.policy.overlays import TenantOverlay
 from topology.ports import Rest
 from topology.steps.audit import Answer, Processed
-from topology.telemetry.tracing import EventTrace
+from topology.telemetry.event_trace import EventTrace
 
 
 @dataclass(slots=True)

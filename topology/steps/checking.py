@@ -10,9 +10,9 @@ from topology.contract.errors import CheckFailed
 from topology.contract.labels import GuardRun, Outcome
 from topology.contract.names import StageName
 from topology.ports import Check, CheckInput, Clock
+from topology.telemetry.event_trace import EventTrace
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
-from topology.telemetry.tracing import EventTrace
 
 
 class Checked(Struct, frozen=True, kw_only=True):

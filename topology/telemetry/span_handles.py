@@ -1,4 +1,4 @@
-"""What the pipeline holds of an open span: enough to say what came of it, and nothing that could carry user text."""
+"""The handles of spans that are recorded, or were left out by the sampler: facts, and no text but on request."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -7,26 +7,18 @@ from types import TracebackType
 from typing import Final, Self
 
 import msgspec
-from msgspec import Struct
-from opentelemetry.context import Context
-from opentelemetry.trace import (
-    Span,
-    SpanContext,
-    Status,
-    StatusCode,
-    set_span_in_context,
-)
+from opentelemetry.trace import Span, Status, StatusCode
 
 from topology.contract.drafts import CheckReport, Draft
 from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.events import Message, parts_text
 from topology.contract.labels import NONE, CategoryId, RequestLabels, Verdict
+from topology.telemetry.options import PLAIN, SpanStyle
 from topology.telemetry.span_names import (
     EVALUATION_EVENT,
     GUARDRAIL_EVENT,
     Attribute,
     Attributes,
-    AttributeValue,
     guardrail_results,
 )
 
@@ -45,23 +37,8 @@ Clock = Callable[[], int]
 """Wall-clock nanoseconds."""
 
 
-class SpanStyle(Struct, frozen=True, kw_only=True):
-    """What spans say beyond the ordinary.
-
-    `content` makes of a message what spans may hold of it, such as the text without personal data; None: nothing.
-    `with_guardrail_results` adds the proposed GenAI event to verdicts, `with_openinference` that project's span kinds.
-    """
-
-    content: Callable[[str], str] | None = None
-    with_guardrail_results: bool = False
-    with_openinference: bool = False
-
-
-PLAIN: Final = SpanStyle()
-
-
 class Facts:
-    """What is known of one event, as attributes of its `process` span; its handles share it."""
+    """The attributes of one event's `process` span as they become known; its handles share them."""
 
     __slots__ = ("attributes", "failure", "style")
 
@@ -71,10 +48,10 @@ class Facts:
         self.style = style
 
 
-class SpanHandle:
-    """An open span, as a context manager. Without a sampled event it only remembers what the event is flagged for.
+class TracedSpan:
+    """A `SpanHandle`. Of an event that the sampler left out it only keeps what the event may be flagged for.
 
-    An exception that leaves the block marks a malfunction by its type; its message is not recorded.
+    Of an exception that leaves the block its type is recorded, never its message.
     """
 
     __slots__ = ("_facts", "_now_ns", "_span", "_token")
@@ -85,28 +62,14 @@ class SpanHandle:
         self._now_ns = now_ns
         self._token: Token[Span | None] | None = None
 
-    @property
-    def span_context(self) -> SpanContext:
-        """Trace id, span id and flags."""
-        return self._span.get_span_context()
-
-    @property
-    def context(self) -> Context:
-        """For children and exemplars."""
-        return set_span_in_context(self._span, Context())
-
-    def set(self, name: Attribute, value: AttributeValue) -> None:
-        """Set one attribute: ids, counts, enumerations. Never user text."""
-        self._span.set_attribute(name, value)
-
     def failed(self, error_type: str) -> None:
-        """Mark a malfunction; `error_type` is an `Outcome` value or the name of a class."""
+        """Mark the span as an error."""
         self._facts.failure = error_type
         self._span.set_attribute(Attribute.ERROR_TYPE, error_type)
         self._span.set_status(Status(StatusCode.ERROR))
 
     def labels(self, labels: RequestLabels) -> None:
-        """What the request is: the strictest category and its harm."""
+        """Set the strictest category and its harm, the user's vulnerability, and signs of an attack."""
         harm, category = max(((f.harm, f.category) for f in labels.findings), default=(0, NONE))
         known: Attributes = {
             Attribute.CATEGORY: category,
@@ -119,7 +82,7 @@ class SpanHandle:
         self._span.set_attributes({**known, Attribute.LABELER: f"{labels.labeler.model}@{labels.labeler.version}"})
 
     def verdict(self, verdict: Verdict) -> None:
-        """What the judge said; the event's action comes later and may differ."""
+        """Set the verdict, its grade and its rules."""
         known: Attributes = {
             Attribute.VERDICT: verdict.verdict.value,
             Attribute.ATTEMPT: verdict.attempts,
@@ -133,7 +96,7 @@ class SpanHandle:
                 self._span.add_event(GUARDRAIL_EVENT, result, self._now_ns())
 
     def reported(self, report: CheckReport) -> None:
-        """What a check found: counts and the strictest category; its scores as evaluation events."""
+        """Set counts and the strictest category; add scores as evaluation events."""
         if not self._span.is_recording():
             return
         _, category = max(((f.detail_hi, f.category) for f in report.findings), default=(0, CategoryId(NONE)))
@@ -167,8 +130,8 @@ class SpanHandle:
             self._span.end(self._now_ns())
 
 
-class ChatHandle(SpanHandle):
-    """One request to a language model. `headers` are for its HTTP request; `request_id` becomes `X-Request-Id`."""
+class TracedChat(TracedSpan):
+    """A `ChatHandle`."""
 
     __slots__ = ("headers", "request_id")
 
@@ -178,14 +141,14 @@ class ChatHandle(SpanHandle):
         self.headers = headers
 
     def asked(self, messages: Sequence[Message]) -> None:
-        """The prompt: recorded where content capture is on, and only there."""
+        """Set the prompt, where content capture is on."""
         shown = self._facts.style.content
         if shown is not None and self._span.is_recording():
             content = [_content(message.role.value, shown(parts_text(message.parts))) for message in messages]
             self._span.set_attribute(Attribute.GEN_AI_INPUT_MESSAGES, msgspec.json.encode(content).decode())
 
     def answered(self, draft: Draft) -> None:
-        """What came back: ids and counts; the text only where content capture is on."""
+        """Set ids and counts; the text only where content capture is on."""
         self._facts.failure = ""  # an earlier try's; this one made up for it
         if not self._span.is_recording():
             return
@@ -203,8 +166,8 @@ class ChatHandle(SpanHandle):
         self._span.set_attributes(known)
 
 
-class SendHandle(SpanHandle):
-    """The records of one event being made ready. `headers` are the trace context to put into them."""
+class TracedSend(TracedSpan):
+    """A `SendHandle`."""
 
     __slots__ = ("headers",)
 
@@ -214,7 +177,7 @@ class SendHandle(SpanHandle):
 
 
 def error_type(kind: type[BaseException], error: BaseException | None) -> str:
-    """`error.type` of an exception: how it ended where that is known, else its class; never its message."""
+    """Return `error.type` of an exception: its outcome where it has one, else its class; never its message."""
     if issubclass(kind, asyncio.CancelledError):
         return CANCELLED
     return error.outcome.value if isinstance(error, CheckFailed | RetryLater) else kind.__name__

@@ -1,47 +1,33 @@
 """An event while tracing is off: no span is opened, no attribute kept; the record's own trace context is passed on."""
 
-import time
-from collections.abc import Sequence
+from contextvars import Token
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
-from opentelemetry.trace import INVALID_SPAN
-
-from topology.contract.drafts import CheckReport, Draft
-from topology.contract.errors import DeadLetter
-from topology.contract.events import Action, ConversationEvent, GenerationParameters, Message
+from topology.contract.events import ConversationEvent, GenerationParameters
 from topology.contract.headers import trace_carrier
-from topology.contract.labels import Plan, RequestLabels, Verdict
 from topology.contract.names import Header
 from topology.contract.records import Record
 from topology.telemetry.event_trace import CURRENT_TRACE, EventTrace
-from topology.telemetry.span_handles import ChatHandle, Facts, SendHandle, SpanHandle
-from topology.telemetry.span_names import Attribute, AttributeValue
-from topology.telemetry.trace_context import carrier, header_safe, span_context
+from topology.telemetry.options import Relationship
+from topology.telemetry.trace_context import carrier, conversation_hash, header_safe, span_context
 
-if TYPE_CHECKING:
-    from topology.telemetry.tracing import Tracing
+_TRACEPARENT: Final = Header.TRACEPARENT.value
+_TRACESTATE: Final = Header.TRACESTATE.value
+_VERSION: Final = "00-"
+"""How a `traceparent` of the version that `carrier` writes begins."""
 
 
-class UntracedSpan(SpanHandle):
-    """Stands in for every span; keeps nothing."""
+def _nothing(*_reported: object, **_named: object) -> None:
+    pass
+
+
+class UntracedSpan:
+    """A `SpanHandle` that keeps nothing."""
 
     __slots__ = ()
 
-    def set(self, name: Attribute, value: AttributeValue) -> None:
-        """Nothing."""
-
-    def failed(self, error_type: str) -> None:
-        """Nothing."""
-
-    def labels(self, labels: RequestLabels) -> None:
-        """Nothing."""
-
-    def verdict(self, verdict: Verdict) -> None:
-        """Nothing."""
-
-    def reported(self, report: CheckReport) -> None:
-        """Nothing."""
+    failed = labels = verdict = reported = _nothing
 
     def __enter__(self) -> Self:
         return self
@@ -49,105 +35,97 @@ class UntracedSpan(SpanHandle):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Nothing."""
+        pass
 
 
-class UntracedChat(UntracedSpan, ChatHandle):
+class UntracedChat(UntracedSpan):
     """A request's id, and the sender's trace context for it."""
 
-    __slots__ = ()
+    __slots__ = ("headers", "request_id")
+
+    asked = answered = _nothing
 
     def __init__(self, request_id: str, headers: dict[str, str]) -> None:
         self.request_id = request_id
         self.headers = headers
 
-    def asked(self, messages: Sequence[Message]) -> None:
-        """Nothing."""
 
-    def answered(self, draft: Draft) -> None:
-        """Nothing."""
+class UntracedSend(UntracedSpan):
+    """The sender's trace context for an event's records."""
 
-
-class UntracedSend(UntracedSpan, SendHandle):
-    """The sender's trace context for what we send."""
-
-    __slots__ = ()
+    __slots__ = ("headers",)
 
     def __init__(self, headers: dict[str, str]) -> None:
         self.headers = headers
 
 
-_FORGOTTEN: Final = Facts()
-UNTRACED: Final = UntracedSpan(INVALID_SPAN, _FORGOTTEN, time.time_ns)
+UNTRACED: Final = UntracedSpan()
 
 
-class UntracedEvent(EventTrace):
-    """The same calls as a traced event's; in link mode nothing is known of the sender's trace but what is sent on."""
+class UntracedEvent:
+    """An `EventTrace` that records nothing. With `relationship` `link` a model is not told of the sender's trace."""
 
-    def __init__(self, tracing: "Tracing", record: Record) -> None:
+    planned = decided = dead_lettered = failed = _nothing
+
+    def __init__(self, record: Record, relationship: Relationship) -> None:
         self._incoming = trace_carrier(record.headers)
-        is_parent = tracing.relationship == "parent" and _TRACEPARENT in self._incoming
+        is_parent = relationship == "parent" and _TRACEPARENT in self._incoming
         self._upstream = _upstream(self._incoming) if is_parent else {}
-        self._token = None
+        self._token: Token[EventTrace | None] | None = None
         self._conversation_id = ""
         self.event_id = ""
         self.policy_ref = ""
 
     @property
     def trace_id(self) -> str:
-        """The sender's, or empty."""
+        """Return the sender's, or empty."""
         return self._upstream.get(_TRACEPARENT, "")[3:35]
 
     @property
     def span_id(self) -> str:
-        """The sender's, or empty."""
+        """Return the sender's, or empty."""
         return self._upstream.get(_TRACEPARENT, "")[36:52]
 
     @property
+    def conversation_hash(self) -> str:
+        """Return the hash of the conversation's id, for logs; empty before `of_event`."""
+        return conversation_hash(self._conversation_id) if self._conversation_id else ""
+
+    @property
     def context(self) -> None:
-        """There are no exemplars."""
+        """Return None: there are no exemplars."""
 
     def of_event(self, event: ConversationEvent, policy_ref: str) -> None:
-        """Say which event this is, for logs."""
+        """Keep the event's ids, for logs."""
         self.event_id = event.event_id
         self._conversation_id = event.conversation_id
         self.policy_ref = policy_ref
 
-    def guard_input(self) -> SpanHandle:
-        """Records nothing."""
+    def guard_input(self) -> UntracedSpan:
+        """Return the handle that keeps nothing."""
         return UNTRACED
 
-    def guard_output(self) -> SpanHandle:
-        """Records nothing."""
-        return UNTRACED
+    guard_output = guard_input
 
-    def stage(self, name: str) -> SpanHandle:
-        """Records nothing."""
+    def stage(self, name: str) -> UntracedSpan:
+        """Return the handle that keeps nothing."""
         del name
         return UNTRACED
 
-    def chat(self, role: str, attempt: int, parameters: GenerationParameters | None = None) -> ChatHandle:
-        """The request's id, and the sender's trace context for its headers."""
+    def chat(self, role: str, attempt: int, parameters: GenerationParameters | None = None) -> UntracedChat:
+        """Return the request's id, and the sender's trace context for its headers."""
         del parameters
         request_id = f"{header_safe(self.event_id)}.{role}.{attempt}"
         return UntracedChat(request_id, self._upstream)
 
-    def send(self, topic: str) -> SendHandle:
-        """The sender's trace context for the records."""
+    def send(self, topic: str) -> UntracedSend:
+        """Return the sender's trace context for the records."""
         del topic
         return UntracedSend(self._incoming | self._upstream)
 
-    def planned(self, plan: Plan) -> None:
-        """Nothing."""
-
-    def decided(self, action: Action, reason_codes: Sequence[str]) -> None:
-        """Nothing."""
-
-    def dead_lettered(self, failure: DeadLetter) -> None:
-        """Nothing."""
-
-    def failed(self, error_type: str) -> None:
-        """Nothing."""
+    def __enter__(self) -> Self:
+        self._token = CURRENT_TRACE.set(self)
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -156,14 +134,9 @@ class UntracedEvent(EventTrace):
         CURRENT_TRACE.reset(self._token)
 
 
-_TRACEPARENT: Final = Header.TRACEPARENT.value
-_TRACESTATE: Final = Header.TRACESTATE.value
-_AS_WE_WRITE_IT: Final = "00-"
-
-
 def _upstream(incoming: dict[str, str]) -> dict[str, str]:
-    """What goes to a model, spelt as we would: baggage stays behind, an unknown version becomes ours."""
-    if incoming[_TRACEPARENT].startswith(_AS_WE_WRITE_IT) and _TRACESTATE not in incoming:
+    """Return the headers of a request to a model, spelt as `carrier` does: no baggage, no unknown version."""
+    if incoming[_TRACEPARENT].startswith(_VERSION) and _TRACESTATE not in incoming:
         return {_TRACEPARENT: incoming[_TRACEPARENT]}
     context = span_context(incoming)
     return carrier(context) if context is not None else {}

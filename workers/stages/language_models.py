@@ -22,11 +22,11 @@ from topology.policy.bundle import PolicyBundle
 from topology.ports import Check, CheckInput, Clock, Labeler
 from topology.steps.case import Case
 from topology.steps.drafting import CompilePrompt
+from topology.telemetry.event_trace import CURRENT_TRACE
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.span_handles import CURRENT_SPAN
 from topology.telemetry.trace_context import carrier
-from topology.telemetry.tracing import CURRENT_TRACE
 from workers.settings import Settings
 
 BREAKER_LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}

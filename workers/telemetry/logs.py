@@ -17,8 +17,8 @@ from typing import Final, TextIO
 
 from topology.contract.errors import SluicegateError
 from topology.contract.names import LOGGER
+from topology.telemetry.event_trace import CURRENT_TRACE
 from topology.telemetry.span_handles import CURRENT_SPAN
-from topology.telemetry.tracing import CURRENT_TRACE
 
 MESSAGE_CHARACTERS_MAX: Final = 1_000
 EXTRA_CHARACTERS_MAX: Final = 256

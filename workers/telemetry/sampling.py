@@ -10,7 +10,7 @@ from opentelemetry.trace import Link, SpanKind, TraceState, get_current_span
 from opentelemetry.util.types import Attributes
 
 from topology.telemetry.span_names import Attribute
-from topology.telemetry.tracing import CHOSEN_IDS
+from topology.telemetry.traced import CHOSEN_IDS
 
 _SETTLE: Final = "settle"
 

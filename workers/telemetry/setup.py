@@ -29,7 +29,7 @@ from opentelemetry.trace import NoOpTracer, Tracer
 from topology.contract.names import SERVICE, LlmRole
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
-from topology.telemetry.span_handles import SpanStyle
+from topology.telemetry.options import SpanStyle, TracingOptions
 from topology.telemetry.span_names import EXPERIMENTAL_OPT_IN, SCHEMA_URL, ChatTarget
 from topology.telemetry.tracing import LINKS_MAX, Tracing
 from workers.settings import Settings, TelemetrySettings
@@ -71,17 +71,19 @@ class Telemetry:
 
     def tracing(self, settings: Settings) -> Tracing:
         """The tracing of events, as the pipeline and the loop take it."""
-        return Tracing(
-            self.tracer,
+        style = SpanStyle(
+            content=_redacted(settings.redaction.default_region) if settings.telemetry.capture_content else None,
+            with_guardrail_results=EXPERIMENTAL_OPT_IN in _opted_in(),
+            with_openinference=settings.telemetry.openinference,
+        )
+        options = TracingOptions(
+            tracer=self.tracer,
             relationship=settings.telemetry.consume_relationship,
             group=settings.kafka.group_id,
             chats=_chat_targets(settings),
-            style=SpanStyle(
-                content=_redacted(settings.redaction.default_region) if settings.telemetry.capture_content else None,
-                with_guardrail_results=EXPERIMENTAL_OPT_IN in _opted_in(),
-                with_openinference=settings.telemetry.openinference,
-            ),
+            style=style,
         )
+        return Tracing(options)
 
     def flush(self) -> None:
         """Export what is held now; blocks as long as the exporters take. For commands that end soon."""

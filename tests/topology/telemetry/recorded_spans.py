@@ -11,9 +11,10 @@ from topology.contract.events import Action, ConversationEvent, GenerationParame
 from topology.contract.labels import CategoryId, LabelerIdentity, RequestFinding, RequestLabels, Verdict, VerdictKind
 from topology.contract.names import DraftSource
 from topology.contract.records import Headers, Record
-from topology.telemetry.span_handles import PLAIN, SpanStyle
+from topology.telemetry.event_trace import EventTrace
+from topology.telemetry.options import PLAIN, Relationship, SpanStyle, TracingOptions
 from topology.telemetry.span_names import ChatTarget
-from topology.telemetry.tracing import EventTrace, Relationship, Tracing
+from topology.telemetry.tracing import Tracing
 
 PLANTED = "my name is Zebulon Quartermain and I live at 12 Elm Street"
 TRACE_ID = "ab" * 16
@@ -28,13 +29,14 @@ class Recorded:
         self._exporter = InMemorySpanExporter()
         provider = TracerProvider(shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-        self.tracing = Tracing(
-            provider.get_tracer("test"),
+        options = TracingOptions(
+            tracer=provider.get_tracer("test"),
             relationship=relationship,
             group="g",
             chats={"generator": ChatTarget(model="m1", server_address="h", server_port=8000)},
             style=style,
         )
+        self.tracing = Tracing(options)
 
     @property
     def spans(self) -> Sequence[ReadableSpan]:

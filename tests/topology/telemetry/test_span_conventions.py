@@ -6,7 +6,7 @@ from tests.checkout import ROOT
 from tests.topology.telemetry.recorded_spans import Recorded, record, walk
 from topology.contract.events import Action
 from topology.reference.span_table import MEANINGS, attribute_table
-from topology.telemetry.span_handles import PLAIN, SpanStyle
+from topology.telemetry.options import PLAIN, SpanStyle
 from topology.telemetry.span_names import GUARDRAIL_EVENT, Attribute
 
 

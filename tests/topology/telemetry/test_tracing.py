@@ -24,8 +24,10 @@ from topology.contract.events import Action
 from topology.contract.labels import Outcome
 from topology.contract.names import DraftSource
 from topology.contract.records import Headers, OutRecord, Result
-from topology.telemetry.span_handles import SpanStyle
-from topology.telemetry.tracing import LINKS_MAX, EventTrace, Tracing, conversation_hash
+from topology.telemetry.event_trace import EventTrace
+from topology.telemetry.options import SpanStyle
+from topology.telemetry.trace_context import conversation_hash
+from topology.telemetry.tracing import LINKS_MAX, Tracing
 
 
 def test_an_event_with_one_attempt_is_a_tree_of_eight_spans_under_the_chat_services_span() -> None:
@@ -62,7 +64,7 @@ def test_in_link_mode_an_event_begins_a_trace_of_its_own_and_keeps_the_link() ->
 
 def test_a_span_that_is_current_by_accident_is_nobodys_parent() -> None:
     recorded = Recorded()
-    with recorded.tracing.tracer.start_as_current_span("accident"):
+    with recorded.tracing.options.tracer.start_as_current_span("accident"):
         with recorded.tracing.event(record(())) as trace:
             walk(trace)
         with recorded.tracing.commit("conversations.events", []):

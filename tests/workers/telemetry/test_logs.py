@@ -11,12 +11,17 @@ from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.names import LOGGER
 from topology.contract.records import Record
-from topology.telemetry.tracing import Tracing, conversation_hash
+from topology.telemetry.options import TracingOptions
+from topology.telemetry.span_names import GUARD_INPUT
+from topology.telemetry.trace_context import conversation_hash
+from topology.telemetry.tracing import Tracing
 from workers.telemetry.logs import FRAMES_MAX, configure_logging
 
 PLANTED = "Zebulon Quartermain, 12 Elm Street"
@@ -68,16 +73,19 @@ def test_a_log_is_one_line_of_json_with_time_level_logger_and_message(captured: 
 
 
 def test_every_task_logs_the_ids_of_its_own_event(captured: Captured) -> None:
-    tracing = Tracing(TracerProvider(shutdown_on_exit=False).get_tracer("test"))
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    tracing = Tracing(TracingOptions(tracer=provider.get_tracer("test")))
     ids: dict[str, str] = {}
 
     async def one(event_id: str) -> None:
         with tracing.event(record()) as trace:
             trace.of_event(conversation(event_id), "p@1")
             ids[event_id] = trace.trace_id
-            with trace.guard_input() as span:
+            with trace.guard_input():
                 await asyncio.sleep(0)
-                logger.info("%016x", span.span_context.span_id)
+                logger.info("inside")
 
     async def together() -> None:
         await asyncio.gather(*(one(f"e-{number}") for number in range(5)))
@@ -86,7 +94,11 @@ def test_every_task_logs_the_ids_of_its_own_event(captured: Captured) -> None:
     logger.info("outside")
     *inside, outside = captured.lines
     assert {line["event_id"]: line["trace_id"] for line in inside} == ids
-    assert all(line["span_id"] == line["message"] for line in inside)
+    assert {(line["trace_id"], line["span_id"]) for line in inside} == {
+        (f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}")
+        for span in exporter.get_finished_spans()
+        if span.name == GUARD_INPUT and span.context
+    }
     assert {(line["conversation_hash"], line["policy_ref"]) for line in inside} == {(conversation_hash("c-1"), "p@1")}
     assert not {"trace_id", "event_id"} & set(outside)
 

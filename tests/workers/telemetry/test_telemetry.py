@@ -15,8 +15,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from tests.plugins.otlp_receiver import Collector, SilentCollector, closed_endpoint
 from topology.contract.events import Action
 from topology.contract.records import Headers, OutRecord, Record, Result
+from topology.telemetry.event_trace import EventTrace
 from topology.telemetry.metrics import Metric
-from topology.telemetry.tracing import EventTrace, Tracing
+from topology.telemetry.tracing import Tracing
 from workers.development.otlp_receiver import BODY_BYTES_MAX
 from workers.settings import GenerationSettings, Settings, TelemetrySettings
 from workers.settings.secret import Secret
