@@ -29,13 +29,15 @@ from topology.contract.names import CONTENT_TYPE_JSON, DraftSource, Header, Sche
 from topology.contract.records import Headers, OutRecord, Record
 from topology.decision.judge import judge
 from topology.decision.plan import plan as make_plan
-from topology.pipeline import Bounds, Pipeline, Policies, Routes
+from topology.pipeline import Bounds, Pipeline
 from topology.policy.bundle import PolicyBundle
+from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
 from topology.policy.overlays import STRICTEST
 from topology.ports import CheckInput
 from topology.steps.case import Case
 from topology.steps.drafting import Budget, Drafting
+from topology.steps.publishing import Routes
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.process.clock import SystemClock

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 
 from topology.contract.codec import RecordLimits
 from topology.contract.headers import Wire
-from topology.pipeline import Bounds, Pipeline, Routes
+from topology.pipeline import Bounds, Pipeline
 from topology.policy.in_force import Policies
 from topology.ports import Check, ConversationStates, Generator, Labeler
 from topology.steps.canary import RequireGenuine, require_genuine
+from topology.steps.publishing import Routes
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing
@@ -204,6 +205,7 @@ def build_pipeline(
             review=topics.review,
             canary=topics.canary,
             dead_letters=topics.dead_letters,
+            state=topics.state,
             wire=Wire(topics.wire),
         ),
         bounds=Bounds(

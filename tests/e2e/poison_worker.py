@@ -19,7 +19,7 @@ from topology.contract.drafts import Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, parts_text
 from topology.contract.labels import RequestLabels
 from topology.contract.names import DraftSource
-from topology.pipeline import Policies
+from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing

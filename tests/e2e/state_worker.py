@@ -18,7 +18,7 @@ from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, parts_text, request_text
 from topology.contract.labels import CategoryId, Intent, LabelerIdentity, OutputFinding, RequestFinding, RequestLabels
 from topology.contract.names import DraftSource
-from topology.pipeline import Policies
+from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
 from topology.ports import CheckInput
 from topology.telemetry.instruments import Instruments

@@ -23,8 +23,8 @@ from topology.contract.errors import PolicyError
 from topology.contract.events import Action, AuditedResponse, AuditRecord
 from topology.contract.names import CONTENT_TYPE_JSON, CONTENT_TYPE_MSGPACK, Header, Topic
 from topology.contract.records import OutRecord, Record
-from topology.pipeline import Policies
 from topology.policy.bundle import AgeDefault
+from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
 from topology.ports import Check
 from topology.telemetry.instruments import Instruments

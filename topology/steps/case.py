@@ -3,14 +3,16 @@
 A case only grows. Whatever ends it, a verdict, a deadline or a failure, the audit record is made from what it holds.
 """
 
+import asyncio
 from dataclasses import dataclass, field
 
 from msgspec import Struct
 
 from topology.contract.conversation import EMPTY, ConversationState
 from topology.contract.errors import DeadLetter
-from topology.contract.events import Action, Attempt, ConversationEvent, GrantUse, LoggedText, Position
+from topology.contract.events import Action, Attempt, ConversationEvent, GrantUse, LoggedText
 from topology.contract.labels import GuardRun, Plan, RequestLabels, SideEffect
+from topology.contract.lineage import position_of
 from topology.contract.names import ActionReason
 from topology.contract.records import Record
 from topology.policy.bundle import PolicyBundle
@@ -36,7 +38,7 @@ class Case:
     policies: Policies
     overlay: TenantOverlay
     deadline_s: float
-    rest: Rest
+    rest: Rest = asyncio.sleep
     grants: tuple[GrantUse, ...] = ()
     labels: RequestLabels | None = None
     plan: Plan | None = None
@@ -76,12 +78,9 @@ class Decision(Struct, frozen=True, kw_only=True):
 
 def processed(case: Case, decision: Decision) -> Processed:
     """A decided case in the form that the audit record is assembled from."""
-    record = case.record
     return Processed(
         event=case.event,
-        position=Position(
-            topic=record.topic, partition=record.partition, offset=record.offset, timestamp_ms=record.timestamp_ms
-        ),
+        position=position_of(case.record),
         action=decision.action,
         answer=decision.answer,
         policy_ref=case.bundle.ref,

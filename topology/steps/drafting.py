@@ -22,6 +22,7 @@ from topology.ports import Check, CheckInput, Clock, Generator
 from topology.steps.audit import Answer
 from topology.steps.case import Case, Decision
 from topology.steps.checking import Checked, run_checks
+from topology.steps.withholding import NOTHING_LABELLED, NOTHING_PLANNED
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 
@@ -92,8 +93,16 @@ class Drafting:
                 return outcome
             current = outcome
 
-    async def log_request(self, case: Case, given: CheckInput) -> None:
+    async def log_request(self, case: Case) -> None:
         """Fill `case.request_log` where no draft was ever checked, as far as the logging stage can."""
+        given = CheckInput(
+            event=case.event,
+            labels=case.labels or NOTHING_LABELLED,
+            plan=case.plan or NOTHING_PLANNED,
+            draft=Draft(text="", source=DraftSource.NONE),
+            attempt=0,
+            policy=case.bundle,
+        )
         logging = [check for check in self._checks if check.name == StageName.LOGGING]
         checked = await self._run(logging, case, given)
         self._note_request(case, checked.report_of(StageName.LOGGING))

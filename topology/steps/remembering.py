@@ -88,10 +88,9 @@ class StateBounds(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Where a pipeline finds the states of conversations, and the topic on which it leaves them."""
+    """The states of conversations, and the bounds on them."""
 
     states: ConversationStates
-    topic: str
     bounds: StateBounds
 
     def recall(self, record: Record, event: ConversationEvent, now_ms: int) -> ConversationState:

@@ -4,11 +4,16 @@ from msgspec import structs
 
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import Action
-from topology.contract.labels import Mode, Plan, SideEffect
-from topology.contract.names import ActionReason, DraftSource, StageName
+from topology.contract.headers import last_header
+from topology.contract.labels import LabelerIdentity, Mode, Plan, RequestLabels, SideEffect
+from topology.contract.lineage import position_of
+from topology.contract.names import ActionReason, DraftSource, Header, StageName
 from topology.decision import templates
-from topology.steps.audit import Answer
+from topology.steps.audit import Answer, audit_id
 from topology.steps.case import Case, Decision
+
+NOTHING_LABELLED = RequestLabels(labeler=LabelerIdentity(model="none", version=""))
+"""What stands in where an event failed before its assessment: its request is still logged."""
 
 NOTHING_PLANNED = Plan(mode=Mode.SAFE_COMPLETION, ceilings={})
 """What stands in where an event failed before it was planned: it is answered withheld."""
@@ -35,6 +40,18 @@ def withheld(case: Case, reason: ActionReason, code: str, failure: DeadLetter | 
         side_effects=(SideEffect.HUMAN_REVIEW, SideEffect.ALARM) if failure is None else (),
         failure=failure,
     )
+
+
+def first_answer_of(case: Case) -> str:
+    """Return the audit id of the event's first answer where this is a second copy of it; empty for any other event.
+
+    A copy that was replayed on purpose is answered again, and so is the very same record, read once more.
+    """
+    event_id = case.event.event_id
+    first = case.state.audit_id_of(event_id)
+    if not first or first == audit_id(position_of(case.record), event_id):
+        return ""
+    return first if last_header(case.record.headers, Header.REPLAYED_FROM) is None else ""
 
 
 def repeated(case: Case, first_audit_id: str) -> Decision:

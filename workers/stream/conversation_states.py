@@ -257,7 +257,7 @@ def open_states(settings: Settings, clock: Clock, metrics: Instruments) -> Topic
 
 
 def memory_of(settings: Settings, states: ConversationStates) -> Memory:
-    """Return what a pipeline needs to read states and to write them."""
+    """Return what a pipeline needs to read states and to change them."""
     state = settings.state
     bounds = StateBounds(
         ttl_ms=state.ttl_s * 1000,
@@ -267,7 +267,7 @@ def memory_of(settings: Settings, states: ConversationStates) -> Memory:
         crisis_turns=state.crisis_turns,
         answers_at_ceiling_max=state.answers_at_ceiling_max,
     )
-    return Memory(states=states, topic=settings.topics.state, bounds=bounds)
+    return Memory(states=states, bounds=bounds)
 
 
 def _decoded(record: Record) -> ConversationState:

@@ -33,12 +33,14 @@ from topology.contract.labels import (
 )
 from topology.contract.names import Topic
 from topology.contract.records import OutRecord, Record, Result
-from topology.pipeline import Bounds, Pipeline, Policies, Routes
+from topology.pipeline import Bounds, Pipeline
+from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
 from topology.ports import Check, CheckInput, Clock
 from topology.steps.canary import RequireGenuine, no_canaries
 from topology.steps.case import Case
 from topology.steps.drafting import Budget, Drafting
+from topology.steps.publishing import Routes
 from topology.steps.remembering import Memory, StateBounds
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
@@ -125,7 +127,7 @@ class Bench:
             tracing=Tracing.none(),
             metrics=self.metrics,
             clock=clock or SystemClock(),
-            memory=None if states is None else Memory(states=states, topic=Topic.STATE, bounds=StateBounds()),
+            memory=None if states is None else Memory(states=states, bounds=StateBounds()),
             require_genuine=require_genuine,
         )
 

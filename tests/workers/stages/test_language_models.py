@@ -25,7 +25,7 @@ from topology.contract.events import Action, AuditedResponse, GenerationParamete
 from topology.contract.labels import Outcome
 from topology.contract.names import StageName, Topic
 from topology.contract.records import Record
-from topology.pipeline import Policies
+from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric

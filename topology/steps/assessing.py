@@ -1,0 +1,57 @@
+"""The assessment of a request: its labels, or why nobody could tell."""
+
+from topology.contract.errors import CheckFailed
+from topology.contract.labels import GuardRun, Outcome, RequestLabels
+from topology.contract.names import StageName
+from topology.decision.ceilings import settled_age
+from topology.ports import Clock, Labeler
+from topology.steps.case import Case
+from topology.steps.checking import note_stage
+from topology.steps.time_limit import TimeLimit
+from topology.telemetry.instruments import Instruments
+
+
+class Assessing:
+    """Asks the labeller, for at most `timeout_s` a request."""
+
+    def __init__(self, *, labeler: Labeler, timeout_s: float, clock: Clock, metrics: Instruments) -> None:
+        self._labeler = labeler
+        self._timeout_s = timeout_s
+        self._clock = clock
+        self._metrics = metrics
+
+    async def assess(self, case: Case) -> RequestLabels:
+        """Return the labels of the request, with the user's age settled, and add the run to `case.guards`.
+
+        Raises CheckFailed, with the stage as its guard, where the labeller could not tell.
+        """
+        started_s = self._clock.monotonic_s()
+        outcome, version = Outcome.OK, ""
+        with case.trace.guard_input() as span:
+            try:
+                with TimeLimit(self._timeout_s):
+                    labels = await self._labeler.label(case.event, case.bundle)
+            except TimeoutError as exc:
+                outcome = Outcome.TIMEOUT
+                raise CheckFailed(outcome, StageName.ASSESS.value, "no labels in time") from exc
+            except CheckFailed as exc:
+                outcome = exc.outcome
+                raise CheckFailed(exc.outcome, StageName.ASSESS.value, exc.detail) from exc
+            except Exception as exc:
+                outcome = Outcome.CRASHED  # a labeller that raises could not tell
+                raise CheckFailed(outcome, StageName.ASSESS.value, type(exc).__name__) from exc
+            else:
+                span.labels(labels)
+                version = labels.labeler.version
+                return settled_age(labels, case.event.user, case.state)
+            finally:
+                if outcome is not Outcome.OK:
+                    span.failed(outcome.value)
+                self._note(case, self._clock.monotonic_s() - started_s, outcome, version)
+
+    def _note(self, case: Case, latency_s: float, outcome: Outcome, version: str) -> None:
+        note_stage(self._metrics, StageName.ASSESS, latency_s, outcome)
+        latency_ms = round(latency_s * 1000, 3)
+        case.guards.append(
+            GuardRun(guard=StageName.ASSESS.value, version=version, outcome=outcome, latency_ms=latency_ms)
+        )
