@@ -145,7 +145,7 @@ class Stub:
         return (self._letter(record, failure, "generate"), *self._answers(record, event, Action.WITHHELD))
 
     def _letter(self, record: Record, reason: DeadLetterReason, stage: str) -> OutRecord:
-        return dead_letter(record, DeadLetter(reason, stage, ""), self._limits, {}, self._topics.dead_letters)
+        return dead_letter(record, DeadLetter(reason, stage, ""), self._limits, self._topics.dead_letters)
 
     def _answers(self, record: Record, event: _Event, action: Action) -> tuple[OutRecord, ...]:
         audit_id = f"{record.partition}-{record.offset}"

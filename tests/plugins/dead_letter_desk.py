@@ -73,7 +73,7 @@ class Desk:
                 headers=headers,
             )
             self._buried += 1
-            letter = dead_letter(record, error, limits or RecordLimits(), {}, self.topics["dead_letters"])
+            letter = dead_letter(record, error, limits or RecordLimits(), self.topics["dead_letters"])
             self.kafka.send_record(letter.topic, letter.value, letter.key, list(letter.headers))
 
     def letters(self) -> list[Record]:

@@ -1,11 +1,9 @@
 """The dead-letter record of a record that cannot be processed: its own bytes, and headers that say why and whence."""
 
 import hashlib
-from collections.abc import Mapping
 
 from topology.contract.codec import DETAIL_CHARACTERS_MAX, RecordLimits
 from topology.contract.errors import DeadLetter
-from topology.contract.headers import trace_headers
 from topology.contract.lineage import POSITION_HEADERS, SOURCE_HEADERS, letter_headers
 from topology.contract.names import Header
 from topology.contract.records import Headers, OutRecord, Record
@@ -34,26 +32,20 @@ LETTER_HEADERS = frozenset(
 """Ours alone, even where a letter does not carry them: one that is put back must not hand on what was said before."""
 
 
-def dead_letter(
-    record: Record,
-    error: DeadLetter,
-    limits: RecordLimits,
-    carrier: Mapping[str, str],
-    topic: str,
-) -> OutRecord:
+def dead_letter(record: Record, error: DeadLetter, limits: RecordLimits, topic: str) -> OutRecord:
     """The dead letter of `record`, to be written to `topic`.
 
     Key and value are the original bytes; a value over `event_bytes_max`, and a key over `dead_letter_bytes_max`, is
     cut to `dead_letter_bytes_max`; length and SHA-256 in the headers are always those of the original value. A null
     value becomes no bytes and a header, since a null would delete. The original's headers stay, as far as they fit;
-    where a name is ours, or `carrier` (the trace context of now; empty keeps the original's) has it, ours stands. Of
-    a record that was put back, `x-original-*` goes on naming the very first copy (`lineage`).
+    a name that only dead letters carry (`LETTER_HEADERS`) is written anew. Of a record that was put back,
+    `x-original-*` still names the very first copy (`lineage`).
     """
     value = record.value or b""
     if len(value) > limits.event_bytes_max:
         value = value[: limits.dead_letter_bytes_max]
     key = record.key[: limits.dead_letter_bytes_max] if record.key is not None else None
-    ours = _reason_headers(record, error) + trace_headers(carrier)
+    ours = _reason_headers(record, error)
     kept, dropped_count = _kept(record.headers, ours)
     if dropped_count:
         ours += ((Header.ORIGINAL_HEADERS_DROPPED.value, str(dropped_count).encode()),)

@@ -83,7 +83,7 @@ class Publishing:
 
     def _letter(self, record: Record, failure: DeadLetter) -> OutRecord:
         self.metrics.count(Metric.DEAD_LETTERS, reason=failure.reason.value)
-        return dead_letter(record, failure, self.limits, {}, self.routes.dead_letters)
+        return dead_letter(record, failure, self.limits, self.routes.dead_letters)
 
     def _out(
         self,

@@ -19,8 +19,8 @@ def _record(value: bytes | None, headers: Headers = (), key: bytes | None = b"\x
     return Record(topic="in", partition=3, offset=2**40, timestamp_ms=17, key=key, value=value, headers=headers)
 
 
-def _letter(record: Record, error: DeadLetter = ERROR, carrier: dict[str, str] | None = None) -> OutRecord:
-    return dead_letter(record, error, LIMITS, carrier or {}, "dlq")
+def _letter(record: Record, error: DeadLetter = ERROR) -> OutRecord:
+    return dead_letter(record, error, LIMITS, "dlq")
 
 
 def test_original_bytes_and_all_headers() -> None:
@@ -75,12 +75,6 @@ def test_original_headers_stay_in_order_and_ours_win() -> None:
     assert letter.headers[:4] == (original[0], original[3], original[4], original[5])
     assert [value for name, value in letter.headers if name.lower() == "x-reason"] == [b"invalid"]
     assert "x-original-null" not in dict(letter.headers)
-
-
-def test_the_trace_of_now_replaces_that_of_the_original() -> None:
-    letter = _letter(_record(b"{}", (("traceparent", b"theirs"),)), carrier={"traceparent": "ours", "x-other": "no"})
-    assert [value for name, value in letter.headers if name == "traceparent"] == [b"ours"]
-    assert "x-other" not in dict(letter.headers)
 
 
 @given(st.lists(st.tuples(st.text(max_size=20), st.binary(max_size=9_000)), max_size=90), st.binary(max_size=300))

@@ -17,7 +17,7 @@ ERROR = DeadLetter(DeadLetterReason.MALFORMED, "decode", "")
 
 def _letter(headers: Headers) -> Headers:
     record = Record(topic="in", partition=2, offset=90, timestamp_ms=5, key=b"k", value=b"v", headers=headers)
-    return dead_letter(record, ERROR, RecordLimits(), {}, "dlq").headers
+    return dead_letter(record, ERROR, RecordLimits(), "dlq").headers
 
 
 def _put_back(count: int = 1) -> Headers:
