@@ -1,1 +1,5 @@
-"""What flows, in which order, under which rules. Pure: standard library and msgspec only."""
+"""What flows, in which order, under which rules.
+
+Without effects of its own. It imports the standard library and msgspec; PyYAML in `policy/document_bounds.py` alone,
+OpenTelemetry's API in `telemetry/` alone.
+"""

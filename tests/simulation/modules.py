@@ -18,7 +18,6 @@ NAMES = (
     "topology.delivery.offset_map",
     "topology.delivery.partition_window",
     "topology.delivery.rounds",
-    "topology.delivery.rounds",
     "topology.delivery.tracker",
     "workers.kafka.errors",
     "workers.stream.conversation_states",
