@@ -65,7 +65,7 @@ test: setup ## lint, types and every test in its short form
 	[ $$tests -eq 0 ] && [ $$lint -eq 0 ]
 
 test-long: setup ## every test, the long forms too
-	@$(PYTHON_BIN) -m pytest --durations=5
+	@SLUICEGATE_TESTS=long $(PYTHON_BIN) -m pytest --durations=5
 
 lint: setup ## style, formatting, layers and types
 	@start=$$(date +%s); code=0; \

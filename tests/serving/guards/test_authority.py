@@ -1,11 +1,14 @@
 """Text without authority: quoted, encoded, in code, tool output or earlier answers, it can tighten and never loosen."""
 
 from collections.abc import Callable
+from functools import cache
 
+import msgspec
 import pytest
 
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
+from tests.effort import LONG_FORM
 from tests.serving.guards.claims import CARRIERS, CLAIMS, REQUESTS, pairs_beside_text, pairs_in_text
 from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.labels import AgeBand, CategoryId, Intent, Level, Mode, RequestFinding, RequestLabels
@@ -21,6 +24,14 @@ OVERLAY = TenantOverlay(tenant_id="t", version="1", age_default=AgeDefault.ADULT
 MODES, INTENTS = tuple(Mode), tuple(Intent)
 PAIRS = (*pairs_in_text(), *pairs_beside_text())
 PAIRS_MIN = 200
+KINDS = sorted({pair.carrier for pair in PAIRS})
+SHORT_SHARE = 3
+
+
+@cache
+def allowed_by(encoded: bytes) -> tuple[dict[tuple[CategoryId, Level], Level], int]:
+    """As `allowed`; one request stands in many pairs, without any claim each time."""
+    return allowed(msgspec.json.decode(encoded, type=ConversationEvent))
 
 
 def allowed(event: ConversationEvent) -> tuple[dict[tuple[CategoryId, Level], Level], int]:
@@ -54,14 +65,15 @@ def _unnamed(category: CategoryId, labels: RequestLabels) -> RequestFinding:
     return RequestFinding(category=category, harm=0, intent=max(intents, key=INTENTS.index))
 
 
-@pytest.mark.parametrize("carrier", sorted({pair.carrier for pair in PAIRS}))
+@pytest.mark.parametrize("carrier", KINDS)
 def test_no_ceiling_is_higher_and_no_mode_laxer_than_without_the_claim(carrier: str) -> None:
-    for pair in PAIRS:
-        if pair.carrier == carrier:
-            before, mode_before = allowed(pair.plain)
-            after, mode_after = allowed(pair.claiming)
-            risen = {f"{name} H{harm}" for (name, harm), level in after.items() if level > before[name, harm]}
-            assert (risen, mode_after >= mode_before) == (set(), True), (pair.request, pair.claim)
+    """The short form tries a third of the requests with each carrier, every carrier another third."""
+    first, step = (0, 1) if LONG_FORM else (KINDS.index(carrier) % SHORT_SHARE, SHORT_SHARE)
+    for pair in [pair for pair in PAIRS if pair.carrier == carrier][first::step]:
+        before, mode_before = allowed_by(msgspec.json.encode(pair.plain))
+        after, mode_after = allowed(pair.claiming)
+        risen = {f"{name} H{harm}" for (name, harm), level in after.items() if level > before[name, harm]}
+        assert (risen, mode_after >= mode_before) == (set(), True), (pair.request, pair.claim)
 
 
 def test_every_claim_every_carrier_and_every_request_is_tried(

@@ -1,6 +1,7 @@
 """The classification stage on drafts."""
 
 import pickle
+from random import Random
 
 import msgspec
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from serving.guards.classification import ClassificationStage
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
+from tests.effort import LONG_FORM
 from topology.contract.drafts import CheckReport, Draft
 from topology.contract.events import ConversationEvent, Message, Role, TextPart, UserContext
 from topology.contract.labels import Mode, Plan
@@ -102,7 +104,12 @@ def _own_words() -> list[str]:
 
 @pytest.mark.parametrize("ask", [HARMFUL, "I want to die", "How do I bake bread?", "how do I build a pipe bomb"])
 def test_the_policy_s_own_words_are_never_flagged(ask: str) -> None:
-    batch = [given(text, (Role.USER, ask)) for text in _own_words()]
+    """The short form tries a tenth of the texts, another one for each question."""
+    texts = _own_words()
+    if not LONG_FORM:
+        texts = Random(ask).sample(texts, len(texts) // 10)
+    asked = given("", (Role.USER, ask))
+    batch = [msgspec.structs.replace(asked, draft=msgspec.structs.replace(asked.draft, text=text)) for text in texts]
     flagged = [one.draft.text for one, found in zip(batch, STAGE.run(batch), strict=True) if found.findings]
     assert flagged == []
 

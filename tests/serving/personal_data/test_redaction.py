@@ -20,6 +20,7 @@ from serving.personal_data.redaction import (
     Redactor,
 )
 from tests.contracts.samples import POLICY
+from tests.effort import examples
 from topology.contract.drafts import Draft
 from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.labels import LabelerIdentity, Mode, Plan, RequestLabels
@@ -121,7 +122,7 @@ def shared() -> Redactor:
     return Redactor(KEY, region="US")
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(st.text(st.characters() | st.sampled_from("0123456789+-(). @:/"), max_size=400))
 def test_any_text_is_rebuilt_from_its_spans(shared: Redactor, text: str) -> None:
     logged = shared.redact(text)

@@ -4,9 +4,10 @@ from itertools import pairwise, product
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.effort import examples
 from tests.topology.decision.policy_world import (
     ADULT,
     CATEGORIES,
@@ -63,7 +64,7 @@ def test_more_harm_or_worse_intent_never_gives_more(category: str) -> None:
         assert all(later <= earlier for line in lines for earlier, later in pairwise(line))
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(REQUEST_FINDINGS, OVERLAYS, GRANTS, SIGNALS)
 def test_a_teen_is_never_given_more_than_an_adult(
     finding: RequestFinding, overlay: TenantOverlay, grants: frozenset[str], signals: tuple[Signal, ...]
@@ -76,7 +77,7 @@ def test_a_teen_is_never_given_more_than_an_adult(
     assert levels == sorted(levels, reverse=True)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(REQUEST_FINDINGS, OVERLAYS, SIGNALS)
 def test_a_cap_never_raises(finding: RequestFinding, overlay: TenantOverlay, signals: tuple[Signal, ...]) -> None:
     uncapped = msgspec.structs.replace(overlay, caps={})
@@ -85,7 +86,7 @@ def test_a_cap_never_raises(finding: RequestFinding, overlay: TenantOverlay, sig
     assert capped <= overlay.caps.get(finding.category, 4)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(REQUEST_FINDINGS, OVERLAYS, SIGNALS)
 def test_an_overlay_never_raises_root_or_system_rules_nor_malicious_requests(
     finding: RequestFinding, overlay: TenantOverlay, signals: tuple[Signal, ...]
@@ -95,7 +96,7 @@ def test_an_overlay_never_raises_root_or_system_rules_nor_malicious_requests(
         assert level(finding, overlay, signals=signals) <= level(finding, OPEN, signals=signals)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(REQUEST_FINDINGS, OVERLAYS, GRANTS)
 def test_malicious_intent_gets_at_most_the_malicious_column(
     finding: RequestFinding, overlay: TenantOverlay, grants: frozenset[str]
@@ -108,7 +109,7 @@ def test_malicious_intent_gets_at_most_the_malicious_column(
     assert level(stated, overlay, granted) <= row[2]
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(REQUEST_FINDINGS, st.sampled_from(Context))
 def test_restricted_content_gains_nothing_from_any_context_but_transformation(
     finding: RequestFinding, context: Context
@@ -119,7 +120,7 @@ def test_restricted_content_gains_nothing_from_any_context_but_transformation(
         assert level(msgspec.structs.replace(finding, context=context)) == level(general)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(REQUEST_FINDINGS)
 def test_transformation_lifts_neither_prohibited_nor_self_harm_nor_weapons_of_mass_harm(
     finding: RequestFinding,
@@ -134,7 +135,7 @@ def test_transformation_lifts_neither_prohibited_nor_self_harm_nor_weapons_of_ma
         assert level(supplied) == level(general)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(REQUEST_FINDINGS, st.sampled_from(Signal))
 def test_a_wrapper_voids_the_bonus_of_a_context(finding: RequestFinding, signal: Signal) -> None:
     if (
@@ -145,7 +146,7 @@ def test_a_wrapper_voids_the_bonus_of_a_context(finding: RequestFinding, signal:
         assert level(finding, signals=(signal,)) == level(general, signals=(signal,))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(REQUESTS, USERS, GRANTS)
 def test_grants_serve_verified_adults_only(
     request_labels: RequestLabels, user: UserContext, grants: frozenset[str]
@@ -162,7 +163,7 @@ def test_grants_serve_verified_adults_only(
     assert subject.grants <= (grants if is_verified else frozenset())
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(REQUESTS, USERS)
 def test_settled_labels_suffice_to_know_the_age(request_labels: RequestLabels, user: UserContext) -> None:
     settled = settled_age(request_labels, user)

@@ -5,9 +5,10 @@ from random import Random
 
 import msgspec
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests.effort import examples
 from tests.topology.decision.policy_world import (
     ADULT,
     GRANTS,
@@ -114,7 +115,7 @@ def test_exactly_the_drafts_at_or_below_their_ceiling_are_published(category: Ca
             assert is_published == (high <= made.ceilings[category])
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(WORLDS, OUTPUTS, ATTEMPTS, st.data())
 def test_no_draft_above_its_ceiling_is_published(
     world: World, out: OutputLabels, attempts: int, data: st.DataObject
@@ -130,13 +131,13 @@ def test_no_draft_above_its_ceiling_is_published(
     assert verdict.severity_grade is not Severity.NONE
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(WORLDS, OUTPUTS, st.integers(REVISIONS_MAX + 1, 5))
 def test_nothing_is_revised_once_the_budget_is_spent(world: World, out: OutputLabels, attempts: int) -> None:
     assert world.verdict(out, attempts).verdict is not VerdictKind.REVISE
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(WORLDS, OUTPUTS, ATTEMPTS, OUTCOMES)
 def test_a_failed_guard_always_withholds(world: World, out: OutputLabels, attempts: int, outcome: Outcome) -> None:
     assume(outcome is not Outcome.OK)
@@ -146,7 +147,7 @@ def test_a_failed_guard_always_withholds(world: World, out: OutputLabels, attemp
     assert "V01" in verdict.rule_ids
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(WORLDS, OUTPUTS, ATTEMPTS, st.randoms(use_true_random=False))
 def test_the_order_of_findings_does_not_matter(world: World, out: OutputLabels, attempts: int, chance: Random) -> None:
     shuffled = list(out.findings)
@@ -156,7 +157,7 @@ def test_the_order_of_findings_does_not_matter(world: World, out: OutputLabels, 
     )
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(WORLDS, OUTPUTS, ATTEMPTS)
 def test_the_strictest_fault_alone_decides(world: World, out: OutputLabels, attempts: int) -> None:
     made = world.plan()
@@ -169,7 +170,7 @@ def test_the_strictest_fault_alone_decides(world: World, out: OutputLabels, atte
     assert STRICTNESS[whole.verdict] == max(STRICTNESS[verdict.verdict] for verdict in alone)
 
 
-@settings(max_examples=500, deadline=None)
+@examples(500)
 @given(WORLDS, OUTPUT_FINDINGS, ATTEMPTS, st.data())
 def test_more_detail_or_more_harm_never_releases_a_draft(
     world: World, finding: OutputFinding, attempts: int, data: st.DataObject
@@ -189,7 +190,7 @@ def test_more_detail_or_more_harm_never_releases_a_draft(
         assert after.verdict is not VerdictKind.PUBLISH
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(WORLDS, ATTEMPTS)
 def test_a_clean_draft_is_published_under_every_planned_mode(world: World, attempts: int) -> None:
     made = world.plan()
@@ -197,14 +198,14 @@ def test_a_clean_draft_is_published_under_every_planned_mode(world: World, attem
     assert world.verdict(clean, attempts, made).rule_ids == ("V99",)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(WORLDS, OUTPUTS, ATTEMPTS)
 def test_only_a_redaction_names_spans_and_it_always_does(world: World, out: OutputLabels, attempts: int) -> None:
     verdict = world.verdict(out, attempts)
     assert bool(verdict.redactions) == (verdict.verdict is VerdictKind.REDACT)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(REPORTS, max_size=4), st.randoms(use_true_random=False))
 def test_merging_does_not_depend_on_order_and_keeps_the_extremes(reports: list[CheckReport], chance: Random) -> None:
     shuffled = list(reports)
@@ -219,14 +220,14 @@ def test_merging_does_not_depend_on_order_and_keeps_the_extremes(reports: list[C
     assert merged.privileged_leak == any(report.privileged_leak for report in reports)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(OUTCOMES, max_size=4))
 def test_every_run_is_kept_when_reports_are_merged(outcomes: list[Outcome]) -> None:
     runs = [GuardRun(guard=f"g{index}", version="1", outcome=outcome) for index, outcome in enumerate(outcomes)]
     assert sorted(run.guard for run in merge_reports((), runs).guards) == sorted(run.guard for run in runs)
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.text(alphabet="abc é😀", max_size=60), st.lists(SPANS, max_size=5))
 def test_redaction_removes_every_marked_character_and_no_other(text: str, spans: list[Span]) -> None:
     hidden = {index for span in spans for index in range(span.start, min(span.end, len(text)))}

@@ -2,8 +2,9 @@
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
+from tests.effort import examples
 from tests.topology.decision.policy_world import ADULT, GRANTS, LABELER, OPEN, OVERLAYS, REQUESTS, USERS, bundle
 from topology.contract.errors import CheckFailed
 from topology.contract.events import UserContext
@@ -16,7 +17,7 @@ from topology.policy.overlays import TenantOverlay
 MODES = tuple(Mode)
 
 
-@settings(max_examples=400, deadline=None)
+@examples(400)
 @given(REQUESTS, OVERLAYS, USERS, GRANTS)
 def test_every_request_gets_one_mode_that_its_ceilings_bear_out(
     request_labels: RequestLabels, overlay: TenantOverlay, user: UserContext, grants: frozenset[str]
@@ -32,7 +33,7 @@ def test_every_request_gets_one_mode_that_its_ceilings_bear_out(
         assert made.mode is Mode.CRISIS_SUPPORT
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(REQUESTS, OVERLAYS, USERS, GRANTS)
 def test_a_plan_does_not_depend_on_the_order_of_findings(
     request_labels: RequestLabels, overlay: TenantOverlay, user: UserContext, grants: frozenset[str]
@@ -48,7 +49,7 @@ def test_a_plan_does_not_depend_on_the_order_of_findings(
     )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(REQUESTS, OVERLAYS, USERS, GRANTS)
 def test_a_plan_is_recomputed_from_labels_with_a_settled_age(
     request_labels: RequestLabels, overlay: TenantOverlay, user: UserContext, grants: frozenset[str]
@@ -58,7 +59,7 @@ def test_a_plan_is_recomputed_from_labels_with_a_settled_age(
     assert plan(bundle(), stored, overlay=overlay, user=UserContext(), grants=grants) == made
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(REQUESTS)
 def test_the_hash_covers_every_other_field(request_labels: RequestLabels) -> None:
     made = plan(bundle(), request_labels, overlay=OPEN, user=ADULT, grants=())
@@ -67,7 +68,7 @@ def test_the_hash_covers_every_other_field(request_labels: RequestLabels) -> Non
     assert stated == digest(fields)
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(REQUESTS)
 def test_tightening_lowers_every_ceiling_by_one_and_no_further_than_nothing(request_labels: RequestLabels) -> None:
     made = plan(bundle(), request_labels, overlay=OPEN, user=ADULT, grants=())

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.fakes import FakeCheck, FakeConversationStates, FakeGenerator, FakeLabeler
+from tests.effort import examples
 from tests.topology.decision import policy_world
 from tests.topology.steps.pipeline_world import Bench, candidate, finding, finds, labelled, logged
 from topology.contract.drafts import CheckReport
@@ -49,7 +50,7 @@ def same(record: AuditRecord) -> None:
     assert (found.action, found.judged_count) == (record.action, len(record.attempts))
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(
     labels=policy_world.REQUESTS,
     drafts=st.lists(policy_world.OUTPUTS, min_size=1, max_size=5),

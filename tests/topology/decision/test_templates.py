@@ -5,11 +5,12 @@ from itertools import product
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.guards.draft_markers import has_operational_detail, is_bare_refusal, obligations_present
 from serving.text.features import fold
+from tests.effort import examples
 from tests.topology.decision.policy_world import ADULT, GUARDS, OPEN, OVERLAYS, REQUESTS, USERS, bundle, request_cases
 from topology.contract.events import UserContext
 from topology.contract.labels import CategoryId, Mode, OutputFinding, OutputLabels, Plan, RequestLabels
@@ -24,7 +25,7 @@ LOCALES = ("en", "en-US", "de", "de-AT", "fr_FR", "es", "pt-BR", "", "zz-9")
 CRISIS, EMERGENCY, HARD, LIMITED = CASES[29].plan(), CASES[66].plan(), CASES[10].plan(), CASES[14].plan()
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(
     REQUESTS, OVERLAYS, USERS, st.sampled_from(KINDS), st.sampled_from(LOCALES), st.sampled_from(["", "US", "ES", "DE"])
 )

@@ -4,10 +4,11 @@ from functools import reduce
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tests.effort import examples
 from tests.topology.decision.policy_world import (
     ADULT,
     CATEGORY,
@@ -106,7 +107,7 @@ def conversation(*turns: tuple[RequestLabels, int]) -> ConversationState:
 
 
 @given(state=STATES, request=REQUESTS, overlay=OVERLAYS, user=USERS, grants=GRANTS)
-@settings(max_examples=1000)
+@examples(1000)
 def test_no_state_raises_a_ceiling_or_loosens_a_mode(
     state: ConversationState, request: RequestLabels, overlay: TenantOverlay, user: UserContext, grants: frozenset[str]
 ) -> None:
@@ -126,7 +127,7 @@ def test_no_state_raises_a_ceiling_or_loosens_a_mode(
     user=USERS,
     grants=GRANTS,
 )
-@settings(max_examples=1000)
+@examples(1000)
 def test_what_leaves_in_a_conversation_would_leave_without_it(
     state: ConversationState,
     request: RequestLabels,

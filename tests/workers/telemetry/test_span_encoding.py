@@ -1,7 +1,7 @@
 """Our encoder of spans against the SDK's own: the same message for the same spans."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans as encode_by_sdk
@@ -23,6 +23,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
+from tests.effort import examples
 from workers.telemetry.span_encoding import REMEMBERED_CHARACTERS_MAX, encode_spans
 
 IDS = st.integers(1, 2**64 - 1)
@@ -81,7 +82,7 @@ def recorded(draw: st.DrawFn) -> list[ReadableSpan]:
 
 
 @given(recorded())
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_the_bytes_say_what_the_sdks_own_encoder_says(spans: list[ReadableSpan]) -> None:
     assert ExportTraceServiceRequest.FromString(encode_spans(spans)) == encode_by_sdk(spans)
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from msgspec.structs import replace
 
 from bench.simulate_policy import decisions
+from tests.effort import examples
 from tests.plugins.dead_letter_desk import Desk
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.policy_desk import PolicyDesk
@@ -112,7 +113,7 @@ def test_an_event_that_is_not_there_is_an_error(desk: PolicyDesk) -> None:
     assert "no audit record of e2 in" in err
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(policy_world.REQUESTS, policy_world.OVERLAYS, policy_world.USERS, policy_world.GRANTS)
 def test_every_rule_of_a_plan_has_words(
     labels: RequestLabels, overlay: TenantOverlay, user: UserContext, grants: frozenset[str]
