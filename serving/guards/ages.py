@@ -3,7 +3,7 @@
 
 import re
 
-from serving.text.phrases.spelling import respelled
+from serving.text.spelling import respelled
 from topology.contract.labels import AgeBand
 
 CHARACTERS_MAX = 32_000

@@ -20,7 +20,7 @@ from serving.guards.vulnerability import is_malicious, vulnerability
 from serving.text.features import WindowError, fold
 from serving.text.language import language_of
 from serving.text.lexicon import PHRASE_PREFIX, Hits, hits_in, topics
-from serving.text.phrases.table import tags_in
+from serving.text.phrases import tags_in
 from serving.text.quotations import Told, told
 from serving.text.wrappers import decoded, gives_orders
 from topology.contract.errors import CheckFailed
@@ -100,7 +100,7 @@ class EmbeddedLabeler:
         self._model = model
         self._categories = categories
         self._identity = LabelerIdentity(model=NAME, version=model.version)
-        hits_in("")  # builds the phrase table, a third of a second, before the first request waits for it
+        hits_in("")  # builds the tables before the first request waits for them
 
     @property
     def identity(self) -> LabelerIdentity:

@@ -2,6 +2,7 @@
 
 import re
 
+from topology.contract.intervals import joined
 from topology.contract.labels import Span
 
 RUN_WORDS_MIN = 12
@@ -17,16 +18,9 @@ def leaks(draft: str, privileged: tuple[str, ...]) -> tuple[Span, ...]:
         return ()
     places = list(_WORD.finditer(draft))
     words = [match.group().lower() for match in places]
-    found: list[Span] = []
-    for index, run in enumerate(_runs(words)):
-        if run not in known:
-            continue
-        start, end = places[index].start(), places[index + RUN_WORDS_MIN - 1].end()
-        if found and start <= found[-1].end:
-            found[-1] = Span(start=found[-1].start, end=end, label=LABEL)
-        else:
-            found.append(Span(start=start, end=end, label=LABEL))
-    return tuple(found)
+    runs = [index for index, run in enumerate(_runs(words)) if run in known]
+    found = joined((places[index].start(), places[index + RUN_WORDS_MIN - 1].end()) for index in runs)
+    return tuple(Span(start=start, end=end, label=LABEL) for start, end in found)
 
 
 def _runs(words: list[str]) -> list[tuple[str, ...]]:

@@ -7,16 +7,49 @@ words of a text finds everything, so that time grows with the text alone.
 import functools
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
-from serving.text.lexicon_terms import RULES, TERMS, TopicRule
-from serving.text.phrases.table import tags_in
+import msgspec
+from msgspec import Struct
+
+from serving.text.phrases import tags_in
 from topology.contract.labels import CategoryId
 
-_WORD = re.compile(r"[\w']+")
+TERMS_FILE = Path(__file__).parent / "terms.yaml"
+NEAR_WORDS = 10
 PHRASE_PREFIX = "phrase."
 Hits = Mapping[str, tuple[int, ...]]
 """Tag → positions (in words) at which a phrase of that tag starts, ascending."""
+
+_WORD = re.compile(r"[\w']+")
+
+
+class TermsError(ValueError):
+    """A file of terms that must not be used; `args` is (what is wrong)."""
+
+
+class TopicRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A category is named where a topic has a companion within `before` words ahead of it or `after` behind it.
+
+    Without `near` a topic suffices. `unless` tags void the rule. Of one `group` only the first fitting rule speaks;
+    an empty category speaks by silencing the rest of its group.
+    """
+
+    category: str
+    topics: tuple[str, ...]
+    near: tuple[str, ...] = ()
+    unless: tuple[str, ...] = ()
+    before: int = NEAR_WORDS
+    after: int = NEAR_WORDS
+    group: str = ""
+
+
+class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of terms by tag, and the rules that make categories of them, the first of a group before the others."""
+
+    terms: dict[str, tuple[str, ...]]
+    rules: tuple[TopicRule, ...]
 
 
 class _Phrase(NamedTuple):
@@ -73,23 +106,37 @@ class Lexicon:
         return found.startswith(last[:-1]) if last.endswith("*") else found in {last, _plural(last)}
 
 
+def read_terms(path: Path) -> Terms:
+    """Return the terms of a file. Raises TermsError, naming file and entry."""
+    try:
+        terms = msgspec.yaml.decode(path.read_bytes(), type=Terms)
+    except msgspec.DecodeError as exc:
+        raise TermsError(f"{path.name}: {exc}") from exc
+    for rule in terms.rules:
+        named = {tag for tag in (*rule.topics, *rule.near, *rule.unless) if not tag.startswith(PHRASE_PREFIX)}
+        missing = sorted(named - terms.terms.keys())
+        if missing:
+            raise TermsError(f"{path.name}: rules: {rule.category}: there are no terms {', '.join(missing)}")
+    return terms
+
+
 @functools.cache
-def lexicon() -> Lexicon:
-    """The lexicon of `TERMS`, built at the first call."""
-    return Lexicon(TERMS)
+def _packaged() -> tuple[Lexicon, tuple[TopicRule, ...]]:
+    terms = read_terms(TERMS_FILE)
+    return Lexicon(terms.terms), terms.rules
 
 
 def hits_in(folded: str) -> Hits:
     """Where the lexicon's words stand in a folded text; and, at 0, each `phrase.<tag>` of `text.phrases` in it."""
     phrases = {PHRASE_PREFIX + tag: (0,) for tag in tags_in(folded)}
-    return {**lexicon().find(words_of(folded)), **phrases}
+    return {**_packaged()[0].find(words_of(folded)), **phrases}
 
 
 def topics(hits: Hits) -> list[CategoryId]:
     """The categories that the phrases found name, in the table's order; the first of each `group` that fits wins."""
     named: list[CategoryId] = []
     taken: set[str] = set()
-    for rule in RULES:
+    for rule in _packaged()[1]:
         if rule.group in taken or not fits(rule, hits):
             continue
         if rule.group:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice
 from urllib.parse import unquote_to_bytes
 
-from serving.text.phrases.table import tags_in
+from serving.text.phrases import tags_in
 
 ENCODED_CHARACTERS_MAX = 8_192
 DECODINGS_MAX = 8

@@ -56,7 +56,9 @@ def respelled(text: str) -> str:
 
 def _meant(word: str) -> str:
     """The telling word that this one misspells by one letter; else the word itself."""
-    if len(word) < _LENGTH_MIN - 1 or not word.isascii() or word in _OTHER_WORDS or word.startswith(_STEMS):
+    if len(word) not in _LENGTHS.get(word[0], ()) or not word.isascii():
+        return word
+    if word in _OTHER_WORDS or word.startswith(_STEMS):
         return word
     for shorter in (word, *_shortened(word)):
         meant = _MISSPELT.get(shorter)
@@ -70,3 +72,8 @@ def _shortened(word: str) -> list[str]:
 
 
 _MISSPELT = {shorter: word for word in reversed(_TELLING) for shorter in (word, *_shortened(word))}
+_LENGTHS = {
+    first: frozenset(length for word in _TELLING if word[0] == first for length in range(len(word) - 1, len(word) + 2))
+    for first in {word[0] for word in _TELLING}
+}
+"""Lengths of words that may be misspelt telling ones, by their first letter, which is never wrong."""

@@ -1,1 +1,0 @@
-"""Phrases that name risk, purpose and wrappers, by language. Data, and one way of finding it in a text."""
