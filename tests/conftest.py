@@ -1,7 +1,70 @@
-"""Fixtures that tests of several folders share."""
+"""What every test may use: one broker, one Ray and one vLLM a session, each started when a test first asks for it.
 
-from tests.plugins.kafka_broker import kafka, kafka_session
-from tests.plugins.local_ray import local_ray
-from tests.plugins.vllm_server import model_traces, vllm_server
+A fixture imports what it starts only then, so that collecting a folder of unit tests loads neither Kafka nor vLLM.
+"""
 
-__all__ = ["kafka", "kafka_session", "local_ray", "model_traces", "vllm_server"]
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from workers.settings import RaySettings
+from workers.supervision.ray_session import prepare_ray
+
+if TYPE_CHECKING:
+    from serving.engine.child_server import VllmServer
+    from tests.plugins.kafka_broker import Kafka
+    from tests.plugins.otlp_receiver import KeptExports
+
+prepare_ray(RaySettings())  # Ray reads the environment when it is first imported, which any test module may do
+
+
+@pytest.fixture(scope="session")
+def kafka_session(tmp_path_factory: pytest.TempPathFactory) -> "Generator[Kafka]":
+    """Hold the session's broker, in whatever state the last test left it; `kafka` repairs it."""
+    from tests.plugins.kafka_broker import session_broker
+
+    with session_broker(tmp_path_factory.mktemp("kafka")) as kafka:
+        yield kafka
+
+
+@pytest.fixture
+def kafka(kafka_session: "Kafka") -> "Generator[Kafka]":
+    """Hold the session's broker; it runs again when the test is over, whatever the test did to it."""
+    yield kafka_session
+    kafka_session.repair()
+
+
+@pytest.fixture(scope="session")
+def local_ray() -> Generator[None]:
+    """Hold this process's connection to the session's Ray."""
+    from tests.plugins.local_ray import session_ray
+
+    with session_ray():
+        yield
+
+
+@pytest.fixture(scope="session")
+def ray_address(local_ray: None) -> str:
+    """Return where processes of workers find the session's Ray."""
+    import ray
+
+    return ray.get_runtime_context().gcs_address
+
+
+@pytest.fixture(scope="session")
+def model_traces() -> "Generator[KeptExports]":
+    """Hold what the session's vLLM exports."""
+    from tests.plugins.otlp_receiver import kept_exports
+
+    with kept_exports() as exports:
+        yield exports
+
+
+@pytest.fixture(scope="session")
+def vllm_server(tmp_path_factory: pytest.TempPathFactory, model_traces: "KeptExports") -> "Generator[VllmServer]":
+    """Hold the session's vLLM, healthy, with the tiny checkpoint; its spans go to `model_traces`."""
+    from tests.plugins.vllm_server import session_vllm
+
+    with session_vllm(tmp_path_factory.mktemp("vllm"), model_traces.endpoint) as server:
+        yield server

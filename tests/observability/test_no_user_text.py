@@ -4,8 +4,6 @@ import json
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,13 +25,12 @@ from tests.observability.served_endpoint import served
 from tests.observability.traced_worker import running_worker, send_traced
 from tests.plugins.fake_endpoint import FakeEndpoint
 from tests.plugins.kafka_broker import Kafka, wait_until
-from tests.plugins.otlp_receiver import KeptExports
+from tests.plugins.otlp_receiver import kept_exports
 from tests.plugins.running_worker import audits, fresh_settings, responses
 from topology.contract.events import Action
 from topology.contract.names import Header
 from topology.contract.records import Record
 from workers.commands.demo.parts import free_port
-from workers.development.otlp_receiver import OtlpReceiver
 from workers.kafka.reader import read_topic
 from workers.settings import (
     AgentSettings,
@@ -53,15 +50,6 @@ ANSWERED_S = 180.0
 ASKED_S = 30.0
 STOP_S = 90.0
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
-
-
-@contextmanager
-def collector() -> Generator[KeptExports]:
-    """Keeps what is exported to it."""
-    exports = KeptExports()
-    with OtlpReceiver(exports) as receiver:
-        exports.endpoint = receiver.endpoint
-        yield exports
 
 
 def leaky_settings(kafka: Kafka, directory: Path, model: str, **telemetry: object) -> Settings:
@@ -124,7 +112,7 @@ def test_no_signal_of_a_node_holds_what_users_or_models_said(kafka: Kafka, tmp_p
     """Preset `full`: spans, pushed metrics, the agent's pages, logs, headers of dead letters, what commands say."""
     endpoint = FakeEndpoint(plays=answers(), then=well())
     log, config, port = tmp_path / "run.log", tmp_path / "sluicegate.toml", free_port()
-    with served(endpoint) as model, collector() as exports:
+    with served(endpoint) as model, kept_exports() as exports:
         settings = leaky_settings(kafka, tmp_path, model, endpoint=exports.endpoint, preset="full")
         settings = structs.replace(settings, agent=AgentSettings(port=port))
         config.write_text(show(settings).replace('digest_key = "***"', 'digest_key = "a key for tests"'))
@@ -172,7 +160,7 @@ def test_the_ratio_preset_says_no_more_of_a_flagged_event_and_of_a_guard_that_ba
 ) -> None:
     """Nothing is sampled; every event is flagged, for the guard LLM's words cannot be read."""
     generator, guard = FakeEndpoint(then=well()), FakeEndpoint(then=unreadable_verdict())
-    with served(generator) as model, served(guard) as judge, collector() as exports:
+    with served(generator) as model, served(guard) as judge, kept_exports() as exports:
         settings = leaky_settings(kafka, tmp_path, model, endpoint=exports.endpoint, preset="ratio", ratio=0.0)
         settings = structs.replace(settings, guard=GuardSettings(judge_base_url=judge, judge_model="m2"))
         with running_worker(settings, tmp_path) as log:
@@ -188,7 +176,7 @@ def test_the_ratio_preset_says_no_more_of_a_flagged_event_and_of_a_guard_that_ba
 
 def test_captured_content_is_on_chat_spans_alone_and_without_personal_data(kafka: Kafka, tmp_path: Path) -> None:
     generator = FakeEndpoint(then=well())
-    with served(generator) as model, collector() as exports:
+    with served(generator) as model, kept_exports() as exports:
         settings = leaky_settings(
             kafka, tmp_path, model, endpoint=exports.endpoint, preset="full", capture_content=True
         )

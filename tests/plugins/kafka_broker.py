@@ -1,4 +1,4 @@
-"""Fixtures for tests on a real broker: started once a session, fresh topic names for every test.
+"""A real broker for tests: started once a session, fresh topic names for every test.
 
 With KAFKA_BOOTSTRAP_SERVERS the session uses that broker; tests that kill or freeze theirs are then skipped.
 """
@@ -7,6 +7,7 @@ import os
 import time
 import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ from workers.kafka.source import KafkaSource
 from workers.settings import KafkaSettings
 
 BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
-WAIT_S = 75.0
+WAIT_S = 120.0
 """Generous: a busy machine, and a broker that has just come back."""
+
+START_S = 180.0
+"""A broker starts in 8 s on two idle cores."""
 MESSAGE_BYTES_MAX = 17 * 1024 * 1024
 
 
@@ -122,7 +126,7 @@ class Kafka:
         if self._broker.is_running:
             self._broker.resume()
         else:
-            self._broker.start()
+            self._broker.start(START_S)
 
     def close(self) -> None:
         """Release the clients."""
@@ -166,32 +170,18 @@ def wait_until(holds: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
         time.sleep(0.02)
 
 
-@pytest.fixture(scope="session")
-def kafka_session(tmp_path_factory: pytest.TempPathFactory) -> Generator[Kafka]:
-    """One broker for the session."""
+@contextmanager
+def session_broker(directory: Path) -> Generator[Kafka]:
+    """Start one broker, or use the one that the environment names."""
     if given := os.environ.get(BOOTSTRAP):
-        kafka = Kafka(given, None)
-        yield kafka
-        kafka.close()
+        with closing(Kafka(given, None)) as kafka:
+            yield kafka
         return
-    broker = _start(tmp_path_factory.mktemp("kafka"))
-    kafka = Kafka(broker.bootstrap, broker)
-    yield kafka
-    kafka.close()
-    broker.stop()
-
-
-@pytest.fixture
-def kafka(kafka_session: Kafka) -> Generator[Kafka]:
-    """The session's broker, running again when the test is over, whatever the test did to it."""
-    yield kafka_session
-    kafka_session.repair()
-
-
-def _start(directory: Path) -> DevelopmentBroker:
     broker = DevelopmentBroker(directory)
     try:
-        broker.start()
+        broker.start(START_S)
     except BrokerError as exc:
         pytest.fail(f"no Kafka broker: {exc}", pytrace=False)
-    return broker
+    with closing(Kafka(broker.bootstrap, broker)) as kafka:
+        yield kafka
+    broker.stop()

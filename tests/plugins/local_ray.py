@@ -1,26 +1,26 @@
 """Ray on loopback, started once a session.
 
-Importing this prepares the environment: Ray reads it when it is first imported, which other test modules may do.
+A worker that a test starts as a process may join it by `ray.address`, which saves a start of Ray; actors have the
+group's name in theirs. Tests of what `sluicegate run` does with a Ray of its own name no address.
 """
 
 import os
 from collections.abc import Generator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.checkout import ROOT
 from workers.settings import RaySettings
-from workers.supervision.ray_session import prepare_ray, ray_session
-
-prepare_ray(RaySettings())
+from workers.supervision.ray_session import ray_session
 
 LOGICAL_CPUS = 4
-"""Ray starts as many processes in advance; our actors ask for a tenth each."""
+"""Ray starts as many processes in advance; the actors of a worker ask for a tenth each."""
 
 
-@pytest.fixture(scope="session")
-def local_ray() -> Generator[None]:
-    """A cluster of this machine alone, whose workers import this very checkout."""
+@contextmanager
+def session_ray() -> Generator[None]:
+    """Run a cluster of this machine alone, whose workers import this very checkout."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
         with ray_session(RaySettings(logical_cpus=LOGICAL_CPUS)):

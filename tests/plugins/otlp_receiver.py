@@ -4,7 +4,9 @@ that never answers.
 
 import socket
 import threading
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -122,6 +124,15 @@ def closed_endpoint() -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+@contextmanager
+def kept_exports() -> Generator[KeptExports]:
+    """Run a collector that keeps what is exported to it."""
+    exports = KeptExports()
+    with OtlpReceiver(exports) as receiver:
+        exports.endpoint = receiver.endpoint
+        yield exports
 
 
 class SilentCollector:

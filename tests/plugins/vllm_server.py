@@ -1,38 +1,30 @@
-"""Real vLLM on the CPU with the tiny checkpoint, started once a session; its spans go to `model_traces`."""
+"""Real vLLM on the CPU with the tiny checkpoint, started once a session.
 
-from collections.abc import Iterator
+Its start is the dearest of all: mostly imports. The demonstration's own test, and the long form, start another one
+under Ray Serve.
+"""
 
-import pytest
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
 
 from serving.engine.child_server import VllmServer, VllmServing, running_vllm
 from serving.engine.options import TINY_ARGUMENTS
 from serving.engine.tiny_checkpoint import build_tiny_checkpoint
-from tests.plugins.otlp_receiver import KeptExports
-from workers.development.otlp_receiver import OtlpReceiver
 
 TINY_MODEL = "sluicegate-tiny"
-READY_TIMEOUT_S = 240.0
+READY_TIMEOUT_S = 400.0
+"""It takes a minute on two idle cores, and several on two that others want."""
 
 
-@pytest.fixture(scope="session")
-def model_traces() -> Iterator[KeptExports]:
-    """What the session's vLLM exported."""
-    exports = KeptExports()
-    with OtlpReceiver(exports) as receiver:
-        exports.endpoint = receiver.endpoint
-        yield exports
-
-
-@pytest.fixture(scope="session")
-def vllm_server(tmp_path_factory: pytest.TempPathFactory, model_traces: KeptExports) -> Iterator[VllmServer]:
-    """A healthy server of the tiny checkpoint."""
-    directory = tmp_path_factory.mktemp("vllm")
-    model = build_tiny_checkpoint(directory / "tiny")
+@contextmanager
+def session_vllm(directory: Path, traces_endpoint: str) -> Generator[VllmServer]:
+    """Run a healthy server of the tiny checkpoint that exports its spans."""
     serving = VllmServing(
-        model=str(model),
+        model=str(build_tiny_checkpoint(directory / "tiny")),
         served_name=TINY_MODEL,
         arguments=TINY_ARGUMENTS,
-        traces_endpoint=f"{model_traces.endpoint}/v1/traces",
+        traces_endpoint=f"{traces_endpoint}/v1/traces",
     )
     with running_vllm(serving, log=directory / "vllm.log", ready_timeout_s=READY_TIMEOUT_S) as server:
         yield server

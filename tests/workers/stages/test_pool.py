@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import ray
 
+from tests.checkout import ROOT
 from tests.contracts.samples import check_input
 from tests.plugins.kafka_broker import wait_until
-from tests.plugins.local_ray import ROOT
 from tests.plugins.scripted_actors import GarbageActor, SlowActor
 from topology.contract.drafts import CheckReport
 from topology.contract.errors import CheckFailed
