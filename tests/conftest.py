@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.plugins.progress import pytest_addoption, pytest_configure, pytest_terminal_summary
+from tests.plugins.side_by_side import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 from workers.settings import RaySettings
 from workers.supervision.ray_session import prepare_ray
 
@@ -15,6 +17,14 @@ if TYPE_CHECKING:
     from serving.engine.child_server import VllmServer
     from tests.plugins.kafka_broker import Kafka
     from tests.plugins.otlp_receiver import KeptExports
+
+__all__ = [
+    "pytest_addoption",
+    "pytest_collection_modifyitems",
+    "pytest_configure",
+    "pytest_terminal_summary",
+    "pytest_xdist_make_scheduler",
+]
 
 prepare_ray(RaySettings())  # Ray reads the environment when it is first imported, which any test module may do
 
