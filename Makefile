@@ -9,6 +9,9 @@ HELM_TOOL := var/tools/helm/lock.txt
 PHOENIX_TOOL := var/tools/phoenix/lock.txt
 COMPILE := $(UV) pip compile pyproject.toml --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 EXIT_CODE := var/pytest-exit-code
+PYTEST := $(PYTHON_BIN) -m pytest --parts --durations=5
+# One process has the broker, Ray and vLLM, the other everything else: tests/plugins/side_by_side.py.
+SIDE_BY_SIDE := -n 2
 
 # uv trusts the system's certificates as other clients do; it reads neither pip's index nor pip's certificates by itself.
 export UV_SYSTEM_CERTS ?= true
@@ -31,7 +34,7 @@ certificates=$${SSL_CERT_FILE:-$${PIP_CERT:-$$(pip_setting cert)}}; \
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint format chaos simulation bench kafka schema lock clean
+.PHONY: help setup demo test test-fast test-long lint format chaos simulation bench kafka schema lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -56,16 +59,20 @@ $(PHOENIX_TOOL): requirements/phoenix.txt requirements/tool.sh | $(STAMP)
 demo: setup ## the whole path on real parts, live, with a census at the end
 	@$(VENV)/bin/sluicegate demo
 
-test: setup ## lint, types and every test in its short form
+test: setup ## lint, types and every test in its short form, side by side
 	@mkdir -p var; rm -f $(EXIT_CODE); lint=0; tests=0; \
-	$(MAKE) --no-print-directory lint || lint=$$?; \
-	$(PYTHON_BIN) -m pytest -m "not slow" --durations=5 || tests=$$?; \
+	{ $(MAKE) --no-print-directory lint > var/lint.log 2>&1; code=$$?; cat var/lint.log; exit $$code; } & linting=$$!; \
+	$(PYTEST) $(SIDE_BY_SIDE) -m "not slow" || tests=$$?; \
+	wait $$linting || lint=$$?; \
 	echo $$tests > $(EXIT_CODE); \
-	[ $$lint -eq 0 ] || echo "lint failed: see the top of this output"; \
+	[ $$lint -eq 0 ] || echo "lint failed: see its lines above, or var/lint.log"; \
 	[ $$tests -eq 0 ] && [ $$lint -eq 0 ]
 
+test-fast: setup ## unit tests alone: no broker, no Ray, no vLLM, nothing installed
+	@$(PYTEST) $(SIDE_BY_SIDE) -m "not (slow or kafka or ray or vllm or install)"
+
 test-long: setup ## every test, the long forms too
-	@SLUICEGATE_TESTS=long $(PYTHON_BIN) -m pytest --durations=5
+	@SLUICEGATE_TESTS=long $(PYTEST)
 
 lint: setup ## style, formatting, layers and types
 	@start=$$(date +%s); code=0; \

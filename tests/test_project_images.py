@@ -73,6 +73,7 @@ def test_every_image_of_compose_has_a_version() -> None:
         assert all(re.search(r":\d+\.\d+\.\d+$", image) for image in images), images
 
 
+@pytest.mark.install
 @pytest.mark.timeout(900)
 def test_the_workers_image_is_installed_by_its_own_commands_from_the_lock(tmp_path: Path) -> None:
     """In an empty directory; afterwards the entry command works there, and nothing that builds is left."""

@@ -21,7 +21,7 @@ from tests.plugins.kafka_broker import Kafka, wait_until
 from tests.plugins.running_worker import fresh_settings, question, responses, send
 from workers.commands.demo.parts import free_port
 
-pytestmark = [pytest.mark.slow, pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.install, pytest.mark.kafka, pytest.mark.ray]
 
 READ_ONLY = """
 set -e
