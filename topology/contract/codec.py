@@ -1,6 +1,6 @@
-"""Bytes to structs and back: JSON and MessagePack, with bounds, and one reason for each way to fail.
+"""Bytes to structs and back: JSON and MessagePack, with bounds and one reason for each kind of failure.
 
-Error details name a field's path and its bound, never the value that was there.
+Error details name a field's path and its bound, never its value.
 """
 
 import functools
@@ -37,7 +37,7 @@ _EVENT_SCHEMA = f"{SchemaName.CONVERSATION_EVENT.value}/{SCHEMA_VERSION}"
 
 
 class RecordLimits(Struct, frozen=True, kw_only=True):
-    """Bounds on one record: longest value, what is kept of a longer one in a dead letter, deepest nesting."""
+    """Bounds on one record: bytes of its value, bytes that a dead letter keeps of a longer one, depth of nesting."""
 
     event_bytes_max: int = 1 << 20
     dead_letter_bytes_max: int = 64 << 10
@@ -63,20 +63,20 @@ _T = TypeVar("_T")
 
 
 def canonical_json(obj: object) -> bytes:
-    """The one spelling that is hashed and signed: sorted keys, no whitespace, UTF-8. A NaN comes out as null."""
+    """Return the one spelling that is hashed and signed: sorted keys, no whitespace, UTF-8. A NaN becomes null."""
     return _CANONICAL.encode(obj)
 
 
 def encode(value: Struct, wire: Wire = Wire.JSON) -> bytes:
-    """A struct as it goes on a topic; the same value gives the same bytes.
+    """Return a struct as it is written to a topic; the same value gives the same bytes.
 
-    Raises UnicodeEncodeError on half a surrogate pair, which no decoder of ours lets in.
+    Raises UnicodeEncodeError on half a surrogate pair, which no decoder of this module lets in.
     """
     return _MSGPACK.encode(value) if wire is Wire.MSGPACK else _JSON.encode(value)
 
 
 def decode_event(record: Record, limits: RecordLimits) -> ConversationEvent:
-    """The event that a record of the input topic holds.
+    """Return the event that a record of the input topic holds.
 
     Raises DeadLetter, and nothing else, with stage `decode`, the reason, and a detail free of user text.
     """
@@ -94,12 +94,12 @@ def decode_event(record: Record, limits: RecordLimits) -> ConversationEvent:
     if record.key != event.conversation_id.encode():
         raise _failure(DeadLetterReason.KEY_MISMATCH, "the record's key is not conversation_id")
     if (event.tenant_id == CANARY_TENANT) != (event.canary is not None):
-        raise _failure(DeadLetterReason.RESERVED_TENANT, f"{CANARY_TENANT} and a canary's mark go together")
+        raise _failure(DeadLetterReason.RESERVED_TENANT, f"{CANARY_TENANT} and a canary's mark require each other")
     return event
 
 
 def state_wire(headers: Headers) -> Wire:
-    """How the value of a record of the state topic is written. Raises ValueError where its schema is none of ours."""
+    """Return how the value of a record of the state topic is encoded. Raises ValueError if its schema is unknown."""
     stated = last_headers(headers)
     schema = header_text(stated.get(Header.SCHEMA))
     if schema != _STATE_SCHEMA:
@@ -109,11 +109,11 @@ def state_wire(headers: Headers) -> Wire:
 
 
 def decode_state(value: bytes, wire: Wire) -> ConversationState:
-    """A state as it was encoded. Raises ValueError, with nothing of the value in it."""
+    """Decode the state of a conversation. Raises ValueError, whose message holds nothing of the value."""
     try:
         return (_STATE_MSGPACK if wire is Wire.MSGPACK else _STATE_JSON).decode(value)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        # A validation error is a decode error too, and the only one whose words may name a field.
+        # A ValidationError is a DecodeError too; only its message may name a field.
         detail = _without_input(str(error)) if isinstance(error, msgspec.DecodeError) else "a string is not UTF-8"
     raise ValueError(detail)
 
@@ -133,9 +133,9 @@ def _checked_value(record: Record, limits: RecordLimits) -> bytes:
     return record.value
 
 
-@functools.lru_cache(maxsize=16)  # who sends to a topic spells it in a few ways
+@functools.lru_cache(maxsize=16)  # the senders to a topic use a few spellings
 def _wire(header: bytes | None) -> tuple[Wire, bool]:
-    """How a value of this content type is written, and whether a CloudEvent is wrapped around the event."""
+    """Return how a value of this content type is encoded, and whether a CloudEvent is wrapped around the event."""
     stated = header_text(header)
     essence = CONTENT_TYPE_JSON if stated is None else stated.partition(";")[0].strip().lower()
     if essence == CONTENT_TYPE_CLOUDEVENT:
@@ -156,7 +156,7 @@ def _check_version(name: str, header: bytes | None, known: str) -> None:
 
 
 def _check_utf8(value: bytes) -> None:
-    # msgspec skips fields it does not know without looking at their bytes.
+    # msgspec skips unknown fields without looking at their bytes.
     try:
         value.decode()
     except UnicodeDecodeError as error:
@@ -183,11 +183,11 @@ def _unwrapped(value: bytes) -> bytes:
 
 
 def _decode(decoder: msgspec.json.Decoder[_T] | msgspec.msgpack.Decoder[_T], value: bytes) -> _T:
-    # Raised outside the except block: the library's message may quote the value, and must not hang on as a context.
+    # Raised outside the except block: the library's message may quote the value and must not become a context.
     try:
         return decoder.decode(value)
     except RecursionError:
-        failure = _failure(DeadLetterReason.TOO_DEEP, "nested deeper than the decoder goes")
+        failure = _failure(DeadLetterReason.TOO_DEEP, "nested deeper than the decoder can read")
     except UnicodeDecodeError:
         failure = _failure(DeadLetterReason.NOT_UTF8, "a string is not UTF-8")
     except msgspec.ValidationError as error:
@@ -202,7 +202,7 @@ _QUOTE = re.compile(r"['\"]")
 
 
 def _without_input(message: str) -> str:
-    """A msgspec message as `path: what was expected`, cut at the first quote: input is only ever quoted there."""
+    """Return a msgspec message as `path: expectation`, cut at the first quotation mark: input comes only after one."""
     path = _PATH.search(message)
     head = message[: path.start()] if path else message
     expected = _QUOTE.split(head, maxsplit=1)[0].rstrip()

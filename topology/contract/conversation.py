@@ -1,8 +1,8 @@
-"""What a conversation has shown and been given so far, and what follows for its next turn. Pure.
+"""The state of a conversation: what it has shown and been given so far, and what follows for its next turn. Pure.
 
-It makes a plan more cautious, never less: every answer given here is at least as strict as that of `EMPTY`. How a state
-comes about, with its bounds and its decay, is `remembering.py`'s; what is read here needs no clock and no setting, so
-that plan and verdict can be made again from an audit record's `state_before` alone.
+A state makes a plan more cautious, never less: each of its answers is at least as strict as that of `EMPTY`.
+`steps/remembering.py` makes states, with their bounds and their decay. Reading one needs no clock and no setting, so
+that plan and verdict can be recomputed from an audit record's `state_before` alone.
 """
 
 from typing import Annotated
@@ -20,18 +20,18 @@ FLOOR_MODES = {
     Vulnerability.RADICALIZATION_RISK: Mode.SAFE_COMPLETION,
     Vulnerability.DELUSION_MANIA: Mode.SAFE_COMPLETION,
 }
-"""The mode that somebody at risk keeps for the next turns, whatever they are about: the one that the risk itself asks
-for. Distress passes with the turn that showed it."""
+"""The lowest mode of the next turns for a user at risk, whatever these are about: the mode that the risk requires.
+Distress ends with the turn that showed it."""
 
 Count = Annotated[int, Meta(ge=0)]
 
 
 class CategoryMemory(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is remembered of one category.
+    """The memory of one category.
 
-    `released` is the highest detail that left; `at_ceiling_count` counts the serious answers that left at their ceiling
-    or above it, and `spent` is how much lower the ceiling of serious findings is because of them. `intent` is the
-    strictest one shown, reckoned with for `intent_turns` more turns.
+    `released` is the highest detail that was given. `at_ceiling_count` counts the serious answers that were given at
+    their ceiling or above it; `spent` is by how much they lower the ceiling of serious findings. `intent` is the
+    strictest one shown, which counts for `intent_turns` more turns.
     """
 
     released: Level = 0
@@ -51,9 +51,9 @@ class SeenEvent(Struct, frozen=True, kw_only=True):
 class ConversationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A conversation after `turns` turns, on `sluicegate.state`; key: the conversation id.
 
-    `signals` are remembered for that many more turns each, `vulnerability` for `vulnerability_turns`. `age_band` is the
-    youngest that anyone said: `teen`, `under13`, or unknown. `events` are the last that were answered, oldest first;
-    they belong to `tenant_id`.
+    `signals` holds for each signal the number of turns for which it is still remembered; `vulnerability` is remembered
+    for `vulnerability_turns` more. `age_band` is the youngest one ever stated: `teen`, `under13`, or `unknown`.
+    `events` are the latest ones that were answered, oldest first; they belong to `tenant_id`.
     """
 
     tenant_id: str = ""
@@ -68,25 +68,25 @@ class ConversationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def floor_mode(self) -> Mode:
-        """The mode that the next answer has at least."""
+        """Return the lowest mode that the next answer may have."""
         return FLOOR_MODES.get(self.vulnerability, Mode.DIRECT_ANSWER)
 
     def intent_of(self, category: CategoryId) -> Intent:
-        """The strictest intent remembered for a category."""
+        """Return the strictest intent remembered for a category."""
         remembered = self.categories.get(category)
         return Intent.BENIGN if remembered is None else remembered.intent
 
     def spent_of(self, category: CategoryId) -> Level:
-        """How much lower the ceiling of serious findings of a category is."""
+        """Return by how much the ceiling of a category's serious findings is lowered."""
         remembered = self.categories.get(category)
         return 0 if remembered is None else remembered.spent
 
     def concerns(self, category: CategoryId) -> bool:
-        """Whether anything remembered may lower a ceiling of this category."""
+        """Return whether anything remembered may lower a ceiling of this category."""
         return category in self.categories or bool(self.signals)
 
     def audit_id_of(self, event_id: str) -> str:
-        """The audit id under which an event was answered before; empty where it was not."""
+        """Return the audit id under which an event was answered before; empty if it was not."""
         return next((seen.audit_id for seen in reversed(self.events) if seen.event_id == event_id), "")
 
 
@@ -95,5 +95,5 @@ EMPTY = ConversationState()
 
 
 def stricter(one: Intent, other: Intent) -> Intent:
-    """The stricter of two intents."""
+    """Return the stricter of two intents."""
     return max(one, other, key=INTENTS.index)

@@ -1,4 +1,4 @@
-"""The dead-letter record of a record that cannot be processed: its own bytes, and headers that say why and whence."""
+"""The dead letter of a record that cannot be processed: its own bytes, with headers that say why and from where."""
 
 import hashlib
 
@@ -10,7 +10,7 @@ from topology.contract.records import Headers, OutRecord, Record
 
 ORIGINAL_HEADERS_MAX = 64
 ORIGINAL_HEADERS_BYTES_MAX = 32 << 10
-"""How many headers of the original are kept, and how many bytes of names and values together."""
+"""Bounds on the original's headers that are kept: their number, and the bytes of their names and values together."""
 
 LETTER_HEADERS = frozenset(
     name.value
@@ -29,27 +29,28 @@ LETTER_HEADERS = frozenset(
         Header.REPLAYED_FROM,
     )
 )
-"""Ours alone, even where a letter does not carry them: one that is put back must not hand on what was said before."""
+"""The headers that only this module writes. They are dropped from the original even if the letter does not carry them:
+a record that was put back must not pass on what an earlier letter said."""
 
 
 def dead_letter(record: Record, error: DeadLetter, limits: RecordLimits, topic: str) -> OutRecord:
-    """The dead letter of `record`, to be written to `topic`.
+    """Return the dead letter of `record`, to be written to `topic`.
 
-    Key and value are the original bytes; a value over `event_bytes_max`, and a key over `dead_letter_bytes_max`, is
-    cut to `dead_letter_bytes_max`; length and SHA-256 in the headers are always those of the original value. A null
-    value becomes no bytes and a header, since a null would delete. The original's headers stay, as far as they fit;
-    a name that only dead letters carry (`LETTER_HEADERS`) is written anew. Of a record that was put back,
-    `x-original-*` still names the very first copy (`lineage`).
+    Key and value are the original bytes. A value over `event_bytes_max` is cut to `dead_letter_bytes_max`, and so is a
+    key over `dead_letter_bytes_max`; length and SHA-256 in the headers are always those of the original value. A null
+    value becomes an empty one and a header, since a null would delete. The original's headers are kept as far as they
+    fit, except for `LETTER_HEADERS`. For a record that was put back, `x-original-*` still names the very first copy
+    (`lineage`).
     """
     value = record.value or b""
     if len(value) > limits.event_bytes_max:
         value = value[: limits.dead_letter_bytes_max]
     key = record.key[: limits.dead_letter_bytes_max] if record.key is not None else None
-    ours = _reason_headers(record, error)
-    kept, dropped_count = _kept(record.headers, ours)
+    own = _reason_headers(record, error)
+    kept, dropped_count = _kept(record.headers, own)
     if dropped_count:
-        ours += ((Header.ORIGINAL_HEADERS_DROPPED.value, str(dropped_count).encode()),)
-    return OutRecord(topic=topic, key=key, value=value, headers=kept + ours)
+        own += ((Header.ORIGINAL_HEADERS_DROPPED.value, str(dropped_count).encode()),)
+    return OutRecord(topic=topic, key=key, value=value, headers=kept + own)
 
 
 def _reason_headers(record: Record, error: DeadLetter) -> Headers:
@@ -67,16 +68,16 @@ def _reason_headers(record: Record, error: DeadLetter) -> Headers:
     return written + letter_headers(record)
 
 
-def _kept(original: Headers, ours: Headers) -> tuple[Headers, int]:
-    """The original's headers that stay, and how many do not fit."""
-    taken = {name for name, _ in ours} | LETTER_HEADERS
-    theirs = [(name, value) for name, value in original if name.lower() not in taken]
+def _kept(original: Headers, own: Headers) -> tuple[Headers, int]:
+    """Return the original's headers that are kept, and the number of those that do not fit."""
+    taken = {name for name, _ in own} | LETTER_HEADERS
+    foreign = [(name, value) for name, value in original if name.lower() not in taken]
     kept: list[tuple[str, bytes]] = []
     bytes_left = ORIGINAL_HEADERS_BYTES_MAX
-    for name, value in theirs:
+    for name, value in foreign:
         size = len(name.encode("utf-8", "replace")) + len(value or b"")
         if len(kept) == ORIGINAL_HEADERS_MAX or size > bytes_left:
             break
         kept.append((name, value))
         bytes_left -= size
-    return tuple(kept), len(theirs) - len(kept)
+    return tuple(kept), len(foreign) - len(kept)

@@ -1,4 +1,4 @@
-"""A draft on its way: the request for it, the draft itself, and what a check reports of it."""
+"""A draft on its way: the request for it, the draft itself, and a check's report on it."""
 
 from msgspec import Struct
 
@@ -32,9 +32,9 @@ class GenerationRequest(Struct, frozen=True, kw_only=True):
 
 
 class CheckReport(Struct, frozen=True, kw_only=True):
-    """What one check says about one draft; spans count characters of the draft's text.
+    """One check's report on one draft; spans count characters of the draft's text.
 
-    `bare_refusal` and `unfair` are None where this check does not look for them.
+    `bare_refusal` and `unfair` are None if this check does not look for them.
     `request_log` and `draft_log` are filled by the logging stage alone.
     """
 

@@ -19,7 +19,7 @@ from topology.contract.labels import Outcome
 
 
 class DeadLetterReason(StrEnum):
-    """Why a record is in the dead-letter topic (header `x-reason`)."""
+    """The reason why a record is in the dead-letter topic (header `x-reason`)."""
 
     EMPTY_VALUE = "empty_value"
     MISSING_KEY = "missing_key"
@@ -34,7 +34,7 @@ class DeadLetterReason(StrEnum):
     RESERVED_TENANT = "reserved_tenant"
     PROCESSING_FAILED = "processing_failed"
     POISON = "poison"
-    """Its process crashed as often as it may while it ran."""
+    """Its processing coincided with as many crashes of a process as are allowed."""
 
 
 class SluicegateError(Exception):
@@ -81,7 +81,7 @@ class CheckFailed(SluicegateError):
 
 
 class UnreadableMap(SluicegateError):
-    """A committed offset map that says nothing reliable. `args` is (what is wrong with it,)."""
+    """A committed offset map that cannot be trusted. `args` is (fault,)."""
 
     def __init__(self, fault: str) -> None:
         super().__init__(fault)
@@ -89,7 +89,7 @@ class UnreadableMap(SluicegateError):
 
 
 class PolicyError(SluicegateError):
-    """A bundle or overlay that is not loaded. `args` is the tuple of all reasons."""
+    """A bundle or overlay that must not be loaded. `args` is the tuple of all reasons."""
 
     def __init__(self, *reasons: str) -> None:
         super().__init__(*reasons)
@@ -100,7 +100,7 @@ class PolicyError(SluicegateError):
 
 
 class PolicyRefusal(StrEnum):
-    """Why a policy, or a publication of one, has no effect. Values of a metric's label."""
+    """The reason why a policy, or a publication of one, has no effect; the values of a metric's label."""
 
     UNREADABLE = "unreadable"
     """Its file or topic could not be read."""
@@ -115,7 +115,7 @@ class PolicyRefusal(StrEnum):
 
 
 class PublicationRefused(PolicyError):
-    """A record of the policy topic that has no effect. `args` is (why, reasons)."""
+    """A record of the policy topic that has no effect. `args` is (why, *reasons)."""
 
     def __init__(self, why: PolicyRefusal, *reasons: str) -> None:
         super().__init__(why, *reasons)
@@ -124,7 +124,7 @@ class PublicationRefused(PolicyError):
 
 
 class SettingsError(SluicegateError):
-    """A setting that cannot be used. `args` is (key, value shown, what is allowed)."""
+    """A setting that cannot be used. `args` is (key, value as shown, allowed values)."""
 
     def __init__(self, key: str, shown: str, allowed: str) -> None:
         super().__init__(key, shown, allowed)

@@ -1,7 +1,7 @@
-"""What crosses a topic: the conversation event, the audited response, the audit record, the review item.
+"""The values that cross a topic: the conversation event, the audited response, the audit record, the review item.
 
-Decoding validates; constructing does not, except for what `__post_init__` checks, which also runs, and is
-reported with its path, on decode. New fields get a default and go last. Times are Unix epoch milliseconds.
+Decoding validates; constructing does not, except for what `__post_init__` checks, which also runs on decode
+and is reported with its path. New fields get a default and go last. Times are Unix epoch milliseconds.
 """
 
 import math
@@ -32,9 +32,9 @@ MESSAGES_MAX = 256
 PARTS_MAX = 64
 GRANTS_MAX = 16
 SHADOWS_MAX = 8
-"""Candidate policies judged beside the live one: each costs every event a plan and a verdict per draft."""
+"""The most candidate policies judged beside the live one: each costs every event a plan and a verdict per draft."""
 CHARACTERS_MAX = 400_000
-"""Characters of text and code in one event, candidate included: four times a 32k-token context."""
+"""The most characters of text and code in one event with its candidate: four times a 32k-token context."""
 
 Id = Annotated[str, Meta(min_length=1, max_length=ID_CHARACTERS_MAX)]
 Short = Annotated[str, Meta(max_length=256)]
@@ -43,7 +43,7 @@ EpochMs = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
 
 
 class Role(StrEnum):
-    """Who speaks. `assistant` and `tool` messages carry no authority."""
+    """The speaker of a message. `assistant` and `tool` messages carry no authority."""
 
     SYSTEM = "system"
     DEVELOPER = "developer"
@@ -53,7 +53,7 @@ class Role(StrEnum):
 
 
 class Action(StrEnum):
-    """What was done with an event, as the reader of the response sees it."""
+    """The action taken on an event, as the reader of the response sees it."""
 
     PUBLISHED = "published"
     REDACTED = "redacted"
@@ -106,7 +106,7 @@ class Grant(Struct, frozen=True, kw_only=True):
     """A platform-signed permission for one subject of one tenant.
 
     `signature` is the base64 Ed25519 signature of the other fields as JSON with sorted keys and no spaces. A grant
-    that does not verify counts as absent and is counted.
+    that does not verify is treated as absent, and counted.
     """
 
     grant: Id
@@ -119,14 +119,14 @@ class Grant(Struct, frozen=True, kw_only=True):
 
 
 class Expectation(StrEnum):
-    """What must become of a canary's candidate."""
+    """The required end of a canary's candidate."""
 
     PUBLISHED = "published"
     HELD = "held"
 
 
 class CanaryMark(Struct, frozen=True, kw_only=True):
-    """What makes an event of the reserved tenant a canary: which case, what must become of it, and the signature.
+    """The mark that makes an event of the reserved tenant a canary: its case, its required end, and the signature.
 
     `signature` is the base64 Ed25519 signature of the whole event with this field empty.
     """
@@ -139,7 +139,7 @@ class CanaryMark(Struct, frozen=True, kw_only=True):
 
 
 class UserContext(Struct, frozen=True, kw_only=True):
-    """What the chat service knows of the user. An unverified `adult` counts as `unknown`."""
+    """The user, as the chat service knows them. An unverified `adult` counts as `unknown`."""
 
     subject: Short = ""
     age_band: AgeBand = AgeBand.UNKNOWN
@@ -150,7 +150,7 @@ class UserContext(Struct, frozen=True, kw_only=True):
 
 
 class GenerationParameters(Struct, frozen=True, kw_only=True):
-    """What the caller asks of the generator; None leaves the server's default."""
+    """The caller's parameters for the generator; None leaves the server's default."""
 
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None
@@ -168,7 +168,7 @@ class GenerationParameters(Struct, frozen=True, kw_only=True):
 class ConversationEvent(Struct, frozen=True, kw_only=True):
     """One request for an answer, as a chat service puts it on `conversations.events`.
 
-    `deadline_ms`: after it the event is answered `withheld`; None means the worker's default.
+    After `deadline_ms` the event is answered `withheld`; None means the worker's default.
     """
 
     event_id: Id
@@ -191,16 +191,16 @@ class ConversationEvent(Struct, frozen=True, kw_only=True):
 
 
 class Usage(Struct, frozen=True, kw_only=True):
-    """Tokens spent over all attempts of one event."""
+    """The tokens spent over all attempts of one event."""
 
     input_tokens: int = 0
     output_tokens: int = 0
 
 
 class AuditedResponse(Struct, frozen=True, kw_only=True):
-    """The answer that left, on `conversations.audited`: exactly one per decodable record.
+    """The answer to an event, on `conversations.audited`: exactly one for each decodable record.
 
-    `duplicate_of` is empty, or the audit id of the event's first answer where this record was a second copy of it.
+    `duplicate_of` is the audit id of the event's first answer if this record was a second copy of it, else empty.
     """
 
     event_id: Id
@@ -217,7 +217,7 @@ class AuditedResponse(Struct, frozen=True, kw_only=True):
 
 
 class LoggedText(Struct, frozen=True, kw_only=True):
-    """What the logging stage keeps of a text: redacted, with the spans it hid and a keyed digest.
+    """The form in which the logging stage keeps a text: redacted, with the hidden spans and a keyed digest.
 
     `spans` count characters of the original text. `digest` is `hmac-sha256:<key id>:<hex>` of the original.
     """
@@ -228,7 +228,7 @@ class LoggedText(Struct, frozen=True, kw_only=True):
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One draft and what was said of it."""
+    """One draft with its labels and its verdict."""
 
     source: DraftSource
     draft: LoggedText | None
@@ -240,7 +240,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 
 class GrantUse(Struct, frozen=True, kw_only=True):
-    """What became of one grant: `used`, `expired`, `not_yet_valid`, `foreign`, `unknown_key` or `altered`."""
+    """The status of one grant: `used`, `expired`, `not_yet_valid`, `foreign`, `unknown_key` or `altered`."""
 
     grant: str
     key_id: str
@@ -248,7 +248,7 @@ class GrantUse(Struct, frozen=True, kw_only=True):
 
 
 class Position(Struct, frozen=True, kw_only=True):
-    """Where a record stood in its source topic; `timestamp_ms` is the broker's or producer's time."""
+    """The position of a record in its source topic; `timestamp_ms` is the broker's or the producer's time."""
 
     topic: str
     partition: int
@@ -257,7 +257,7 @@ class Position(Struct, frozen=True, kw_only=True):
 
 
 class Shift(StrEnum):
-    """Which way a decision moves from one policy to another; `other` where some of it moves either way, or neither."""
+    """The direction of change from one policy's decision to another's; `other`: both directions, or neither."""
 
     LOOSER = "looser"
     STRICTER = "stricter"
@@ -265,11 +265,11 @@ class Shift(StrEnum):
 
 
 class ShadowDifference(Struct, frozen=True, kw_only=True):
-    """What a candidate policy would have decided otherwise; what was decided stands in the same audit record.
+    """A candidate policy's decision where it differs from the one taken, which the same audit record holds.
 
-    `mode` is None where it could not plan. `ceilings` holds those that differ. `attempt` counts drafts from 1 and names
-    the first that it judges otherwise, `verdict` says how; 0 and None where it judges all alike. `action` is None where
-    it would have asked for a draft that nobody made.
+    `mode` is None if the candidate could not plan. `ceilings` holds those that differ. `attempt` is the first draft,
+    counted from 1, that it judges differently, and `verdict` its verdict; 0 and None if it judges all drafts alike.
+    `action` is None if it would have asked for a draft that was never made.
     """
 
     policy_ref: str
@@ -282,15 +282,15 @@ class ShadowDifference(Struct, frozen=True, kw_only=True):
 
 
 class AuditRecord(Struct, frozen=True, kw_only=True):
-    """All it takes to recompute plan and verdict bit for bit, on `sluicegate.audit`; no user text but redacted.
+    """A record from which plan and verdict can be recomputed bit for bit, on `sluicegate.audit`; user text is redacted.
 
-    `state_before` is what the conversation had shown, and `state_after` what it had after this turn; both are empty
-    where no state is kept. `duplicate_of` is the audit id of the event's first answer where this was a second copy.
-    `labels` and `plan` are None where the request could not be assessed. `age_band` and `age_verified` are what the
-    event claimed; `revisions_max` is how many more drafts were allowed, which the verdict depends on. `shadows` has an
-    entry for each of the `shadow_count` candidate policies that would have decided otherwise. `prompt_hashes` names the
-    words that a generator was given, empty where none was asked; a guard's are in its labeller or its run's version.
-    `canary` is the case of a probe, empty for everybody else's event.
+    `state_before` and `state_after` are the conversation's state before and after this turn; both are empty where no
+    state is kept. `duplicate_of` is the audit id of the event's first answer if this was a second copy. `labels` and
+    `plan` are None if the request could not be assessed. `age_band` and `age_verified` are the event's claims.
+    `revisions_max` is the number of further drafts that were allowed; the verdict depends on it. `shadows` has an entry
+    for each of the `shadow_count` candidate policies that would have decided differently. `prompt_hashes` identifies
+    the prompt of a generator, and is empty if none was asked; a guard's prompt is identified by its labeller or by its
+    run's version. `canary` is the case of a probe, and empty for any other event.
     """
 
     audit_id: str
@@ -325,7 +325,7 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
 
 
 class ReviewItem(Struct, frozen=True, kw_only=True):
-    """An escalation for a person, on `sluicegate.review`; the held draft is there redacted only."""
+    """An escalation for a person, on `sluicegate.review`; it holds the withheld draft in redacted form only."""
 
     audit_id: str
     event_id: Id
@@ -338,7 +338,7 @@ class ReviewItem(Struct, frozen=True, kw_only=True):
 
 
 def part_text(part: ContentPart) -> str:
-    """The readable content of a part; an image has none."""
+    """Return the readable content of a part; an image has none."""
     match part:
         case TextPart(text=text):
             return text
@@ -349,17 +349,17 @@ def part_text(part: ContentPart) -> str:
 
 
 def parts_text(parts: tuple[ContentPart, ...]) -> str:
-    """The parts' readable content, one part a paragraph."""
+    """Return the parts' readable content, one paragraph a part."""
     return "\n\n".join([text for part in parts if (text := part_text(part))])
 
 
 def parts_length(parts: tuple[ContentPart, ...]) -> int:
-    """How many characters of text and code the parts hold."""
+    """Count the characters of text and code in the parts."""
     return sum([len(part_text(part)) for part in parts])
 
 
 def request_text(event: ConversationEvent) -> str:
-    """The text of the last user message; empty where the conversation has none."""
+    """Return the text of the last user message; empty if the conversation has none."""
     for message in reversed(event.messages):
         if message.role is Role.USER:
             return parts_text(message.parts)

@@ -1,4 +1,4 @@
-"""Record headers: the last of several wins on reading, one of each is written.
+"""Record headers. On reading, the last of several with one name wins; on writing, each name occurs once.
 
 Reading never raises: a header that is not text counts as absent or as unknown, whichever is stricter.
 """
@@ -16,14 +16,14 @@ SCHEMA_VERSION = 1
 CE_SPECVERSION = "1.0"
 TRACE_HEADERS = (Header.TRACEPARENT, Header.TRACESTATE, Header.BAGGAGE)
 
-# Plain strings: on Python 3.11 to ask a member for its `value` is a call.
+# Plain strings: on Python 3.11 reading a member's `value` is a call.
 _CE_ID, _CE_TIME, _CE_SUBJECT = Header.CE_ID.value, Header.CE_TIME.value, Header.CE_SUBJECT.value
 _TRACE_NAMES = tuple(name.value for name in TRACE_HEADERS)
 _TRACEPARENT_NAME, _TRACESTATE_NAME, _BAGGAGE_NAME = _TRACE_NAMES
 
 TRACESTATE_CHARACTERS_MAX = 512
 BAGGAGE_CHARACTERS_MAX = 8192
-"""W3C Trace Context 3.3.1.5 and W3C Baggage 3.3.2: what must be passed on at least; longer ones are dropped."""
+"""Lengths that must at least be passed on (W3C Trace Context 3.3.1.5, W3C Baggage 3.3.2); longer values are not."""
 
 # Any flag byte is accepted; a version after 00 may carry more behind another hyphen.
 _TRACEPARENT = re.compile(
@@ -33,7 +33,7 @@ _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 
 
 class Wire(StrEnum):
-    """How a value is written."""
+    """The encoding of a value."""
 
     JSON = "json"
     MSGPACK = "msgpack"
@@ -43,17 +43,17 @@ _CONTENT_TYPE = {Wire.JSON: CONTENT_TYPE_JSON, Wire.MSGPACK: CONTENT_TYPE_MSGPAC
 
 
 def last_header(headers: Headers, name: str) -> str | None:
-    """The text of the last value of `name`, whatever its case; None where there is none or it is empty."""
+    """Return the text of the last value of `name`, in any case; None if there is none or it is empty."""
     return header_text(last_headers(headers).get(name))
 
 
 def last_headers(headers: Headers) -> dict[str, bytes]:
-    """The last value of each name, which is in lower case."""
+    """Return the last value of each name, by the name in lower case."""
     return {name.lower(): value for name, value in headers}
 
 
 def header_text(value: bytes | None) -> str | None:
-    """A header's value as text; None where there is none or it is empty.
+    """Return a header's value as text; None if there is none or it is empty.
 
     Bytes that are not UTF-8 come out as U+FFFD, which no known value contains.
     """
@@ -61,10 +61,10 @@ def header_text(value: bytes | None) -> str | None:
 
 
 def trace_carrier(headers: Headers) -> dict[str, str]:
-    """The W3C trace context of a record, ready to be extracted from or sent on as HTTP headers.
+    """Return the W3C trace context of a record, ready to be extracted or to be sent on as HTTP headers.
 
-    Of several the last valid one counts. Without a valid `traceparent` there is no `tracestate`. What is too long
-    or holds anything but printable ASCII is left out, so that no value can break a header line.
+    Of several values the last valid one counts. Without a valid `traceparent` there is no `tracestate`. A value that is
+    too long, or holds anything but printable ASCII, is left out, so that none can break a header line.
     """
     carrier: dict[str, str] = {}
     found = _trace_values(headers)
@@ -91,9 +91,9 @@ def response_headers(
     source: str = f"/{SERVICE}",
     trace: Headers = (),
 ) -> Headers:
-    """The headers of a record that we write: content type, schema, CloudEvents attributes, trace context.
+    """Return the headers of an output record: content type, schema, CloudEvents attributes, trace context.
 
-    `ce_id` with `source` names the record for ever (use the audit id), `subject` is the conversation id,
+    `ce_id` with `source` identifies the record for ever (use the audit id), `subject` is the conversation id,
     `time_ms` is Unix epoch milliseconds. `trace` is from `trace_headers`.
     """
     before, after = _same_for_all(schema, wire, source)
@@ -107,9 +107,9 @@ def response_headers(
     )
 
 
-@functools.cache  # schemas, forms of value and our own name: a handful
+@functools.cache  # a handful: schemas, encodings, and one source
 def _same_for_all(schema: SchemaName, wire: Wire, source: str) -> tuple[Headers, Headers]:
-    """What every record of a schema carries, before and after its id."""
+    """Return the headers that all records of a schema share: those before the id and those after it."""
     before = {
         Header.CONTENT_TYPE: _CONTENT_TYPE[wire],
         Header.SCHEMA: f"{schema.value}/{SCHEMA_VERSION}",
@@ -124,17 +124,17 @@ def _as_headers(written: Mapping[Header, str]) -> Headers:
 
 
 def trace_headers(carrier: Mapping[str, str]) -> Headers:
-    """The W3C entries of a trace carrier as record headers."""
+    """Return the W3C entries of a trace carrier as record headers."""
     return tuple([(name, carrier[name].encode("utf-8", "replace")) for name in _TRACE_NAMES if name in carrier])
 
 
 def ce_type(schema: SchemaName) -> str:
-    """The CloudEvents type of what we write under `schema`."""
+    """Return the CloudEvents type of records of `schema`."""
     return f"{SERVICE}.{schema.value}.v{SCHEMA_VERSION}"
 
 
 def _trace_values(headers: Headers) -> dict[str, list[str]]:
-    """The values of the W3C names, of each the last one first."""
+    """Return the values of each W3C name, the last one first."""
     found: dict[str, list[str]] = {}
     for name, value in reversed(headers):
         if value and (known := name.lower()) in _TRACE_NAMES:

@@ -1,4 +1,4 @@
-"""What is said about a request and a draft: findings, labels, the plan, the verdict.
+"""The statements about a request and a draft: findings, labels, the plan, the verdict.
 
 Names and scales are those of the policy (docs/policy.md). Harm and detail levels are plain integers 0..4,
 written H0..H4 and D0..D4 in prose. Labels come from models and may vary; everything computed from them is
@@ -22,7 +22,7 @@ NONE = CategoryId("none")
 
 
 class Intent(StrEnum):
-    """Why the user seems to ask, from lax to strict; `dual_use` whenever it is unclear."""
+    """The apparent intent of the user, from lax to strict; `dual_use` whenever it is unclear."""
 
     BENIGN = "benign"
     DUAL_USE = "dual_use"
@@ -30,7 +30,7 @@ class Intent(StrEnum):
 
 
 class Context(StrEnum):
-    """The setting a request is made in; only some categories let it raise a ceiling."""
+    """The setting that a request is made in; only some categories let it raise a ceiling."""
 
     GENERAL = "general"
     EDUCATIONAL = "educational"
@@ -56,7 +56,7 @@ class AgeBand(StrEnum):
 
 
 class Vulnerability(StrEnum):
-    """What puts this user at risk now, from lax to strict."""
+    """The risk that the user is in now, from lax to strict."""
 
     NONE = "none"
     DISTRESS = "distress"
@@ -77,14 +77,14 @@ class Signal(StrEnum):
 
 
 class Confidence(StrEnum):
-    """How sure a labeller is; `low` at H3 or above adds one to the observed detail."""
+    """The confidence of a labeller; `low` at H3 or above adds one to the observed detail."""
 
     HIGH = "high"
     LOW = "low"
 
 
 class Mode(StrEnum):
-    """How an answer is planned, in the order in which several findings combine (last wins)."""
+    """The planned kind of answer, in the order in which several findings combine (the last one wins)."""
 
     DIRECT_ANSWER = "direct_answer"
     SAFE_COMPLETION = "safe_completion"
@@ -95,7 +95,7 @@ class Mode(StrEnum):
 
 
 class VerdictKind(StrEnum):
-    """What the judge says about a draft, in order of strictness."""
+    """The judge's ruling on a draft, in order of strictness."""
 
     PUBLISH = "publish"
     REVISE = "revise"
@@ -106,7 +106,7 @@ class VerdictKind(StrEnum):
 
 
 class SideEffect(StrEnum):
-    """What a plan or verdict asks people or other systems to do besides answering."""
+    """An action that a plan or a verdict asks of people or other systems, besides the answer."""
 
     PAGE = "page"
     QUARANTINE = "quarantine"
@@ -118,7 +118,7 @@ class SideEffect(StrEnum):
 
 
 class Severity(StrEnum):
-    """How bad it would have been to publish a draft that broke its ceiling."""
+    """The severity of publishing a draft above its ceiling; `none`: the draft keeps to it."""
 
     NONE = "none"
     NEGLIGIBLE = "negligible"
@@ -128,7 +128,7 @@ class Severity(StrEnum):
 
 
 class Outcome(StrEnum):
-    """How a guard's call ended; everything but `ok` means that it could not tell."""
+    """The outcome of a guard's call; everything but `ok` means that it could not tell."""
 
     OK = "ok"
     TIMEOUT = "timeout"
@@ -140,7 +140,7 @@ class Outcome(StrEnum):
 
 
 class Span(Struct, frozen=True, kw_only=True):
-    """A half-open range [start, end) of characters; `label` says what stands there (never its text)."""
+    """A half-open range [start, end) of characters; `label` names the kind of content, never the text."""
 
     start: Annotated[int, Meta(ge=0)]
     end: Annotated[int, Meta(ge=0)]
@@ -152,7 +152,7 @@ class Span(Struct, frozen=True, kw_only=True):
 
 
 class RequestFinding(Struct, frozen=True, kw_only=True):
-    """One category seen in a request. `probability` is None where the labeller gives no calibrated score."""
+    """One category seen in a request. `probability` is None if the labeller gives no calibrated score."""
 
     category: CategoryId
     harm: Level
@@ -167,7 +167,7 @@ class RequestFinding(Struct, frozen=True, kw_only=True):
 
 
 class LabelerIdentity(Struct, frozen=True, kw_only=True):
-    """Which labeller spoke. `prompt_hash` is empty for one without a prompt."""
+    """The identity of a labeller. `prompt_hash` is empty for one without a prompt."""
 
     model: str
     version: str
@@ -175,7 +175,7 @@ class LabelerIdentity(Struct, frozen=True, kw_only=True):
 
 
 class RequestLabels(Struct, frozen=True, kw_only=True):
-    """What the request is, as far as the plan needs to know. No findings means `none`."""
+    """The labels of a request, as far as the plan needs them. No findings means `none`."""
 
     labeler: LabelerIdentity
     findings: tuple[RequestFinding, ...] = ()
@@ -187,7 +187,7 @@ class RequestLabels(Struct, frozen=True, kw_only=True):
 
 
 class Plan(Struct, frozen=True, kw_only=True):
-    """What may be published and how: the mode and, per category, the ceiling on detail.
+    """The plan of an answer: its mode and, per category, the ceiling on detail.
 
     A category that is not listed in `ceilings` has the ceiling that the policy gives it for this request's
     strictest intent. `plan_hash` is the SHA-256 of the other fields' canonical JSON.
@@ -223,7 +223,7 @@ class OutputFinding(Struct, frozen=True, kw_only=True):
 
 
 class GuardRun(Struct, frozen=True, kw_only=True):
-    """One guard's run over one draft: who, how it ended, how long it took."""
+    """One guard's run over one draft: its version, its outcome, its duration."""
 
     guard: str
     version: str
@@ -232,7 +232,7 @@ class GuardRun(Struct, frozen=True, kw_only=True):
 
 
 class OutputLabels(Struct, frozen=True, kw_only=True):
-    """What all guards together say about a draft. Spans count characters of the draft's text."""
+    """The labels that all guards together give a draft. Spans count characters of the draft's text."""
 
     findings: tuple[OutputFinding, ...] = ()
     is_bare_refusal: bool = False

@@ -1,8 +1,9 @@
-"""Where a record stands and where it first stood: the headers that say so, read and written.
+"""The headers that name the position of a record and of its first copy, read and written.
 
-`x-source-*` on a dead letter is where a worker read the record; nothing on the input can change it. `x-original-*` is
-where the very first copy stood, taken over from the record's own headers where they say so: a claim, since whoever may
-write the input may write headers. A claim is believed only in shape, and leads nowhere but into headers.
+`x-source-*` on a dead letter is the position at which a worker read the record; nothing on the input can change it.
+`x-original-*` is the position of the very first copy. It is taken over from the record's own headers if they have it,
+and so is a claim: whoever may write the input may write headers. Only the shape of a claim is checked, and it is used
+for nothing but headers.
 """
 
 import re
@@ -14,7 +15,7 @@ from topology.contract.names import Header
 from topology.contract.records import Headers, Record
 
 COUNT_MAX = 9_999
-"""Highest `x-redriven`; what claims more was not written by us."""
+"""The highest `x-redriven` that is believed."""
 
 POSITION_HEADERS = (
     Header.ORIGINAL_TOPIC,
@@ -28,53 +29,53 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
 _PLACE = re.compile(rf"({_TOPIC.pattern}):([0-9]{{1,10}}):({_NUMBER.pattern})")
 _LARGEST = (2**31 - 1, 2**63 - 1, 2**63 - 1)
-"""Of a partition, an offset and a time, as Kafka's protocol has them."""
+"""The largest partition, offset and time of Kafka's protocol."""
 
 
 def position_of(record: Record) -> Position:
-    """Where `record` was read."""
+    """Return the position at which `record` was read."""
     return Position(
         topic=record.topic, partition=record.partition, offset=record.offset, timestamp_ms=record.timestamp_ms
     )
 
 
 def origin_of(headers: Headers) -> Position | None:
-    """Where the first copy stood, as the headers claim; None where they do not, or not in full or in shape."""
+    """Return the position of the first copy as the headers claim it; None if the claim is missing or malformed."""
     return _position(headers, POSITION_HEADERS)
 
 
 def source_of(headers: Headers) -> Position | None:
-    """Where a worker read what it wrote this dead letter for; None on what is no dead letter.
+    """Return the position of the record that a dead letter was written for; None if this is no dead letter.
 
-    Letters of before `x-source-*` have it in `x-original-*`.
+    Letters from before `x-source-*` existed have it in `x-original-*`.
     """
     return _position(headers, SOURCE_HEADERS) or origin_of(headers)
 
 
 def redriven_count(headers: Headers) -> int:
-    """How often it was put back, as the headers claim; 0 where they do not, or not in shape."""
+    """Return how often the record was put back, as the headers claim; 0 if the claim is missing or malformed."""
     text = last_header(headers, Header.REDRIVEN) or ""
     return int(text) if _NUMBER.fullmatch(text) and int(text) <= COUNT_MAX else 0
 
 
 def place(topic: str, partition: int, offset: int) -> str:
-    """A position as one header's value: `topic:partition:offset`."""
+    """Return a position as one header's value: `topic:partition:offset`."""
     return f"{topic}:{partition}:{offset}"
 
 
 def place_in(headers: Headers, name: Header) -> str | None:
-    """The position that header `name` claims, as `place` writes it; None where it is absent or out of shape."""
+    """Return the position that header `name` claims, as `place` writes it; None if it is missing or malformed."""
     text = last_header(headers, name) or ""
     return text if _PLACE.fullmatch(text) else None
 
 
 def origin_headers(position: Position) -> Headers:
-    """`x-original-*`."""
+    """Return a position as `x-original-*`."""
     return _headers(POSITION_HEADERS, position)
 
 
 def letter_headers(record: Record) -> Headers:
-    """What a dead letter of `record` says of whence it comes: first copy, this copy, and how it was put back."""
+    """Return what a dead letter of `record` says of its origin: the first copy, this copy, how it was put back."""
     own = position_of(record)
     origin = origin_of(record.headers)
     found = _headers(POSITION_HEADERS, origin or own) + _headers(SOURCE_HEADERS, own)

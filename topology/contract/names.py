@@ -1,10 +1,10 @@
-"""Every name that someone outside reads: topics, headers, spans, attributes. One place, no other spelling."""
+"""The names that someone outside reads: topics, headers, schemas, stages, reasons. They are spelt only here."""
 
 from enum import StrEnum
 
 
 class Topic(StrEnum):
-    """Default topic names; settings may rename each."""
+    """The default topic names; settings may rename each."""
 
     EVENTS = "conversations.events"
     AUDITED = "conversations.audited"
@@ -58,7 +58,7 @@ class Header(StrEnum):
 
 
 class SchemaName(StrEnum):
-    """Schema names as `sluicegate-schema` carries them, with `/<version>` behind."""
+    """Schema names as `sluicegate-schema` carries them, followed by `/<version>`."""
 
     CONVERSATION_EVENT = "conversation-event"
     AUDITED_RESPONSE = "audited-response"
@@ -84,7 +84,7 @@ LOGGER = "sluicegate"
 
 
 class DraftSource(StrEnum):
-    """Where an answer's text came from; `template`: the policy's own words, `none`: there was no draft."""
+    """The source of an answer's text; `template`: the policy's own words, `none`: there was no draft."""
 
     GENERATOR = "generator"
     CANDIDATE = "candidate"
@@ -94,7 +94,7 @@ class DraftSource(StrEnum):
 
 
 class ActionReason(StrEnum):
-    """Why an action was taken, coarsely; the audit record has the reason codes."""
+    """The coarse reason for an action; the audit record has the reason codes."""
 
     VERDICT = "verdict"
     GUARD_FAILED = "guard_failed"
@@ -105,7 +105,7 @@ class ActionReason(StrEnum):
 
 
 class ShadowOutcome(StrEnum):
-    """How a candidate policy's decision compares with the one that was acted on; `failed`: it broke."""
+    """A candidate policy's decision compared with the one taken; `failed`: the candidate raised an exception."""
 
     SAME = "same"
     LOOSER = "looser"
@@ -115,7 +115,7 @@ class ShadowOutcome(StrEnum):
 
 
 class CommitReason(StrEnum):
-    """Why a transaction did not commit."""
+    """The reason why a transaction did not commit."""
 
     OWNERSHIP_LOST = "ownership_lost"
     FENCED = "fenced"
@@ -125,7 +125,7 @@ class CommitReason(StrEnum):
 
 
 class LlmRole(StrEnum):
-    """What a language model was asked to do."""
+    """The role in which a language model was asked."""
 
     GENERATOR = "generator"
     JUDGE = "judge"

@@ -1,7 +1,7 @@
-"""How deep a document nests, found without building it: two scanners, linear in its length, that do not recurse.
+"""The nesting depth of a document, found without building it: two scanners, linear in its length, without recursion.
 
-Counting the bytes that could open a container comes first and settles nearly every event; only a document with more
-of them than the bound is scanned exactly. A document that is broken gets some answer, and the decoder refuses it.
+Each first counts the bytes that could open a container, which settles nearly every event; only a document with more of
+them than the bound is scanned exactly. For a malformed document the answer is arbitrary: the decoder refuses it.
 """
 
 _ALL_BYTES = bytes(range(256))
@@ -11,7 +11,7 @@ _OPENERS = frozenset(b"[{")
 
 
 def is_json_too_deep(value: bytes, depth_max: int) -> bool:
-    """Whether objects and arrays nest deeper than `depth_max`; brackets inside strings do not count."""
+    """Return whether objects and arrays nest deeper than `depth_max`; brackets inside strings do not count."""
     if value.count(b"[") + value.count(b"{") <= depth_max:
         return False
     # Without escapes every other piece between quotes is outside a string.
@@ -25,7 +25,7 @@ def is_json_too_deep(value: bytes, depth_max: int) -> bool:
 
 
 def is_msgpack_too_deep(value: bytes, depth_max: int) -> bool:
-    """Whether maps and arrays nest deeper than `depth_max`; a truncated document counts as far as it goes."""
+    """Return whether maps and arrays nest deeper than `depth_max`; a truncated document counts as far as it goes."""
     if len(value.translate(None, _NOT_MSGPACK_CONTAINERS)) <= depth_max:
         return False
     open_items: list[int] = []
@@ -46,7 +46,7 @@ def is_msgpack_too_deep(value: bytes, depth_max: int) -> bool:
 
 
 def _next_msgpack(value: bytes, position: int) -> tuple[int, int]:
-    """The number of items of the container at `position` (0 for anything else), and where the next object begins."""
+    """Return the number of items of the container at `position` (0: no container), and the next object's position."""
     code = value[position]
     position += 1
     if code in _SIZED:

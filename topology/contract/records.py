@@ -1,4 +1,4 @@
-"""Records of a log, as they are read and written, and where a group stands in it."""
+"""Records of a log, as they are read and written, and the position of a consumer group in it."""
 
 from msgspec import Struct
 
@@ -28,7 +28,7 @@ class OutRecord(Struct, frozen=True, kw_only=True):
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """What one input record ends as: everything that must become visible together with its offset."""
+    """The result of one input record: everything that must become visible together with its offset."""
 
     topic: str
     partition: int
@@ -37,7 +37,7 @@ class Result(Struct, frozen=True, kw_only=True):
 
 
 class PartitionOffset(Struct, frozen=True, kw_only=True):
-    """The next offset to read of one partition; `metadata` says what above it is done (`offset_map`)."""
+    """The next offset to read of one partition; `metadata` says which offsets above it are done (`offset_map`)."""
 
     topic: str
     partition: int
