@@ -1,4 +1,4 @@
-"""The assessment of a request: its labels, or why nobody could tell."""
+"""The assessment of a request: its labels, or the reason why the labeller could not tell."""
 
 from topology.contract.errors import CheckFailed
 from topology.contract.labels import GuardRun, Outcome, RequestLabels
@@ -12,7 +12,7 @@ from topology.telemetry.instruments import Instruments
 
 
 class Assessing:
-    """Asks the labeller, for at most `timeout_s` a request."""
+    """A labeller that is asked for at most `timeout_s` a request."""
 
     def __init__(self, *, labeler: Labeler, timeout_s: float, clock: Clock, metrics: Instruments) -> None:
         self._labeler = labeler
@@ -23,7 +23,7 @@ class Assessing:
     async def assess(self, case: Case) -> RequestLabels:
         """Return the labels of the request, with the user's age settled, and add the run to `case.guards`.
 
-        Raises CheckFailed, with the stage as its guard, where the labeller could not tell.
+        Raises CheckFailed, with the stage as its guard, if the labeller could not tell.
         """
         started_s = self._clock.monotonic_s()
         outcome, version = Outcome.OK, ""

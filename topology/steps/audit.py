@@ -1,6 +1,6 @@
-"""What one event leaves behind: the audited response, the audit record, and a review item where a person must look.
+"""The audited response and the audit record of one event, and a review item if a person must look.
 
-Pure assembly. What must hold between them is asserted here, at the only place where they are made.
+Pure assembly. The invariants between them are asserted here, at the only place where they are made.
 """
 
 import hashlib
@@ -32,13 +32,13 @@ TextDigest = Callable[[str], str]
 """A keyed digest of a text, as `LoggedText.digest` spells it."""
 
 DRAFT_SOURCES = frozenset({DraftSource.GENERATOR, DraftSource.CANDIDATE, DraftSource.REDACTION})
-"""Where a draft that leaves can have come from."""
+"""The sources of an answer that is a draft."""
 
 
 class Answer(Struct, frozen=True, kw_only=True):
-    """What is to be published. `mode` is what the reader is told.
+    """The answer to be published. `mode` is the one that the reader is told.
 
-    `parts` are the candidate's own where one was published as it came; otherwise `text` is the one part.
+    `parts` are the candidate's own if it is published unchanged; otherwise `text` is the only part.
     """
 
     text: str
@@ -48,11 +48,11 @@ class Answer(Struct, frozen=True, kw_only=True):
 
 
 class Processed(Struct, frozen=True, kw_only=True):
-    """Everything the pipeline knows of an event when it is done with it.
+    """Everything that the pipeline knows of a decided event.
 
-    `labels`, `plan` and `request` are None where the request could not be assessed or logged; then the action is
+    `labels`, `plan` and `request` are None if the request could not be assessed or logged; then the action is
     `withheld`. `attempts` are in the order in which they were judged, the published one last. `usage` counts every
-    draft, judged or not; None means the sum over `attempts`. `revisions_max` is how many more drafts were allowed.
+    draft, judged or not; None means the sum over `attempts`. `revisions_max` is the number of further drafts allowed.
     """
 
     event: ConversationEvent
@@ -79,7 +79,7 @@ class Processed(Struct, frozen=True, kw_only=True):
 
 
 def audit_id(position: Position, event_id: str) -> str:
-    """The same id for the same record of the same topic, however often it is processed: a UUID of version 8.
+    """Return the audit id of a record: the same one however often the record is processed, a UUID of version 8.
 
     It is SHA-256 over the canonical JSON of topic, partition, offset and event id, as RFC 9562 5.8 allows.
     """
@@ -92,10 +92,10 @@ def audit_id(position: Position, event_id: str) -> str:
 
 
 def assemble(done: Processed, digest: TextDigest) -> tuple[AuditedResponse, AuditRecord, ReviewItem | None]:
-    """Response, audit record and review item of one event; the item is None where no person need look.
+    """Return response, audit record and review item of one event; the item is None if no person need look.
 
     `digest` is applied to the response's text. A person must look when the last verdict is `escalate`, or when
-    `side_effects` asks for human review. Raises AssertionError where the pieces contradict each other.
+    `side_effects` asks for human review. Raises AssertionError if the parts contradict each other.
     """
     check_invariants(done)
     record_id = audit_id(done.position, done.event.event_id)
@@ -107,13 +107,13 @@ def assemble(done: Processed, digest: TextDigest) -> tuple[AuditedResponse, Audi
 
 
 def is_review_due(done: Processed, side_effects: Collection[SideEffect]) -> bool:
-    """Whether a person must look at this event, whose `all_side_effects` these are."""
+    """Return whether a person must look at this event; `side_effects` are its `all_side_effects`."""
     escalated = bool(done.attempts) and done.attempts[-1].verdict.verdict is VerdictKind.ESCALATE
     return escalated or SideEffect.HUMAN_REVIEW in side_effects
 
 
 def all_side_effects(done: Processed) -> tuple[SideEffect, ...]:
-    """Side effects of the event, its plan and its verdicts, each once, in order of first mention."""
+    """Return the side effects of the event, its plan and its verdicts, each once, in order of first mention."""
     named = list(done.side_effects)
     if done.plan is not None:
         named.extend(done.plan.side_effects)
@@ -123,23 +123,23 @@ def all_side_effects(done: Processed) -> tuple[SideEffect, ...]:
 
 
 def check_invariants(done: Processed) -> None:
-    """What only a bug of ours could break, whatever the policy says. Raises AssertionError."""
+    """Raise AssertionError if an invariant is broken, which only a bug can do, under any policy."""
     last = done.attempts[-1].verdict.verdict if done.attempts else None
     if done.answer.source is DraftSource.TEMPLATE:
-        assert done.action not in {Action.PUBLISHED, Action.REDACTED}, "a template is not what the generator said"
-        assert not done.answer.parts, "a template carries parts of a draft"
-        assert last is not VerdictKind.ESCALATE or done.action is Action.WITHHELD, "escalated, yet not withheld"
+        assert done.action not in {Action.PUBLISHED, Action.REDACTED}, "published, but the answer is a template"
+        assert not done.answer.parts, "the answer is a template, but has parts of a draft"
+        assert last is not VerdictKind.ESCALATE or done.action is Action.WITHHELD, "escalated, but not withheld"
         return
-    assert done.answer.source in DRAFT_SOURCES, "an answer from nowhere"
-    assert done.action is not Action.WITHHELD, "withheld, yet a draft leaves"
-    assert last is VerdictKind.PUBLISH, "a draft leaves without the verdict publish"
-    assert done.attempts[-1].source is done.answer.source, "another draft leaves than the one judged"
-    assert done.labels is not None, "a draft leaves without labels"
-    assert done.plan is not None, "a draft leaves without a plan"
-    assert done.request is not None, "a draft leaves without a log of its request"
-    assert done.attempts[-1].draft is not None, "a draft leaves without a log of itself"
+    assert done.answer.source in DRAFT_SOURCES, "the answer is neither a template nor a draft"
+    assert done.action is not Action.WITHHELD, "withheld, but the answer is a draft"
+    assert last is VerdictKind.PUBLISH, "the answer is a draft without the verdict publish"
+    assert done.attempts[-1].source is done.answer.source, "the answer is not the draft that was judged last"
+    assert done.labels is not None, "the answer is a draft, but its request has no labels"
+    assert done.plan is not None, "the answer is a draft, but there is no plan"
+    assert done.request is not None, "the answer is a draft, but its request was not logged"
+    assert done.attempts[-1].draft is not None, "the answer is a draft that was not logged"
     is_redaction = done.answer.source is DraftSource.REDACTION
-    assert (done.action is Action.REDACTED) == is_redaction, "redacted is what redaction made"
+    assert (done.action is Action.REDACTED) == is_redaction, "redacted, but the answer is no redaction, or the reverse"
 
 
 def _response(done: Processed, record_id: str, usage: Usage) -> AuditedResponse:
@@ -221,5 +221,5 @@ def _usage(done: Processed) -> Usage:
 
 
 def _well_formed(text: str) -> str:
-    """`text` with every half of a surrogate pair replaced: a model can be cut between the two."""
+    """Return `text` with every half of a surrogate pair replaced: a model's output can be cut between the two."""
     return text.encode("utf-8", "replace").decode()

@@ -1,7 +1,7 @@
-"""Canaries: signed events of a reserved tenant that prove, on the live path, that the gate holds and lets through.
+"""Canaries: signed events of a reserved tenant that prove, on the live path, that the gate both blocks and publishes.
 
-A canary carries its own candidate answer and says what must become of it. It is labelled, checked, judged and audited
-like any event; its answer goes to a topic of its own, and neither state nor the metrics of traffic see it.
+A canary carries its own candidate answer and the action that it must end with. It is labelled, checked, judged and
+audited like any event; its answer is sent to a topic of its own, and it changes no state and no metric of traffic.
 """
 
 from collections.abc import Callable
@@ -17,22 +17,22 @@ from topology.contract.names import StageName
 from topology.policy.overlays import VerifySignature
 
 DOMAIN = b"sluicegate canary\0"
-"""Goes before what is signed, so that no signature of anything else is one of a canary."""
+"""The prefix of what is signed, so that no signature of anything else is valid for a canary."""
 
 
 RequireGenuine = Callable[[ConversationEvent, int], None]
-"""(canary, epoch milliseconds now): raises DeadLetter for one that the platform did not sign."""
+"""A check of (canary, current time in epoch milliseconds) that raises DeadLetter if the platform did not sign it."""
 
 
 class Forged(StrEnum):
-    """Why the mark of an event of the reserved tenant is not believed."""
+    """The reason why the mark of an event of the reserved tenant is refused."""
 
-    STALE = "a mark of another time"
-    ALTERED = "a signature that does not verify"
+    STALE = "the mark was not issued recently"
+    ALTERED = "the signature does not verify"
 
 
 def canary_message(event: ConversationEvent) -> bytes:
-    """What the platform signs: the whole event, but for the signature itself. Raises ValueError without a mark."""
+    """Return the bytes that the platform signs: the event without its signature. Raises ValueError without a mark."""
     if event.canary is None:
         raise ValueError("the event has no canary mark")
     unsigned = structs.replace(event, canary=structs.replace(event.canary, signature=""))
@@ -40,9 +40,9 @@ def canary_message(event: ConversationEvent) -> bytes:
 
 
 def require_genuine(event: ConversationEvent, now_ms: int, age_max_ms: int, verify: VerifySignature | None) -> None:
-    """Raise DeadLetter for a canary that the platform did not sign lately. Any other event is as it was decoded.
+    """Raise DeadLetter for a canary that the platform did not sign recently. Any other event passes.
 
-    `verify` None means that no key is known, so that there are no canaries here.
+    `verify` None means that no key is known, so that every canary is refused.
     """
     mark = event.canary
     if mark is None:
@@ -54,12 +54,12 @@ def require_genuine(event: ConversationEvent, now_ms: int, age_max_ms: int, veri
 
 
 def no_canaries(event: ConversationEvent, now_ms: int) -> None:
-    """Where no key is known every canary is a forgery."""
+    """Raise DeadLetter for every canary, as where no key is known."""
     require_genuine(event, now_ms, 0, None)
 
 
 def is_as_expected(mark: CanaryMark, action: Action) -> bool:
-    """Whether the gate did with a canary what it must: let it out as it came, or not."""
+    """Return whether a canary ended with the action that it must: published unchanged, or anything else."""
     return (action is Action.PUBLISHED) == (mark.expect is Expectation.PUBLISHED)
 
 

@@ -1,6 +1,6 @@
-"""One event on its way: what is known of it so far, and what was decided.
+"""One event on its way through the pipeline: the facts known so far, and the decision.
 
-A case only grows. Whatever ends it, a verdict, a deadline or a failure, the audit record is made from what it holds.
+A case only grows. Whatever ends it, a verdict, a deadline or a failure, the audit record is made from its contents.
 """
 
 import asyncio
@@ -25,11 +25,11 @@ from topology.telemetry.event_trace import EventTrace
 
 @dataclass(slots=True)
 class Case:
-    """What is known of one event. `labels` and `plan` are None until the request was assessed and planned.
+    """The facts known of one event. `labels` and `plan` are None until the request has been assessed and planned.
 
-    `policies` were in force when it was opened. `rest` waits between tries. `revisions_max` is the budget that its
-    drafts are judged under. `state` is the conversation's before this turn, `state_after` what it became.
-    `prompt_hashes` has the prompt templates used, by role.
+    `policies` were in force when the case was opened. `rest` waits between tries. `revisions_max` is the budget under
+    which its drafts are judged. `state` is the conversation's before this turn, `state_after` the one after it.
+    `prompt_hashes` identifies the prompt templates used, by role.
     """
 
     record: Record
@@ -52,19 +52,19 @@ class Case:
 
     @property
     def bundle(self) -> PolicyBundle:
-        """The bundle that decides."""
+        """Return the policy bundle that decides."""
         return self.policies.bundle
 
     @property
     def granted(self) -> frozenset[str]:
-        """Names of the grants that hold."""
+        """Return the names of the grants that hold."""
         return frozenset([use.grant for use in self.grants if use.status == "used"])
 
 
 class Decision(Struct, frozen=True, kw_only=True):
-    """What leaves and why. `failure` is set where the event also goes to the dead-letter topic.
+    """The action on an event, its answer, and the reasons. `failure` is set if a dead letter is to be written too.
 
-    `duplicate_of` is the audit id of the event's first answer where this is a second copy of it.
+    `duplicate_of` is the audit id of the event's first answer if this is a second copy of it.
     """
 
     action: Action
@@ -77,7 +77,7 @@ class Decision(Struct, frozen=True, kw_only=True):
 
 
 def processed(case: Case, decision: Decision) -> Processed:
-    """A decided case in the form that the audit record is assembled from."""
+    """Return a decided case in the form from which the audit record is assembled."""
     return Processed(
         event=case.event,
         position=position_of(case.record),

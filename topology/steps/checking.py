@@ -1,4 +1,4 @@
-"""Runs all checks over one draft, side by side. A check that is late, raises or is missing "could not tell"."""
+"""The checks of one draft, run side by side. A check that is late or raises "could not tell"."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from topology.telemetry.metrics import Metric
 
 
 class Checked(Struct, frozen=True, kw_only=True):
-    """What all checks said about one draft: reports of those that could tell, and how each run ended."""
+    """The reports of the checks that could tell, and the outcome of every run over one draft."""
 
     reports: tuple[CheckReport, ...]
     runs: tuple[GuardRun, ...]
 
     def report_of(self, name: str) -> CheckReport | None:
-        """The report of the check `name`; None where it could not tell."""
+        """Return the report of the check `name`; None if it could not tell."""
         for report in self.reports:
             if report.check == name:
                 return report
@@ -41,7 +41,7 @@ async def run_checks(
     trace: EventTrace,
     metrics: Instruments,
 ) -> Checked:
-    """Ask every check at once, each for at most `timeout_s`; returns when all have ended."""
+    """Run every check at once, each for at most `timeout_s`; return when all have ended."""
     loop = asyncio.get_running_loop()
     limit = _Limit()
     running = [loop.create_task(_run_one(check, given, limit, clock, trace, metrics)) for check in checks]
@@ -65,7 +65,7 @@ async def run_checks(
 
 
 class _Limit:
-    """The time that the checks of a draft have together."""
+    """The common time limit of a draft's checks."""
 
     __slots__ = ("is_over",)
 
@@ -74,8 +74,8 @@ class _Limit:
 
     def end(self, running: Sequence[asyncio.Task[_Ended]]) -> None:
         self.is_over = True
-        # Not at once: where the event loop stood still for so long, a task may wait for its first step, and one that
-        # is cancelled before it says nothing of its check.
+        # Not at once: if the event loop was blocked for that long, a task may still wait for its first step, and a task
+        # that is cancelled before its first step reports nothing of its check.
         asyncio.get_running_loop().call_soon(_cancel, running)
 
 
@@ -85,7 +85,7 @@ def _cancel(running: Sequence[asyncio.Task[_Ended]]) -> None:
 
 
 def _all_ended(running: Sequence[asyncio.Task[_Ended]]) -> asyncio.Future[None]:
-    """Done when all tasks are, whatever became of them: `asyncio.gather` and `wait` take twice as long, every event."""
+    """Return a future that is done when all tasks are; `asyncio.gather` and `wait` cost each event twice as much."""
     all_ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     left = len(running)
 
@@ -126,13 +126,13 @@ async def _run_one(
             span.failed(outcome.value)
     latency_s = clock.monotonic_s() - started_s
     note_stage(metrics, check.name, latency_s, outcome)
-    version = check.version if report is None else report.version  # a report also names what belongs to its policy
+    version = check.version if report is None else report.version  # a report's version includes its policy's part
     run = GuardRun(guard=check.name, version=version, outcome=outcome, latency_ms=round(latency_s * 1000, 3))
     return report, run
 
 
 def note_stage(metrics: Instruments, stage: StageName | str, latency_s: float, outcome: Outcome) -> None:
-    """Record one run of a stage: its duration and, where it could not tell, why."""
+    """Record one run of a stage: its duration and, if it could not tell, the reason."""
     metrics.observe(Metric.STAGE_DURATION, latency_s, stage=stage)
     if outcome is Outcome.OK:
         return

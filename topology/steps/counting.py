@@ -19,12 +19,12 @@ HELP_GIVEN = {
     Action.REFUSED: "refusal",
     Action.WITHHELD: "refusal",
 }
-"""How much of a request each action meets, for the metric of that name."""
+"""The share of a request that each action meets, as `sluicegate_safe_completion_total` names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counting:
-    """Counts decided events."""
+    """The counters and durations of decided events."""
 
     metrics: Instruments
     clock: Clock

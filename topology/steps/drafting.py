@@ -1,4 +1,4 @@
-"""Drafts an answer, has it checked and judged, and tries again within a budget until something may leave.
+"""The loop of drafting: a draft is made, checked and judged, and revised within a budget until one may be published.
 
 It always ends: every further draft spends the budget, a redaction happens once, and the last resort is the policy's own
 text, which needs no model.
@@ -27,10 +27,10 @@ from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 
 CompilePrompt = Callable[[Case, Plan, str], tuple[Message, ...]]
-"""(case, plan in force, feedback or "") → the messages to send."""
+"""A function of (case, plan in force, feedback or "") that returns the messages to send."""
 
 GENERATE_BACKOFF_FACTOR = 2.0
-"""Each wait for a generator that is down is this much longer than the last, up to `backoff_max_s`."""
+"""The factor between one backoff and the next while the generator is down, up to `backoff_max_s`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,13 @@ class Budget:
     candidate_regenerate: bool
     checks_timeout_s: float
     attempts_max: int
-    """Requests for one draft."""
+    """The most requests for one draft."""
     backoff_initial_s: float
     backoff_max_s: float
 
 
 class Try(Struct, frozen=True, kw_only=True):
-    """A draft, how it came about, and how many drafts there were up to it."""
+    """A draft, the action that its publication would be, and the number of drafts up to it."""
 
     draft: Draft
     action: Action
@@ -55,9 +55,9 @@ class Try(Struct, frozen=True, kw_only=True):
 
 
 class Drafting:
-    """Brings a planned case to a decision. `jitter` returns numbers in [0, 1).
+    """The way from a planned case to a decision. `jitter` returns numbers in [0, 1).
 
-    `prompt_hash` identifies the words that `compile_prompt` puts first, in the audit record of whatever they asked for.
+    `prompt_hash` identifies, in audit records, the template that `compile_prompt` begins with; empty: none is named.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Drafting:
         self._jitter = jitter
 
     async def decide(self, case: Case, plan: Plan) -> Decision:
-        """Draft until something may leave. Raises CheckFailed when no draft is to be had for this request."""
+        """Draft until an answer may be published. Raises CheckFailed if no draft can be had for this request."""
         case.revisions_max = self._revisions_max(case.event)
         current = Try(draft=await self._first_draft(case, plan), action=Action.PUBLISHED, count=1)
         while True:  # bounded: `_next` spends the budget or the one redaction, or ends
@@ -94,7 +94,7 @@ class Drafting:
             current = outcome
 
     async def log_request(self, case: Case) -> None:
-        """Fill `case.request_log` where no draft was ever checked, as far as the logging stage can."""
+        """Fill `case.request_log` for a case without a checked draft, as far as the logging stage can."""
         given = CheckInput(
             event=case.event,
             labels=case.labels or NOTHING_LABELLED,
@@ -180,9 +180,9 @@ class Drafting:
             case VerdictKind.PUBLISH:
                 return self._release(case, plan, current, verdict)
             case VerdictKind.REFUSE:
-                return self._words(case, plan, "refuse", Action.REFUSED, verdict)
+                return self._fallback(case, plan, "refuse", Action.REFUSED, verdict)
             case VerdictKind.ESCALATE:
-                return self._words(case, plan, "withheld", Action.WITHHELD, verdict)
+                return self._fallback(case, plan, "withheld", Action.WITHHELD, verdict)
             case VerdictKind.REDACT if current.action is not Action.REDACTED:
                 text = apply_redactions(current.draft.text, verdict.redactions)
                 redacted = Draft(text=text, source=DraftSource.REDACTION, model=current.draft.model)
@@ -196,7 +196,7 @@ class Drafting:
         self, case: Case, plan: Plan, current: Try, labels: OutputLabels, verdict: Verdict, *, action: Action
     ) -> Try | Decision:
         if current.count > case.revisions_max:
-            return self._words(case, plan, "safe_complete", Action.SAFE_COMPLETED, verdict)
+            return self._fallback(case, plan, "safe_complete", Action.SAFE_COMPLETED, verdict)
         self._metrics.count(Metric.REGENERATIONS)
         feedback = templates.feedback(case.bundle, verdict, labels)
         draft = await self._generate(case, plan, current.count + 1, feedback)
@@ -209,7 +209,7 @@ class Drafting:
             case.prompt_hashes[LlmRole.GENERATOR.value] = self._prompt_hash
         wait_s = self._budget.backoff_initial_s
         left_count = self._budget.attempts_max
-        while True:  # bounded by `attempts_max`, and by the event's deadline, which cancels us
+        while True:  # bounded by `attempts_max`, and by the event's deadline, which cancels this task
             asked = await self._ask(case, attempt, messages)
             if isinstance(asked, Draft):
                 return asked
@@ -221,7 +221,7 @@ class Drafting:
             wait_s = min(self._budget.backoff_max_s, wait_s * GENERATE_BACKOFF_FACTOR)
 
     async def _ask(self, case: Case, attempt: int, messages: tuple[Message, ...]) -> Draft | RetryLater:
-        """One request for a draft, or why there may be one later."""
+        """Return the draft that one request brings, or the reason to try again later."""
         with case.trace.chat("generator", attempt, case.event.generation) as span:
             span.asked(messages)
             request = GenerationRequest(
@@ -282,7 +282,7 @@ class Drafting:
         """Return whether every required check judged the draft, whatever the policy makes of one that did not."""
         return self._required <= {run.guard for run in attempt.labels.guards if run.outcome is Outcome.OK}
 
-    def _words(self, case: Case, plan: Plan, kind: templates.Kind, action: Action, verdict: Verdict) -> Decision:
+    def _fallback(self, case: Case, plan: Plan, kind: templates.Kind, action: Action, verdict: Verdict) -> Decision:
         user = case.event.user
         text = templates.fallback(
             case.bundle, plan, kind=kind, locale=user.locale, region=user.region, overlay=case.overlay

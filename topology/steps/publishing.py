@@ -22,7 +22,7 @@ from topology.telemetry.metrics import Metric
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """Topic names, and the form of values."""
+    """The topics of an event's records, and the encoding of values."""
 
     audited: str = Topic.AUDITED.value
     audit: str = Topic.AUDIT.value
@@ -35,7 +35,7 @@ class Routes:
 
 @dataclass(frozen=True, slots=True)
 class Publishing:
-    """Makes results. `digest` is the keyed digest of a response's text, `limits` bound what a dead letter keeps."""
+    """The maker of results. `digest` is the keyed digest of a response's text; `limits` bounds dead letters."""
 
     routes: Routes
     digest: Callable[[str], str]
@@ -44,9 +44,9 @@ class Publishing:
     clock: Clock
 
     def publish(self, case: Case, decision: Decision) -> Result:
-        """Return response and audit record; with them state, review item and dead letter where there is cause.
+        """Return response and audit record; with them a review item, a state and a dead letter if there is cause.
 
-        A state is written where `case.state_after` is another object than `case.state`.
+        A state is written if `case.state_after` is another object than `case.state`.
         """
         response, record, item = audit.assemble(processed(case, decision), self.digest)
         record = self._judged_by_candidates(case, record)
@@ -68,7 +68,7 @@ class Publishing:
         return _result(source, *out)
 
     def bury(self, record: Record, failure: DeadLetter, trace: EventTrace) -> Result:
-        """Return the dead letter alone, for what is no event or cannot be answered."""
+        """Return the dead letter alone, for a record that is no event or cannot be answered."""
         trace.dead_lettered(failure)
         with trace.send(self.routes.dead_letters):  # the letter keeps the sender's own trace context
             return _result(record, self._letter(record, failure))

@@ -1,8 +1,8 @@
-"""What a turn adds to the state of its conversation, what of it fades, and the record that carries it on.
+"""The state of a conversation from one turn to the next: what a turn adds to it, and what fades.
 
     state of the last turn ─► recalled ─► plan, judge ─► decision ─► folded ─► record, in the event's own transaction
 
-A turn that failed leaves what its request showed, but not its event: put back, it is answered.
+A turn that failed adds what its request showed, but not its event, so that the event is answered when it is put back.
 """
 
 from dataclasses import dataclass
@@ -42,16 +42,17 @@ from topology.steps.audit import DRAFT_SOURCES, audit_id
 from topology.steps.case import Case, Decision
 
 UNASKED_CEILING: Level = 2
-"""A category that the request was not labelled with has no planned ceiling: its answers count from D2 on."""
+"""The ceiling of a category that the request was not labelled with: none is planned, and its answers count from D2."""
 
 CONCEPTS: Level = 1
-"""D1 says what a thing is and why it is dangerous. Any number of such answers, where no more was asked, adds up to
-nothing; from D2 on they can be put together."""
+"""The level of concepts: what a thing is and why it is dangerous. Such answers never add up if no more was asked; from
+D2 on, answers can be put together."""
 
 NOTHING = CategoryMemory()
 
 EVENT_BYTES_MAX = 1024
-"""More than an event takes: ids of 128 characters, each at most six bytes. So that many dropped are never too many."""
+"""Upper bound of one remembered event's encoded size (ids of 128 characters of up to six bytes): dividing an excess by
+it never drops more events than needed."""
 
 _YOUNG = (AgeBand.TEEN, AgeBand.UNDER13)
 _AGES = tuple(AgeBand)
@@ -59,9 +60,9 @@ _MODES = tuple(Mode)
 
 
 class Turn(Struct, frozen=True, kw_only=True):
-    """What a decided event means to its conversation. `findings` are those of a draft that left, if one did.
+    """The meaning of a decided event for its conversation. `findings` are those of the published draft, if any.
 
-    `event` is None where the event is not to be remembered, because it failed.
+    `event` is None if the event is not to be remembered, because it failed.
     """
 
     tenant_id: str
@@ -72,9 +73,9 @@ class Turn(Struct, frozen=True, kw_only=True):
 
 
 class StateBounds(Struct, frozen=True, kw_only=True):
-    """How long a state lasts and what it may hold: milliseconds since its last turn, encoded bytes, events, turns.
+    """The bounds of a state: milliseconds since its last turn, encoded bytes, events, turns.
 
-    `caution_turns` is how long intents and signals are remembered, `crisis_turns` how long somebody at risk is.
+    Intents and signals are remembered for `caution_turns`, a user at risk for `crisis_turns`. Every
     `answers_at_ceiling_max` serious answers at the ceiling of a category lower it by one.
     """
 
@@ -94,20 +95,20 @@ class Memory:
     bounds: StateBounds
 
     def recall(self, record: Record, event: ConversationEvent, now_ms: int) -> ConversationState:
-        """The state that an event's turn begins with."""
+        """Return the state with which an event's turn begins."""
         found = self.states.state_of((record.topic, record.partition), event.conversation_id)
         return recalled(found, event.tenant_id, now_ms, self.bounds.ttl_ms)
 
     def fold(self, case: Case, decision: Decision, now_ms: int) -> ConversationState:
-        """The state that it ends with; the same object where the turn left nothing."""
+        """Return the state with which the turn ends; the same object if the turn adds nothing."""
         turn = turn_of(case, decision)
         return case.state if turn is None else folded(case.state, turn, case.bundle, now_ms, self.bounds)
 
 
 def recalled(state: ConversationState, tenant_id: str, now_ms: int, ttl_ms: int) -> ConversationState:
-    """The state as a turn at `now_ms` finds it: empty once it has expired, and without another tenant's events.
+    """Return the state for a turn at `now_ms`: empty once it has expired, and without another tenant's events.
 
-    What was shown under another tenant still makes this one's plans more cautious.
+    Everything else that was shown under another tenant still makes this tenant's plans more cautious.
     """
     if now_ms - state.updated_ms > ttl_ms:
         return EMPTY
@@ -115,7 +116,7 @@ def recalled(state: ConversationState, tenant_id: str, now_ms: int, ttl_ms: int)
 
 
 def turn_of(case: Case, decision: Decision) -> Turn | None:
-    """What `decision` leaves behind; None where nobody could tell what the request was."""
+    """Return what `decision` adds to the state; None if the request could not be assessed and planned."""
     if case.labels is None or case.plan is None:
         return None
     is_failed = decision.failure is not None or decision.reason is ActionReason.GUARD_FAILED
@@ -134,7 +135,7 @@ def turn_of(case: Case, decision: Decision) -> Turn | None:
 def folded(
     state: ConversationState, turn: Turn, bundle: PolicyBundle, now_ms: int, bounds: StateBounds
 ) -> ConversationState:
-    """The state after a turn. Of the same turns in the same order it is the same, bit for bit."""
+    """Return the state after a turn. The same turns in the same order give the same state, bit for bit."""
     labels = turn.labels
     signals = {signal: turns - 1 for signal, turns in state.signals.items() if turns > 1}
     signals |= dict.fromkeys(
@@ -179,20 +180,20 @@ def _categories(
 
 
 def _faded(memory: CategoryMemory) -> CategoryMemory:
-    """One turn later: the intent is remembered for one turn less. What left stays as it is."""
+    """Return the memory one turn later: its intent lasts one turn less, what was published stays."""
     if memory.intent_turns > 1:
         return structs.replace(memory, intent_turns=memory.intent_turns - 1)
     return memory if memory.intent is Intent.BENIGN else structs.replace(memory, intent=Intent.BENIGN, intent_turns=0)
 
 
 def _is_telling(bundle: PolicyBundle, name: CategoryId, intent: Intent) -> bool:
-    """Whether an intent says something of later turns. An unclear one does not where advice is asked for."""
+    """Return whether an intent matters to later turns. An unclear one does not if advice is asked for."""
     is_advice = bundle.categories[name].family is Family.ADVICE
     return intent is Intent.MALICIOUS or (intent is Intent.DUAL_USE and not is_advice)
 
 
 def _adds_up(finding: OutputFinding, state: ConversationState, turn: Turn, bundle: PolicyBundle) -> bool:
-    """Whether what left of a category was serious, as much as it may be, and worth something beside other answers."""
+    """Return whether a published finding was serious, at or above its ceiling, and of use beside other answers."""
     category = bundle.categories.get(finding.category)
     level = turn.plan.ceilings.get(finding.category, UNASKED_CEILING)
     if category is None or finding.detail_hi < max(1, level):
@@ -208,7 +209,7 @@ def _adds_up(finding: OutputFinding, state: ConversationState, turn: Turn, bundl
 def _vulnerability(
     state: ConversationState, labels: RequestLabels, bundle: PolicyBundle, bounds: StateBounds
 ) -> tuple[Vulnerability, int]:
-    """The risk that asks for the strictest mode, this turn's before an older one, and for how many more turns."""
+    """Return the risk with the strictest mode, this turn's before an older one, and the turns that it still lasts."""
     if not state.vulnerability_turns and not labels.findings and labels.vulnerability is Vulnerability.NONE:
         return Vulnerability.NONE, 0
     forced = [bundle.categories[finding.category].force_mode for finding in labels.findings]
@@ -225,15 +226,15 @@ def _strictness(vulnerability: Vulnerability) -> int:
 
 
 def _youngest(before: AgeBand, now: AgeBand) -> AgeBand:
-    """A young age that was said once stays."""
+    """Return the youngest age stated; a young one that was stated once stays."""
     return max(before, now, key=_AGES.index) if now in _YOUNG else before
 
 
 def _within(state: ConversationState, bytes_max: int) -> ConversationState:
-    """The state in at most `bytes_max`, as far as that goes: first go the oldest events, then whole categories.
+    """Return the state in at most `bytes_max`, if possible: the oldest events are dropped first, then whole categories.
 
-    Of the categories first those that lower no ceiling, then those that lower one least. What concerns the person
-    (age, risk, signals) stays.
+    Categories that lower no ceiling are dropped first, then those that lower one least. Age, risk and signals, which
+    concern the person, stay.
     """
     while (excess := len(encode(state)) - bytes_max) > 0:
         if state.events:

@@ -1,4 +1,4 @@
-"""Answers withheld: the policy's own words, and why, where no draft may leave or none was ever made."""
+"""Withheld answers: the policy's own text and the reason, if no draft may be published or none was ever made."""
 
 from msgspec import structs
 
@@ -13,20 +13,20 @@ from topology.steps.audit import Answer, audit_id
 from topology.steps.case import Case, Decision
 
 NOTHING_LABELLED = RequestLabels(labeler=LabelerIdentity(model="none", version=""))
-"""What stands in where an event failed before its assessment: its request is still logged."""
+"""The labels of an event that failed before its assessment: its request is still logged."""
 
 NOTHING_PLANNED = Plan(mode=Mode.SAFE_COMPLETION, ceilings={})
-"""What stands in where an event failed before it was planned: it is answered withheld."""
+"""The plan of an event that failed before it was planned: its answer is withheld."""
 
 DUPLICATE_EVENT = "duplicate_event"
 """The reason code of an event that was answered before."""
 
 PROCESSING = "processing"
-"""The stage in a dead letter where nobody knows which it was."""
+"""The stage that a dead letter names if it is not known which one failed."""
 
 
 def withheld(case: Case, reason: ActionReason, code: str, failure: DeadLetter | None) -> Decision:
-    """The policy's fallback text; with a dead letter for `failure`, with a review item where there is none."""
+    """Return the policy's fallback text, with a dead letter for `failure`, or with a review item if that is None."""
     plan = case.plan or NOTHING_PLANNED
     user = case.event.user
     text = templates.fallback(
@@ -43,7 +43,7 @@ def withheld(case: Case, reason: ActionReason, code: str, failure: DeadLetter | 
 
 
 def first_answer_of(case: Case) -> str:
-    """Return the audit id of the event's first answer where this is a second copy of it; empty for any other event.
+    """Return the audit id of the event's first answer if this is a second copy of it; empty for any other event.
 
     A copy that was replayed on purpose is answered again, and so is the very same record, read once more.
     """
@@ -55,12 +55,15 @@ def first_answer_of(case: Case) -> str:
 
 
 def repeated(case: Case, first_audit_id: str) -> Decision:
-    """The end of a second copy of an event: nobody need look, the first one was answered."""
+    """Return the decision on a second copy of an event: no person need look, for the first copy was answered."""
     decision = withheld(case, ActionReason.DUPLICATE, DUPLICATE_EVENT, None)
     return structs.replace(decision, side_effects=(), duplicate_of=first_audit_id)
 
 
 def poison(crash_count: int, *, decodes: bool) -> DeadLetter:
-    """Why a record goes that was running in `crash_count` crashes; `decodes` false: its decoding was the last thing."""
+    """Return the dead letter of a record that was being processed in `crash_count` crashes.
+
+    `decodes` is false if the last crash happened while the record was being decoded.
+    """
     stage = PROCESSING if decodes else StageName.DECODE.value
     return DeadLetter(DeadLetterReason.POISON, stage, f"ran in {crash_count} processes when they crashed")
