@@ -8,7 +8,7 @@ from typing import Protocol
 import pytest
 from msgspec.structs import replace
 
-from tests.plugins.kafka_broker import wait_until
+from tests.plugins.patience import wait_until
 from topology.contract.records import OutRecord, Ownership, PartitionOffset, Record
 from topology.ports import Sink, Source
 from workers.kafka.errors import SlotFenced

@@ -17,7 +17,8 @@ import pytest
 
 from tests.checkout import ROOT
 from tests.e2e.state_worker import settings_of
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from tests.plugins.running_worker import audits, question, responses, send
 from topology.contract.conversation import EMPTY, ConversationState
 from topology.contract.events import Action, AuditedResponse, AuditRecord, ConversationEvent, Message, Role, TextPart

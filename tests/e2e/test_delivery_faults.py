@@ -11,7 +11,8 @@ from serving.endpoint.client import ChatClient, Endpoint
 from serving.fakes import FakeCheck, FakeGenerator
 from serving.generation.generator import GenerationDefaults, OpenAiGenerator
 from tests.plugins.fake_endpoint import FakeEndpoint, answer
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from tests.plugins.running_worker import (
     audits,
     fresh_settings,

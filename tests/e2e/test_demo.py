@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tests.checkout import ROOT
-from tests.plugins.kafka_broker import wait_until
+from tests.plugins.patience import wait_until
 from workers.commands.demo.scripts import ScriptKind, rejudged_scripts, sample_scripts
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.vllm, pytest.mark.timeout(600)]

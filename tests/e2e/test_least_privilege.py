@@ -22,7 +22,8 @@ from msgspec.structs import replace
 
 from tests.checkout import ROOT
 from tests.e2e.test_run_command import running
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from tests.plugins.policy_publisher import KEYS, bundle
 from tests.plugins.running_worker import audits, fresh_settings, question, responses, send
 from tests.plugins.secure_broker import AUTHORIZER, SecureBroker

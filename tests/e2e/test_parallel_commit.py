@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from topology.contract.records import OutRecord, Record, Result
 from topology.ports import Rest
 from topology.telemetry.instruments import Instruments

@@ -15,7 +15,8 @@ import pytest
 
 from tests.checkout import ROOT
 from tests.e2e.poison_worker import EXIT_KILLED, settings_of
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from tests.plugins.running_worker import audits, question, responses, send
 from topology.contract.events import Action, ConversationEvent, Message, Role, TextPart
 from topology.contract.headers import last_header

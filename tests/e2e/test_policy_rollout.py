@@ -19,7 +19,8 @@ import ray
 from msgspec import structs
 
 from serving.fakes import FakeCheck
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from tests.plugins.policy_publisher import (
     CATEGORY,
     HIGH,

@@ -11,7 +11,8 @@ import pytest
 
 from tests.checkout import ROOT
 from tests.plugins.dead_letter_desk import Desk, header_of
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from tests.plugins.running_worker import fresh_settings, running_loop
 from topology.contract.headers import last_header
 from topology.contract.lineage import origin_of, source_of

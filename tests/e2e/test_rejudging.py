@@ -11,7 +11,8 @@ import pytest
 from msgspec import structs
 
 from tests.checkout import ROOT
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from tests.plugins.running_worker import audits, fresh_settings, question, responses, send
 from topology.contract.codec import encode
 from topology.contract.events import (

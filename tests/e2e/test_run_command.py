@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from tests.plugins.running_worker import fresh_settings, question, responses, send
 from topology.contract.events import Action, Candidate, TextPart
 from workers.commands.demo.parts import free_port

@@ -18,7 +18,8 @@ from serving.engine.tiny_checkpoint import build_tiny_checkpoint
 from tests.helm.engine import ROOT, Engine, Values, merged
 from tests.helm.local_pod import LocalPod, SecretTexts
 from tests.helm.pods import pods
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from tests.plugins.running_worker import audits, fresh_settings, question, responses, send
 from topology.contract.events import Action, Candidate, TextPart
 from workers.commands.demo.parts import OVERLAYS, free_port

@@ -17,7 +17,8 @@ from tests.helm.local_pod import LocalPod
 from tests.helm.pods import pods
 from tests.helm.test_chart_runs import ANSWERED_S, FIELDS, PLAIN, SECRETS, chart_values, is_answered
 from tests.plugins.image import install_worker
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from tests.plugins.running_worker import fresh_settings, question, responses, send
 from workers.commands.demo.parts import free_port
 

@@ -19,7 +19,7 @@ from msgspec import structs
 
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
 from tests.checkout import ROOT
-from tests.plugins.kafka_broker import wait_until
+from tests.plugins.patience import wait_until
 from tests.plugins.running_worker import logged, question
 from topology.contract.codec import encode
 from topology.contract.errors import CheckFailed

@@ -24,8 +24,9 @@ from tests.observability.planted import (
 from tests.observability.served_endpoint import served
 from tests.observability.traced_worker import running_worker, send_traced
 from tests.plugins.fake_endpoint import FakeEndpoint
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
 from tests.plugins.otlp_receiver import kept_exports
+from tests.plugins.patience import wait_until
 from tests.plugins.running_worker import audits, fresh_settings, responses
 from topology.contract.events import Action
 from topology.contract.names import Header

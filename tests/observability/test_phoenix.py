@@ -13,8 +13,9 @@ from msgspec import structs
 from serving.engine.child_server import VllmServer
 from tests.observability.phoenix import ROOT, Json, Phoenix, starting_phoenix
 from tests.observability.traced_worker import running_worker, send_traced
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
 from tests.plugins.otlp_receiver import KeptExports
+from tests.plugins.patience import wait_until
 from tests.plugins.running_worker import audits, fresh_settings, question
 from tests.plugins.vllm_server import TINY_MODEL
 from topology.contract.events import AuditRecord, GenerationParameters

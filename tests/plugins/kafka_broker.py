@@ -17,6 +17,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import NodeNotReadyError
 from kafka.structs import TopicPartition
 
+from tests.plugins.patience import PATIENCE_S, wait_until
 from topology.contract.records import Record
 from workers.development.broker import DevelopmentBroker
 from workers.development.jars import BrokerError
@@ -25,11 +26,6 @@ from workers.kafka.source import KafkaSource
 from workers.settings import KafkaSettings
 
 BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
-WAIT_S = 120.0
-"""Generous: a busy machine, and a broker that has just come back."""
-
-START_S = 180.0
-"""A broker starts in 8 s on two idle cores."""
 MESSAGE_BYTES_MAX = 17 * 1024 * 1024
 
 
@@ -83,15 +79,15 @@ class Kafka:
     def send(self, topic: str, *values: bytes | None, key: bytes | None = None, partition: int | None = None) -> None:
         """Write records without a transaction."""
         sent = [self._producer.send(topic, value=value, key=key, partition=partition) for value in values]
-        self._producer.flush(WAIT_S)
+        self._producer.flush(PATIENCE_S)
         for future in sent:
-            future.get(timeout=WAIT_S)
+            future.get(timeout=PATIENCE_S)
 
     def send_record(self, topic: str, value: bytes | None, key: bytes | None, headers: list[tuple[str, bytes]]) -> None:
         """Write one record with headers."""
-        self._producer.send(topic, value=value, key=key, headers=headers).get(timeout=WAIT_S)
+        self._producer.send(topic, value=value, key=key, headers=headers).get(timeout=PATIENCE_S)
 
-    def values(self, topic: str, *, isolation: str = "read_committed", wait_s: float = WAIT_S) -> list[bytes]:
+    def values(self, topic: str, *, isolation: str = "read_committed", wait_s: float = PATIENCE_S) -> list[bytes]:
         """The values a reader sees up to the end of the topic as it is now, partition by partition.
 
         Waits for what an open transaction holds back, at most `wait_s`.
@@ -126,7 +122,7 @@ class Kafka:
         if self._broker.is_running:
             self._broker.resume()
         else:
-            self._broker.start(START_S)
+            self._broker.start(PATIENCE_S)
 
     def close(self) -> None:
         """Release the clients."""
@@ -136,17 +132,17 @@ class Kafka:
 
 def _once_connected(ask: Callable[[], Any]) -> Any:
     """The answer; asked again while the client still backs off from a fault of an earlier test."""
-    deadline_s = time.monotonic() + WAIT_S
+    deadline_s = time.monotonic() + PATIENCE_S
     while True:
         try:
             return ask()
         except NodeNotReadyError:
-            assert time.monotonic() < deadline_s, f"no connection within {WAIT_S} s"
+            assert time.monotonic() < deadline_s, f"no connection within {PATIENCE_S} s"
             time.sleep(0.1)
 
 
 def poll_until(
-    source: KafkaSource, enough: Callable[[Sequence[Record]], bool], timeout_s: float = WAIT_S
+    source: KafkaSource, enough: Callable[[Sequence[Record]], bool], timeout_s: float = PATIENCE_S
 ) -> list[Record]:
     """What the source delivers until `enough` says so of all of it; fails after `timeout_s`."""
     records: list[Record] = []
@@ -157,17 +153,9 @@ def poll_until(
     return records
 
 
-def read(source: KafkaSource, count: int, timeout_s: float = WAIT_S) -> list[Record]:
+def read(source: KafkaSource, count: int, timeout_s: float = PATIENCE_S) -> list[Record]:
     """At least `count` records."""
     return poll_until(source, lambda records: len(records) >= count, timeout_s)
-
-
-def wait_until(holds: Callable[[], bool], timeout_s: float = WAIT_S) -> None:
-    """Returns once `holds`; fails after `timeout_s`."""
-    deadline_s = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline_s, f"not within {timeout_s} s"
-        time.sleep(0.02)
 
 
 @contextmanager
@@ -179,7 +167,7 @@ def session_broker(directory: Path) -> Generator[Kafka]:
         return
     broker = DevelopmentBroker(directory)
     try:
-        broker.start(START_S)
+        broker.start(PATIENCE_S)
     except BrokerError as exc:
         pytest.fail(f"no Kafka broker: {exc}", pytrace=False)
     with closing(Kafka(broker.bootstrap, broker)) as kafka:

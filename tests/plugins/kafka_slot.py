@@ -14,7 +14,8 @@ from kafka.structs import (
 )
 
 from tests.contracts.delivery import after, read, settle
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from topology.contract.records import OutRecord, Ownership, PartitionOffset
 from workers.kafka.client import consumer_options, producer_options, slot_name
 from workers.kafka.group_consumer import GroupConsumer

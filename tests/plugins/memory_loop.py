@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
-from tests.plugins.kafka_broker import wait_until
+from tests.plugins.patience import wait_until
 from topology.contract.records import OutRecord, Record, Result
 from topology.ports import Clock, Rest
 from topology.telemetry.instruments import Instruments

@@ -8,7 +8,8 @@ from typing import Any
 import msgspec
 
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from topology.contract.drafts import CheckReport
 from topology.contract.events import (
     AuditedResponse,

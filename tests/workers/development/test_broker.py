@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from tests.checkout import ROOT
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from workers.development.broker import DevelopmentBroker
 from workers.development.jars import BrokerError, cache_directory, check_digests, fetch_jars, java_major
 from workers.process.child import KeptProcess

@@ -16,7 +16,8 @@ from kafka.net.manager import KafkaConnectionManager  # pyright: ignore[reportMi
 from kafka.structs import TopicPartition
 
 from tests.contracts.delivery import read, settle
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from workers.kafka.client import admin_options, consumer_options, producer_options
 from workers.kafka.group_consumer import GroupConsumer
 from workers.kafka.source import KafkaSource

@@ -27,8 +27,9 @@ from kafka.structs import (
 from msgspec.structs import replace
 
 from tests.contracts.delivery import after, poll_until, read, settle
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
 from tests.plugins.kafka_slot import bare_member, bare_producer, nobody, offset_of
+from tests.plugins.patience import wait_until
 from topology.contract.records import PartitionOffset
 from workers.kafka.client import admin_options
 from workers.kafka.group_consumer import GroupConsumer

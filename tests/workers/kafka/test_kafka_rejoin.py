@@ -9,7 +9,8 @@ from kafka import KafkaConsumer
 from kafka.structs import MemberState  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
 
 from tests.contracts.delivery import poll_until, read
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from workers.kafka.client import consumer_options
 from workers.kafka.group_consumer import GroupConsumer
 from workers.kafka.source import KafkaSource

@@ -13,8 +13,9 @@ from kafka.errors import CommitFailedError, OutOfOrderSequenceNumberError
 from kafka.structs import TopicPartition
 from msgspec.structs import replace
 
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
 from tests.plugins.kafka_slot import QUICK, Slot, bare_member, bare_producer, freeze, offset_of, open_slots
+from tests.plugins.patience import wait_until
 from topology.contract.records import PartitionOffset
 from workers.development.mock_broker import MockBroker
 from workers.kafka.errors import OutcomeUnknown

@@ -10,7 +10,8 @@ import pytest
 from kafka import KafkaProducer
 from kafka.errors import IllegalStateError, KafkaError, MessageSizeTooLargeError
 
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from topology.contract.records import Record
 from workers.kafka.client import REQUEST_BYTES_MAX, producer_options
 from workers.kafka.producer import PLAIN_VALUE_BYTES_MAX, RoundProducer

@@ -7,8 +7,9 @@ import pytest
 from msgspec.structs import replace
 
 from tests.contracts.delivery import read, settle
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
 from tests.plugins.kafka_slot import QUICK, Slot, frozen, open_slots
+from tests.plugins.patience import wait_until
 from workers.kafka.client import REQUEST_BYTES_MAX
 from workers.kafka.errors import KafkaRefused, OutcomeUnknown
 from workers.kafka.sink import TransactionalSink

@@ -14,8 +14,9 @@ import pytest
 from msgspec.structs import replace
 
 from tests.checkout import ROOT
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
 from tests.plugins.kafka_slot import QUICK, Slot, open_slots
+from tests.plugins.patience import wait_until
 from tests.plugins.processes import children_of
 from tests.workers.kafka import test_delivery
 from tests.workers.kafka.test_delivery import must_not_exit

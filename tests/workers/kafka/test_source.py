@@ -7,7 +7,8 @@ from contextlib import suppress
 import pytest
 
 from tests.contracts.delivery import after, poll_until, read, settle, values
-from tests.plugins.kafka_broker import MESSAGE_BYTES_MAX, WAIT_S, Kafka
+from tests.plugins.kafka_broker import MESSAGE_BYTES_MAX, Kafka
+from tests.plugins.patience import PATIENCE_S
 from workers.kafka.errors import KafkaRefused, SlotFenced
 from workers.kafka.sink import TransactionalSink
 from workers.kafka.source import KafkaSource, leave_group
@@ -84,7 +85,7 @@ def test_a_rebalance_gives_nothing_of_the_old_generation(kafka: Kafka, open_sour
     assert len(read(first, 4)) == 4
     second = open_source(settings, topic, 1)
     seen: list[tuple[int, bytes | None]] = []
-    deadline_s = time.monotonic() + WAIT_S
+    deadline_s = time.monotonic() + PATIENCE_S
     while len(seen) < 4:
         assert time.monotonic() < deadline_s
         for source in (first, second):
@@ -125,7 +126,7 @@ def test_a_static_member_that_restarts_keeps_its_partitions_and_disturbs_nobody(
 ) -> None:
     settings, topic = kafka.settings(), kafka.topic(2)
     sources = [open_source(settings, topic, slot) for slot in (0, 1)]
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + PATIENCE_S
     while not all(_is_settled(source) for source in sources):
         assert time.monotonic() < deadline_s
         for source in sources:

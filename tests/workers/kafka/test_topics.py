@@ -5,7 +5,8 @@ import uuid
 import msgspec
 import pytest
 
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from workers.kafka.topics import Cleanup, Existing, TopicSpec, compare, create_topics, topic_table
 from workers.settings import StateSettings, TopicSettings
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from serving.fakes import ManualClock
-from tests.plugins.kafka_broker import wait_until
+from tests.plugins.patience import wait_until
 from tests.plugins.policy_publisher import CATEGORY, HIGH, LOW, document, overlay
 from topology.contract.errors import PolicyError, PolicyRefusal
 from topology.contract.events import SHADOWS_MAX

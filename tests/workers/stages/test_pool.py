@@ -13,7 +13,7 @@ import ray
 
 from tests.checkout import ROOT
 from tests.contracts.samples import check_input
-from tests.plugins.kafka_broker import wait_until
+from tests.plugins.patience import wait_until
 from tests.plugins.scripted_actors import GarbageActor, SlowActor
 from topology.contract.drafts import CheckReport
 from topology.contract.errors import CheckFailed

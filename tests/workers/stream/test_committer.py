@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from tests.plugins.kafka_broker import wait_until
+from tests.plugins.patience import wait_until
 from tests.topology.delivery.tracker_world import finish, member, owning, record, start_all
 from topology.contract.records import OutRecord, Ownership, PartitionOffset
 from topology.delivery.tracker import Tracker

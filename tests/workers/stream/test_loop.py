@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import pytest
 from msgspec import structs
 
-from tests.plugins.kafka_broker import wait_until
 from tests.plugins.memory_loop import (
     AUDIT,
     INPUT,
@@ -19,6 +18,7 @@ from tests.plugins.memory_loop import (
     answer,
     running,
 )
+from tests.plugins.patience import wait_until
 from topology.contract.errors import RetryLater
 from topology.contract.labels import Outcome
 from topology.contract.records import OutRecord, Ownership, PartitionOffset, Record, Result

@@ -3,7 +3,6 @@
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import HistogramDataPoint, InMemoryMetricReader
 
-from tests.plugins.kafka_broker import wait_until
 from tests.plugins.memory_loop import (
     AUDIT,
     INPUT,
@@ -14,6 +13,7 @@ from tests.plugins.memory_loop import (
     World,
     running,
 )
+from tests.plugins.patience import wait_until
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.development.memory_broker import FAKE_TIME_MS, FakeSource

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.plugins.kafka_broker import wait_until
+from tests.plugins.patience import wait_until
 from topology.contract.records import OutRecord, PartitionOffset, Record, Result
 from topology.delivery.offset_map import decode
 from topology.ports import Rest

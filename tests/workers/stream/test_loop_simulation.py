@@ -9,8 +9,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.plugins.kafka_broker import wait_until
 from tests.plugins.memory_loop import AUDIT, INPUT, OUTPUT, WAIT_S, FastClock, Place, Running, World, answer
+from tests.plugins.patience import wait_until
 from topology.contract.records import Record, Result
 from topology.ports import Rest
 from workers.development.memory_broker import GROUP, FakeBroker, instance_id

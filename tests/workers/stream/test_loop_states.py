@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import pytest
 
-from tests.plugins.kafka_broker import wait_until
 from tests.plugins.memory_loop import INPUT, OUTPUT, WAIT_S, World, running
+from tests.plugins.patience import wait_until
 from topology.contract.codec import encode
 from topology.contract.conversation import EMPTY, ConversationState
 from topology.contract.headers import Wire, response_headers

@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from tests.plugins.kafka_broker import wait_until
 from tests.plugins.memory_loop import Running, World, answer, place_of, running
+from tests.plugins.patience import wait_until
 from topology.contract.records import Record, Result
 from topology.ports import Rest
 from workers.settings import LimitSettings

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins.kafka_broker import wait_until
 from tests.plugins.memory_loop import INPUT, OUTPUT, WAIT_S, Desk, Place, Running, World, answer, place_of, running
+from tests.plugins.patience import wait_until
 from topology.contract.records import OutRecord, Record, Result
 from topology.ports import Rest
 from workers.development.memory_broker import FAKE_TIME_MS

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from tests.plugins.running_worker import fresh_settings
 from topology.contract.errors import SettingsError
 from workers.commands.demo.parts import free_port

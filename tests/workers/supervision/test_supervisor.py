@@ -13,7 +13,8 @@ import ray
 from msgspec import structs
 
 from serving.fakes import ManualClock
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import wait_until
 from tests.plugins.running_worker import fresh_settings
 from tests.plugins.scripted_actors import (
     FailingActor,

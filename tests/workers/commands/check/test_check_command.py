@@ -26,8 +26,9 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 from msgspec.structs import replace
 
 from tests.plugins.fake_endpoint import FakeEndpoint, Play, raw, silence, status
-from tests.plugins.kafka_broker import Kafka, wait_until
+from tests.plugins.kafka_broker import Kafka
 from tests.plugins.otlp_receiver import Collector, SilentCollector, closed_endpoint
+from tests.plugins.patience import wait_until
 from workers.commands.check.brokers import probe_brokers
 from workers.commands.check.collector import probe_collector
 from workers.commands.check.configuration import probe_policy, probe_settings
