@@ -18,6 +18,8 @@ from topology.contract.names import DraftSource
 from topology.contract.records import Record
 from topology.telemetry.instruments import Instruments
 from workers.commands.demo.census import Census, Sent, take_census
+from workers.commands.demo.lateness import lateness_of
+from workers.commands.demo.machine import machine_meter
 from workers.commands.demo.parts import (
     BOOTSTRAP,
     demo_settings,
@@ -38,6 +40,7 @@ from workers.commands.demo.view import (
     decode_responses,
     print_answers,
     print_census,
+    print_lateness,
     print_rejudged,
     print_tables,
 )
@@ -86,9 +89,10 @@ class Demo:
         self._directory = directory
         self._plain = plain
         self._second_reader: Callable[[str], list[str]] | None = None
+        self._meter = machine_meter()
 
     def run(self, rounds: Sequence[Round], seed: int, *, kill: bool, mock: bool, keep: bool) -> int:
-        """0 when the census holds, 1 when it does not. Whatever happens, nothing is left running.
+        """0 when the census holds and answers were in time, else 1. Whatever happens, nothing is left running.
 
         One model after the other answers its round; with `kill` the first round's ingress is killed half way.
         """
@@ -112,13 +116,15 @@ class Demo:
                 sent += new
             assert supervisor is not None
             census, audits = self._count(settings, sent, receiver, rounds)
+            late = lateness_of(audits, self._meter.load())
+            print_lateness(self._console, late)
             self._show_one(settings, receiver, audits)
             if keep:
                 self._console.print(f"{rounds[-1].model} stays up until Ctrl-C; brokers at {_servers(settings)}")
                 _until_interrupted(supervisor)
             self._console.print("stopping: workers are drained, then the parts end")
             supervisor.drain(settings.drain.timeout_s)
-        return 0 if census.is_exactly_once and not mock else int(not mock)
+        return 1 if late.is_fault or not (mock or census.is_exactly_once) else 0
 
     def _start(self, parts: ExitStack, receiver: OtlpReceiver, *, mock: bool) -> Settings:
         with self._step("Kafka" if not mock else "mock broker: in memory, WITHOUT real transactions") as say:
@@ -205,6 +211,7 @@ class Demo:
         deadline_s = time.monotonic() + RUN_TIMEOUT_S
         decodable = sum(1 for one in sent if one.expected is None)
         kill_at = decodable // 2 if kill else None
+        self._meter.start()
         with self._live(view) if not self._plain else ExitStack():
             while view.answered_count < decodable or view.dead_letter_count < len(sent) - decodable:
                 if time.monotonic() >= deadline_s:
@@ -213,6 +220,7 @@ class Demo:
                 for record in reader.poll(POLL_S):
                     self._see(view, record, is_response=record.topic == settings.topics.audited)
                 supervisor.step()
+                self._meter.look(time.monotonic())
                 if kill_at is not None and view.answered_count >= kill_at:
                     kill_at = None
                     view.note = _kill_ingress(supervisor)

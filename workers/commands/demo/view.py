@@ -11,11 +11,12 @@ from rich.text import Text
 
 from topology.contract.events import Action, AuditedResponse, AuditRecord, ConversationEvent, parts_text, request_text
 from topology.contract.headers import last_header
-from topology.contract.names import Header
+from topology.contract.names import ActionReason, Header, StageName
 from topology.contract.records import Record
 from workers.commands.console.answers import STYLES, TEXT_CHARACTERS_MAX, line_of
 from workers.commands.console.terminal import printable
 from workers.commands.demo.census import Census
+from workers.commands.demo.lateness import LATE_SHARE_MAX, Lateness
 from workers.development.otlp_receiver import ReceivedSpan
 
 LINES_SHOWN = 12
@@ -23,6 +24,14 @@ ANSWERS_SHOWN = 4
 
 SPANS_SHOWN = ("process ", "guard ", "chat ", "classification", "bias", "logging", "llm_request", "commit ")
 """How the names of spans begin whose latencies are shown."""
+
+
+TIME_SETTINGS = {
+    ActionReason.DEADLINE.value: "limits.deadline_default_s",
+    StageName.ASSESS.value: "limits.assess_timeout_s",
+    "generator": "generation.request_timeout_s",
+}
+"""The setting that bounds each of these; a check has one of its own, below that of all checks together."""
 
 
 class LiveView:
@@ -163,6 +172,36 @@ def print_census(console: Console, census: Census, second_count: int | None) -> 
         console.print(f"        {name.replace('_', ' ')}: {len(faults)} {shown}", style="red" if faults else "green")
     verdict = "every record ended as the contract says, exactly once" if census.is_exactly_once else "the census FAILED"
     console.print(verdict, style="bold green" if census.is_exactly_once else "bold red")
+
+
+def print_lateness(console: Console, late: Lateness) -> None:
+    """Print how many answers were withheld for want of time; more than none with the load, too many with advice."""
+    if not late.late_count:
+        console.print("withheld for want of time: 0", style="green")
+        return
+    style = "red" if late.is_fault else "yellow"
+    stages = ", ".join(f"{stage} {count}" for stage, count in late.stages.items())
+    share = f"{late.late_count} of {late.answered_count} answers ({100 * late.share:.1f} %)"
+    console.print(f"withheld for want of time: {share}; late: {stages}", style=style, soft_wrap=True)
+    load = late.load
+    console.print(
+        f"        load average {load.average:.1f} against {load.cores} cores; "
+        f"other processes used {100 * load.others_share:.0f} % of the CPU time",
+        style=style,
+        soft_wrap=True,
+    )
+    if late.is_too_late:
+        console.print(f"        {_advice(late)}", style=style, soft_wrap=True)
+
+
+def _advice(late: Lateness) -> str:
+    bound = f"at most {100 * LATE_SHARE_MAX:.0f} % may be late"
+    if not late.is_fault:
+        return f"{bound}, but other work kept this machine busy: stop it, and run the demo again"
+    bounds = ", ".join(TIME_SETTINGS.get(stage, f"stages.{stage}.timeout_s") for stage in late.stages)
+    is_check = any(stage not in TIME_SETTINGS for stage in late.stages)
+    below = " and, for a check, limits.checks_timeout_s above it" if is_check else ""
+    return f"{bound}: the demo FAILED; this machine needs more time than the settings give: raise {bounds}{below}"
 
 
 def _actions(audits: Sequence[AuditRecord]) -> Table:
