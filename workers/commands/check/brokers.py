@@ -52,7 +52,7 @@ def probe_brokers(settings: Settings, timeout_s: float) -> Iterator[Line]:
     left_s = timeout_s - (time.monotonic() - started_s)
     with _reasons() as reasons:
         try:
-            client = _client(kafka, left_s)
+            client: Any = KafkaAdminClient(**bounded_options(kafka, left_s))
         except library.KafkaError as exc:
             yield _no_login(kafka, [*reasons, exc])
             return
@@ -64,11 +64,13 @@ def probe_brokers(settings: Settings, timeout_s: float) -> Iterator[Line]:
         client.close()
 
 
-def _client(kafka: KafkaSettings, timeout_s: float) -> Any:
-    options = admin_options(kafka)
-    options["bootstrap_timeout_ms"] = max(1, int(timeout_s * 500))
-    options["request_timeout_ms"] = max(1, int(min(timeout_s * 500, kafka.request_timeout_ms)))
-    return KafkaAdminClient(**options)
+def bounded_options(kafka: KafkaSettings, timeout_s: float) -> dict[str, Any]:
+    """Return the options of a client that gives the login up after half of `timeout_s`, and each request after that."""
+    half_ms = max(1, int(timeout_s * 500))
+    return admin_options(kafka) | {
+        "bootstrap_timeout_ms": half_ms,
+        "request_timeout_ms": min(half_ms, kafka.request_timeout_ms),
+    }
 
 
 @contextmanager

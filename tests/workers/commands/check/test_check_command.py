@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +28,7 @@ from tests.plugins.fake_endpoint import FakeEndpoint, Play, raw, silence, status
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.otlp_receiver import Collector, SilentCollector, closed_endpoint
 from tests.plugins.patience import wait_until
-from workers.commands.check.brokers import probe_brokers
+from workers.commands.check.brokers import bounded_options, probe_brokers
 from workers.commands.check.collector import probe_collector
 from workers.commands.check.configuration import probe_policy, probe_settings
 from workers.commands.check.endpoints import probe_generator, probe_guard
@@ -149,9 +148,7 @@ def test_a_model_endpoint_that_cannot_be_reached_is_told_by_why(base_url: str, f
 
 
 def test_a_model_endpoint_that_says_nothing_is_given_up_in_time() -> None:
-    started_s = time.monotonic()
     assert "no answer within 0.3 s" in against(silence, probe_generator, generator, 0.3).found
-    assert time.monotonic() - started_s < 2
 
 
 def test_a_key_with_a_line_break_is_not_sent() -> None:
@@ -191,12 +188,12 @@ def test_a_collector_that_is_not_there_or_not_used_is_told() -> None:
     assert one(probe_collector, telemetry(closed_endpoint(), enabled=False)).mark is Mark.UNUSED
 
 
-@pytest.mark.parametrize("protocol", ["http", "grpc"])
-def test_a_collector_that_says_nothing_is_given_up_in_time(protocol: str) -> None:
-    started_s = time.monotonic()
+@pytest.mark.parametrize(("protocol", "found"), [("http", "no answer within 0.3 s"), ("grpc", "DEADLINE_EXCEEDED")])
+def test_a_collector_that_says_nothing_is_given_up_in_time(protocol: str, found: str) -> None:
     with SilentCollector() as collector:
-        assert one(probe_collector, telemetry(collector.endpoint, protocol=protocol), 0.5).mark is Mark.WRONG
-    assert time.monotonic() - started_s < 2
+        line = one(probe_collector, telemetry(collector.endpoint, protocol=protocol), 0.5)
+    assert line.mark is Mark.WRONG
+    assert found in line.found
 
 
 @pytest.mark.parametrize(
@@ -211,11 +208,12 @@ def test_brokers_that_are_not_there_are_told_by_why(server: str, found: str) -> 
 
 
 def test_something_that_is_no_broker_is_given_up_in_time() -> None:
-    started_s = time.monotonic()
     with SilentCollector() as other:
         line = one(probe_brokers, kafka_at(other.endpoint.removeprefix("http://")), 1.0)
     assert line.mark is Mark.WRONG
-    assert time.monotonic() - started_s < 3
+    bounded = bounded_options(KafkaSettings(), 1.0)
+    assert (bounded["bootstrap_timeout_ms"], bounded["request_timeout_ms"]) == (500, 500)
+    assert bounded_options(KafkaSettings(request_timeout_ms=200), 1.0)["request_timeout_ms"] == 200
 
 
 def test_certificates_that_cannot_be_used_are_told(tmp_path: Path) -> None:
@@ -227,13 +225,16 @@ def test_certificates_that_cannot_be_used_are_told(tmp_path: Path) -> None:
 
 
 def test_a_probe_that_hangs_is_left_behind_and_keeps_what_it_found() -> None:
-    never = threading.Event()
+    heard, never = threading.Event(), threading.Event()
 
     def probe(_settings: Settings, _timeout_s: float) -> Iterator[Line]:
         yield ok("thing", "first")
+        heard.set()
         never.wait(20)
 
-    lines = RunningProbe("thing", probe, Settings(), 0.2).lines()
+    running = RunningProbe("thing", probe, Settings(), 0.2)
+    heard.wait(20)
+    lines = running.lines()
     never.set()
     assert [(line.mark, line.found) for line in lines] == [(Mark.OK, "first"), (Mark.WRONG, "not done within 0.2 s")]
 
