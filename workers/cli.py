@@ -1,4 +1,4 @@
-"""The command line: parses, loads settings, and hands over to one function of `workers.commands` per command."""
+"""The entry point of the command line: parse, load settings, call the function of the chosen command."""
 
 import os
 import sys
@@ -14,9 +14,9 @@ from workers.supervision.ray_session import prepare_ray
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status: 0 done, 1 failed, 2 wrong use or settings, 130 and 141 by signal.
+    """Run one command and return its exit status: 0 done, 1 failed, 2 wrong use or settings, 130 and 141 by signal.
 
-    What can be expected to fail is one line on standard error for each problem; a traceback is a bug.
+    An expected failure is one line on standard error for each problem; a traceback is a bug.
     """
     arguments = build_parser().parse_args(argv)
     settings = Settings()
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         settings = load_settings(arguments.config, os.environ)
         prepare_ray(settings.ray)
         status = command_of(arguments)(arguments, settings)
-        sys.stdout.flush()  # here, so that a reader that went away is found out about here
+        sys.stdout.flush()  # inside the block, so that a reader that closed the pipe is noticed
     except KeyboardInterrupt:
         status = _failed("interrupted", status=ExitCode.INTERRUPTED)
     except BrokenPipeError:
@@ -50,12 +50,12 @@ def _failed(*problems: str, of: str = "", status: int = ExitCode.FAILED) -> int:
 
 
 def _explained(error: SluicegateError, settings: Settings) -> str:
-    from workers.kafka.errors import KafkaUnavailable  # loads the client library, which was loaded to raise it
+    from workers.kafka.errors import KafkaUnavailable  # the client library is loaded already if it raised this error
 
     if not isinstance(error, KafkaUnavailable):
         return str(error)
     servers = ", ".join(settings.kafka.bootstrap_servers)
-    return f"{error}; kafka.bootstrap_servers is {servers}; `sluicegate check` looks closer"
+    return f"{error}; kafka.bootstrap_servers is {servers}; `sluicegate check` says more"
 
 
 def _os_error(error: OSError) -> str:

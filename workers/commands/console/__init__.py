@@ -1,1 +1,1 @@
-"""What all commands share: parsing, times, printing, progress, a short wait for Kafka."""
+"""The parts that commands share: the parser, times, tables, printing, progress, a short wait for Kafka."""

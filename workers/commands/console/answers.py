@@ -6,13 +6,8 @@ from topology.contract.events import Action, AuditedResponse, parts_text
 from workers.commands.console.terminal import printable
 
 TEXT_CHARACTERS_MAX = 160
-
-
 ID_CHARACTERS_MAX = 20
-
-
 CODES_CHARACTERS_MAX = 24
-
 
 STYLES = {
     Action.PUBLISHED: "green",
@@ -24,7 +19,7 @@ STYLES = {
 
 
 def line_of(response: AuditedResponse) -> Text:
-    """One response as a coloured line: action, mode, conversation, rules, the beginning of its text."""
+    """Return one response as a coloured line: action, mode, conversation, reason codes, the beginning of its text."""
     line = Text()
     line.append(f"{response.action.value:<14}", style=STYLES[response.action])
     line.append(f" {response.mode.value:<18}", style="dim")

@@ -1,4 +1,4 @@
-"""How work that takes a while goes on: said every few seconds, held to a rate, ended between two steps by Ctrl-C."""
+"""Long work: its progress is reported every few seconds, its rate is limited, and Ctrl-C stops it between two steps."""
 
 import signal
 import threading
@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 SILENCE_S = 2.0
-"""Nothing is said of what takes less, and no more often than this of what takes longer."""
+"""The time before the first report, and between two reports."""
 
 
 class Progress:
-    """Says how far it came, at most every SILENCE_S and never before."""
+    """A reporter of progress. It reports at most every SILENCE_S, and nothing of shorter work."""
 
     def __init__(
         self, say: Callable[[str], object], what: str, *, monotonic_s: Callable[[], float] = time.monotonic
@@ -23,7 +23,7 @@ class Progress:
         self._said_s = monotonic_s()
 
     def at(self, count: int, total: int | None = None) -> None:
-        """`count` are done, of `total`; None where nobody knows of how many."""
+        """Report that `count` are done, of `total`; None if the total is not known."""
         now_s = self._monotonic_s()
         if now_s - self._said_s >= SILENCE_S:
             self._said_s = now_s
@@ -31,7 +31,7 @@ class Progress:
 
 
 class Pace:
-    """Holds work to `rate` pieces a second on average; None: as fast as it goes. `wait` may return early, to stop."""
+    """A limit of `rate` pieces per second on average; None: no limit. `wait` may return early, to stop the work."""
 
     def __init__(
         self,
@@ -47,11 +47,11 @@ class Pace:
         self._count = 0
 
     def pieces_max(self, pieces_max: int) -> int:
-        """How many pieces may be done in one step: no more than one second's worth, at least one."""
+        """Return how many pieces one step may do: at most those of one second, at least one."""
         return pieces_max if self._rate is None else max(1, min(pieces_max, int(self._rate)))
 
     def after(self, count: int) -> None:
-        """`count` more are done: wait until they were due."""
+        """Count `count` more pieces, and wait until they are due."""
         if self._rate is None:
             return
         self._count += count
@@ -62,7 +62,7 @@ class Pace:
 
 @contextmanager
 def stopped_by_signals() -> Generator[threading.Event]:
-    """An event that the first SIGINT or SIGTERM sets; a second SIGINT ends the command at once, as usual."""
+    """Yield an event that the first SIGINT or SIGTERM sets; a second SIGINT ends the command at once, as usual."""
     stop = threading.Event()
 
     def ask_to_stop(number: int, _frame: FrameType | None) -> None:

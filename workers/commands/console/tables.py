@@ -1,4 +1,4 @@
-"""Tables that a terminal, a pipe and `grep` can read: as wide as their content, a row a line."""
+"""Tables that a terminal, a pipe and `grep` can read: as wide as their content, one line per row."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,7 +15,7 @@ WIDTH_MAX = 1000
 
 
 def say_table(terminal: Terminal, headings: Sequence[str], rows: Iterable[Sequence[Cell]], *, title: str = "") -> None:
-    """Print `rows` under `headings`, numbers to the right; nothing where there are no rows."""
+    """Print `rows` under `headings`, with numbers aligned to the right. Without rows nothing is printed."""
     kept = list(rows)
     if not kept:
         return

@@ -18,7 +18,7 @@ Moment = int | Mapping[int, int]
 
 
 def time_ms(text: str, now_ms: int) -> int:
-    """The time that `text` means, in Unix epoch milliseconds. Raises ValueError; the text is in its message."""
+    """Parse a time into Unix epoch milliseconds. Raises ValueError, with the text in its message."""
     if found := _DURATION.fullmatch(text):
         return now_ms - int(found[1]) * UNITS_S[found[2]] * 1000
     try:
@@ -33,7 +33,7 @@ def time_ms(text: str, now_ms: int) -> int:
 
 
 def position(text: str) -> tuple[int, int]:
-    """(partition, offset). Raises ValueError; the text is in its message."""
+    """Parse (partition, offset). Raises ValueError, with the text in its message."""
     found = _POSITION.fullmatch(text)
     if found is None:
         raise ValueError(f"{text!r} is not PARTITION:OFFSET, as in 0:17")
@@ -41,7 +41,7 @@ def position(text: str) -> tuple[int, int]:
 
 
 def moment(text: str, now_ms: int) -> Moment:
-    """A time, or one offset for each partition named. Raises ValueError; the text is in its message."""
+    """Parse a time, or one offset for each partition named. Raises ValueError, with the text in its message."""
     if not _POSITION.match(text):
         try:
             return time_ms(text, now_ms)
@@ -58,7 +58,7 @@ def moment(text: str, now_ms: int) -> Moment:
 
 
 def shown(timestamp_ms: int) -> str:
-    """A time for people, UTC, to the second; a dash for one that no calendar has."""
+    """Return a time for people, in UTC, to the second; a dash for a time outside the calendar."""
     try:
         moment = datetime.fromtimestamp(timestamp_ms / 1000, UTC)
     except (ValueError, OverflowError, OSError):

@@ -1,10 +1,10 @@
-"""The error of a command that was asked for something it does not do."""
+"""The error of a command that was used in a way it does not allow."""
 
 from topology.contract.errors import SluicegateError
 
 
 class WrongUse(SluicegateError):
-    """`args` is (option, what was given, what is allowed); none of them holds user text."""
+    """A wrong use. `args` is (option, the given value, what is allowed); none of them holds user text."""
 
     def __init__(self, option: str, given: str, allowed: str) -> None:
         super().__init__(option, given, allowed)

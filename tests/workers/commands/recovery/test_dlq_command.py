@@ -122,7 +122,7 @@ def test_a_letter_shows_lengths_and_digests_and_its_value_on_request_alone(desk:
         (("show", "0:1", "--output", "f"), "--output f: says where --value goes"),
         (("redrive", "--to", "nowhere"), "--to nowhere: no such topic"),
         (("list", "--reason", "none"), "argument --reason: invalid choice: 'none'"),
-        (("redrive", "--rate", "0"), "argument --rate: '0' is not a number a second"),
+        (("redrive", "--rate", "0"), "argument --rate: '0' is not a number per second"),
     ],
     ids=" ".join,
 )
