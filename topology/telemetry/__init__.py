@@ -1,1 +1,1 @@
-"""What is reported of an event: its spans, and the metrics of a process."""
+"""Telemetry: the spans of an event, and the metrics of a process."""

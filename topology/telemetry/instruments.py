@@ -1,8 +1,8 @@
 """The metrics of one process, as OpenTelemetry instruments.
 
 Counters and gauges are kept here and read when they are exported: a count costs a dictionary update (about a
-microsecond) instead of the 5 µs of a synchronous instrument. There are no histograms that are read: who wants them as
-cheap brings recorders of its own (`workers/telemetry/histograms.py`).
+microsecond) instead of the 5 µs of a synchronous instrument. OpenTelemetry has no histogram that is read like that; a
+caller that wants cheap ones passes its own recorders (`workers/telemetry/histograms.py`).
 """
 
 import threading
@@ -18,27 +18,28 @@ from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 from topology.telemetry.metrics import METRICS, Kind, MetricSpec
 
 SERIES_MAX: Final = 1000
-"""Label sets per metric; further values of open labels count as `other`."""
+"""The most label sets per metric; further values of open labels count as `other`."""
 OTHER: Final = "other"
 
 Recorder = Callable[[float, Context | None], None]
-"""Takes a value of one label set of a histogram. The context holds the span that becomes the exemplar; None: none."""
+"""The recorder of one label set's values of a histogram. The context holds the exemplar's span; None: no exemplar."""
 
 RecorderOf = Callable[[MetricSpec, dict[str, str]], Recorder]
-"""The recorder of one label set of a histogram; called once for each."""
+"""A function that returns the recorder of one label set of a histogram; called once for each."""
 
 _LabelValues = tuple[str, ...]
 _Spelt = tuple[tuple[str, str], ...]
-"""Labels as a call spells them, in its order."""
+"""Labels as a call spells them, in the call's order."""
 
 T = TypeVar("T")
 
 
 class Instruments:
-    """Counts, observes and sets the metrics of `topology.telemetry.metrics`. Safe from any thread; never blocks.
+    """The instruments of the metrics in `topology.telemetry.metrics`. Safe from any thread; they never block.
 
-    Names are those of `Metric`. One that is not in the list, or of another kind, is a KeyError; a label that is not, or
-    a value outside its enumeration, an AssertionError: all are bugs. Without `recorder_of`, histograms are the meter's.
+    Names are those of `Metric`. Every wrong use is a bug: a name that is not in the list or is of another kind raises
+    KeyError, an unknown label or a value outside its enumeration AssertionError. Without `recorder_of`, the meter makes
+    the histograms.
     """
 
     def __init__(self, meter: Meter, recorder_of: RecorderOf | None = None) -> None:
@@ -80,7 +81,7 @@ class Instruments:
         self._gauges[name].clear()
 
     def value(self, name: str, **labels: str) -> float:
-        """What a counter or gauge stands at; 0 where it was never touched."""
+        """Return the value of a counter or gauge; 0 if it was never set."""
         family = self._counters.get(name) or self._gauges[name]
         total = family.known(labels)
         return total.value if total is not None else 0
@@ -91,18 +92,18 @@ def _of_kind(kind: Kind) -> list[MetricSpec]:
 
 
 _NO_CONTEXT = set_span_in_context(INVALID_SPAN, Context())
-"""Not the ambient context, where another event's span could be; an empty one would mean just that to the SDK."""
+"""Passed instead of None or an empty context: both would make the SDK take the ambient one, perhaps another event's."""
 
 
 class _MeterHistograms:
-    """Histograms as the meter makes them."""
+    """The histograms of a meter."""
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
         self._made: dict[str, Histogram] = {}
 
     def recorder_of(self, spec: MetricSpec, attributes: dict[str, str]) -> Recorder:
-        """As `RecorderOf`."""
+        """Return the recorder of one label set, as `RecorderOf` does."""
         made = self._made.get(spec.name)
         if made is None:
             made = self._made[spec.name] = self._meter.create_histogram(
@@ -112,7 +113,7 @@ class _MeterHistograms:
 
 
 class _Total:
-    """What a counter or gauge stands at for one label set."""
+    """The value of a counter or gauge for one label set."""
 
     __slots__ = ("attributes", "value")
 
@@ -122,9 +123,9 @@ class _Total:
 
 
 class _Family(Generic[T]):
-    """What is kept of each label set of one metric; `make` makes it from the labels.
+    """The entries of one metric, one for each label set; `make` makes an entry from the labels.
 
-    In `found` it is by the labels as they were asked for: to look into a dictionary needs no lock.
+    `found` has them by the labels as calls spell them: looking into a dictionary needs no lock.
     """
 
     def __init__(self, spec: MetricSpec, make: Callable[[dict[str, str]], T]) -> None:
@@ -138,7 +139,7 @@ class _Family(Generic[T]):
         self._kept: dict[_LabelValues, T] = {}
 
     def of(self, labels: dict[str, str]) -> T:
-        """What is kept of this label set, from now on found at once; of `other` where there are too many."""
+        """Return the entry of this label set, and add it to `found`; the entry of `other` if there are too many."""
         values = self._in_order(labels)
         with self.lock:
             if values not in self._kept and len(self._kept) >= SERIES_MAX:
@@ -152,11 +153,11 @@ class _Family(Generic[T]):
             return kept
 
     def known(self, labels: dict[str, str]) -> T | None:
-        """What is kept of this label set; None where nothing is."""
+        """Return the entry of this label set; None if there is none."""
         return self._kept.get(self._in_order(labels))
 
     def all(self) -> list[T]:
-        """What is kept of every label set."""
+        """Return the entries of all label sets."""
         with self.lock:
             return list(self._kept.values())
 
@@ -176,7 +177,7 @@ class _Family(Generic[T]):
 
 
 def _totals(spec: MetricSpec, create: Callable[..., object]) -> _Family[_Total]:
-    """A counter or a gauge, which `create` has the meter read."""
+    """Return the entries of a counter or a gauge, which the meter reads through the instrument that `create` makes."""
     family = _Family(spec, _Total)
     if spec.zeros:
         for values in product(*(label.values for label in spec.labels)):

@@ -1,7 +1,7 @@
 """Every metric as data: name, kind, unit, labels with their values, help, buckets.
 
 Names are those that Prometheus shows: counters end in `_total`, units in full. A label is either an enumeration,
-or open: then its values come from settings, policy or assignment, and `instruments.py` bounds the series.
+or open: its values come from settings, policy or assignment, and `instruments.py` bounds the number of series.
 """
 
 from enum import StrEnum
@@ -17,9 +17,9 @@ from topology.contract.names import ActionReason, CommitReason, LlmRole, ShadowO
 Kind = Literal["counter", "gauge", "histogram"]
 
 SECONDS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Up to a minute, because a language model answers; Prometheus' own defaults below that."""
+"""The defaults of Prometheus, and up to a minute, because a language model answers."""
 SHORT_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""For stages and commits, which take milliseconds."""
+"""The buckets of commits, which take milliseconds."""
 
 
 class Metric(StrEnum):
@@ -77,14 +77,14 @@ class Metric(StrEnum):
 
 
 class Label(Struct, frozen=True):
-    """One label; `values` empty means open: from settings, policy or assignment."""
+    """One label; empty `values` mean that it is open: they come from settings, policy or assignment."""
 
     name: str
     values: tuple[str, ...] = ()
 
 
 class MetricSpec(Struct, frozen=True, kw_only=True):
-    """One metric. `zeros`: every label set is exported as 0 from the start, so that absence never means zero."""
+    """One metric. With `zeros`, every label set is exported as 0 from the start, so that absence never means zero."""
 
     name: Metric
     kind: Kind
@@ -103,7 +103,7 @@ DEAD_LETTER_OUTCOME: Final = "dead_letter"
 """The outcome of a record that ended as a dead letter and no response."""
 
 GUARDS: Final = (StageName.ASSESS, StageName.CLASSIFICATION, StageName.BIAS, StageName.LOGGING, StageName.GUARD_LLM)
-"""The stages that can fail to tell, and so withhold."""
+"""The stages whose failure withholds a draft."""
 
 _FAILURES = Label("reason", tuple(outcome.value for outcome in Outcome if outcome is not Outcome.OK))
 _STAGE = _enumerated("stage", StageName)

@@ -1,4 +1,4 @@
-"""The handles of spans that are recorded, or were left out by the sampler: facts, and no text but on request."""
+"""The handles of an event's spans while tracing is on. They hold no user text unless content capture is on."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -23,11 +23,11 @@ from topology.telemetry.span_names import (
 )
 
 SCORES_MAX: Final = 16
-"""Scores of one check that become events; the audit record has all."""
+"""The most scores of one check that become events; the audit record has all."""
 CODES_MAX: Final = 32
-"""Rule ids and reason codes on one span."""
+"""The most rule ids and reason codes on one span."""
 CONTENT_CHARACTERS_MAX: Final = 16_384
-"""Per message, where content capture is on."""
+"""The most characters of one message, if content capture is on."""
 CANCELLED: Final = "cancelled"
 
 CURRENT_SPAN: ContextVar[Span | None] = ContextVar("sluicegate_span", default=None)
@@ -49,9 +49,9 @@ class Facts:
 
 
 class TracedSpan:
-    """A `SpanHandle`. Of an event that the sampler left out it only keeps what the event may be flagged for.
+    """A `SpanHandle`. For an event that is not sampled it keeps only the facts that a late span would need.
 
-    Of an exception that leaves the block its type is recorded, never its message.
+    The type of an exception that leaves the block is recorded, never its message.
     """
 
     __slots__ = ("_facts", "_now_ns", "_span", "_token")
@@ -141,14 +141,14 @@ class TracedChat(TracedSpan):
         self.headers = headers
 
     def asked(self, messages: Sequence[Message]) -> None:
-        """Set the prompt, where content capture is on."""
+        """Set the prompt, if content capture is on."""
         shown = self._facts.style.content
         if shown is not None and self._span.is_recording():
             content = [_content(message.role.value, shown(parts_text(message.parts))) for message in messages]
             self._span.set_attribute(Attribute.GEN_AI_INPUT_MESSAGES, msgspec.json.encode(content).decode())
 
     def answered(self, draft: Draft) -> None:
-        """Set ids and counts; the text only where content capture is on."""
+        """Set ids and counts; the text only if content capture is on."""
         self._facts.failure = ""  # an earlier try's; this one made up for it
         if not self._span.is_recording():
             return
@@ -177,7 +177,7 @@ class TracedSend(TracedSpan):
 
 
 def error_type(kind: type[BaseException], error: BaseException | None) -> str:
-    """Return `error.type` of an exception: its outcome where it has one, else its class; never its message."""
+    """Return `error.type` of an exception: its outcome if it has one, else its class; never its message."""
     if issubclass(kind, asyncio.CancelledError):
         return CANCELLED
     return error.outcome.value if isinstance(error, CheckFailed | RetryLater) else kind.__name__

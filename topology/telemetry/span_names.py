@@ -1,7 +1,7 @@
-"""Every span name and attribute that we emit, in one place.
+"""Every span name and attribute, in one place.
 
 Messaging: OpenTelemetry semantic conventions 1.44. Generation: the GenAI conventions, which left the core in 1.42 and
-are still in development. `sluicegate.*` is ours. No attribute holds user text but the two content attributes.
+are still in development. `sluicegate.*` belongs to this project. Only the two content attributes hold user text.
 """
 
 from collections.abc import Sequence
@@ -99,22 +99,22 @@ CONTENT_ATTRIBUTES: Final = frozenset({Attribute.GEN_AI_INPUT_MESSAGES, Attribut
 
 SYSTEM: Final = "kafka"
 PROVIDER: Final = "vllm"
-"""The GenAI enumeration has no such value, and allows one's own; `openai` would name the vendor, not the interface."""
+"""A value of this project, which the GenAI enumeration allows; `openai` would name the vendor, not the interface."""
 CHAT: Final = "chat"
 EVALUATION_EVENT: Final = "gen_ai.evaluation.result"
 GUARDRAIL_EVENT: Final = "gen_ai.guardrail.result"
 """Proposed and not adopted: semantic-conventions-genai, pull request 427."""
 EXPERIMENTAL_OPT_IN: Final = "gen_ai_latest_experimental"
-"""What `OTEL_SEMCONV_STABILITY_OPT_IN` names for conventions that are not adopted yet."""
+"""The entry of `OTEL_SEMCONV_STABILITY_OPT_IN` for conventions that are not adopted yet."""
 GUARD_INPUT: Final = "guard input"
 GUARD_OUTPUT: Final = "guard output"
 
 STAGE_SPANS: Final = frozenset({StageName.CLASSIFICATION, StageName.BIAS, StageName.LOGGING, StageName.GUARD_LLM})
-"""Stages with a span of their own name. Decode and plan take microseconds: their outcome is on `process`."""
+"""The stages that have a span named after them. Decode and plan take microseconds: their outcome is on `process`."""
 
 
 def openinference_kind(name: str) -> str:
-    """What the span `name` is to a backend that knows OpenInference's kinds and not the GenAI conventions."""
+    """Return the span's kind for a backend that knows OpenInference and not the GenAI conventions."""
     if name in STAGE_SPANS:
         return "EVALUATOR"
     if name in {GUARD_INPUT, GUARD_OUTPUT}:
@@ -123,27 +123,27 @@ def openinference_kind(name: str) -> str:
 
 
 def process_name(topic: str) -> str:
-    """The span of one event."""
+    """Return the name of an event's span."""
     return f"process {topic}"
 
 
 def send_name(topic: str) -> str:
-    """The span of one event's records being made ready."""
+    """Return the name of the span in which an event's records are made."""
     return f"send {topic}"
 
 
 def commit_name(topic: str) -> str:
-    """The span of one transaction."""
+    """Return the name of a transaction's span."""
     return f"commit {topic}"
 
 
 def chat_name(model: str) -> str:
-    """The span of one request to a language model."""
+    """Return the name of the span of a request to a language model."""
     return f"{CHAT} {model}"
 
 
 class ChatTarget(Struct, frozen=True, kw_only=True):
-    """Where a role's requests go, as spans say it. `server_port` 0 means unknown."""
+    """The destination of a role's requests, as spans name it. `server_port` 0 means unknown."""
 
     model: str
     server_address: str = ""
@@ -151,7 +151,7 @@ class ChatTarget(Struct, frozen=True, kw_only=True):
 
 
 def record_attributes(record: Record, group: str) -> Attributes:
-    """What is known of a record before it is decoded."""
+    """Return the attributes of a record that are known before it is decoded."""
     known: Attributes = {
         Attribute.MESSAGING_SYSTEM: SYSTEM,
         Attribute.MESSAGING_OPERATION_NAME: "process",
@@ -169,7 +169,7 @@ def record_attributes(record: Record, group: str) -> Attributes:
 
 
 def chat_attributes(target: ChatTarget, parameters: GenerationParameters | None) -> Attributes:
-    """What is known of a request before it is sent."""
+    """Return the attributes of a request that are known before it is sent."""
     known: dict[str, AttributeValue | None] = {
         Attribute.GEN_AI_OPERATION: CHAT,
         Attribute.GEN_AI_PROVIDER: PROVIDER,
@@ -187,7 +187,7 @@ def chat_attributes(target: ChatTarget, parameters: GenerationParameters | None)
 
 
 def guardrail_results(verdict: Verdict) -> list[Attributes]:
-    """One result for each rule that led to the verdict, in the words of the proposal; the value is ours, as it asks."""
+    """Return one result for each rule that led to the verdict; the proposal leaves the values to the project."""
     policy, _, version = verdict.policy_ref.partition("@")
     known: Attributes = {
         Attribute.GUARDRAIL_COMPONENT: SERVICE,

@@ -1,4 +1,4 @@
-"""W3C trace context as spans need it: contexts from carriers, carriers from contexts."""
+"""W3C trace context for spans: contexts from carriers, and carriers from contexts."""
 
 import hashlib
 import re
@@ -20,12 +20,12 @@ _HEADER_SAFE: Final = re.compile(r"[A-Za-z0-9_.:~-]*")
 
 
 def conversation_hash(conversation_id: str) -> str:
-    """The conversation as spans and logs name it: 16 hexadecimal digits of SHA-256, the same everywhere."""
+    """Return the name of a conversation in spans and logs: 16 hexadecimal digits of SHA-256, the same everywhere."""
     return hashlib.sha256(b"conversation:" + conversation_id.encode("utf-8", "replace")).hexdigest()[:HASH_CHARACTERS]
 
 
 def carrier(context: SpanContext) -> dict[str, str]:
-    """W3C `traceparent` and, where there is one, `tracestate`; empty for an invalid context."""
+    """Return W3C `traceparent` and, if there is one, `tracestate`; nothing for an invalid context."""
     if not context.is_valid:
         return {}
     ids = f"{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}"
@@ -36,7 +36,7 @@ def carrier(context: SpanContext) -> dict[str, str]:
 
 
 def span_context(headers: Mapping[str, str]) -> SpanContext | None:
-    """The upstream span of a carrier that `trace_carrier` made, so valid; None where there is none."""
+    """Return the upstream span of a carrier that `trace_carrier` made, and so is valid; None if there is none."""
     parent = headers.get(Header.TRACEPARENT.value)
     if parent is None:
         return None
@@ -51,7 +51,7 @@ def span_context(headers: Mapping[str, str]) -> SpanContext | None:
 
 
 def sent_context(result: Result) -> SpanContext | None:
-    """The sampled context that a result's records carry; None where the event was left out."""
+    """Return the sampled context that a result's records carry; None if the event was not sampled."""
     for record in result.records:
         if record.headers and _is_left_out(*record.headers[-1]):
             continue
@@ -62,10 +62,10 @@ def sent_context(result: Result) -> SpanContext | None:
 
 
 def _is_left_out(name: str, value: bytes) -> bool:
-    """Whether a record's last header is the `traceparent` that we write for an event that was left out: most are."""
+    """Return whether a record's last header is the `traceparent` of an unsampled event; most are."""
     return name == _TRACEPARENT and len(value) == _TRACEPARENT_BYTES and value.endswith(_UNSAMPLED)
 
 
 def header_safe(text: str) -> str:
-    """`text` as an HTTP header can hold it: percent-encoded where it is not plain ASCII."""
+    """Return `text` as an HTTP header can hold it: percent-encoded unless it is plain ASCII."""
     return text if _HEADER_SAFE.fullmatch(text) else quote(text, safe=":~")

@@ -45,11 +45,11 @@ from topology.telemetry.span_names import (
 from topology.telemetry.trace_context import carrier, conversation_hash, header_safe, span_context
 
 CHOSEN_IDS: ContextVar[tuple[int, int] | None] = ContextVar("sluicegate_chosen_ids", default=None)
-"""(trace id, span id) that the next span must get; the provider's id generator reads it. None: random ids."""
+"""The (trace id, span id) that the next span must get; the provider's id generator reads it. None: random ids."""
 
 
 class TracedEvent:
-    """An `EventTrace` that makes spans; only a `process` span, and only if it is flagged, where it was left out."""
+    """An `EventTrace` that makes spans: all of a sampled event, and `process` alone of a flagged one that is not."""
 
     def __init__(self, options: TracingOptions, record: Record) -> None:
         self._options = options
@@ -76,7 +76,7 @@ class TracedEvent:
 
     @property
     def trace_id(self) -> str:
-        """Return the event's, whether recorded or left out by the sampler."""
+        """Return the event's, whether it is sampled or not."""
         context = self._span.get_span_context()
         return f"{context.trace_id:032x}" if context.is_valid else ""
 
@@ -213,7 +213,7 @@ class TracedEvent:
         return not self._is_late and self._span.is_recording()
 
     def _flag(self) -> None:
-        """Have the event kept: by a tail sampler, or by making its span now where the head sampler left it out."""
+        """Have the event kept: by a tail sampler, or by making its span now if the head sampler left it out."""
         known = self._facts.attributes
         known[Attribute.KEEP] = True
         if self._span.is_recording() or not self._span.get_span_context().is_valid:
@@ -267,4 +267,4 @@ _REPEATED: Final = (
     Attribute.VERDICT,
     Attribute.ACTION,
 )
-"""What a send span repeats, so that a tail sampler which missed `process` still sees it."""
+"""The attributes that a send span repeats, so that a tail sampler which missed `process` still sees them."""

@@ -1,18 +1,18 @@
 """The spans of one event and of one commit.
 
-    send conversations.events            PRODUCER  the chat service's
+    send conversations.events            PRODUCER  made by the chat service
     └─ process conversations.events      CONSUMER  parent and link, or a new trace with the link alone
        ├─ guard input                    INTERNAL
-       ├─ chat <model>                   CLIENT    its context goes to vLLM
+       ├─ chat <model>                   CLIENT    its context is sent to vLLM
        ├─ guard output                   INTERNAL
        ├─ classification, bias, logging  INTERNAL  siblings
-       └─ send conversations.audited     PRODUCER  its context goes into the records
+       └─ send conversations.audited     PRODUCER  its context is put into the records
     commit conversations.events          CLIENT    a trace of its own, linked to the events of the transaction
 
 Parents are passed explicitly; OpenTelemetry's ambient context is neither read nor set, so events that share an event
-loop cannot mix. An event that the sampler left out records nothing; if it is flagged, its `process` span is made at
-the verdict, with its true start and the ids that were already sent on (`CHOSEN_IDS`).
-A refusal is not an error: status ERROR means malfunction.
+loop cannot mix. An event that is not sampled records nothing; if it is flagged, its `process` span is made at the
+verdict, with its true start and the ids that were already passed on (`CHOSEN_IDS`).
+A refusal is not an error: status ERROR means a malfunction.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ LINKS_MAX: Final = 128
 
 
 class Tracing:
-    """Opens the traces of events and the spans of commits."""
+    """The traces of events and the spans of commits."""
 
     def __init__(self, options: TracingOptions) -> None:
         self.options = options
