@@ -1,4 +1,4 @@
-"""Every setting: its bounds and meaning, how all are loaded, and the page that lists them."""
+"""The settings: their bounds and meaning, how they are loaded, and the page that lists them."""
 
 from workers.settings.brokers import KafkaSettings, TopicSettings
 from workers.settings.events import (

@@ -1,4 +1,4 @@
-"""`python -m workers.settings`: the settings in force, or with `--markdown` the page of all."""
+"""The entry point of `python -m workers.settings`: prints the settings in force, or with `--markdown` their page."""
 
 from workers.settings.loading import main
 

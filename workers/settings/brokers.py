@@ -1,4 +1,4 @@
-"""Settings of the brokers and topics."""
+"""The settings of brokers and topics."""
 
 from typing import Annotated
 
@@ -23,7 +23,7 @@ from workers.settings.types import (
 
 
 class KafkaSettings(Struct, frozen=True, kw_only=True):
-    """The brokers, and how consumer and transactional producer talk to them."""
+    """The brokers, and how the consumer and the transactional producer talk to them."""
 
     bootstrap_servers: Annotated[
         tuple[Annotated[str, Meta(pattern=r"^[^\s:,/]+:\d{1,5}$|^\[[0-9a-fA-F:.]+\]:\d{1,5}$")], ...],
@@ -31,69 +31,85 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     ] = ("127.0.0.1:9092",)
     group_id: Annotated[KafkaName, about("Consumer group; the first part of every transactional id.")] = "sluicegate"
     cluster_name: Annotated[
-        KafkaName, about("RayCluster or StatefulSet name: the second part of every transactional id.")
+        KafkaName, about("Name of the RayCluster or StatefulSet; the second part of every transactional id.")
     ] = "local"
-    security_protocol: Annotated[SecurityProtocol, about("How to talk to the brokers.")] = "PLAINTEXT"
-    ssl_cafile: Annotated[Text, about("CA certificates (PEM); empty: the system's.")] = ""
-    ssl_certfile: Annotated[Text, about("Client certificate (PEM) for mutual TLS.")] = ""
-    ssl_keyfile: Annotated[Text, about("Key of the client certificate (PEM).")] = ""
+    security_protocol: Annotated[SecurityProtocol, about("Protocol of the connections to the brokers.")] = "PLAINTEXT"
+    ssl_cafile: Annotated[Text, about("File of CA certificates (PEM); empty: the system's.")] = ""
+    ssl_certfile: Annotated[Text, about("File of the client certificate (PEM), for mutual TLS.")] = ""
+    ssl_keyfile: Annotated[Text, about("File of the client certificate's key (PEM).")] = ""
     ssl_password: Annotated[Secret, about("Password of `ssl_keyfile`.")] = Secret()
     ssl_check_hostname: Annotated[bool, about("Refuse a broker whose certificate names another host.")] = True
-    sasl_mechanism: Annotated[SaslMechanism, about("Used where `security_protocol` is SASL_*.")] = "SCRAM-SHA-512"
+    sasl_mechanism: Annotated[SaslMechanism, about("Mechanism, if `security_protocol` is SASL_*.")] = "SCRAM-SHA-512"
     sasl_username: Annotated[Text, about("User name; not used by OAUTHBEARER.")] = ""
-    sasl_password: Annotated[Secret, about("Password; with OAUTHBEARER the token.")] = Secret()
+    sasl_password: Annotated[Secret, about("Password; for OAUTHBEARER the token.")] = Secret()
     session_timeout_ms: Annotated[
-        Milliseconds, about("Silence after which the group gives a worker's partitions away.")
+        Milliseconds,
+        about("Without a heartbeat for this long, a worker loses its partitions to the rest of the group."),
     ] = 10_000
-    heartbeat_interval_ms: Annotated[Milliseconds, about("At most a third of `session_timeout_ms`.")] = 2_000
+    heartbeat_interval_ms: Annotated[
+        Milliseconds, about("Time between heartbeats; less than a third of `session_timeout_ms`.")
+    ] = 2_000
     max_poll_interval_ms: Annotated[
-        Milliseconds, about("A consumer that has not polled for this long leaves the group.")
+        Milliseconds, about("A consumer that does not poll for this long leaves the group.")
     ] = 15_000
     request_timeout_ms: Annotated[
-        Milliseconds, about("One request; plus `linger_ms` at most `delivery_timeout_ms`, as kafka-python demands.")
+        Milliseconds,
+        about(
+            "Timeout of one request. kafka-python requires that with `linger_ms` it is at most `delivery_timeout_ms`."
+        ),
     ] = 5_000
     delivery_timeout_ms: Annotated[
-        Milliseconds, about("A record that is not acknowledged by then fails its transaction.")
+        Milliseconds, about("A record that is not acknowledged within this time makes its transaction fail.")
     ] = 8_000
     transaction_timeout_ms: Annotated[
-        Milliseconds, about("The broker aborts an open transaction after this; above `delivery_timeout_ms`.")
+        Milliseconds, about("The broker aborts a transaction that is open for longer; more than `delivery_timeout_ms`.")
     ] = 15_000
     producer_process: Annotated[
         bool,
-        about("Whether a worker's producer has a process of its own: 33 MiB, and more events where one core is busy."),
+        about("Run a worker's producer in its own process: 33 MiB more, and more events if the worker fills a core."),
     ] = False
-    linger_ms: Annotated[int, Meta(ge=0, le=1000, description="How long the producer waits for a fuller batch.")] = 3
-    batch_bytes: Annotated[Bytes, about("Producer batch per partition.")] = 128 * KIB
-    partition_fetch_bytes: Annotated[Bytes, about("What one fetch returns per partition.")] = 256 * KIB
-    fetch_bytes_max: Annotated[Bytes, about("What one fetch returns over all partitions.")] = 16 * MIB
-    connect_timeout_s: Annotated[Seconds, about("How long a start waits for the brokers.")] = 60
+    linger_ms: Annotated[
+        int, Meta(ge=0, le=1000, description="Time that the producer waits for more records for a batch.")
+    ] = 3
+    batch_bytes: Annotated[Bytes, about("Largest batch of the producer for one partition.")] = 128 * KIB
+    partition_fetch_bytes: Annotated[Bytes, about("Most that one fetch returns per partition.")] = 256 * KIB
+    fetch_bytes_max: Annotated[Bytes, about("Most that one fetch returns over all partitions.")] = 16 * MIB
+    connect_timeout_s: Annotated[Seconds, about("Time that a start waits for the brokers.")] = 60
     commit_timeout_s: Annotated[
-        Seconds, about("A transaction whose end is unknown after this ends the process; a restart resolves it.")
+        Seconds,
+        about("A process that does not know a commit's outcome after this time ends; its restart resolves it."),
     ] = 20
-    auto_offset_reset: Annotated[OffsetReset, about("Where a group without a committed offset starts.")] = "earliest"
+    auto_offset_reset: Annotated[OffsetReset, about("Position at which a group without a committed offset starts.")] = (
+        "earliest"
+    )
     api_version: Annotated[
         tuple[Annotated[int, Meta(ge=0)], ...] | None,
-        about("Fixes the broker version instead of asking: for the mock broker only."),
+        about("Broker version to assume instead of asking; only for the mock broker."),
     ] = None
 
 
 class TopicSettings(Struct, frozen=True, kw_only=True):
-    """Topic names, and what `topics create` gives them."""
+    """Topic names, and the configuration that `topics create` gives the topics."""
 
-    events: Annotated[KafkaName, about("Conversation events: the input.")] = Topic.EVENTS.value
-    audited: Annotated[KafkaName, about("Audited responses: the output.")] = Topic.AUDITED.value
+    events: Annotated[KafkaName, about("Input: conversation events.")] = Topic.EVENTS.value
+    audited: Annotated[KafkaName, about("Output: audited responses.")] = Topic.AUDITED.value
     audit: Annotated[KafkaName, about("Audit records.")] = Topic.AUDIT.value
-    review: Annotated[KafkaName, about("Escalations for people.")] = Topic.REVIEW.value
-    state: Annotated[KafkaName, about("Conversation state (compacted).")] = Topic.STATE.value
+    review: Annotated[KafkaName, about("Escalations for human review.")] = Topic.REVIEW.value
+    state: Annotated[KafkaName, about("Conversation states (compacted).")] = Topic.STATE.value
     canary: Annotated[KafkaName, about("Responses to canary events.")] = Topic.CANARY.value
     policy: Annotated[KafkaName, about("Policy bundles and overlays (compacted).")] = Topic.POLICY.value
     dead_letters: Annotated[KafkaName, about("Records that cannot be processed.")] = Topic.DEAD_LETTERS.value
-    wire: Annotated[WireForm, about("How responses, audit records and review items are written.")] = "json"
-    partitions: Annotated[int, Meta(ge=1, le=10_000, description="Partitions of a topic that is created.")] = 6
+    wire: Annotated[WireForm, about("Encoding of responses, audit records and review items.")] = "json"
+    partitions: Annotated[int, Meta(ge=1, le=10_000, description="Partitions of a new topic.")] = 6
     replication_factor: Annotated[int, Meta(ge=1, le=15, description="Copies of each partition.")] = 1
     min_insync_replicas: Annotated[
-        int, Meta(ge=1, le=15, description="Copies that must have a record; at most `replication_factor`.")
+        int,
+        Meta(
+            ge=1,
+            le=15,
+            description="Copies that must have a record before it is acknowledged; at most `replication_factor`.",
+        ),
     ] = 1
     input_message_bytes_max: Annotated[
-        Bytes, about("The brokers' `max.message.bytes` of the input topic; at least `limits.event_bytes_max`.")
+        Bytes, about("`max.message.bytes` of the input topic; at least `limits.event_bytes_max`.")
     ] = 2 * MIB

@@ -1,4 +1,4 @@
-"""What must hold between settings, and of the files they name."""
+"""Rules between settings, and the check that the files they name exist."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,11 +11,11 @@ from workers.settings.schema import Settings
 from workers.settings.secret import MASK
 
 Problem = tuple[tuple[str, ...], SettingsError]
-"""The keys involved, and what is wrong with the first of them."""
+"""The keys involved, and the problem with the first of them."""
 
 
 class _Rule(Struct, frozen=True):
-    """`holds` must be true; `keys` are involved, `allowed` says of the first one what it may be."""
+    """A condition on settings. `keys` are the settings involved; `allowed` says what the first of them may be."""
 
     keys: tuple[str, ...]
     value: Callable[[Settings], object]
@@ -43,17 +43,17 @@ _RULES = (
         lambda s: s.kafka.delivery_timeout_ms < s.kafka.transaction_timeout_ms,
     ),
     _Rule(
-        # kafka-python 3.0.12, producer/record_accumulator.py: refused at start otherwise.
+        # kafka-python 3.0.12, producer/record_accumulator.py, refuses to start otherwise.
         ("kafka.request_timeout_ms", "kafka.linger_ms", "kafka.delivery_timeout_ms"),
         lambda s: s.kafka.request_timeout_ms,
-        "at most kafka.delivery_timeout_ms less kafka.linger_ms",
+        "at most kafka.delivery_timeout_ms minus kafka.linger_ms",
         lambda s: s.kafka.request_timeout_ms + s.kafka.linger_ms <= s.kafka.delivery_timeout_ms,
     ),
     _Rule(
-        # kafka-python 3.0.12, consumer/group.py: above fetch_max_wait_ms, whose default we keep.
+        # kafka-python 3.0.12, consumer/group.py: must exceed fetch_max_wait_ms, which keeps its default.
         ("kafka.request_timeout_ms",),
         lambda s: s.kafka.request_timeout_ms,
-        "more than 500, the longest wait of a fetch",
+        "more than 500, the longest time that a broker may hold a fetch",
         lambda s: s.kafka.request_timeout_ms > 500,
     ),
     _Rule(
@@ -65,7 +65,7 @@ _RULES = (
     _Rule(
         ("limits.revoke_timeout_s", "kafka.session_timeout_ms"),
         lambda s: s.limits.revoke_timeout_s,
-        "at most half of kafka.session_timeout_ms: heartbeats wait for it",
+        "at most half of kafka.session_timeout_ms, because no heartbeat is sent meanwhile",
         lambda s: s.limits.revoke_timeout_s * 2000 <= s.kafka.session_timeout_ms,
     ),
     _Rule(
@@ -77,19 +77,19 @@ _RULES = (
     _Rule(
         ("kafka.sasl_username", "kafka.security_protocol", "kafka.sasl_mechanism"),
         lambda s: s.kafka.sasl_username,
-        "a user name where kafka.security_protocol is SASL_* and the mechanism is not OAUTHBEARER",
+        "a user name, because kafka.security_protocol is SASL_* and the mechanism is not OAUTHBEARER",
         lambda s: bool(s.kafka.sasl_username) or not _is_sasl(s.kafka) or s.kafka.sasl_mechanism == "OAUTHBEARER",
     ),
     _Rule(
         ("kafka.sasl_password", "kafka.security_protocol"),
         lambda _: MASK,
-        "a password (or kafka.sasl_password_file) exactly where kafka.security_protocol is SASL_*",
+        "a password (or kafka.sasl_password_file) if kafka.security_protocol is SASL_*, and none otherwise",
         lambda s: bool(s.kafka.sasl_password) == _is_sasl(s.kafka),
     ),
     _Rule(
         ("kafka.ssl_certfile", "kafka.security_protocol"),
         lambda s: s.kafka.ssl_certfile,
-        "empty where kafka.security_protocol is not SSL or SASL_SSL",
+        "empty, unless kafka.security_protocol is SSL or SASL_SSL",
         lambda s: not s.kafka.ssl_certfile or s.kafka.security_protocol.endswith("SSL"),
     ),
     _Rule(
@@ -125,19 +125,19 @@ _RULES = (
     _Rule(
         ("guard.judge_base_url", "guard.labeler"),
         lambda s: s.guard.judge_base_url,
-        'an endpoint where guard.labeler is "llm"',
+        'an endpoint, because guard.labeler is "llm"',
         lambda s: s.guard.labeler != "llm" or bool(s.guard.judge_base_url),
     ),
     _Rule(
         ("guard.judge_model", "guard.labeler"),
         lambda s: s.guard.judge_model,
-        'a model name where guard.labeler is "llm"',
+        'a model name, because guard.labeler is "llm"',
         lambda s: s.guard.labeler != "llm" or bool(s.guard.judge_model),
     ),
 )
 
 
-_FILES_ONLY = 'empty where policy.source is "topic": a policy comes from files or from the topic, never from both'
+_FILES_ONLY = 'empty, because policy.source is "topic": a policy comes from files or from the topic, never from both'
 
 
 def _only_from_files(key: str) -> _Rule:
@@ -156,7 +156,7 @@ _POLICY_RULES = (
     _Rule(
         ("policy.keys", "policy.source"),
         lambda s: s.policy.keys,
-        'at least one key where policy.source is "topic"',
+        'at least one key, because policy.source is "topic"',
         lambda s: s.policy.source == "file" or bool(s.policy.keys),
     ),
     *(_only_from_files(key) for key in ("bundle", "overlays", "shadows")),
@@ -164,7 +164,7 @@ _POLICY_RULES = (
 
 
 def cross_problems(settings: Settings) -> Iterator[Problem]:
-    """What two or more settings contradict each other in."""
+    """Yield every rule between settings that does not hold."""
     for rule in (*_RULES, *_POLICY_RULES):
         if not rule.holds(settings):
             yield rule.keys, SettingsError(rule.keys[0], repr(rule.value(settings)), rule.allowed)
@@ -178,11 +178,14 @@ def cross_problems(settings: Settings) -> Iterator[Problem]:
     names = (settings.topics.events, settings.topics.audited, settings.topics.audit, settings.topics.review)
     names += (settings.topics.state, settings.topics.canary, settings.topics.policy, settings.topics.dead_letters)
     if len(set(names)) < len(names):
-        yield ("topics.events",), SettingsError("topics", "a name twice", "eight different names")
+        yield ("topics.events",), SettingsError("topics", "a name that occurs twice", "eight different names")
 
 
 def file_problems(settings: Settings) -> list[SettingsError]:
-    """Files and directories that settings name and that are not there: for `check`, not for every start."""
+    """Return a problem for every file and directory that settings name but that does not exist.
+
+    `sluicegate check` asks for it; a start does not.
+    """
     files = {
         "kafka.ssl_cafile": settings.kafka.ssl_cafile,
         "kafka.ssl_certfile": settings.kafka.ssl_certfile,

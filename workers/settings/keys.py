@@ -1,4 +1,4 @@
-"""The settings as a flat list: dotted key, type, default, meaning, and in words what is allowed."""
+"""The settings as a flat list: dotted key, type, default, meaning, and the allowed values in words."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from workers.settings.secret import Secret
 
 
 class Leaf(Struct, frozen=True, kw_only=True):
-    """One setting. `kind` is what msgspec knows of its type, bounds included."""
+    """One setting. `kind` is msgspec's description of its type, bounds included."""
 
     key: str
     type: object
@@ -20,7 +20,7 @@ class Leaf(Struct, frozen=True, kw_only=True):
 
 
 def leaves(kind: type[Struct], prefix: str = "") -> Iterator[Leaf]:
-    """Every setting under `kind`, in the order of the schema."""
+    """Yield every setting under `kind`, in the order of the schema."""
     information = inspect.type_info(kind)
     assert isinstance(information, inspect.StructType)
     described = {field.name: field.type for field in information.fields}
@@ -41,7 +41,7 @@ def leaves(kind: type[Struct], prefix: str = "") -> Iterator[Leaf]:
 
 
 def _bare(kind: inspect.Type) -> tuple[inspect.Type, str]:
-    """The type without its metadata, and its description."""
+    """Return the type without its metadata, and its description."""
     description = ""
     while isinstance(kind, inspect.Metadata):
         description = description or str((kind.extra_json_schema or {}).get("description", ""))
@@ -50,7 +50,7 @@ def _bare(kind: inspect.Type) -> tuple[inspect.Type, str]:
 
 
 def allowed(leaf: Leaf) -> str:
-    """What may be given, in words."""
+    """Describe the allowed values."""
     if leaf.is_secret:
         return f"a string, or {leaf.key}_file with the path of a file"
     return _allowed(leaf.kind)
@@ -103,7 +103,7 @@ def _length(kind: inspect.VarTupleType | inspect.DictType) -> str:
 
 
 def parsed_text(text: str, leaf: Leaf) -> object:
-    """An environment variable's text as what TOML would have given: lists by comma, tables by `key=value`."""
+    """Convert an environment variable's text to what TOML would give: lists split at commas, tables at `key=value`."""
     kind = leaf.kind
     if isinstance(kind, inspect.UnionType):
         if not text:

@@ -1,8 +1,8 @@
-"""Settings: from a TOML file and the environment into frozen structs, or every problem at once.
+"""Loading: settings from a TOML file and the environment become frozen structs, or every problem is reported at once.
 
 Precedence, strongest first: `SLUICEGATE_<SECTION>__<FIELD>`, the file, the fallback variables, the default.
-A secret may also be named by file: `<field>_file`, or `SLUICEGATE_<SECTION>__<FIELD>_FILE`.
-Only variables with a double underscore are read: Kubernetes adds `SLUICEGATE_SERVICE_HOST` and the like by itself.
+A secret may also be given as the path of a file: `<field>_file`, or `SLUICEGATE_<SECTION>__<FIELD>_FILE`.
+Only variables with a double underscore are read, because Kubernetes itself adds `SLUICEGATE_SERVICE_HOST` and the like.
 """
 
 import difflib
@@ -38,7 +38,7 @@ _S = TypeVar("_S", bound=Struct)
 
 
 class InvalidSettings(SettingsError):
-    """Everything that is wrong with the settings. `args` is the tuple of all problems, at least one."""
+    """All problems with the settings. `args` is the tuple of them, at least one."""
 
     def __init__(self, *problems: SettingsError) -> None:
         super().__init__(problems[0].key, problems[0].shown, problems[0].allowed)
@@ -50,7 +50,7 @@ class InvalidSettings(SettingsError):
 
 
 class _Given(Struct, frozen=True):
-    """A value before it is checked. `origin` names the file or variable; a variable's value `is_text`."""
+    """A value before it is checked. `origin` names its file or variable; `is_text` is true for a variable's."""
 
     value: object
     origin: str
@@ -58,10 +58,10 @@ class _Given(Struct, frozen=True):
 
 
 def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
-    """The settings in force; `path` None means no file.
+    """Load the settings in force; `path` None means no file.
 
-    Raises InvalidSettings with every problem of file, environment, single values and their combinations.
-    Secrets and unknown keys' values appear in no message.
+    Raises InvalidSettings with every problem of the file, the environment, single values and combinations of them.
+    No message contains a secret or the value of an unknown key.
     """
     known = {leaf.key: leaf for leaf in leaves(Settings)}
     problems: list[SettingsError] = []
@@ -78,7 +78,7 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
 
 
 def show(settings: Settings) -> str:
-    """All settings as TOML, secrets masked; without secrets it loads to the same settings."""
+    """Return all settings as TOML, with secrets masked. If none is set, the text loads to the same settings."""
     lines: list[str] = []
     section = None
     for leaf in leaves(Settings):
@@ -118,7 +118,7 @@ def _from_file(path: Path | None, known: Mapping[str, Leaf], problems: list[Sett
 
 
 def _flatten(table: Mapping[str, object], prefix: str, sections: set[str]) -> Iterator[tuple[str, object]]:
-    """Dotted keys and values; a table that is no section is a value (`grants.keys`)."""
+    """Yield dotted keys and values; a table that is not a section is a value (`grants.keys`)."""
     for name, value in table.items():
         key = prefix + name
         if isinstance(value, dict) and key in sections:
@@ -143,7 +143,7 @@ def _from_environment(
 
 
 def _override(given: dict[str, _Given], stronger: Mapping[str, _Given], known: Mapping[str, Leaf]) -> None:
-    """Put `stronger` over `given`; a secret by value there also displaces one by file here, and the reverse."""
+    """Replace values by those of `stronger`; a secret also replaces the same secret given by file, and vice versa."""
     for key in stronger:
         leaf = _target(key, known)
         assert leaf is not None
@@ -153,7 +153,7 @@ def _override(given: dict[str, _Given], stronger: Mapping[str, _Given], known: M
 
 
 def _target(key: str, known: Mapping[str, Leaf]) -> Leaf | None:
-    """The setting that `key` gives a value to, directly or by file; None where there is none."""
+    """Return the setting that `key` gives a value to, directly or by file; None if there is none."""
     if (leaf := known.get(key)) is not None:
         return leaf
     leaf = known.get(key.removesuffix(FILE_SUFFIX))
@@ -169,7 +169,7 @@ def _unknown(key: str, known: Mapping[str, Leaf], origin: str = "") -> SettingsE
 def _converted(
     given: Mapping[str, _Given], known: Mapping[str, Leaf], problems: list[SettingsError]
 ) -> dict[str, object]:
-    """Checked values by key; what fails becomes a problem and is left out."""
+    """Return the valid values by key, and append a problem for each of the others."""
     values: dict[str, object] = {}
     for key, item in given.items():
         leaf = _target(key, known)
@@ -189,7 +189,7 @@ def _converted(
 
 
 def _convert(raw: object, leaf: Leaf, *, is_text: bool) -> object:
-    """`raw` as the setting's type; text from the environment is taken apart first. Raises ValidationError."""
+    """Convert `raw` to the setting's type; text from the environment is parsed first. Raises ValidationError."""
     if is_text and isinstance(raw, str):
         raw = parsed_text(raw, leaf)
     if isinstance(raw, float) and not math.isfinite(raw):
@@ -204,7 +204,7 @@ def _decode_secret(kind: type, value: object) -> Secret:
 
 
 def _read_secret(path: object) -> str:
-    """The file's text without its last line break. Raises ValidationError, OSError, UnicodeDecodeError."""
+    """Return the file's text without its last line break. Raises ValidationError, OSError, UnicodeDecodeError."""
     if not isinstance(path, str):
         raise msgspec.ValidationError("not a path")
     with Path(path).open("rb") as file:
@@ -215,7 +215,7 @@ def _read_secret(path: object) -> str:
 
 
 def _build(kind: type[_S], prefix: str, values: Mapping[str, object]) -> _S:
-    """A struct of `values`, by dotted key; what is missing keeps its default."""
+    """Build a struct from `values` by dotted key; missing ones keep their default."""
     arguments: dict[str, object] = {}
     for field in msgspec.structs.fields(kind):
         key = prefix + field.name
@@ -234,7 +234,7 @@ def _value_at(settings: Settings, key: str) -> object:
 
 
 def _toml(value: object) -> str:
-    """`value` as TOML writes it; a secret as its mask. JSON strings are TOML strings."""
+    """Write `value` as TOML, a secret as its mask. JSON strings are valid TOML strings."""
     match value:
         case Secret():
             return msgspec.json.encode(str(value)).decode()
@@ -248,7 +248,7 @@ def _toml(value: object) -> str:
 
 
 def _shown(value: object) -> str:
-    """`value` short enough for a message; masked where it looks like a URL with a password."""
+    """Return `value` cut to the length of a message; masked if it looks like a URL with a password."""
     shown = repr(value)
     if "://" in shown and "@" in shown:
         return MASK

@@ -1,4 +1,4 @@
-"""Settings of the language models that answer and judge."""
+"""The settings of the language models that answer and judge."""
 
 from typing import Annotated
 
@@ -9,43 +9,47 @@ from workers.settings.types import MIB, Bytes, JudgePrompts, LabelerKind, Name, 
 
 
 class GenerationSettings(Struct, frozen=True, kw_only=True):
-    """The OpenAI-compatible endpoint that answers."""
+    """The OpenAI-compatible endpoint that generates answers."""
 
-    base_url: Annotated[Url, about("The endpoint, with `/v1`.")] = "http://127.0.0.1:8000/v1"
-    model: Annotated[Name, about("Model name as the endpoint serves it.")] = "sluicegate-tiny"
+    base_url: Annotated[Url, about("URL of the endpoint, with `/v1`.")] = "http://127.0.0.1:8000/v1"
+    model: Annotated[Name, about("Name under which the endpoint serves the model.")] = "sluicegate-tiny"
     api_key: Annotated[Secret, about("Bearer token; empty: none is sent.")] = Secret()
-    max_tokens: Annotated[int, Meta(ge=1, le=131_072, description="Longest answer, and a cap on an event's own.")] = 512
-    temperature: Annotated[float, Meta(ge=0, le=2, description="Used where the event names none.")] = 0.7
-    request_timeout_s: Annotated[Seconds, about("One request, streaming included.")] = 60
-    connect_timeout_s: Annotated[Seconds, about("Opening a connection.")] = 5
-    concurrency_max: Annotated[int, Meta(ge=1, le=10_000, description="Requests of one worker at once.")] = 64
-    retries_max: Annotated[int, Meta(ge=0, le=20, description="Further tries inside one client call.")] = 3
+    max_tokens: Annotated[int, Meta(ge=1, le=131_072, description="Longest answer; an event may ask for less.")] = 512
+    temperature: Annotated[float, Meta(ge=0, le=2, description="Temperature, unless the event names one.")] = 0.7
+    request_timeout_s: Annotated[Seconds, about("Timeout of one request, streaming included.")] = 60
+    connect_timeout_s: Annotated[Seconds, about("Timeout of opening a connection.")] = 5
+    concurrency_max: Annotated[int, Meta(ge=1, le=10_000, description="Concurrent requests of one worker.")] = 64
+    retries_max: Annotated[int, Meta(ge=0, le=20, description="Retries within one client call.")] = 3
     attempts_max: Annotated[
         int,
-        Meta(ge=1, le=100_000, description="Such calls for one draft; as a rule the event's deadline comes first."),
+        Meta(ge=1, le=100_000, description="Client calls for one draft; usually the event's deadline comes first."),
     ] = 200
-    backoff_initial_s: Annotated[Seconds, about("Wait before the first further try.")] = 0.2
-    backoff_max_s: Annotated[Seconds, about("Longest wait between tries.")] = 5
-    breaker_failures: Annotated[int, Meta(ge=1, le=1000, description="Failures in a row that open the breaker.")] = 5
-    breaker_open_s: Annotated[Seconds, about("How long an open breaker refuses before it lets one through.")] = 5
+    backoff_initial_s: Annotated[Seconds, about("Wait before the first retry.")] = 0.2
+    backoff_max_s: Annotated[Seconds, about("Longest wait between retries.")] = 5
+    breaker_failures: Annotated[
+        int, Meta(ge=1, le=1000, description="Consecutive failures that open the circuit breaker.")
+    ] = 5
+    breaker_open_s: Annotated[
+        Seconds, about("Time that an open circuit breaker refuses requests before it tries one.")
+    ] = 5
     response_bytes_max: Annotated[Bytes, about("A longer response is cut off and counts as unparsable.")] = 4 * MIB
     forward_seed: Annotated[
-        bool, about("Send an event's seed on. Off: a seed ends the CPU build of vLLM 0.32, whoever sent it.")
+        bool, about("Send an event's seed to the endpoint. Off by default: any seed ends the CPU build of vLLM 0.32.")
     ] = False
 
 
 class GuardSettings(Struct, frozen=True, kw_only=True):
-    """Who labels requests, and the guard LLM."""
+    """The labeller of requests, and the guard LLM."""
 
-    labeler: Annotated[LabelerKind, about("The packaged model, or the guard LLM.")] = "embedded"
-    judge_base_url: Annotated[Url, about("Endpoint of the guard LLM; needed by `labeler = llm`.")] = ""
-    judge_model: Annotated[Text, about("Its model name.")] = ""
-    judge_api_key: Annotated[Secret, about("Its bearer token; empty: none is sent.")] = Secret()
-    judge_timeout_s: Annotated[Seconds, about("One call.")] = 20
-    judge_concurrency_max: Annotated[int, Meta(ge=1, le=10_000, description="Calls of one worker at once.")] = 16
+    labeler: Annotated[LabelerKind, about("Labeller of requests: the packaged model, or the guard LLM.")] = "embedded"
+    judge_base_url: Annotated[Url, about("Endpoint of the guard LLM; required by `labeler = llm`.")] = ""
+    judge_model: Annotated[Text, about("Model name of the guard LLM.")] = ""
+    judge_api_key: Annotated[Secret, about("Bearer token for the guard LLM; empty: none is sent.")] = Secret()
+    judge_timeout_s: Annotated[Seconds, about("Timeout of one call.")] = 20
+    judge_concurrency_max: Annotated[int, Meta(ge=1, le=10_000, description="Concurrent calls of one worker.")] = 16
     judge_prompts: Annotated[
-        JudgePrompts, about("One question over all categories, or a further one for each group that matters.")
+        JudgePrompts, about("One question about all categories, or another one for each relevant group.")
     ] = "combined"
     judge_groups_max: Annotated[
-        int, Meta(ge=1, le=16, description="Groups asked about for one text, the gravest first; with `groups`.")
+        int, Meta(ge=1, le=16, description="With `groups`: groups asked about for one text, the gravest first.")
     ] = 3

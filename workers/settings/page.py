@@ -1,4 +1,4 @@
-"""`docs/settings.md` from the schema, so that it cannot fall behind."""
+"""The page `docs/settings.md`, generated from the schema so that it is always current."""
 
 import inspect
 
@@ -14,24 +14,24 @@ _INTRODUCTION = """\
 
 <!-- Generated: python -m workers.settings --markdown > docs/settings.md -->
 
-Settings come from a TOML file and from the environment. The strongest first:
+Settings come from a TOML file and from the environment. In order of precedence, strongest first:
 
 1. a variable `SLUICEGATE_<SECTION>__<FIELD>`, such as `SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS=a:9092,b:9092`;
-   lists are split at commas, tables are `key=value,key=value`;
+   lists are split at commas, tables are written `key=value,key=value`;
 2. the file;
 3. `KAFKA_BOOTSTRAP_SERVERS` and `OTEL_EXPORTER_OTLP_ENDPOINT`;
 4. the default.
 
 A secret can also be read from a file: `kafka.sasl_password_file = "/run/secrets/kafka"`, or the variable
-`SLUICEGATE_KAFKA__SASL_PASSWORD_FILE`. Secrets are shown as `***` wherever settings are shown.
+`SLUICEGATE_KAFKA__SASL_PASSWORD_FILE`. Wherever settings are shown, secrets appear as `***`.
 An unknown key is an error that names the nearest known one. All problems are reported at once, before anything starts.
 Units stand last in the name: `_s` seconds, `_ms` milliseconds, `_bytes` bytes.
-What `telemetry` switches on and off is described in [telemetry.md](telemetry.md).
+[telemetry.md](telemetry.md) describes what the section `telemetry` switches on and off.
 """
 
 
 def markdown() -> str:
-    """The whole page: one table a section."""
+    """Return the whole page, with one table per section."""
     parts = [_INTRODUCTION]
     for section in msgspec.structs.fields(Settings):
         assert isinstance(section.type, type)

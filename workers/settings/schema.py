@@ -20,7 +20,7 @@ from workers.settings.operation import AgentSettings, DrainSettings, RaySettings
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """All settings; `Settings()` is a valid set."""
+    """All settings. `Settings()`, without arguments, is valid."""
 
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()

@@ -1,12 +1,12 @@
-"""A value that must not be shown: never in repr, str, JSON or an error message."""
+"""A value that is never shown: not by repr, str or JSON, and in no error message."""
 
 MASK = "***"
 
 
 class Secret:
-    """A string that only `reveal` gives back. False where empty, which means that it was not set.
+    """A string that only `reveal` returns. It is falsy if empty, which means that it was not set.
 
-    It can be pickled, because actors are given their settings; msgspec refuses to encode it.
+    It can be pickled, because actors receive their settings; msgspec refuses to encode it.
     """
 
     __slots__ = ("_value",)
@@ -15,7 +15,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself: for the call that needs it, never for a message."""
+        """Return the value itself, for the call that needs it and never for a message."""
         return self._value
 
     def __bool__(self) -> bool:

@@ -14,11 +14,11 @@ Bytes = Annotated[int, Meta(ge=1 * KIB, le=1024 * MIB)]
 Text = Annotated[str, Meta(max_length=1024)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 KafkaName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
-"""At most 249 characters to Kafka; the rest is left for the slot in a transactional id."""
+"""Kafka allows 249 characters; the other 49 are kept for the slot in a transactional id."""
 PublicKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=$")]
 """An Ed25519 public key: 32 bytes in base64."""
 Url = Annotated[str, Meta(pattern=r"^(https?://[^\s/@]+(/[^\s@]*)?)?$")]
-"""`http://` or `https://`, without user and password: those are secrets with a setting of their own."""
+"""A URL with `http://` or `https://` and without user and password, which are secrets and have their own settings."""
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
