@@ -18,6 +18,7 @@ from topology.telemetry.tracing import Tracing
 
 PLANTED = "my name is Zebulon Quartermain and I live at 12 Elm Street"
 TRACE_ID = "ab" * 16
+CONVERSATION = "conversation-of-zoe"
 UPSTREAM = "12" * 8
 TRACEPARENT = f"00-{TRACE_ID}-{UPSTREAM}-01".encode()
 
@@ -53,7 +54,7 @@ def record(headers: Headers = (("traceparent", TRACEPARENT),), offset: int = 7) 
         partition=3,
         offset=offset,
         timestamp_ms=1,
-        key=b"c-1",
+        key=CONVERSATION.encode(),
         value=PLANTED.encode(),
         headers=headers,
     )
@@ -61,7 +62,7 @@ def record(headers: Headers = (("traceparent", TRACEPARENT),), offset: int = 7) 
 
 def conversation(event_id: str = "e-1") -> ConversationEvent:
     message = Message(role=Role.USER, parts=(TextPart(text=PLANTED),))
-    return ConversationEvent(event_id=event_id, conversation_id="c-1", tenant_id="t-1", messages=(message,))
+    return ConversationEvent(event_id=event_id, conversation_id=CONVERSATION, tenant_id="t-1", messages=(message,))
 
 
 def labels() -> RequestLabels:

@@ -7,6 +7,7 @@ from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.trace import SpanKind, StatusCode
 
 from tests.topology.telemetry.recorded_spans import (
+    CONVERSATION,
     PLANTED,
     TRACE_ID,
     TRACEPARENT,
@@ -194,8 +195,8 @@ def test_user_text_and_raw_conversation_ids_are_in_no_exported_byte() -> None:
             raise CheckFailed(Outcome.CRASHED, "assess", PLANTED)
     exported = encode_spans(recorded.spans).SerializeToString()
     assert b"Zebulon" not in exported
-    assert b"c-1" not in exported
-    assert conversation_hash("c-1").encode() in exported
+    assert CONVERSATION.encode() not in exported
+    assert conversation_hash(CONVERSATION).encode() in exported
 
 
 def test_text_is_recorded_on_chat_spans_alone_where_capture_is_on() -> None:
