@@ -1,4 +1,4 @@
-"""The AsyncAPI 3.0 document: every topic, what is sent and received on it, and every header."""
+"""The AsyncAPI 3.0 document: every topic with its messages, and every header."""
 
 from collections.abc import Iterable
 
@@ -52,7 +52,7 @@ _SOMETIMES = frozenset(
         Header.REPLAYED_FROM,
     }
 )
-"""Of a dead letter's headers, those that only some carry."""
+"""The headers that only some dead letters carry."""
 
 _ALWAYS_WRITTEN = (
     Header.CONTENT_TYPE,
@@ -79,15 +79,15 @@ HEADER_TEXTS = {
     Header.ORIGINAL_PARTITION: "Partition of the very first copy, decimal.",
     Header.ORIGINAL_OFFSET: "Offset of the very first copy, decimal.",
     Header.ORIGINAL_TIMESTAMP: "Time of the very first copy, Unix epoch milliseconds, decimal.",
-    Header.ORIGINAL_LENGTH: "Bytes of the original value, decimal; more than the value's own where it was cut.",
+    Header.ORIGINAL_LENGTH: "Bytes of the original value, decimal; more than the dead letter's own if that was cut.",
     Header.ORIGINAL_SHA256: "SHA-256 of the original value, hex.",
-    Header.ORIGINAL_NULL: "1 where the original value was null.",
-    Header.ORIGINAL_HEADERS_DROPPED: "How many headers of the original did not fit, decimal; absent where all did.",
+    Header.ORIGINAL_NULL: "1 if the original value was null.",
+    Header.ORIGINAL_HEADERS_DROPPED: "Number of the original's headers that did not fit, decimal; absent if all did.",
     Header.SOURCE_TOPIC: "Topic that the record was read from.",
     Header.SOURCE_PARTITION: "Partition that the record was read from, decimal.",
     Header.SOURCE_OFFSET: "Offset that the record was read at, decimal.",
     Header.SOURCE_TIMESTAMP: "Time of the record that was read, Unix epoch milliseconds, decimal.",
-    Header.REDRIVEN: "How often the record was put back from the dead letters, decimal, as its own headers claim.",
+    Header.REDRIVEN: "Number of times that the record was put back, decimal, as its own headers claim.",
     Header.REDRIVEN_FROM: "The dead letter that it was last put back from: topic:partition:offset.",
     Header.REPLAYED_FROM: "The record that this one is a replayed copy of: topic:partition:offset.",
     Header.CE_ID: "CloudEvents id, unique under its source.",
@@ -110,16 +110,18 @@ _CHANNELS = (
     _Channel(Topic.EVENTS, "Requests for an answer.", SchemaName.CONVERSATION_EVENT, "receive"),
     _Channel(Topic.AUDITED, "Exactly one answer to every event.", SchemaName.AUDITED_RESPONSE, "send"),
     _Channel(Topic.AUDIT, "One record for every answer.", SchemaName.AUDIT_RECORD, "send"),
-    _Channel(Topic.REVIEW, "What a person must look at.", SchemaName.REVIEW_ITEM, "send"),
+    _Channel(Topic.REVIEW, "Events that a person must look at.", SchemaName.REVIEW_ITEM, "send"),
     _Channel(Topic.DEAD_LETTERS, "Records that could not be processed, as they were.", "dead-letter", "send"),
     _Channel(Topic.CANARY, "Answers to canary events.", SchemaName.AUDITED_RESPONSE, "send"),
     _Channel(Topic.STATE, "State of conversations, compacted.", SchemaName.CONVERSATION_STATE, "send"),
-    _Channel(Topic.POLICY, "Policy bundles and overlays, compacted; nothing is read yet.", None, None),
+    _Channel(
+        Topic.POLICY, "Signed policy bundles and overlays, compacted; read if `policy.source` is `topic`.", None, None
+    ),
 )
 
 
 def asyncapi_document() -> dict[str, object]:
-    """The document; payloads are referred to as files beside it."""
+    """Return the document; it refers to payloads as files beside it."""
     schemes = ("plain", "scramSha256", "scramSha512", "X509")
     security = [{"$ref": f"#/components/securitySchemes/{name}"} for name in schemes]
     return {
@@ -180,7 +182,7 @@ def _dead_letter() -> dict[str, object]:
     return {
         "name": "dead-letter",
         "contentType": "application/octet-stream",
-        "description": "The original bytes. Headers of the original stay, as far as they fit.",
+        "description": "The original bytes. The original's headers are kept as far as they fit.",
         "headers": _headers((*_COMMON, *_DEAD_LETTER), required),
         "bindings": _key("The original key."),
     }

@@ -14,9 +14,9 @@ Generated from `topology/policies/safe-completion-core.yaml` by `python -m topol
 the policy, not this page. How to read and change it: [policy-authors.md](policy-authors.md); what the scales mean:
 [policy.md](policy.md).
 
-A ceiling is the highest detail D0 to D4 that may be published, for a verified adult in a general context, as benign /
-dual use / malicious intent at each harm level that the category knows. The section is that of the specification
-({spec}); the level says who may override the rule."""
+A ceiling is the highest level of detail, D0 to D4, that may be published for a verified adult in a general context. It
+is given for benign / dual use / malicious intent, at each harm level of the category. The section is that of the
+specification ({spec}); the level says who may override the rule."""
 
 _TABLE = """
 | category | class | level | section | family | ceilings | teens at most | special |
@@ -25,14 +25,14 @@ _TABLE = """
 _OFFERS = """
 ## What an answer offers instead, and never holds
 
-| category | offers | leaves out, besides what is above its ceiling |
+| category | offers | leaves out, besides detail above its ceiling |
 |---|---|---|"""
 
 _CROSSWALK = """
 ## Labels of other taxonomies
 
-A guard that speaks one of these says that a category may be there, never how much detail an answer holds. A dash: that
-taxonomy has no label for it.
+A guard that uses one of these taxonomies says that a category may be present, never how much detail an answer contains.
+A dash means that the taxonomy has no label for the category.
 
 | category | {systems} |
 |---|{rules}|"""
@@ -40,14 +40,14 @@ taxonomy has no label for it.
 _GROUPS = """
 ## Guard prompts
 
-One prompt a group, where a guard LLM is asked group by group (`guard.judge_prompts`).
+A guard LLM that is asked group by group (`guard.judge_prompts`) gets one prompt for each group.
 
-| group | code | what it is about | categories or faults |
+| group | code | subject | categories or faults |
 |---|---|---|---|"""
 
 
 def page(bundle: PolicyBundle) -> str:
-    """The page of one policy, with a line end."""
+    """Return the page of one policy, with a line end."""
     spec = f"{bundle.policy.spec.name} {bundle.policy.spec.version}"
     return (
         "\n".join(

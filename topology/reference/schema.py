@@ -1,6 +1,6 @@
-"""JSON Schemas of what crosses a topic and of policy documents, and the AsyncAPI document, made from the structs.
+"""The JSON Schemas of values on topics and of policy documents, and the AsyncAPI document, made from the structs.
 
-`python -m topology.reference.schema --write schemas` writes them, `--check schemas` says which are out of date.
+`python -m topology.reference.schema --write schemas` writes them, `--check schemas` lists those that are out of date.
 Bounds over several fields, which structs check when they are made, are stated in descriptions only.
 """
 
@@ -33,11 +33,11 @@ TYPES: Mapping[SchemaName, type[msgspec.Struct]] = {
 
 
 POLICY_TYPES: Mapping[str, type[msgspec.Struct]] = {"policy-bundle": PolicyBundle, "tenant-overlay": TenantOverlay}
-"""Documents that people write: an editor can check them against these. What they refer to, only the loader checks."""
+"""The documents that people write, so that an editor can check them. Only the loader checks their references."""
 
 
 def json_schema(name: SchemaName) -> dict[str, object]:
-    """The JSON Schema (2020-12) of version 1 of one schema, complete in itself."""
+    """Return the JSON Schema (2020-12) of version 1 of one schema, complete in itself."""
     return _schema(name.value, TYPES[name])
 
 
@@ -49,7 +49,7 @@ def _schema(name: str, kind: type[msgspec.Struct]) -> dict[str, object]:
 
 
 def documents() -> dict[str, bytes]:
-    """Every generated file by name, with its bytes."""
+    """Return the bytes of every generated file, by its name."""
     made: dict[str, dict[str, object]] = {f"{name.value}.json": json_schema(name) for name in SchemaName}
     made |= {f"{name}.json": _schema(name, kind) for name, kind in POLICY_TYPES.items()}
     made["asyncapi.json"] = asyncapi_document()
@@ -57,7 +57,7 @@ def documents() -> dict[str, bytes]:
 
 
 def stale_documents(folder: Path) -> list[str]:
-    """What `--write` would change in `folder`: names of files that differ, are missing, or are no longer made."""
+    """Return the names of the files in `folder` that differ, are missing, or are no longer made."""
     made = documents()
     found = {path.name: path.read_bytes() for path in folder.glob("*.json")}
     return sorted(name for name in made.keys() | found.keys() if made.get(name) != found.get(name))
@@ -66,7 +66,7 @@ def stale_documents(folder: Path) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     """Write or check the documents; the exit status is 1 where `--check` finds one that is out of date."""
     parser = argparse.ArgumentParser(
-        prog="python -m topology.reference.schema", description="Schemas from the structs."
+        prog="python -m topology.reference.schema", description="Make schemas from the structs."
     )
     task = parser.add_mutually_exclusive_group(required=True)
     task.add_argument("--write", type=Path, metavar="DIR")

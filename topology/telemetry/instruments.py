@@ -56,7 +56,7 @@ class Instruments:
 
     @classmethod
     def none(cls) -> "Instruments":
-        """Instruments that are exported nowhere: for benches and one-off commands."""
+        """Return instruments that nobody exports, for benches and one-off commands."""
         return cls(NoOpMeter("none"))
 
     def count(self, name: str, n: float = 1, **labels: str) -> None:
