@@ -3,7 +3,7 @@
     record ─► decode ─► assess ─► plan ─► drafting (generate ─► checks ─► judge, again within a budget) ─► result
 
 `process` turns one record into everything that must become visible together with its offset: the response and the audit
-record, with them a review item or a dead letter where there is cause, or the dead letter alone for what is no event.
+record, and a review item or a dead letter if there is cause. A record that is no event becomes a dead letter alone.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ logger = logging.getLogger("sluicegate.pipeline")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How long an event may take when it names no deadline, how long its assessment may take, and record limits."""
+    """The time of an event that names no deadline, the time of its assessment, and the limits of its record."""
 
     deadline_default_s: float
     assess_timeout_s: float
@@ -95,9 +95,9 @@ class Pipeline:
         self._require_genuine = require_genuine
 
     async def process(self, record: Record, rest: Rest = asyncio.sleep) -> Result:
-        """Return what `record` ends as; `rest` waits between tries. A failure is an answer `withheld`, and is counted.
+        """Return the result of `record`; `rest` waits between tries. After a failure the answer is `withheld`.
 
-        Whatever it raises all the same, but for cancellation, is a bug in how answers are put together.
+        Any exception but cancellation is a bug in the making of results.
         """
         started_s = self._clock.monotonic_s()
         with self._tracing.event(record) as trace:
@@ -124,9 +124,9 @@ class Pipeline:
         return True
 
     def quarantine(self, record: Record, crash_count: int, decodes: bool) -> Result:
-        """Return what a record ends as that must not run again: a dead letter, and `withheld` where it can be answered.
+        """Return the result of a record that must not run again: a dead letter, and `withheld` if it can be answered.
 
-        No guard, no redaction and no model sees it; with `decodes` false, nor does the decoder.
+        No guard, no redaction and no model sees it, and if `decodes` is false, no decoder either.
         """
         failure = poison(crash_count, decodes=decodes)
         started_s = self._clock.monotonic_s()
@@ -145,14 +145,14 @@ class Pipeline:
             return self._publishing.bury(record, failure, trace)
 
     def _decoded(self, record: Record) -> ConversationEvent:
-        """Raise DeadLetter where it is no event, or a canary that the platform did not sign."""
+        """Return the event. Raises DeadLetter if it is none, or a canary that the platform did not sign."""
         event = decode_event(record, self._bounds.records)
         if event.canary is not None:
             self._require_genuine(event, self._clock.now_ms())
         return event
 
     def _open(self, record: Record, event: ConversationEvent, trace: EventTrace) -> Case:
-        """Return a case without time, grants or state: enough for an answer that needs no guard."""
+        """Return a case without time, grants or state, which suffices for an answer that needs no guard."""
         policies = self._policies()
         trace.of_event(event, policies.bundle.ref)
         overlay = policies.overlay_of(event.tenant_id)

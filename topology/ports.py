@@ -1,4 +1,4 @@
-"""The seams: what one package needs of another's effects. Each port has a fake that passes the same contract suite."""
+"""The ports: effects that one package needs of another. Each port has a fake that passes the same contract suite."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Protocol
@@ -13,13 +13,13 @@ from topology.contract.records import OutRecord, Ownership, PartitionId, Partiti
 from topology.policy.bundle import PolicyBundle
 
 Rest = Callable[[float], Awaitable[None]]
-"""Waits that many seconds for something to come back. Others may take the caller's place in the worker meanwhile."""
+"""A wait of so many seconds for a backend to recover, during which other events may use the caller's permit."""
 
 
 class CheckInput(Struct, frozen=True, kw_only=True):
-    """What a check sees: the event, the policy it is judged under, what was planned, and the draft.
+    """The input of a check: the event, the policy it is judged under, the plan, and the draft.
 
-    In stage pools it crosses a process, its policy by reference.
+    In stage pools it crosses a process border, with its policy by reference.
     """
 
     event: ConversationEvent
@@ -31,14 +31,14 @@ class CheckInput(Struct, frozen=True, kw_only=True):
 
 
 class Clock(Protocol):
-    """Time as an argument."""
+    """A clock, passed as an argument wherever time is read."""
 
     def now_ms(self) -> int:
-        """Wall-clock Unix epoch milliseconds."""
+        """Return the wall clock in Unix epoch milliseconds."""
         ...
 
     def monotonic_s(self) -> float:
-        """Seconds on a clock that never goes back."""
+        """Return seconds on a clock that never runs backwards."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -47,108 +47,108 @@ class Clock(Protocol):
 
 
 class Labeler(Protocol):
-    """Labels a request."""
+    """A labeller of requests."""
 
     async def label(self, event: ConversationEvent, policy: PolicyBundle) -> RequestLabels:
-        """What the request is, in the categories of `policy`. Raises CheckFailed where it cannot tell."""
+        """Return the labels of the request, in the categories of `policy`. Raises CheckFailed if it cannot tell."""
         ...
 
 
 class Generator(Protocol):
-    """Answers a prompt."""
+    """A model that answers prompts."""
 
     async def generate(self, request: GenerationRequest) -> Draft:
-        """The model's answer. Raises RetryLater; cancelling closes the request."""
+        """Return the model's answer. Raises RetryLater; cancelling the call closes the request."""
         ...
 
 
 class Check(Protocol):
-    """Looks at a draft. Any exception is a finding that says "could not tell"."""
+    """A check of drafts. Any exception is a finding that says "could not tell"."""
 
     @property
     def name(self) -> str:
-        """The stage's name, as metrics, spans and audit records spell it."""
+        """Return the stage's name, as metrics, spans and audit records spell it."""
         ...
 
     @property
     def version(self) -> str:
-        """What identifies this check's weights, rules or prompt in an audit record."""
+        """Return the identity of this check's weights, rules or prompt for audit records."""
         ...
 
     async def check(self, given: CheckInput) -> CheckReport:
-        """This check's report. Raises CheckFailed where it cannot tell."""
+        """Return this check's report. Raises CheckFailed if it cannot tell."""
         ...
 
 
 class Stage(Protocol):
-    """The batch form of a check: what runs in a stage actor, or inline. Plain, synchronous, no Ray."""
+    """The batch form of a check, which runs in a stage actor or inline. Plain, synchronous, no Ray."""
 
     @property
     def name(self) -> str:
-        """As `Check.name`."""
+        """Return the name, as `Check.name` does."""
         ...
 
     @property
     def version(self) -> str:
-        """As `Check.version`."""
+        """Return the version, as `Check.version` does."""
         ...
 
     def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
-        """One report per input, in order. An exception fails the whole batch."""
+        """Return one report per input, in order. An exception fails the whole batch."""
         ...
 
 
 class GrantVerifier(Protocol):
-    """Says which of an event's grants hold."""
+    """A verifier of an event's grants."""
 
     def verify(self, event: ConversationEvent, now_ms: int) -> tuple[GrantUse, ...]:
-        """One entry per grant of the event, in order; only those with status `used` count."""
+        """Return one entry per grant of the event, in order; only those with status `used` count."""
         ...
 
 
 class Source(Protocol):
-    """Reads records. All calls on one thread."""
+    """A source of records. All calls are made on one thread."""
 
     def poll(self, timeout_s: float) -> Sequence[Record]:
-        """What arrived within `timeout_s`, possibly nothing. Records of one partition in offset order.
+        """Return the records that arrived within `timeout_s`, possibly none; those of one partition in offset order.
 
-        A partition delivers once its committed position has been found, and then from there.
+        A partition delivers once its committed position has been found, beginning there.
         """
         ...
 
     def ownership(self) -> Ownership | None:
-        """The membership in force since the last poll; None while the group has not settled."""
+        """Return the membership in force since the last poll; None during a rebalance."""
         ...
 
     def assignment(self) -> frozenset[PartitionId]:
-        """The partitions that belong to `ownership`; the same ones until it changes."""
+        """Return the partitions that belong to `ownership`; the same ones until it changes."""
         ...
 
     def positions(self) -> Sequence[PartitionOffset]:
-        """Committed positions, with their metadata, found since the last call: the partitions that now deliver.
+        """Return the committed positions found since the last call, with their metadata: their partitions now deliver.
 
-        To be asked after every poll, and used before the records of that poll. All of `assignment` come once after
-        every change of `ownership`, in the polls that follow it.
+        To be called after every poll, and used before the records of that poll. After every change of `ownership`, each
+        partition of `assignment` is returned once, in one of the polls that follow.
         """
         ...
 
     def on_revoke(self, before: Callable[[], None]) -> None:
-        """Have `before` called when partitions are about to be given up, while their positions can still be committed.
+        """Have `before` called when partitions are about to be revoked, while their positions can still be committed.
 
-        It may come on any thread, holds the group up meanwhile, and so takes bounded time.
+        The call may come on any thread. It blocks the group's rebalance, and so must take bounded time.
         """
         ...
 
     def hold_until(self, is_ready: Callable[[PartitionOffset], bool]) -> None:
-        """Deliver a partition only once `is_ready` has said yes to its position; it is asked again in every poll."""
+        """Deliver a partition only once `is_ready` returns true for its position; it is called again in every poll."""
         ...
 
     def pause(self, partitions: Collection[PartitionId]) -> None:
-        """Deliver nothing of exactly these, and of all others again; either way stay in the group."""
+        """Pause exactly these partitions, and resume all others; either way stay in the group."""
         ...
 
     def end_offsets(self) -> Mapping[PartitionId, int]:
-        """The offset that each partition's next record gets, as of the last poll; the unknown is left out."""
+        """Return each partition's high watermark, as of the last poll; unknown ones are left out."""
         ...
 
     def close(self) -> None:
@@ -157,29 +157,30 @@ class Source(Protocol):
 
 
 class ConversationStates(Protocol):
-    """What conversations have shown so far, of the partitions that are owned. Safe for several threads.
+    """The states of conversations in the partitions that are owned. Safe for several threads.
 
-    A partition's states live exactly as long as the tracker's window of it. They run ahead of what is committed, as
-    its results do, so that a turn finds what the last one left; and they go with its results, so that nothing is
-    remembered of an answer that nobody will see. A new window begins with what its position was committed with.
+    A partition's states live exactly as long as the tracker's window of it. They run ahead of the committed position,
+    as the window's results do, so that a turn finds the state that the last one made. They are discarded with those
+    results, so that nothing is remembered of an answer that nobody will see. A new window begins with the states that
+    were committed together with its position.
     """
 
     def state_of(self, partition: PartitionId, conversation_id: str) -> ConversationState:
-        """The state of one conversation; empty where nothing is remembered."""
+        """Return the state of one conversation; empty if nothing is remembered."""
         ...
 
     def finished(self, result: Result) -> None:
-        """Take over what a result says of its conversation, while the ownership that it was made under is alive."""
+        """Take over the state that a result holds, if any, while the ownership it was made under is in force."""
         ...
 
     def is_restored(self, position: PartitionOffset) -> bool:
-        """Whether a new window may begin at `position`; the first call has its states read. Does not block."""
+        """Return whether a new window may begin at `position`; the first call has its states read. Does not block."""
         ...
 
     def begin(self, position: PartitionOffset) -> None:
-        """Let a new window begin with what was restored for `position`, in place of what there was.
+        """Replace the partition's states by those restored for `position`, for a new window.
 
-        Raises RuntimeError where nothing was.
+        Raises RuntimeError if none were restored.
         """
         ...
 
@@ -193,12 +194,12 @@ class ConversationStates(Protocol):
 
 
 class Sink(Protocol):
-    """Makes results and consumed offsets visible together or not at all. All calls on one thread."""
+    """A sink that makes records and consumed offsets visible together or not at all. All calls on one thread."""
 
     def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
-        """True when everything is visible, False when nothing is and it may be tried again.
+        """Return True if everything is visible, False if nothing is and the call may be repeated.
 
-        Offsets are committed with their metadata. Ends the process where the outcome cannot be known.
+        Offsets are committed with their metadata. Ends the process if the outcome cannot be known.
         """
         ...
 
