@@ -100,7 +100,6 @@ class EmbeddedLabeler:
         self._model = model
         self._categories = categories
         self._identity = LabelerIdentity(model=NAME, version=model.version)
-        hits_in("")  # builds the tables before the first request waits for them
 
     @property
     def identity(self) -> LabelerIdentity:

@@ -5,7 +5,7 @@ import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Awaitable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from msgspec import structs
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
 from tests.checkout import ROOT
 from tests.contracts.samples import check_input, event
+from tests.plugins.actor_handles import ActorHandle
 from tests.plugins.otlp_receiver import closed_endpoint
 from tests.plugins.running_worker import logged
 from topology.contract.drafts import CheckReport
@@ -53,21 +54,16 @@ def settings_of(**changes: object) -> Settings:
     return structs.replace(Settings(), **changes)
 
 
-class Handle:
-    """Stands in for a Ray handle of one stage actor: the plain object, in this process."""
+def handle_of(name: str) -> ActorHandle:
+    """Return a handle of a stage actor that lives in this process."""
+    host = StageHost(Settings(), name)
 
-    def __init__(self, name: str) -> None:
-        self._host = StageHost(Settings(), name)
-        self.run = self
-        self.call_count = 0
+    async def run(batch: bytes, policies: bytes = b"") -> bytes:
+        return host.run(batch, policies)
 
-    def remote(self, batch: bytes, policies: bytes = b"") -> Awaitable[bytes]:
-        self.call_count += 1
+    async def health() -> None: ...
 
-        async def answer() -> bytes:
-            return self._host.run(batch, policies)
-
-        return answer()
+    return ActorHandle(run, health)
 
 
 def reports(settings: Settings, actors: dict[str, Sequence[Any]], *further: Check) -> list[CheckReport]:
@@ -88,11 +84,11 @@ def test_each_stage_runs_where_its_placement_says_and_says_the_same_there() -> N
         redaction=RedactionSettings(digest_key=Secret("key")),
         stages=StagesSettings(bias=StageSettings(placement="actor")),
     )
-    handle = Handle("bias")
+    handle = handle_of("bias")
     inline = reports(structs.replace(settings, stages=StagesSettings()), {})
     assert reports(settings, {"bias": [handle]}) == inline
     assert [report.check for report in inline] == ["classification", "bias", "logging"]
-    assert handle.call_count == 2, "the second time with the policy, which it did not know"
+    assert handle.run.call_count == 2, "the second time with the policy, which it did not know"
 
 
 def test_a_further_check_takes_part_after_the_stages() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from serving.generation.rules import rules_hash
 from serving.guards.per_policy import PolicyStage
+from serving.guards.warm_up import warm_up_input
 from topology.contract.names import StageName
 from topology.ports import Check, Generator, Stage
 from topology.steps.drafting import Budget, Drafting
@@ -39,7 +40,7 @@ def build_checks(
 ) -> list[Check]:
     """Return the three stages as checks, each where its placement says, followed by the `further` ones.
 
-    `stage_actors` holds the actor handles of every stage that is placed in actors.
+    `stage_actors` holds the actor handles of every stage that is placed in actors. Stages of this process are warm.
     """
     checks: list[Check] = []
     for name, stage in stage_settings(settings).items():
@@ -48,7 +49,7 @@ def build_checks(
             runner = ActorRunner(name, stage_actors[name], stage)
             checks.append(BatchedCheck(name, host.version, runner, stage, metrics))
         else:
-            inline = InlineRunner(host, stage.timeout_s, _replace_process)
+            inline = InlineRunner(warmed(host), stage.timeout_s, _replace_process)
             checks.append(BatchedCheck(name, host.version, inline, stage, metrics))
     return [*checks, *further]
 
@@ -61,7 +62,7 @@ async def close_checks(checks: Sequence[Check]) -> None:
 
 
 def build_stage(settings: Settings, name: str) -> Stage:
-    """Return the stage `name`, ready to run. Loads its model, which takes up to a few seconds."""
+    """Return the stage `name`. Loads its model, which takes up to a few seconds."""
     from serving.guards.bias import BiasStage
     from serving.guards.classification import ClassificationStage, classification_version
     from serving.guards.linear import LinearModel
@@ -79,6 +80,15 @@ def build_stage(settings: Settings, name: str) -> Stage:
             return LoggingStage(Redactor(text_digest(settings), region=region))
         case _:
             raise ValueError(f"no stage {name}")
+
+
+def warmed(stage: Stage) -> Stage:
+    """Return the stage after it has judged a first text, so that no event waits for what it builds once.
+
+    Raises what the stage raises.
+    """
+    stage.run([warm_up_input()])
+    return stage
 
 
 def build_drafting(settings: Settings, generator: Generator, checks: Sequence[Check], metrics: Instruments) -> Drafting:

@@ -14,6 +14,7 @@ from serving.guard_llm.adapters import GuardBounds, LlmCheck, LlmLabeler
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from serving.guards.per_policy import PerPolicy, PolicyCheck, PolicyLabeler
+from serving.guards.warm_up import warm_up_event, warm_up_policy
 from topology.contract.drafts import CheckReport
 from topology.contract.events import ConversationEvent, Message
 from topology.contract.labels import Outcome, Plan, RequestLabels
@@ -74,10 +75,8 @@ class ModelSet:
 
     def _build_guards(self) -> tuple[Labeler, tuple[Check, ...]]:
         guard = self._settings.guard
-        model = LinearModel.load()
-        embedded = PolicyLabeler(lambda policy: EmbeddedLabeler(model, policy.categories))
         if not guard.judge_base_url:
-            return embedded, ()
+            return _embedded_labeler(), ()
         endpoint = Endpoint(
             name=LlmRole.JUDGE.value,
             base_url=guard.judge_base_url,
@@ -101,7 +100,7 @@ class ModelSet:
 
         check = TracedCheck(PolicyCheck(StageName.GUARD_LLM.value, bounds.model, check_of))
         if guard.labeler == "embedded":
-            return embedded, (check,)
+            return _embedded_labeler(), (check,)
         return TracedLabeler(PolicyLabeler(labeler_of)), (check,)
 
     def _client(self, endpoint: Endpoint, api_key: str, model: str, role: LlmRole) -> ChatClient:
@@ -164,6 +163,13 @@ class TracedCheck:
             return await self._check.check(given)
         with trace.chat(LlmRole.JUDGE.value, given.attempt):
             return await self._check.check(given)
+
+
+def _embedded_labeler() -> PolicyLabeler:
+    """Return the embedded labeller after it has labelled a first text, so that no event waits for what it builds."""
+    model = LinearModel.load()
+    EmbeddedLabeler(model, warm_up_policy().categories).label_now(warm_up_event())
+    return PolicyLabeler(lambda policy: EmbeddedLabeler(model, policy.categories))
 
 
 def _span_headers() -> Mapping[str, str]:

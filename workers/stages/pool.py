@@ -1,14 +1,17 @@
 """The runner of a stage's batches on a pool of Ray actors.
 
 A stage is pure, so a batch whose actor died, is restarting or hangs is sent again within the stage's timeout, to
-another replica if there is one. Retries are decided here and not by Ray, which would not keep to their number.
+another replica if there is one. Retries are decided here and not by Ray, which would not keep to their number. An actor
+that starts gets no batch before it has answered once: it loads its model and warms up first.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import msgspec
+import ray
 from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayTaskError
 
 from topology.contract.drafts import CheckReport
@@ -20,7 +23,7 @@ from workers.settings import StageSettings
 from workers.stages.calls import Reports, decode_answer, encode_batch, encode_item, encode_policies
 
 RETRY_PAUSE_S = 0.25
-"""Wait before a batch is sent again. A killed actor answers again after about two seconds."""
+"""Wait before an actor that could not be reached is asked again. A killed one answers after two seconds or more."""
 
 PATIENCE = 0.5
 """Share of the timeout after which a batch is sent to another replica as well. A replica that hangs is replaced after
@@ -34,15 +37,35 @@ class Parcel(NamedTuple):
     policy: PolicyBundle
 
 
+def wait_until_warm(actors: Sequence[Any], timeout_s: float) -> None:
+    """Wait until every stage actor has answered once, or failed, so that no event's limit runs while they start.
+
+    An actor that does not answer in time is left to the supervisor; it gets no batch before it does.
+    """
+    answers = [actor.health.remote() for actor in actors]
+    if answers:
+        ray.wait(answers, num_returns=len(answers), timeout=timeout_s)
+
+
+class _Replica:
+    """A stage actor, and whether it has answered since it was last started."""
+
+    def __init__(self, actor: Any) -> None:
+        self.actor = actor
+        self.is_warm = False
+        self.watch: asyncio.Task[None] | None = None
+
+
 class ActorRunner:
     """A `Runner` over stage actors. `actors` are handles of `workers.supervision.actors.StageActor`."""
 
     def __init__(self, name: str, actors: Sequence[Any], settings: StageSettings) -> None:
         self._name = name
-        self._actors = list(actors)
+        self._replicas = [_Replica(actor) for actor in actors]
         self._settings = settings
-        self._patience_s = settings.timeout_s * PATIENCE if len(self._actors) > 1 else None
+        self._patience_s = settings.timeout_s * PATIENCE if len(self._replicas) > 1 else None
         self._next = 0
+        self._has_warmed = asyncio.Event()
 
     def prepare(self, given: CheckInput) -> Parcel:
         """Return the input as MessagePack, encoded once."""
@@ -64,25 +87,55 @@ class ActorRunner:
             raise CheckFailed(Outcome.TIMEOUT, self._name, detail) from exc
 
     def close(self) -> None:
-        """Release nothing: the supervisor owns the actors."""
+        """Stop asking for actors that do not answer. The actors themselves are the supervisor's."""
+        for replica in self._replicas:
+            if replica.watch is not None:
+                replica.watch.cancel()
 
     async def _run_somewhere(self, batch: bytes, policies: Mapping[str, PolicyBundle]) -> Sequence[CheckReport]:
         while True:  # bounded by the caller's timeout
-            actor = self._actors[self._next % len(self._actors)]
-            self._next += 1
+            replica = await self._next_warm()
             try:
                 async with asyncio.timeout(self._patience_s):
-                    return await self._run_on(actor, batch, policies)
+                    return await self._run_on(replica.actor, batch, policies)
             except TimeoutError:  # this replica's alone: the next one gets the time that is left
                 continue
             except (ActorDiedError, ActorUnavailableError):
-                await asyncio.sleep(RETRY_PAUSE_S)
+                replica.is_warm = False
+                self._watch(replica, RETRY_PAUSE_S)
             except RayTaskError as exc:
                 raise CheckFailed(Outcome.CRASHED, self._name, type(exc.cause).__name__) from exc
             except RayError as exc:
                 raise CheckFailed(Outcome.UNREACHABLE, self._name, type(exc).__name__) from exc
             except msgspec.MsgspecError as exc:
                 raise CheckFailed(Outcome.UNPARSABLE, self._name, "the actor's reports are not valid") from exc
+
+    async def _next_warm(self) -> _Replica:
+        """Return the replica whose turn it is among those that are warm. Waits until there is one."""
+        while True:  # bounded by the caller's timeout
+            for _ in self._replicas:
+                replica = self._replicas[self._next % len(self._replicas)]
+                self._next += 1
+                if replica.is_warm:
+                    return replica
+                self._watch(replica)
+            self._has_warmed.clear()
+            await self._has_warmed.wait()
+
+    def _watch(self, replica: _Replica, pause_s: float = 0.0) -> None:
+        """Ask the replica, after a pause, until it answers; at most one task does so."""
+        if replica.watch is None:
+            replica.watch = asyncio.create_task(self._wait_until_warm(replica, pause_s))
+
+    async def _wait_until_warm(self, replica: _Replica, pause_s: float) -> None:
+        while not replica.is_warm:  # until the runner is closed
+            await asyncio.sleep(pause_s)
+            pause_s = RETRY_PAUSE_S
+            with suppress(RayError):  # it is still starting, or gone
+                await replica.actor.health.remote()
+                replica.is_warm = True
+        replica.watch = None
+        self._has_warmed.set()
 
     async def _run_on(self, actor: Any, batch: bytes, policies: Mapping[str, PolicyBundle]) -> Sequence[CheckReport]:
         """Return the reports of one replica, which is given the policies that it does not know yet."""

@@ -13,8 +13,9 @@ from msgspec import Struct
 
 from workers.assembly import Worker, build_worker
 from workers.settings import Settings
-from workers.stages.building import build_stage
+from workers.stages.building import build_stage, warmed
 from workers.stages.calls import StageDesk
+from workers.stages.pool import wait_until_warm
 from workers.supervision.node_state import WorkerHealth
 from workers.telemetry.openmetrics import Family
 
@@ -58,6 +59,7 @@ class Ingress:
         if self._drain_timeout_s is not None:
             return 0
         handles = {stage: [ray.get_actor(name) for name in names] for stage, names in self._stage_actors.items()}
+        wait_until_warm([handle for pool in handles.values() for handle in pool], self._settings.ray.start_timeout_s)
         worker = build_worker(self._settings, self._slot, handles)
         self._worker = worker
         if self._drain_timeout_s is not None:  # asked for while it was being built
@@ -88,7 +90,7 @@ class StageHost:
     """A replica in the pool of a stage."""
 
     def __init__(self, settings: Settings, name: str) -> None:
-        self._stage = build_stage(settings, name)
+        self._stage = warmed(build_stage(settings, name))  # until then Ray holds back every other call
         self._desk = StageDesk()
         self._busy_since_s: float | None = None
 
