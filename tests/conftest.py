@@ -1,9 +1,10 @@
-"""What every test may use: one broker, one Ray and one vLLM a session, each started when a test first asks for it.
+"""What every test may use: a broker, one with access control, Ray and vLLM, each started once a session on demand.
 
 A fixture imports what it starts only then, so that collecting a folder of unit tests loads neither Kafka nor vLLM.
 """
 
 from collections.abc import Generator
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from serving.engine.child_server import VllmServer
     from tests.plugins.kafka_broker import Kafka
     from tests.plugins.otlp_receiver import KeptExports
+    from tests.plugins.secure_broker import SecureBroker
 
 __all__ = [
     "pytest_addoption",
@@ -43,6 +45,16 @@ def kafka(kafka_session: "Kafka") -> "Generator[Kafka]":
     """Hold the session's broker; it runs again when the test is over, whatever the test did to it."""
     yield kafka_session
     kafka_session.repair()
+
+
+@pytest.fixture(scope="session")
+def secure_broker(tmp_path_factory: pytest.TempPathFactory, kafka_session: "Kafka") -> "Generator[SecureBroker]":
+    """Hold the session's broker with access control; skip where brokers are not the session's to start."""
+    from tests.plugins.secure_broker import SecureBroker
+
+    assert kafka_session.broker.is_running
+    with closing(SecureBroker(tmp_path_factory.mktemp("secure"))) as secure:
+        yield secure
 
 
 @pytest.fixture(scope="session")

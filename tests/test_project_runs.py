@@ -6,7 +6,7 @@ from tests.checkout import files, named
 from tests.plugins.progress import PartLines
 from tests.plugins.side_by_side import SERVICES, share_of
 
-FIXTURES = ("kafka", "kafka_session", "local_ray", "ray_address", "vllm_server", "model_traces")
+FIXTURES = ("kafka", "kafka_session", "secure_broker", "local_ray", "ray_address", "vllm_server", "model_traces")
 
 
 class Written:

@@ -22,11 +22,11 @@ from msgspec.structs import replace
 
 from tests.checkout import ROOT
 from tests.e2e.test_run_command import running
-from tests.plugins.kafka_broker import Kafka
-from tests.plugins.patience import wait_until
+from tests.plugins.kafka_broker import CALM
+from tests.plugins.patience import PATIENCE_S, wait_until
 from tests.plugins.policy_publisher import KEYS, bundle
 from tests.plugins.running_worker import audits, fresh_settings, question, responses, send
-from tests.plugins.secure_broker import AUTHORIZER, SecureBroker
+from tests.plugins.secure_broker import PASSWORD, WORKER, SecureBroker
 from topology.contract.events import Candidate, Message, Role, TextPart
 from workers.commands.canary import CASES, canary_event
 from workers.commands.check.brokers import probe_brokers
@@ -36,13 +36,11 @@ from workers.policy.publishing import write
 from workers.policy.signing import new_private_key, private_key, public_half
 from workers.settings import CanarySettings, PolicySettings, Settings
 
-pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.ray]
 
 GUIDE = ROOT / "docs" / "kafka.md"
-WORKER, PASSWORD = "worker", "scram-password-of-this-test"
 CLUSTER = "gate"
-ANSWERED_S = 120.0
-LOOK_S = 10.0
+LOOK_S = 60.0
 RESOURCES = {
     "group": (ResourceType.GROUP, ACLResourcePatternType.LITERAL),
     "transactional id, prefix": (ResourceType.TRANSACTIONAL_ID, ACLResourcePatternType.PREFIXED),
@@ -88,16 +86,16 @@ def acl(right: Right, settings: Settings) -> ACL:
 
 
 class Guarded:
-    """A broker, and a worker with exactly the guide's rights. `all_mighty` are settings that nothing is refused to."""
+    """A worker with exactly the guide's rights. `all_mighty` are settings that nothing is refused to."""
 
-    def __init__(self, directory: Path) -> None:
-        self.secure = SecureBroker(directory, {WORKER: PASSWORD}, AUTHORIZER)
+    def __init__(self, secure: SecureBroker) -> None:
+        self.secure = secure
         self.key = new_private_key()
         made = fresh_settings(self.secure.plain)
         policy = PolicySettings(source="topic", keys=KEYS)
         self.all_mighty = replace(made, policy=policy, canary=CanarySettings(keys={"c": public_half(self.key)}))
-        kafka = self.secure.settings(WORKER, group_id=made.kafka.group_id, cluster_name=CLUSTER, connect_timeout_s=20)
-        self.settings = replace(self.all_mighty, kafka=kafka)
+        own = {"group_id": made.kafka.group_id, "cluster_name": CLUSTER, "connect_timeout_s": PATIENCE_S, **CALM}
+        self.settings = replace(self.all_mighty, kafka=self.secure.settings(WORKER, **own))
         self.secure.grant([acl(right, self.settings) for right in RIGHTS])
 
     def wrong(self) -> list[tuple[str, str]]:
@@ -107,11 +105,8 @@ class Guarded:
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory, kafka_session: Kafka) -> Generator[Guarded]:
-    assert kafka_session.broker.is_running, "skips where brokers are not ours to start"
-    guarded = Guarded(tmp_path_factory.mktemp("guarded"))
-    yield guarded
-    guarded.secure.stop()
+def guarded(secure_broker: SecureBroker) -> Guarded:
+    return Guarded(secure_broker)
 
 
 def _settings_file(path: Path, settings: Settings) -> Path:
@@ -164,10 +159,10 @@ def test_the_rights_are_enough_for_all_that_a_worker_does(guarded: Guarded, tmp_
         send(everything, [question(3, conversation="worst", messages=(worst,), candidate=plain)])
         guarded.secure.plain.send(everything.topics.events, b"no event")
         send(everything, [canary_event(CASES[0], "c", private_key(guarded.key), int(time.time() * 1000))])
-        wait_until(lambda: process.poll() is not None or len(audits(everything)) == 4, ANSWERED_S)
+        wait_until(lambda: process.poll() is not None or len(audits(everything)) == 4)
         assert process.poll() is None, log.read_text(errors="replace")[-3000:]
         process.terminate()
-        assert process.wait(60) == 0, log.read_text(errors="replace")[-3000:]
+        assert process.wait(PATIENCE_S) == 0, log.read_text(errors="replace")[-3000:]
     assert {response.event_id for response in responses(everything)} == {"e1", "e2", "e3"}
     assert {audit.policy_ref.partition("@")[0] for audit in audits(everything)} == {"safe-completion-core"}
     for topic in ("dead_letters", "canary", "state", "review"):

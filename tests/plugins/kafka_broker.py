@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
@@ -27,6 +27,9 @@ from workers.settings import KafkaSettings
 
 BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
 MESSAGE_BYTES_MAX = 17 * 1024 * 1024
+
+CALM: Final = {"session_timeout_ms": 30_000, "heartbeat_interval_ms": 1_000, "max_poll_interval_ms": 60_000}
+"""For workers whose membership no test is about: a busy machine does not cost it."""
 
 
 class Kafka:
@@ -54,7 +57,7 @@ class Kafka:
             "session_timeout_ms": 6000,
             "heartbeat_interval_ms": 500,
             "max_poll_interval_ms": 8000,
-            "connect_timeout_s": 20,
+            "connect_timeout_s": PATIENCE_S,
             **changed,
         }
         return KafkaSettings(**values)

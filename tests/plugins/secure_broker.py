@@ -1,10 +1,13 @@
-"""A broker with a SASL_SSL listener beside the plain one, the CA that vouches for it, users and their rights."""
+"""A broker with access control, started once a session: listeners with and without TLS and logins, users, rights.
+
+Three files of tests need one, each with other listeners and users; a start takes as long as all of their tests.
+"""
 
 import ipaddress
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -18,81 +21,99 @@ from kafka.admin import (
 )
 
 from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import PATIENCE_S
 from workers.development.broker import DevelopmentBroker
 from workers.settings import KafkaSettings, Secret
 
-LISTENER = "SECURE"
-AUTHORIZER = {
-    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-    "allow.everyone.if.no.acl.found": "false",
-    "super.users": "User:ANONYMOUS",
-}
-"""Who comes by the plain listener may do anything, who logs in only what was granted."""
+SECURE, LOGIN, TLS = "SECURE", "LOGIN", "TLS"
+"""Listeners: SCRAM over TLS, a plain login without TLS, TLS without a login."""
+
+PASSWORD: Final = "password-of-the-secure-broker"
+OPERATOR, WORKER = "operator", "worker"
+"""Who logs in by SCRAM. To the operator nothing is refused; what the worker may do, a test grants and takes back."""
+
+PLAIN_USERS: Final = ("alice", "bob")
+"""Who logs in without TLS. Nothing is granted to them here."""
 
 
 class SecureBroker:
-    """Started with its users, name to password; stop it when done. `properties` are the broker's own, further ones."""
+    """A broker that refuses whatever was not granted, but to clients of its plain listener and to the operator."""
 
-    def __init__(self, directory: Path, users: Mapping[str, str], properties: Mapping[str, str] | None = None) -> None:
+    def __init__(self, directory: Path) -> None:
         self.authority = directory / "ca.pem"
-        self._users = users
         key_store = directory / "broker.pem"
         _write_certificates(self.authority, key_store)
-        name = f"listener.name.{LISTENER.lower()}"
         self.broker = DevelopmentBroker(
             directory / "kafka",
-            extra_listeners={LISTENER: "SASL_SSL"},
-            properties={
-                f"{name}.ssl.keystore.type": "PEM",
-                f"{name}.ssl.keystore.location": str(key_store),
-                f"{name}.sasl.enabled.mechanisms": "SCRAM-SHA-512",
-                f"{name}.scram-sha-512.sasl.jaas.config": (
-                    "org.apache.kafka.common.security.scram.ScramLoginModule required;"
-                ),
-                **(properties or {}),
-            },
+            extra_listeners={SECURE: "SASL_SSL", LOGIN: "SASL_PLAINTEXT", TLS: "SSL"},
+            properties={**_AUTHORIZER, **_logins(), **_key_stores(key_store)},
         )
-        self.broker.start()
+        self.broker.start(PATIENCE_S)
         self.plain = Kafka(self.broker.bootstrap, self.broker)
         self._admin: Any = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap)
         self._admin.alter_user_scram_credentials(
             [
-                UserScramCredentialUpsertion(user, ScramMechanism.SCRAM_SHA_512, password, iterations=4096)
-                for user, password in users.items()
+                UserScramCredentialUpsertion(user, ScramMechanism.SCRAM_SHA_512, PASSWORD, iterations=4096)
+                for user in (OPERATOR, WORKER)
             ]
         )
 
     def settings(self, user: str, **changed: object) -> KafkaSettings:
-        """Settings of a client that logs in as `user`, in a group of its own."""
+        """Return settings of a client that logs in as `user` by SCRAM over TLS, in a group of its own."""
         values: dict[str, Any] = {
-            "bootstrap_servers": (self.broker.address(LISTENER),),
+            "bootstrap_servers": (self.broker.address(SECURE),),
             "security_protocol": "SASL_SSL",
             "ssl_cafile": str(self.authority),
             "sasl_mechanism": "SCRAM-SHA-512",
             "sasl_username": user,
-            "sasl_password": Secret(self._users[user]),
+            "sasl_password": Secret(PASSWORD),
             "connect_timeout_s": 2,
             **changed,
         }
         return self.plain.settings(**values)
 
     def grant(self, acls: Sequence[ACL]) -> None:
-        """Rights that hold from now on."""
+        """Grant rights from now on."""
         self._admin.create_acls(acls)
 
     def revoke(self, acls: Sequence[ACL]) -> None:
-        """Rights that hold no more."""
+        """Take rights back."""
         self._admin.delete_acls(acls)
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End clients and broker."""
         self._admin.close()
         self.plain.close()
         self.broker.stop()
 
 
+_AUTHORIZER: Final = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "allow.everyone.if.no.acl.found": "false",
+    "super.users": f"User:ANONYMOUS;User:{OPERATOR}",
+}
+
+
+def _logins() -> dict[str, str]:
+    secure, login = (f"listener.name.{name.lower()}" for name in (SECURE, LOGIN))
+    module = "org.apache.kafka.common.security"
+    users = " ".join(f'user_{user}="{PASSWORD}"' for user in PLAIN_USERS)
+    return {
+        f"{secure}.sasl.enabled.mechanisms": "SCRAM-SHA-512",
+        f"{secure}.scram-sha-512.sasl.jaas.config": f"{module}.scram.ScramLoginModule required;",
+        f"{login}.sasl.enabled.mechanisms": "PLAIN",
+        f"{login}.plain.sasl.jaas.config": f"{module}.plain.PlainLoginModule required {users};",
+    }
+
+
+def _key_stores(key_store: Path) -> dict[str, str]:
+    """Return the properties by which both listeners with TLS have the same key and certificate."""
+    names = [f"listener.name.{name.lower()}.ssl.keystore" for name in (SECURE, TLS)]
+    return {f"{name}.type": "PEM" for name in names} | {f"{name}.location": str(key_store) for name in names}
+
+
 def _write_certificates(authority: Path, key_store: Path) -> None:
-    """A CA, and a key with a certificate for 127.0.0.1 as one PEM key store; valid for an hour."""
+    """Write a CA, and a key with a certificate for 127.0.0.1 as one PEM key store; both are valid for half a day."""
     now = datetime.now(UTC)
     key, broker_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
@@ -105,7 +126,7 @@ def _write_certificates(authority: Path, key_store: Path) -> None:
             .public_key(public)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(minutes=5))
-            .not_valid_after(now + timedelta(hours=1))
+            .not_valid_after(now + timedelta(hours=12))
         )
 
     own = build(issuer, key.public_key()).add_extension(x509.BasicConstraints(True, None), True)

@@ -3,16 +3,11 @@
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Generator, Iterator
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from kafka.admin import (  # pyright: ignore[reportAttributeAccessIssue]
     ACL,
     ACLOperation,
@@ -25,15 +20,14 @@ from kafka.structs import OffsetAndMetadata, TopicPartition
 from msgspec.structs import replace
 
 from tests.plugins.fake_endpoint import FakeEndpoint, Play, raw, silence, status
-from tests.plugins.kafka_broker import Kafka
 from tests.plugins.otlp_receiver import Collector, SilentCollector, closed_endpoint
 from tests.plugins.patience import wait_until
+from tests.plugins.secure_broker import LOGIN, PASSWORD, TLS, SecureBroker
 from workers.commands.check.brokers import bounded_options, probe_brokers
 from workers.commands.check.collector import probe_collector
 from workers.commands.check.configuration import probe_policy, probe_settings
 from workers.commands.check.endpoints import probe_generator, probe_guard
 from workers.commands.check.probe import Line, Mark, Probe, RunningProbe, ok
-from workers.development.broker import DevelopmentBroker
 from workers.kafka.topics import create_topics
 from workers.settings import (
     GenerationSettings,
@@ -250,26 +244,10 @@ def test_a_probe_that_breaks_says_where_and_quotes_nothing() -> None:
 
 
 class Guarded:
-    """A broker with access control, a SASL listener and a TLS listener beside the plain one, whose users may do all."""
+    """The session's broker with access control, whose plain listener lets anybody do anything; all topics are there."""
 
-    def __init__(self, directory: Path) -> None:
-        key_store = directory / "broker.pem"
-        key_store.write_bytes(_self_signed())
-        users = f'user_alice="{SECRET}" user_bob="{SECRET}"'
-        login = f"org.apache.kafka.common.security.plain.PlainLoginModule required {users};"
-        self.broker = DevelopmentBroker(
-            directory / "kafka",
-            extra_listeners={"LOGIN": "SASL_PLAINTEXT", "SECURE": "SSL"},
-            properties={
-                "listener.name.login.sasl.enabled.mechanisms": "PLAIN",
-                "listener.name.login.plain.sasl.jaas.config": login,
-                "listener.name.secure.ssl.keystore.type": "PEM",
-                "listener.name.secure.ssl.keystore.location": str(key_store),
-                "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-                "super.users": "User:ANONYMOUS",
-            },
-        )
-        self.broker.start()
+    def __init__(self, secure: SecureBroker) -> None:
+        self.broker = secure.broker
         create_topics(KafkaSettings(bootstrap_servers=(self.broker.bootstrap,)), TopicSettings())
 
     def settings(self, listener: str, protocol: str, password: str = "", mechanism: str = "PLAIN") -> Settings:
@@ -277,31 +255,9 @@ class Guarded:
         return kafka_at(self.broker.address(listener), security_protocol=protocol, **(user if password else {}))
 
 
-def _self_signed() -> bytes:
-    """A key and a certificate that nobody vouches for, valid for an hour."""
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "broker")])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(minutes=5))
-        .not_valid_after(now + timedelta(hours=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem = serialization.Encoding.PEM
-    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return private + certificate.public_bytes(pem)
-
-
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory, kafka_session: Kafka) -> Generator[Guarded]:
-    assert kafka_session.broker.is_running, "skips where brokers are not ours to start"
-    guarded = Guarded(tmp_path_factory.mktemp("guarded"))
-    yield guarded
-    guarded.broker.stop()
+def guarded(secure_broker: SecureBroker) -> Guarded:
+    return Guarded(secure_broker)
 
 
 @pytest.mark.kafka
@@ -317,7 +273,7 @@ def test_one_of_several_brokers_being_away_is_a_note(guarded: Guarded) -> None:
 
 @pytest.mark.kafka
 def test_credentials_without_rights_are_told_what_to_be_granted(guarded: Guarded) -> None:
-    lines = look(probe_brokers, guarded.settings("LOGIN", "SASL_PLAINTEXT", SECRET))
+    lines = look(probe_brokers, guarded.settings(LOGIN, "SASL_PLAINTEXT", PASSWORD))
     assert [line.what for line in lines] == ["brokers", "topics", "rights", "rights"]
     assert "DESCRIBE" in lines[1].mend
     assert "group sluicegate" in lines[2].mend
@@ -337,7 +293,7 @@ def test_rights_to_look_are_not_rights_to_work(guarded: Guarded) -> None:
     position = {TopicPartition("conversations.events", 0): OffsetAndMetadata(0, "", -1)}
     admin.alter_group_offsets("sluicegate", position)
     admin.close()
-    settings = guarded.settings("LOGIN", "SASL_PLAINTEXT", SECRET)
+    settings = guarded.settings(LOGIN, "SASL_PLAINTEXT", PASSWORD)
     settings = replace(settings, kafka=replace(settings.kafka, sasl_username="bob"))
     wait_until(lambda: look(probe_brokers, settings)[1].mark is Mark.NOTE)
     _, configs, *rights = look(probe_brokers, settings)
@@ -360,13 +316,13 @@ def test_rights_to_look_are_not_rights_to_work(guarded: Guarded) -> None:
 @pytest.mark.parametrize(
     ("listener", "protocol", "password", "mechanism", "found", "setting"),
     [
-        ("LOGIN", "SASL_PLAINTEXT", "wrong", "PLAIN", "", "kafka.sasl_password_file"),
-        ("LOGIN", "SASL_PLAINTEXT", SECRET, "SCRAM-SHA-512", "", "kafka.sasl_mechanism"),
-        ("CLIENTS", "SASL_PLAINTEXT", SECRET, "PLAIN", "does not take SASL_PLAINTEXT", "kafka.security_protocol"),
-        ("LOGIN", "PLAINTEXT", "", "", "then closed", "kafka.security_protocol is PLAINTEXT"),
-        ("SECURE", "PLAINTEXT", "", "", "then closed", "kafka.security_protocol is PLAINTEXT"),
+        (LOGIN, "SASL_PLAINTEXT", "wrong", "PLAIN", "", "kafka.sasl_password_file"),
+        (LOGIN, "SASL_PLAINTEXT", PASSWORD, "SCRAM-SHA-512", "", "kafka.sasl_mechanism"),
+        ("CLIENTS", "SASL_PLAINTEXT", PASSWORD, "PLAIN", "does not take SASL_PLAINTEXT", "kafka.security_protocol"),
+        (LOGIN, "PLAINTEXT", "", "", "then closed", "kafka.security_protocol is PLAINTEXT"),
+        (TLS, "PLAINTEXT", "", "", "then closed", "kafka.security_protocol is PLAINTEXT"),
         ("CLIENTS", "SSL", "", "", "no TLS", "kafka.security_protocol is SSL"),
-        ("SECURE", "SSL", "", "", "certificate is not accepted: self-signed", "kafka.ssl_cafile"),
+        (TLS, "SSL", "", "", "certificate is not accepted: self-signed", "kafka.ssl_cafile"),
     ],
     ids=["password", "mechanism", "no login", "login", "tls", "no tls", "authority"],
 )
