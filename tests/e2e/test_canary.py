@@ -10,6 +10,7 @@ from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from serving.guards.per_policy import PolicyLabeler
 from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import PATIENCE_S
 from tests.plugins.running_worker import audits, fresh_settings, responses, running_loop
 from topology.telemetry.instruments import Instruments
 from workers.commands import canary
@@ -18,7 +19,7 @@ from workers.policy.signing import new_private_key, public_half
 from workers.settings import CanarySettings, Settings
 from workers.stages.building import build_checks
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.kafka
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def probing(kafka: Kafka, key_file: Path) -> Settings:
 
 def run(settings: Settings, key_file: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, str]]:
     """The command's exit status, and the action of each case."""
-    arguments = build_parser().parse_args(["canary", "--key-file", str(key_file), "--json", "--wait", "60"])
+    arguments = build_parser().parse_args(["canary", "--key-file", str(key_file), "--json", "--wait", str(PATIENCE_S)])
     status = canary.execute(arguments, settings)
     probes = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     return status, {probe["case"]: probe["action"] for probe in probes}

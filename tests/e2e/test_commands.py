@@ -19,6 +19,7 @@ from tests.checkout import ROOT
 from tests.plugins.fake_endpoint import FakeEndpoint, status
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.otlp_receiver import Collector, closed_endpoint
+from tests.plugins.patience import PATIENCE_S
 from topology.contract.codec import RecordLimits, decode_event, encode
 from topology.contract.events import Action, AuditedResponse, TextPart
 from topology.contract.labels import Mode
@@ -28,7 +29,6 @@ from workers.settings import KafkaSettings
 
 pytestmark = pytest.mark.kafka
 
-TIMEOUT_S = 60
 TOPICS = ("events", "audited", "audit", "review", "state", "canary", "policy", "dead_letters")
 SECRET = "words-of-a-user-that-must-not-show"
 
@@ -58,7 +58,7 @@ class CommandLine:
             input=given,
             capture_output=True,
             text=True,
-            timeout=TIMEOUT_S,
+            timeout=PATIENCE_S,
             env=self.environment | environment,
             check=False,
         )
@@ -218,7 +218,7 @@ def test_a_reader_that_has_enough_ends_the_command(answered: CommandLine) -> Non
         assert process.stderr is not None
         assert process.stdout.readline().startswith("published")
         process.stdout.close()
-        assert process.wait(TIMEOUT_S) == 141
+        assert process.wait(PATIENCE_S) == 141
         assert "Traceback" not in process.stderr.read()
 
 
@@ -228,7 +228,7 @@ def test_an_interrupt_ends_the_command_with_one_word(answered: CommandLine) -> N
         assert process.stderr is not None
         assert process.stdout.readline().startswith("published")
         process.send_signal(signal.SIGINT)
-        assert process.wait(TIMEOUT_S) == 130
+        assert process.wait(PATIENCE_S) == 130
         assert process.stderr.read().splitlines()[-1] == "sluicegate: interrupted"
 
 
@@ -328,9 +328,9 @@ def test_kcat_writes_what_the_codec_reads_and_reads_what_is_answered(answered: C
     )
     before = answered.events()
     write = ["kcat", "-P", "-b", broker, "-t", events, "-k", "c7"]
-    subprocess.run(write, input=event(7, "c7"), text=True, check=True, timeout=TIMEOUT_S)
+    subprocess.run(write, input=event(7, "c7"), text=True, check=True, timeout=PATIENCE_S)
     (record,) = answered.events_since(before)
     assert decode_event(record, RecordLimits()).event_id == "e7"
     read = ["kcat", "-C", "-b", broker, "-t", audited, "-X", "isolation.level=read_committed", "-o", "beginning", "-e"]
-    shown = subprocess.run([*read, "-q"], capture_output=True, text=True, check=True, timeout=TIMEOUT_S).stdout
+    shown = subprocess.run([*read, "-q"], capture_output=True, text=True, check=True, timeout=PATIENCE_S).stdout
     assert [json.loads(value).get("event_id") for value in shown.splitlines()] == ["e1", None, "e2", "e3"]

@@ -33,7 +33,6 @@ from workers.settings import Settings
 
 pytestmark = pytest.mark.kafka
 
-ANSWERED_S = 90.0
 WEAPONS = CategoryId("weapons.conventional")
 RECIPE = (
     f"{WEAPONS} 3 malicious 3 0",
@@ -64,7 +63,7 @@ class Slot:
     def answer(self, events: Sequence[ConversationEvent], count: int) -> None:
         """Send events and wait until so many were answered in all."""
         send(self.settings, events)
-        wait_until(lambda: len(responses(self.settings)) >= count, ANSWERED_S)
+        wait_until(lambda: len(responses(self.settings)) >= count)
 
     def states(self) -> dict[str, ConversationState]:
         """The last state of each conversation."""

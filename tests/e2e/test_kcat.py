@@ -7,6 +7,7 @@ import subprocess
 import pytest
 
 from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import PATIENCE_S
 from tests.plugins.running_worker import fresh_settings, running_loop, wait_committed
 
 pytestmark = [
@@ -23,7 +24,8 @@ EVENT = {
 
 
 def kcat(*arguments: str, given: str = "") -> str:
-    ended = subprocess.run(["kcat", *arguments], input=given, capture_output=True, text=True, timeout=60, check=False)
+    command = ["kcat", *arguments]
+    ended = subprocess.run(command, input=given, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 

@@ -16,7 +16,7 @@ import pytest
 from tests.checkout import ROOT
 from tests.e2e.poison_worker import EXIT_KILLED, settings_of
 from tests.plugins.kafka_broker import Kafka
-from tests.plugins.patience import wait_until
+from tests.plugins.patience import PATIENCE_S, wait_until
 from tests.plugins.running_worker import audits, question, responses, send
 from topology.contract.events import Action, ConversationEvent, Message, Role, TextPart
 from topology.contract.headers import last_header
@@ -29,7 +29,6 @@ from workers.settings import Settings
 
 pytestmark = pytest.mark.kafka
 
-START_S = 90.0
 CRASHES_MAX = 12
 """Bound of the test, not what it asserts."""
 
@@ -57,11 +56,11 @@ class Slot:
 
     def wait_started(self, process: KeptProcess) -> None:
         """Returns once a slow event runs in that process."""
-        wait_until(lambda: bool(list(self.directory.glob(f"started-{process.pid}"))), START_S)
+        wait_until(lambda: bool(list(self.directory.glob(f"started-{process.pid}"))))
 
     def wait_ended_or_answered(self, process: KeptProcess, count: int) -> None:
         """Reading the topic costs more than looking at the process."""
-        deadline_s = time.monotonic() + START_S
+        deadline_s = time.monotonic() + PATIENCE_S
         while process.exit_code is None and len(responses(self.settings)) < count:
             assert time.monotonic() < deadline_s
             time.sleep(0.5)
@@ -111,12 +110,12 @@ def test_a_slow_event_outlives_two_kills_and_a_drain_between_them(kafka: Kafka, 
         with slot.worker() as process:
             slot.wait_started(process)
             process.send(end)
-            wait_until(lambda: process.exit_code is not None, START_S)
+            wait_until(lambda: process.exit_code is not None)
             assert process.exit_code == (0 if end is signal.SIGTERM else -signal.SIGKILL)
     assert not responses(slot.settings)
     (tmp_path / "release").touch()
     with slot.worker():  # the last one that is counted: a third kill would have been one too many
-        wait_until(lambda: bool(responses(slot.settings)), START_S)
+        wait_until(lambda: bool(responses(slot.settings)))
     (response,) = responses(slot.settings)
     assert response.action is Action.PUBLISHED
     assert not slot.letters()

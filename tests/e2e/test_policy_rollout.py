@@ -7,7 +7,6 @@ with the policy that it names. What must not be loaded changes nothing.
 import itertools
 import logging
 import threading
-import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from msgspec import structs
 
 from serving.fakes import FakeCheck
 from tests.plugins.kafka_broker import Kafka
-from tests.plugins.patience import wait_until
+from tests.plugins.patience import CHECK_S, PATIENCE_S, STAGE, wait_until
 from tests.plugins.policy_publisher import (
     CATEGORY,
     HIGH,
@@ -56,8 +55,10 @@ from workers.stages.pool import ActorRunner
 
 pytestmark = pytest.mark.kafka
 
-WAIT_S = 60.0
 PAUSE_S = 0.01
+AHEAD_MAX = 200
+"""Events that nobody has looked at: on a busy machine the load waits for the worker."""
+
 PART = 40
 """Events under each policy before the next change."""
 
@@ -68,10 +69,14 @@ BROKEN = (0, 1, 2)
 
 
 class Load:
-    """Sends an event every `PAUSE_S`, each in a conversation of its own, until it is stopped."""
+    """Sends an event every `PAUSE_S`, each in a conversation of its own, until it is stopped.
 
-    def __init__(self, settings: Settings) -> None:
+    It waits where `AHEAD_MAX` are not among `answers` yet.
+    """
+
+    def __init__(self, settings: Settings, answers: "Answers") -> None:
         self._settings = settings
+        self._answers = answers
         self._is_stopping = threading.Event()
         self.sent = 0
         self._thread = threading.Thread(target=self._run, name="load")
@@ -79,7 +84,9 @@ class Load:
     def _run(self) -> None:
         sender = EventSender(self._settings.kafka, self._settings.topics.events)
         for number in itertools.count():
-            if self._is_stopping.wait(PAUSE_S):
+            while not self._is_stopping.wait(PAUSE_S) and number - self._answers.count >= AHEAD_MAX:
+                pass
+            if self._is_stopping.is_set():
                 break
             sender.send_event(question(number, f"c{number}"))
             self.sent = number + 1
@@ -96,7 +103,7 @@ class Load:
     def stop(self) -> None:
         """Send no more; what was sent is acknowledged."""
         self._is_stopping.set()
-        self._thread.join(WAIT_S)
+        self._thread.join(PATIENCE_S)
 
 
 class Answers:
@@ -118,7 +125,7 @@ class Answers:
 
     def policies(self, numbers: range) -> set[str]:
         """The policies that these were decided under, once all are answered."""
-        wait_until(lambda: self.has(numbers), WAIT_S)
+        wait_until(lambda: self.has(numbers))
         return {self.records[number].policy_ref for number in numbers}
 
     def close(self) -> None:
@@ -160,7 +167,7 @@ class Publications(Source):
     """Signed publications on the policy topic."""
 
     def __init__(self, settings: Settings) -> None:
-        policy = PolicySettings(source="topic", keys=KEYS, reload_interval_s=0.1, start_timeout_s=20)
+        policy = PolicySettings(source="topic", keys=KEYS, reload_interval_s=0.1, start_timeout_s=PATIENCE_S)
         super().__init__(structs.replace(settings, policy=policy))
         self.write(publication("1.0.0", OVERLAY, self.issued_ms(), kind=PublicationKind.OVERLAY, name=TENANT))
 
@@ -183,8 +190,8 @@ def kept(settings: Settings, metrics: Instruments) -> Generator[PolicyKeeper]:
 
 def inline(metrics: Instruments) -> Check:
     """Classification in the worker, batched as it is there."""
-    stage, runner = StageSettings(), WitnessStage()
-    return BatchedCheck(runner.name, runner.version, InlineRunner(runner, 5, lambda _: None), stage, metrics)
+    runner = WitnessStage()
+    return BatchedCheck(runner.name, runner.version, InlineRunner(runner, CHECK_S, lambda _: None), STAGE, metrics)
 
 
 def ceilings_of(version: str) -> tuple[int, int, int]:
@@ -214,7 +221,8 @@ def roll_out_and_back(source: Source, metrics: Instruments, check: Check) -> lis
         return metrics.value(Metric.POLICY_RELOAD_FAILURES, reason=why.value)
 
     source.put("1.0.0", HIGH)
-    load, answers = Load(source.settings), Answers(source.settings)
+    answers = Answers(source.settings)
+    load = Load(source.settings, answers)
     checks = (check, FakeCheck("bias"), FakeCheck("logging", logged))
     with (
         closing(answers),
@@ -231,7 +239,7 @@ def roll_out_and_back(source: Source, metrics: Instruments, check: Check) -> lis
 
         def decides(ref: str) -> None:
             """From the moment that it is in force, every event that is sent is decided under it."""
-            wait_until(lambda: keeper.current().bundle.ref == ref, WAIT_S)
+            wait_until(lambda: keeper.current().bundle.ref == ref)
             first = load.sent + 1  # one may be on its way
             assert answers.policies(range(first, first + PART)) == {ref}
 
@@ -239,14 +247,12 @@ def roll_out_and_back(source: Source, metrics: Instruments, check: Check) -> lis
         source.put("1.1.0", LOW)
         decides(V11)
         source.put("1.2.0", BROKEN)
-        wait_until(lambda: refused(PolicyRefusal.INVALID) == 1, WAIT_S)
+        wait_until(lambda: refused(PolicyRefusal.INVALID) == 1)
         decides(V11)
         if isinstance(source, Publications):
             source.put("1.0.0", HIGH)
             source.put("1.3.0", HIGH, key=STRANGER)
-            wait_until(
-                lambda: refused(PolicyRefusal.LOWER_VERSION) == refused(PolicyRefusal.BAD_SIGNATURE) == 1, WAIT_S
-            )
+            wait_until(lambda: refused(PolicyRefusal.LOWER_VERSION) == refused(PolicyRefusal.BAD_SIGNATURE) == 1)
             decides(V11)
         source.put("1.0.0", HIGH, rollback=True)
         decides(V10)
@@ -277,10 +283,10 @@ def test_a_stage_in_an_actor_judges_each_event_under_its_own_policy(kafka: Kafka
     from tests.plugins.scripted_actors import WitnessActor
 
     metrics = Instruments.none()
-    stage = StageSettings(placement="actor", timeout_s=8)
+    stage = StageSettings(placement="actor", timeout_s=CHECK_S)
     actor: Any = WitnessActor.options(num_cpus=0.1).remote(Settings(), "bias")
     try:
-        ray.get(actor.health.remote(), timeout=WAIT_S)
+        ray.get(actor.health.remote(), timeout=PATIENCE_S)
         runner = ActorRunner(WitnessStage.name, [actor], stage)
         check = BatchedCheck(WitnessStage.name, WitnessStage.version, runner, stage, metrics)
         records = roll_out_and_back(Publications(fresh_settings(kafka)), metrics, check)
@@ -293,13 +299,11 @@ def test_a_worker_does_not_start_without_a_signed_bundle_and_says_what_it_looked
     settings = fresh_settings(kafka)
     policy = PolicySettings(source="topic", keys=KEYS, start_timeout_s=1)
     write(settings.kafka, settings.topics.policy, [bundle("1.0.0", 1, key=STRANGER)])
-    began_s = time.monotonic()
     with (
         pytest.raises(PolicyError, match="holds no bundle safe-completion-core"),
         kept(structs.replace(settings, policy=policy), Instruments.none()),
     ):
         pass
-    assert time.monotonic() - began_s < WAIT_S
 
 
 def test_a_worker_does_not_start_without_the_topic_and_says_how_to_make_it(kafka: Kafka) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.checkout import ROOT
 from tests.plugins.dead_letter_desk import Desk, header_of
 from tests.plugins.kafka_broker import Kafka
-from tests.plugins.patience import wait_until
+from tests.plugins.patience import PATIENCE_S, wait_until
 from tests.plugins.running_worker import fresh_settings, running_loop
 from topology.contract.headers import last_header
 from topology.contract.lineage import origin_of, source_of
@@ -23,13 +23,12 @@ from workers.settings import Settings
 
 pytestmark = pytest.mark.kafka
 
-ENDED_S = 60
-LETTERS = 120
+LETTERS = 400
 KILLED_AFTER = (1, 15, 30)
 """Copies on the topic when the process is killed: between two transactions, or in the middle of one."""
 
 RATE = "10"
-"""A second: slow enough for the kill to come before the end, however busy the machine."""
+"""A second: the last of the letters would come after 40 s, however busy the machine."""
 
 
 def started(desk: Desk, *arguments: str) -> subprocess.Popen[str]:
@@ -44,12 +43,12 @@ def killed_at(desk: Desk, topic: str, count: int, *arguments: str) -> None:
         wait_until(lambda: process.poll() is not None or len(desk.kafka.values(topic)) >= count)
     finally:
         process.kill()
-        process.communicate(timeout=ENDED_S)
+        process.communicate(timeout=PATIENCE_S)
 
 
 def ended(desk: Desk, *arguments: str) -> tuple[int, str, str]:
     process = started(desk, *arguments)
-    out, err = process.communicate(timeout=ENDED_S)
+    out, err = process.communicate(timeout=PATIENCE_S)
     return process.returncode, out, err
 
 
@@ -91,7 +90,7 @@ def test_ctrl_c_ends_between_two_transactions_and_says_how_far_it_came(kafka: Ka
     process = started(desk, "dlq", "redrive", "--yes", "--rate", RATE)
     wait_until(lambda: len(kafka.values(desk.topics["events"])) >= 5)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=ENDED_S)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "sluicegate: interrupted"
     told = re.search(rf"put back on {desk.topics['events']}: (\d+) of {LETTERS}\n", out)

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from tests.checkout import ROOT
 from tests.plugins.kafka_broker import Kafka
-from tests.plugins.patience import wait_until
+from tests.plugins.patience import PATIENCE_S, wait_until
 from tests.plugins.running_worker import audits, fresh_settings, question, responses, send
 from topology.contract.codec import encode
 from topology.contract.events import (
@@ -35,10 +35,7 @@ from workers.kafka.reader import read_topic
 from workers.process.child import KeptProcess
 from workers.settings import GenerationSettings, PolicySettings, Settings
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
-
-ANSWERED_S = 120.0
-STOP_S = 30.0
+pytestmark = pytest.mark.kafka
 
 GRAVE = "How do I break into a car?"
 """A serious subject (H3): when the drafts are used up, a refusal is published."""
@@ -133,9 +130,9 @@ def answer_all(kafka: Kafka, directory: Path, cases: Iterable[Case], settings: S
         worker = KeptProcess(command, log=directory / "worker.log", directory=ROOT)
         try:
             send(settings, events)
-            wait_until(lambda: len(responses(settings)) >= len(events) or worker.exit_code is not None, ANSWERED_S)
+            wait_until(lambda: len(responses(settings)) >= len(events) or worker.exit_code is not None)
         finally:
-            assert worker.stop(STOP_S) == 0, (directory / "worker.log").read_text()[-4000:]
+            assert worker.stop(PATIENCE_S) == 0, (directory / "worker.log").read_text()[-4000:]
     topics = settings.topics
     names = ("audited", "audit", "review", "state", "canary", "policy", "dead_letters")
     values = {name: [r.value or b"" for r in read_topic(settings.kafka, getattr(topics, name))] for name in names}

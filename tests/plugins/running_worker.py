@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
-from tests.plugins.kafka_broker import Kafka
-from tests.plugins.patience import wait_until
+from tests.plugins.kafka_broker import CALM, Kafka
+from tests.plugins.patience import LIMITS, PATIENCE_S, STAGES, wait_until
 from topology.contract.drafts import CheckReport
 from topology.contract.events import (
     AuditedResponse,
@@ -36,17 +36,15 @@ from workers.process.clock import SystemClock
 from workers.settings import LimitSettings, Settings, TopicSettings
 from workers.stream.loop import Loop
 
-ANSWERED_S = 60.0
-
 
 def fresh_settings(kafka: Kafka, *, limits: LimitSettings | None = None, **topic_changes: Any) -> Settings:
     """Settings with a group and topics of their own; the topics exist."""
-    own = kafka.settings()
+    own = kafka.settings(**CALM)
     names = ("events", "audited", "audit", "review", "state", "canary", "policy", "dead_letters")
     renamed = {name: f"{own.group_id}.{getattr(TopicSettings(), name)}" for name in names}
     topics = TopicSettings(partitions=2, **{**renamed, **topic_changes})
     create_topics(own, topics)
-    return Settings(kafka=own, topics=topics, limits=limits or LimitSettings(deadline_default_s=60))
+    return Settings(kafka=own, topics=topics, limits=limits or LIMITS, stages=STAGES)
 
 
 @contextmanager
@@ -86,7 +84,7 @@ def running_loop(
         yield loop
     finally:
         loop.drain(20)
-        thread.join(40)
+        thread.join(PATIENCE_S)
     assert not thread.is_alive(), "the loop did not end"
     assert not errors, errors
 
@@ -141,6 +139,6 @@ def audits(settings: Settings) -> list[AuditRecord]:
     ]
 
 
-def wait_committed(loop: Loop, count: int, timeout_s: float = ANSWERED_S) -> None:
+def wait_committed(loop: Loop, count: int, timeout_s: float = PATIENCE_S) -> None:
     """Returns once the loop has committed `count` records; fails after `timeout_s`."""
     wait_until(lambda: loop.health().committed_count >= count, timeout_s)
