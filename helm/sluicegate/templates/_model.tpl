@@ -1,4 +1,4 @@
-{{/* "true" where a group of the Ray cluster holds GPUs: two clusters at once would need twice as many. */}}
+{{/* "true" if a group of the Ray cluster has GPUs: two clusters at once would need twice as many. */}}
 {{- define "sluicegate.hasGpuGroup" -}}
 {{- $found := false -}}
 {{- $root := . -}}

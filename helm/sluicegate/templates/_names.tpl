@@ -22,7 +22,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What selectors are made of: nothing that a new version changes. Takes (list root component). */}}
+{{/* The labels of selectors: nothing that a new version changes. Takes (list root component). */}}
 {{- define "sluicegate.selectorLabels" -}}
 {{- $root := index . 0 -}}
 app.kubernetes.io/part-of: sluicegate

@@ -15,7 +15,7 @@
 {{- if $port -}}{{- $port -}}{{- else if hasPrefix "https" . -}}443{{- else -}}80{{- end -}}
 {{- end -}}
 
-{{/* Where pods may go outside of this release, as JSON: [{ports, to}]; an empty `to` is any address. */}}
+{{/* The destinations outside of this release that pods may reach, as JSON: [{ports, to}]; an empty `to` is any address. */}}
 {{- define "sluicegate.egress" -}}
 {{- $v := .Values -}}{{- $n := $v.networkPolicy -}}
 {{- $ports := list -}}

@@ -1,4 +1,4 @@
-{{/* Every pod of this chart, whatever makes it. Takes a dict:
+{{/* Every pod of this chart, whichever object creates it. Takes a dict:
      root, component;
      block: placement and extra* (`worker`, `ray.head`, a group, a model's `server`);
      container: {name, image, pullPolicy, command, args, env, envFields, ports, probes, lifecycle, resources};
@@ -85,7 +85,7 @@ spec:
     {{- include "sluicegate.volumes" . | nindent 4 }}
 {{- end -}}
 
-{{/* GPU hooks of some container runtimes write into the root file system; nothing else may. */}}
+{{/* GPU hooks of some container runtimes write to the root file system; no other container may. */}}
 {{- define "sluicegate.containerSecurity" -}}
 {{- $security := deepCopy (index . 0).Values.security.containerSecurityContext -}}
 {{- if index . 1 -}}{{- $_ := set $security "readOnlyRootFilesystem" false -}}{{- end -}}
@@ -181,7 +181,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* ConfigMaps and Secrets are mounted whole, never by subPath: what changes arrives in the pod without a restart. */}}
+{{/* ConfigMaps and Secrets are mounted whole, never by subPath, so that changes reach the pod without a restart. */}}
 {{- define "sluicegate.volumes" -}}
 {{- $root := .root -}}{{- $full := include "sluicegate.fullname" $root -}}
 - {name: tmp, emptyDir: {sizeLimit: 1Gi}}

@@ -8,7 +8,7 @@
 {{- toJson $models -}}
 {{- end -}}
 
-{{/* The object store takes nine tenths of /dev/shm; more, and Ray would put it on disk. Takes a size. */}}
+{{/* The object store takes nine tenths of /dev/shm; with more, Ray would put it on disk. Takes a size. */}}
 {{- define "sluicegate.objectStoreBytes" -}}
 {{- div (mul (include "sluicegate.bytes" .) 9) 10 -}}
 {{- end -}}
@@ -47,12 +47,12 @@
       "import_path" "serving.app:build_from_arguments" "args" $arguments | toJson -}}
 {{- end -}}
 
-{{/* vLLM is told the whole address where OTLP goes over HTTP. */}}
+{{/* vLLM needs the full address if OTLP is sent over HTTP. */}}
 {{- define "sluicegate.tracesEndpoint" -}}
 {{- trimSuffix "/" .Values.otel.endpoint }}{{ if ne .Values.otel.protocol "grpc" }}/v1/traces{{ end -}}
 {{- end -}}
 
-{{/* One worker group: takes a dict of root, name, block (of workerGroups). What it leaves out comes from `worker`. */}}
+{{/* One worker group: takes a dict of root, name, block (of workerGroups). Values that it leaves out come from `worker`. */}}
 {{- define "sluicegate.workerGroup" -}}
 {{- $root := .root -}}{{- $group := .group -}}
 {{- $block := mergeOverwrite (deepCopy $root.Values.worker) (deepCopy $group) -}}
@@ -69,7 +69,7 @@ template:
   {{- include "sluicegate.workerPod" (dict "root" $root "component" "worker" "block" $block) | nindent 2 }}
 {{- end -}}
 
-{{/* With the autoscaler on, it owns the number of replicas: rendering it would undo what it chose. */}}
+{{/* The autoscaler, if on, sets the number of replicas: rendering it would undo its choice. */}}
 {{- define "sluicegate.groupSize" }}
 minReplicas: {{ .min | int }}
 maxReplicas: {{ .max | int }}
@@ -91,7 +91,7 @@ groupName: {{ $role }}
 rayStartParams:
   object-store-memory: "268435456"
   {{- if eq $server.device "gpu" }}
-  num-cpus: "0" {{- /* vLLM asks for GPUs alone; whatever asks for a CPU stays away from this node */}}
+  num-cpus: "0" {{- /* vLLM asks for GPUs only; actors that ask for a CPU are not placed on this node */}}
   {{- end }}
 template:
   {{- include "sluicegate.modelPod" (dict "root" $root "role" $role "component" $role "isRay" true) | nindent 2 }}

@@ -1,4 +1,4 @@
-{{/* What the schema cannot say. Every failure names the value and what to do. */}}
+{{/* Rules that the schema cannot express. Every failure names the value and what to do. */}}
 {{- define "sluicegate.validate" -}}
 {{- include "sluicegate.validateKafka" .Values.kafka -}}
 {{- include "sluicegate.validateModel" (list . "generation" .Values.generation) -}}
@@ -91,7 +91,7 @@
 
 {{- define "sluicegate.validatePolicy" -}}
 {{- if ne .failureMode "closed" -}}
-{{- fail "failureMode must be closed: an answer that a guard could not judge is withheld, and nothing else is offered" -}}
+{{- fail "failureMode must be closed: an answer that a guard could not judge is withheld, and there is no other choice" -}}
 {{- end -}}
 {{- $isTopic := eq (toString (default dict .settings.policy).source) "topic" -}}
 {{- range $name, $files := dict "policy" .policy "policy.overlays" .policy.overlays "policy.shadows" .policy.shadows -}}
@@ -179,7 +179,7 @@
 {{- $v := .Values -}}
 {{- range $name := list "image" "modelImage" -}}
 {{- if eq (index $v $name).tag "latest" -}}
-{{- fail (printf "%s.tag is latest, which means another thing every day: set a version or a digest" $name) -}}
+{{- fail (printf "%s.tag is latest, which can change every day: set a version or a digest" $name) -}}
 {{- end -}}
 {{- end -}}
 {{- if and $v.externalSecrets.enabled (or (not $v.externalSecrets.storeName) (not $v.externalSecrets.secrets)) -}}
@@ -201,7 +201,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* `settings` is for what the chart has no value for; a key said twice could be said differently. */}}
+{{/* `settings` is for settings without a value in the chart; a key given twice could have two values. */}}
 {{- define "sluicegate.validateSettings" -}}
 {{- $own := include "sluicegate.ownedSettings" . | fromYaml -}}
 {{- range $section, $keys := .Values.settings -}}
