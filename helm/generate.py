@@ -24,7 +24,7 @@ Schema = dict[str, Any]
 
 def settings_schema() -> Schema:
     """Return the worker's settings as a closed JSON Schema, in which a secret is given by a file only."""
-    root = _closed("Further settings of the worker, as in docs/settings.md; a setting that has a value of its own is refused.")
+    root = _closed("Further settings of the worker, as in docs/settings.md; one with a value of its own is refused.")
     for leaf in leaves(Settings):
         *sections, name = leaf.key.split(".")
         table = root
