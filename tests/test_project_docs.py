@@ -209,3 +209,20 @@ def test_the_answers_to_where_do_i_change_name_files_of_their_rooms() -> None:
         places = [ROOT / room for room in re.findall(r"`(\S+)`", rooms)] or [ROOT]
         for name in re.findall(r"`([\w/]+\.py)`", answer):
             assert any((place / name).exists() for place in [*places, ROOT]), f"{question}: {name}"
+
+
+def test_every_log_message_that_operators_are_told_to_look_for_is_written() -> None:
+    pages = [
+        *(ROOT / "docs" / "runbooks").glob("*.md"),
+        ROOT / "docs" / "kafka.md",
+        ROOT / "docs" / "policy-rollout.md",
+    ]
+    quoted = {
+        re.sub(r"\s+", " ", message)
+        for page in pages
+        for message in re.findall(r"`([a-z]+(?:\s[a-z,]+)+)`", page.read_text(encoding="utf-8"))
+        if message.split()[0] not in {"sluicegate", "make", "kubectl", "helm", *_children(build_parser())}
+    }
+    code = "\n".join(path.read_text(encoding="utf-8") for path in files(".py", below="workers"))
+    assert len(quoted) >= 4
+    assert not [message for message in sorted(quoted) if f'"{message}' not in code]
