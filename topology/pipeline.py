@@ -140,8 +140,8 @@ class Pipeline:
                     self._counting.count(case, decision, started_s)
                     return result
             except Exception as exc:
-                # Something about this record breaks processes. Whatever it is, the record ends, and with its reason.
-                logger.exception("quarantined without an answer", extra={"error": type(exc).__name__})
+                # This record has crashed processes before. Whatever it breaks now, it must end as a dead letter.
+                logger.exception("a quarantined record ends without an answer", extra={"error": type(exc).__name__})
             return self._publishing.bury(record, failure, trace)
 
     def _decoded(self, record: Record) -> ConversationEvent:
@@ -202,7 +202,7 @@ class Pipeline:
             return await self._withhold(case, reason, f"{exc.guard}_{exc.outcome.value}", exc.outcome.value)
         except Exception as exc:
             # A bug must not lose the event nor stop its partition: it is withheld, counted, and kept as a dead letter.
-            logger.exception("processing failed", extra={"error": type(exc).__name__})
+            logger.exception("processing an event failed; it is withheld", extra={"error": type(exc).__name__})
             case.trace.failed(type(exc).__name__)
             return await self._withhold(case, ActionReason.PROCESSING_FAILED, "processing_failed", type(exc).__name__)
 

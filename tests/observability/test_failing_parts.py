@@ -83,7 +83,7 @@ def test_an_exception_that_quotes_the_user_is_recorded_by_its_type(part: str, lo
 
 def assert_correlated(log: io.StringIO, trace_ids: set[str]) -> None:
     """Fails unless the line about the failure names event, trace, span, conversation and policy, and the type alone."""
-    (line,) = (json.loads(line) for line in log.getvalue().splitlines() if "processing failed" in line)
+    (line,) = (json.loads(line) for line in log.getvalue().splitlines() if "processing an event failed" in line)
     assert {line["trace_id"]} == trace_ids
     assert (line["event_id"], line["conversation_hash"]) == (EVENT.event_id, conversation_hash(EVENT.conversation_id))
     assert line["policy_ref"] == packaged_bundle().ref

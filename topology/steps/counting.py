@@ -49,4 +49,4 @@ class Counting:
         if is_well:
             self.metrics.gauge_set(Metric.CANARY_LAST_SUCCESS, self.clock.now_ms() / 1000)
         else:
-            logger.error("a canary did not end as it must", extra={"case": mark.case, "action": action.value})
+            logger.error("a canary ended otherwise than it must", extra={"case": mark.case, "action": action.value})
