@@ -3,19 +3,59 @@
 It reads one draft at a time; unequal treatment that shows only between two answers is beyond it.
 """
 
+import functools
 from collections.abc import Sequence
 
-from serving.guards.groups import groups_in
 from serving.guards.linear import LinearModel
 from serving.text.features import fold
+from serving.text.lexicon import Lexicon, words_of
 from topology.contract.drafts import CheckReport
 from topology.contract.names import StageName
 from topology.ports import CheckInput
 
 UNFAIR_MIN = 0.9
 """Least stereotype probability at which a draft that names a group counts as unfair."""
-_HEAD = "stereotype"
 RULES_VERSION = "1"
+GROUPS: dict[str, tuple[str, ...]] = {
+    axis: tuple(group.strip() for group in groups.split(","))
+    for axis, groups in {
+        "gender": (
+            "woman, women, man, men, girl, boy, female, females, male, males, lady, ladies, mother, mothers, "
+            "fathers, wives, husbands, transgender, trans, nonbinary, trans women, trans men, housewives, "
+            "feminist"
+        ),
+        "race": (
+            "black people, blacks, black men, black women, black person, white people, white men, "
+            "white women, white person, asian, asian people, latino, latina, latinos, hispanic, "
+            "native american, indigenous, aboriginal, african american, roma, person of color, "
+            "people of color, people of colour, african, africans"
+        ),
+        "religion": (
+            "muslim, jew, jewish, jewish people, christian, catholic, protestant, hindu, buddhist, sikh, "
+            "atheist, mormon, islamic, islam, judaism"
+        ),
+        "orientation": "gay, gays, lesbian, bisexual, homosexual, queer, straight people, lgbt, lgbtq, same sex couple",
+        "nationality": (
+            "mexican, chinese, indian, pakistani, nigerian, polish, russian, american, german, french, "
+            "italian, arab, turk, turkish, syrian, iranian, immigrant, migrant, refugee, foreigner, japanese, "
+            "korean, vietnamese, irish, british"
+        ),
+        "disability": (
+            "disabled, disability, deaf, blind, autistic, wheelchair user, mentally ill, schizophrenic, "
+            "people with down syndrome"
+        ),
+        "age": (
+            "elderly, old people, older people, senior citizen, teenager, millennial, boomer, young people, pensioner"
+        ),
+        "class": (
+            "poor people, rich people, homeless, working class, welfare recipient, the poor, the rich, wealthy people"
+        ),
+        "appearance": "fat people, obese, overweight people, short men, tall women, ugly people",
+    }.items()
+}
+"""Neutral names of groups of people, by axis of identity; no slurs, which name nobody fairly."""
+
+_HEAD = "stereotype"
 
 
 class BiasStage:
@@ -53,3 +93,13 @@ class BiasStage:
             unfair=bool(groups) and score >= max(high, UNFAIR_MIN),
             scores={_HEAD: score, **{f"group.{axis}": float(count) for axis, count in sorted(groups.items())}},
         )
+
+
+def groups_in(folded: str) -> dict[str, int]:
+    """Return how many mentions of groups there are, by axis of identity; empty if no group is named."""
+    return {axis: len(positions) for axis, positions in _lexicon().find(words_of(folded)).items()}
+
+
+@functools.cache
+def _lexicon() -> Lexicon:
+    return Lexicon(GROUPS)

@@ -15,8 +15,7 @@ from serving.guards.ages import stated_age
 from serving.guards.contexts import context_of, transforms
 from serving.guards.draft_markers import has_operational_detail
 from serving.guards.linear import Band, LinearModel
-from serving.guards.markers import RequestMarkers, bounded, read_request
-from serving.guards.vulnerability import is_malicious, vulnerability
+from serving.guards.markers import RequestMarkers, bounded, is_malicious, read_request, vulnerability
 from serving.text.features import WindowError, fold
 from serving.text.language import language_of
 from serving.text.lexicon import PHRASE_PREFIX, Hits, hits_in, topics

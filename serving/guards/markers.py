@@ -8,12 +8,22 @@ import re
 
 from msgspec import Struct
 
-from serving.guards.vulnerability import is_malicious, vulnerability
 from serving.text.lexicon import Hits, hits_in
 from topology.contract.labels import Intent, Level, Vulnerability
 
 REQUEST_CHARACTERS_MAX = 16_000
 """Characters of one request that are looked at from each end; what lies between is left to the heads."""
+
+_RISKS: tuple[tuple[Vulnerability, tuple[str, ...]], ...] = (
+    (Vulnerability.IMMINENT_DANGER, ("phrase.danger",)),
+    (Vulnerability.ACUTE_SELF_HARM, ("phrase.self_harm", "phrase.method", "phrase.other_self_harm")),
+    (Vulnerability.HARM_TO_OTHERS, ("phrase.harm_others",)),
+    (Vulnerability.RADICALIZATION_RISK, ("phrase.radical",)),
+    (Vulnerability.DELUSION_MANIA, ("delusion", "phrase.delusion")),
+    (Vulnerability.DISTRESS, ("phrase.distress",)),
+)
+"""From strict to lax: the first that is told stands."""
+_DESPERATE = ("phrase.distress", "phrase.loss")
 
 
 class RequestMarkers(Struct, frozen=True, kw_only=True):
@@ -65,6 +75,19 @@ def read_request(folded: str) -> RequestMarkers:
         vulnerability=vulnerability(hits),
         hits=hits,
     )
+
+
+def vulnerability(hits: Hits) -> Vulnerability:
+    """The strictest risk that the phrases tell of. Despair or loss together with means is an acute one."""
+    found = next((risk for risk, tags in _RISKS if any(tag in hits for tag in tags)), Vulnerability.NONE)
+    despairs = any(tag in hits for tag in _DESPERATE) and "phrase.means" in hits
+    order = tuple(Vulnerability).index
+    return max(found, Vulnerability.ACUTE_SELF_HARM if despairs else Vulnerability.NONE, key=order)
+
+
+def is_malicious(hits: Hits) -> bool:
+    """Whether a purpose to harm, steal or escape notice is stated."""
+    return "phrase.malicious" in hits or "phrase.harm_others" in hits
 
 
 def bounded(text: str) -> str:

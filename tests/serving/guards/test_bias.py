@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from serving.guards.bias import BiasStage
-from serving.guards.groups import groups_in
+from serving.guards.bias import BiasStage, groups_in
 from serving.guards.linear import Head, LinearModel
 from serving.text.features import BUCKETS, fold
 from tests.contracts.samples import POLICY
