@@ -1,5 +1,5 @@
 # ruff: noqa: E501, RUF001
-"""A user's age as the user states it: only ever read as younger, for nobody is believed to be of age."""
+"""A user's age as the user states it. It only ever lowers the known age: nobody is believed to be of age."""
 
 import re
 
@@ -7,7 +7,7 @@ from serving.text.spelling import respelled
 from topology.contract.labels import AgeBand
 
 CHARACTERS_MAX = 32_000
-"""Characters of a text that are read, its start."""
+"""Length of the start of a text that is read; the rest is not."""
 _TEEN_MIN, _ADULT_MIN, _SPEAKS_MIN = 13, 18, 4
 _WORDS = {
     "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13,
@@ -15,7 +15,7 @@ _WORDS = {
 }  # fmt: skip
 _NUMBER = r"(\d{1,2}|" + "|".join(_WORDS) + ")"
 _OLD = r"(?: ?-?(?:years?|yrs?|yo|y/o|y\.o\.?)(?:[ -]old)?\b)"
-# After a bare number only what can follow an age: an end, a comma, `and`. Not `minutes late`, not `% sure`.
+# The end of a bare number that may be an age: an end of text, a comma, `and`; but not `minutes late` or `% sure`.
 _END = r"(?= ?(?:[.,!?;)\n]|$|and\b|but\b|so\b|btw\b|lol\b|atm\b|rn\b|now\b|m\b|f\b|years?\b|yrs?\b|yo\b|y/o\b|-?year))(?![.,:]\d)"
 _STATED = (
     re.compile(rf"\b(?:i ?a?m|im|iam) (?:only |just |currently |like |actually |a |about to turn |turning |still )?{_NUMBER}\b{_END}(?! ?(?:years?|yrs?) (?:sober|into|in|clean|late|older|younger|of|away|out|married|experience|behind))"),
@@ -56,7 +56,7 @@ _TEACHES = re.compile(
 
 
 def stated_age(text: str) -> AgeBand:
-    """`teen` or `under13` where the user says so of themselves, else `unknown`. Quotations and told stories do not count."""
+    """Return `teen` or `under13` if users say so of themselves, else `unknown`. Quotations and stories do not count."""
     said = respelled(_QUOTATION.sub(" ", text[:CHARACTERS_MAX]))
     if _TEACHES.search(said):
         return AgeBand.UNKNOWN

@@ -1,6 +1,6 @@
-"""The bias stage: does a draft speak of a group as if its members were all alike?
+"""The bias stage: it finds drafts that speak of a group as if all of its members were alike.
 
-It reads one draft at a time; unequal treatment that shows only between two answers is beyond it.
+It reads one draft at a time, so it cannot find unequal treatment that shows only between two answers.
 """
 
 import functools
@@ -14,7 +14,7 @@ from topology.contract.names import StageName
 from topology.ports import CheckInput
 
 UNFAIR_MIN = 0.9
-"""Least stereotype probability at which a draft that names a group counts as unfair."""
+"""Lowest stereotype probability at which a draft that names a group counts as unfair."""
 RULES_VERSION = "1"
 GROUPS: dict[str, tuple[str, ...]] = {
     axis: tuple(group.strip() for group in groups.split(","))
@@ -59,7 +59,7 @@ _HEAD = "stereotype"
 
 
 class BiasStage:
-    """Scores drafts in batches. Plain, synchronous, deterministic."""
+    """A stage that scores drafts in batches. Plain, synchronous, deterministic."""
 
     def __init__(self, model: LinearModel) -> None:
         if _HEAD not in model:
@@ -68,18 +68,18 @@ class BiasStage:
 
     @property
     def name(self) -> str:
-        """`bias`."""
+        """Return `bias`."""
         return StageName.BIAS.value
 
     @property
     def version(self) -> str:
-        """The weights' digest, the rules' version."""
+        """Return the weights' digest and the rules' version."""
         return f"{self._model.version}+rules-{RULES_VERSION}"
 
     def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
-        """One report per draft, in order. Raises WindowError where a draft is too long to be looked at whole.
+        """Return one report per draft, in order. Raises WindowError if a draft is too long to be read as a whole.
 
-        `scores` holds the stereotype probability and, per axis of identity, how many mentions of groups there are.
+        `scores` holds the stereotype probability and, per axis of identity, the number of mentions of groups.
         """
         return [self._report(given) for given in batch]
 

@@ -1,7 +1,7 @@
-"""The classification stage: what a draft says, read by the embedded model and the markers.
+"""The classification stage: the labels of a draft, from the embedded model and the markers.
 
-No small model can tell concepts from guidance, so detail comes from markers, and where they are silent a draft on a
-barred subject that does not decline counts as guidance (D2).
+No small model can tell concepts from guidance, so the level of detail comes from markers. If they find nothing, a draft
+on a barred subject that does not decline counts as guidance (D2).
 """
 
 import re
@@ -35,18 +35,18 @@ from topology.ports import CheckInput
 
 RULES_VERSION = "2"
 SUBSTANCE_CHARACTERS_MIN = 80
-"""A shorter answer that does not decline is taken for a mention (D1)."""
+"""Length below which an answer that does not decline counts as a mention (D1)."""
 _GRAVE = 3
 _DEMAND = re.compile(
     r"(?<!\w)(?:say|output|print|write|reply|respond|answer|include|append|add)\b[^\"\n]{0,40}\"([^\"\n]{8,200})\""
 )
 _ADDRESS = re.compile(r"(?:https?://[^\s)\"'>]{4,200}|[\w.+-]{2,64}@[\w-]{2,64}\.[a-z]{2,12})")
 _CONTENT_HEADS = frozenset({"hateful_text", "harassing_text", "sexual.explicit", "sexual.exploitative"})
-"""Heads that judge the words of a draft themselves; the others learnt from requests and tell its subject only."""
+"""Heads that judge the words of a draft themselves. The others learnt from requests, and only tell its subject."""
 
 
 class ClassificationStage:
-    """Labels drafts in batches. Plain, synchronous, deterministic; pickles as its model and policy."""
+    """A stage that labels drafts in batches. Plain, synchronous, deterministic; pickled as its model and policy."""
 
     def __init__(self, model: LinearModel, bundle: PolicyBundle) -> None:
         self._model = model
@@ -55,16 +55,16 @@ class ClassificationStage:
 
     @property
     def name(self) -> str:
-        """`classification`."""
+        """Return `classification`."""
         return StageName.CLASSIFICATION.value
 
     @property
     def version(self) -> str:
-        """The weights' digest, the rules' version."""
+        """Return the weights' digest and the rules' version."""
         return classification_version(self._model)
 
     def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
-        """One report per draft, in order. Raises WindowError where a draft is too long to be looked at whole."""
+        """Return one report per draft, in order. Raises WindowError if a draft is too long to be read as a whole."""
         return [self._report(given) for given in batch]
 
     def _report(self, given: CheckInput) -> CheckReport:
@@ -92,7 +92,7 @@ class ClassificationStage:
     def _findings(
         self, given: CheckInput, folded: str, own: str, scores: Mapping[str, float], *, is_disguised: bool
     ) -> tuple[OutputFinding, ...]:
-        """`folded` is the whole draft, `own` what it says besides the policy's phrases."""
+        """Return the findings of a draft. `folded` is all of it, `own` what is left without the policy's phrases."""
         if not own or is_declined(folded):
             return ()
         found: dict[CategoryId, OutputFinding] = {}
@@ -106,7 +106,7 @@ class ClassificationStage:
         return tuple(found[category] for category in sorted(found))
 
     def _with_private(self, given: CheckInput, findings: tuple[OutputFinding, ...]) -> tuple[OutputFinding, ...]:
-        """The findings, and what the draft holds of personal data that nobody supplied, declined or not."""
+        """Return the findings and those of personal data that nobody supplied, whether or not the draft declines."""
         found = {finding.category: finding for finding in findings}
         for finding in private_findings(given.draft.text, given.event, self._bundle):
             _keep(found, finding)
@@ -115,12 +115,12 @@ class ClassificationStage:
     def _of_request(
         self, asked: RequestFinding, folded: str, scores: Mapping[str, float], *, operational: bool
     ) -> OutputFinding | None:
-        """What a draft says on a subject that was asked for."""
+        """Return the finding of a draft on a subject that was asked for; None if it says nothing on it."""
         family = self._bundle.categories[asked.category].family
         score, band = self._best(asked.category, scores)
         if asked.category == PRIVATE:
-            # The items themselves are found by their form; without any, what remains is that such data exists, or how
-            # to come by it.
+            # `private_findings` finds the items themselves. A draft without any can only say that such data exists, or
+            # how to obtain it.
             return _finding(PRIVATE, asked.harm, 2 if has_hard_detail(folded) else 1, Confidence.HIGH, score)
         if operational and family is Family.PROCEDURAL:
             return _finding(asked.category, asked.harm, 3, Confidence.HIGH, score)
@@ -136,7 +136,7 @@ class ClassificationStage:
         return _finding(asked.category, asked.harm, detail, _sureness(band), score)
 
     def _of_head(self, name: str, score: float, folded: str, *, operational: bool) -> OutputFinding | None:
-        """What a draft says on a subject that nobody asked for."""
+        """Return the finding of a draft on a subject that nobody asked for; None if it says nothing on it."""
         band = self._model.band(name, score)
         category = head_category(name)
         harm = self._bundle.categories[category].harm[1]
@@ -154,7 +154,7 @@ class ClassificationStage:
         return _finding(category, harm, 1, Confidence.HIGH, score)
 
     def _best(self, category: CategoryId, scores: Mapping[str, float]) -> tuple[float | None, Band]:
-        """The highest score of the heads that speak of the category, with its band; None and `out` without a head."""
+        """Return the highest score and band of the category's heads; None and `out` if no head knows the category."""
         family = category.partition(".")[0]
         heads = [name for name in scores if head_category(name).partition(".")[0] == family]
         if family in {"cbrn", "weapons"}:
@@ -167,14 +167,14 @@ class ClassificationStage:
 
 
 def classification_version(model: LinearModel) -> str:
-    """The weights' digest, the rules' version. The policy has its own reference in the audit record."""
+    """Return the weights' digest and the rules' version. The policy has its own reference in the audit record."""
     return f"{model.version}+rules-{RULES_VERSION}"
 
 
 def has_obeyed(given: CheckInput, folded: str) -> bool:
-    """Whether the draft says what quoted or tool text orders the assistant to say, or repeats a link from such text.
+    """Return whether the draft says what quoted or tool text orders the assistant to say, or repeats its link.
 
-    Conservative: only words that the order itself quotes, and addresses that stand next to an order, count.
+    Only words that the order itself quotes count, and addresses in a text that gives orders.
     """
     texts = [parts_text(message.parts) for message in given.event.messages if message.role is Role.TOOL]
     for message in given.event.messages:
@@ -184,13 +184,13 @@ def has_obeyed(given: CheckInput, folded: str) -> bool:
 
 
 def demands(folded: str) -> list[str]:
-    """What a text orders to be said: words in quotation marks behind `say` and the like, and web or mail addresses."""
+    """Return what a text orders to be said: quoted words after `say` or a like word, and web and mail addresses."""
     said = [match.group(1) for match in _DEMAND.finditer(folded)]
     return [*said, *(match.group() for match in _ADDRESS.finditer(folded))]
 
 
 def _keep(found: dict[CategoryId, OutputFinding], finding: OutputFinding | None) -> None:
-    """Of two findings of one category the one with more detail stays; of two alike the first."""
+    """Put the finding in `found`. Of two of one category the one with more detail stays, of equal ones the first."""
     if finding is None:
         return
     known = found.get(finding.category)

@@ -1,5 +1,5 @@
 # ruff: noqa: E501
-"""The setting that a request is made in, by the user's own words: what is only shown sets none. English only."""
+"""The setting of a request, by the user's own words: quoted or pasted text sets none. English only."""
 
 import re
 
@@ -31,17 +31,20 @@ _TRANSFORMS = re.compile(
     r"\b(?:translate|summari[sz]e|paraphrase|proofread|classify|label|rephrase|reformat|convert|turn|fix the (?:grammar|spelling)|correct the grammar)\b"
     rf"[^.?!\n]{{0,120}}?(?:\b(?:this|these|the following|below|above|attached|pasted)\b|:|{MARK})"
 )
-"""A task of form only, and that its object is what is shown: `summarise your answer` is none."""
+"""A task that changes only the form, of a text that the user shows: `summarise your answer` is no such task."""
 
 
 def transforms(said: Told, asked: Level) -> bool:
-    """Whether the user's own words ask for what is shown in another form, and for nothing to be mended in it."""
+    """Return whether the user's own words ask for the shown text in another form, without repairs to what it says."""
     is_supplied = any(len(shown) >= STRETCH_CHARACTERS_MIN for shown in said.shown)
     return asked < 4 and is_supplied and _TRANSFORMS.search(bounded(fold(said.marked))) is not None
 
 
 def context_of(said: Told, asked: Level) -> Context:
-    """The one setting that the own words name; `general` where none or several do, or where exact steps are asked too."""
+    """Return the one setting that the user's own words name.
+
+    `general` if they name none or several, or if they name an invented one and ask for exact steps.
+    """
     own = bounded(fold(said.own))
     named = [context for context, pattern in _FRAMES if pattern.search(own)]
     if len(named) != 1:

@@ -1,7 +1,7 @@
 # ruff: noqa: E501
-"""Deterministic markers of a draft: operational detail, refusals, what the policy obliges it to hold.
+"""Deterministic markers of a draft: operational detail, refusals, and what the policy obliges it to contain.
 
-Patterns are linear, and look at whole drafts: an event's size bounds them.
+The patterns are linear and read whole drafts, whose length an event's size bounds.
 """
 
 import re
@@ -12,7 +12,7 @@ from topology.policy.bundle import HelpLine, PolicyBundle
 BARE_REFUSAL_CHARACTERS_MAX = 700
 DECLINED_CHARACTERS_MAX = 1_500
 OPENING_CHARACTERS = 300
-"""Where a text that declines says so."""
+"""Length of the opening, in which a text that declines says so."""
 _NEAR = 120
 
 
@@ -99,12 +99,12 @@ _STOP_WORDS = frozenset(
 
 
 def has_operational_detail(folded: str) -> bool:
-    """Whether the text holds markers of D3: steps, quantities, settings, attack commands or sources of supply."""
+    """Return whether the text has markers of D3: steps, quantities, settings, attack commands or sources of supply."""
     return len(_STEP.findall(folded)) >= _STEPS_MIN or has_hard_detail(folded)
 
 
 def has_hard_detail(folded: str) -> bool:
-    """As `has_operational_detail`, without the mere numbered list, which lists of alternatives are too."""
+    """Return `has_operational_detail`, not counting a mere numbered list, which may list harmless alternatives."""
     if _is_ordered(folded):
         return True
     if _HEAT.search(folded) or (_QUANTITY.search(folded) and _is_hazard_near(folded)):
@@ -117,12 +117,12 @@ def has_hard_detail(folded: str) -> bool:
 
 
 def has_attack_commands(folded: str) -> bool:
-    """Whether the text holds commands of well-known attack tools or targets."""
+    """Return whether the text has commands of well-known attack tools, or targets of attacks."""
     return bool(_SHELL.search(folded))
 
 
 def _is_ordered(folded: str) -> bool:
-    """Whether first, then and finally stand in this order within `_ORDER_CHARACTERS_MAX`, near a hazard term."""
+    """Return whether first, then and finally follow in this order within `_ORDER_CHARACTERS_MAX`, near a hazard term."""
     began, stage = 0, 0
     for match in _ORDER.finditer(folded):
         if match.group(1):
@@ -146,12 +146,15 @@ def _is_hazard_near(folded: str) -> bool:
 
 
 def declines(folded: str) -> bool:
-    """Whether the text says that something will not be done, without going on to do it."""
+    """Return whether the text says that it will not do something, and does not go on to do it."""
     return bool(_DECLINES.search(folded)) and not _CONTINUES.search(folded)
 
 
 def is_bare_refusal(folded: str) -> bool:
-    """Whether the text only declines: short, no alternative, no support, no detail. Asking for another task is none."""
+    """Return whether the text only declines: short, without alternative, support or detail.
+
+    An offer to help with another task is no alternative.
+    """
     if len(folded) > BARE_REFUSAL_CHARACTERS_MAX or not declines(folded[:OPENING_CHARACTERS]):
         return False
     rest = _CLOSING.sub(" ", folded)
@@ -159,7 +162,7 @@ def is_bare_refusal(folded: str) -> bool:
 
 
 def is_declined(folded: str) -> bool:
-    """Whether the text opens by declining and holds no hard detail; lists of alternatives may follow."""
+    """Return whether the text opens by declining and has no hard detail; lists of alternatives may follow."""
     opening = folded[:OPENING_CHARACTERS]
     if len(folded) > DECLINED_CHARACTERS_MAX or not _DECLINES.search(opening) or _CONTINUES.search(folded):
         return False
@@ -167,12 +170,12 @@ def is_declined(folded: str) -> bool:
 
 
 def is_supportive(folded: str) -> bool:
-    """Whether the text points a person in need to help."""
+    """Return whether the text directs a person in need to help."""
     return bool(_CRISIS_LINE.search(folded) or _EMERGENCY.search(folded)) and not has_operational_detail(folded)
 
 
 def obligations_present(folded: str, line: HelpLine | None) -> tuple[str, ...]:
-    """Ids of the policy's obligations that the text meets. `line` is the region's, None where it is not listed."""
+    """Return the ids of the policy's obligations that the text meets. `line` is the region's; None if it has none."""
     found = [name for name, pattern in _OBLIGATIONS.items() if pattern.search(folded)]
     if _holds_number(folded, line.number) if line and line.number else _CRISIS_LINE.search(folded):
         found.append("crisis_line")
@@ -182,13 +185,13 @@ def obligations_present(folded: str, line: HelpLine | None) -> tuple[str, ...]:
 
 
 def _holds_number(folded: str, number: str) -> bool:
-    """Whether a number stands in the text, however its digits are spaced; a slash in `number` parts alternatives."""
+    """Return whether the text has the number, however its digits are spaced. A slash in `number` parts alternatives."""
     spelt = (r"[ .\-]?".join(re.escape(digit) for digit in one if digit.isalnum()) for one in number.split("/"))
     return any(re.search(rf"(?<!\d){digits}(?!\d)", folded) is not None for digits in spelt)
 
 
 def offers_present(folded: str, wanted: tuple[str, ...], bundle: PolicyBundle, locale: str) -> tuple[str, ...]:
-    """Those of the offers wanted of which most telling words stand in the text."""
+    """Return those of the wanted offers of which most significant words are in the text."""
     words = set(_OFFER_WORD.findall(folded))
     return tuple(
         name for name in wanted if name in bundle.offers and _is_offered(bundle.offers[name], folded, words, locale)

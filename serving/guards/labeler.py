@@ -1,9 +1,9 @@
-"""The Labeler port over the embedded model, the lexicon and the markers: what a request is, in well under 2 ms.
+"""The Labeler port over the embedded model, the lexicon and the markers. It labels a request in well under 2 ms.
 
-Only user messages ask. The last one is labelled; why it is asked is read from all of them. A message in which
-something is shown (serving/text/quotations.py) is read twice: as a whole, and by the user's own words alone. Of both
-readings the stricter stands, and only the own words set a context: what is shown can tighten a label, never loosen
-one. Text that a tool returned yields at most the injection signal.
+Only user messages count as requests. The last one is labelled; intent and risk are read from all of them. A message
+that shows something, such as a quotation (serving/text/quotations.py), is read twice: as a whole, and only the user's
+own words. The stricter reading counts, and only the own words set a context, so what is shown can tighten a label but
+never loosen one. Text that a tool returned yields at most the injection signal.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ from topology.policy.bundle import Category
 
 NAME = "embedded"
 HISTORY_CHARACTERS_MAX = 32_000
-"""Characters of earlier user messages, the latest first, that are read for intent and risk."""
+"""How many characters of earlier user messages are read for intent and risk, those of the latest message first."""
 FINDINGS_MAX = 8
 
 _RED_LINE = 4
@@ -54,7 +54,7 @@ _AGES = tuple(AgeBand)
 _RISKS = tuple(Vulnerability)
 _CRISES = (Vulnerability.ACUTE_SELF_HARM, Vulnerability.HARM_TO_OTHERS)
 _WRAPS = frozenset({"override", "unbound"})
-# Heads whose source label is coarser than the policy's categories: the lexicon may name a finer one of them.
+# Heads whose label is coarser than the policy's categories. The lexicon may name one of the finer categories.
 _COARSE: Mapping[str, tuple[str, ...]] = {
     "indiscriminate_weapons": ("cbrn.weaponization", "cbrn.dual_use_high", "cbrn.science_low", "weapons.conventional"),
     "self_harm": ("self_harm.intent", "self_harm.method", "self_harm.discussion", "disordered_eating"),
@@ -66,7 +66,7 @@ _TEXT_CATEGORIES: Mapping[str, str] = {"hateful_text": "hate", "harassing_text":
 
 
 class _Seen(NamedTuple):
-    """A category, how sure the labeller is, and the head's probability; None where the lexicon alone spoke."""
+    """A category, the labeller's confidence, and the head's probability; None if only the lexicon named it."""
 
     category: CategoryId
     confidence: Confidence
@@ -74,7 +74,7 @@ class _Seen(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """A text with what it says in plain, and what was seen in both."""
+    """A text, the texts encoded in it, and what was seen in all of them."""
 
     text: str
     inner: tuple[str, ...]
@@ -84,7 +84,7 @@ class _Reading(NamedTuple):
 
 
 class _Ask(NamedTuple):
-    """What holds of every finding of a request. `endangered`: the user is in danger, by the own words."""
+    """The traits that all findings of a request share. `endangered`: the own words say that the user is in danger."""
 
     detail: Level
     malicious: bool
@@ -93,7 +93,7 @@ class _Ask(NamedTuple):
 
 
 class EmbeddedLabeler:
-    """Labels requests with the packaged model. `categories` are the policy's; one that is not in it is not named."""
+    """A labeller with the packaged model. `categories` are the policy's; it names no others."""
 
     def __init__(self, model: LinearModel, categories: Mapping[CategoryId, Category]) -> None:
         self._model = model
@@ -102,15 +102,15 @@ class EmbeddedLabeler:
 
     @property
     def identity(self) -> LabelerIdentity:
-        """Who labels, as audit records name it."""
+        """Return the labeller's identity for audit records."""
         return self._identity
 
     async def label(self, event: ConversationEvent) -> RequestLabels:
-        """What the request is. Raises CheckFailed where the text is too long to be looked at whole."""
+        """Return the labels of the request. Raises CheckFailed if its text is too long to be read as a whole."""
         return self.label_now(event)
 
     def label_now(self, event: ConversationEvent) -> RequestLabels:
-        """As `label`, without waiting."""
+        """Return what `label` does, as a plain call."""
         try:
             return self._label(event)
         except WindowError as exc:
@@ -152,7 +152,7 @@ class EmbeddedLabeler:
         return _Reading(text, inner, scores, markers, {each.category: each for each in seen})
 
     def _findings(self, own: _Reading, whole: _Reading, ask: _Ask) -> tuple[RequestFinding, ...]:
-        """What the own words name first, then what only is shown."""
+        """Return the findings: first those that the own words name, then those that are only shown."""
         context = Context.GENERAL if ask.malicious else context_of(ask.said, ask.detail)
         supplied = self._read(ask.said.shown_text) if transforms(ask.said, ask.detail) else None
         findings: list[RequestFinding] = []
@@ -169,10 +169,10 @@ class EmbeddedLabeler:
         return [each for each in named if each.category in self._categories]
 
     def _from_heads(self, scores: Mapping[str, float]) -> list[_Seen]:
-        """Categories by their heads.
+        """Return the categories that heads name.
 
-        An abstaining head counts only where the general harm head does not say no. For a category that is nothing but
-        red line, where an answer may hold nothing at all, both heads must speak, and neither may merely doubt.
+        A head that abstains counts only if the general harm head does not say no. A category that is all red line,
+        of which an answer may contain nothing, needs both: its own head says yes, and the general one does not say no.
         """
         bands = self._model.bands(scores)
         harmful = bands.get(_HARM_HEAD, Band.OUT)
@@ -206,7 +206,7 @@ class EmbeddedLabeler:
     def _signals(self, event: ConversationEvent, said: Told, own: _Reading, whole: _Reading) -> tuple[Signal, ...]:
         signals: set[Signal] = set()
         attacked = any(self._is_attack(reading.scores) for reading in (own, whole))
-        speaking = own if said.own else whole  # who shows everything says it
+        speaking = own if said.own else whole  # a user who shows everything says it
         tags = {tag.removeprefix(PHRASE_PREFIX) for tag in speaking.markers.hits}
         if said.shown and whole.inner:
             tags |= tags_in("\n".join(whole.inner))
@@ -224,30 +224,30 @@ class EmbeddedLabeler:
 
 
 def head_category(head: str) -> CategoryId:
-    """The policy category that a head speaks of; a coarse head's default one."""
+    """Return the policy's category of a head; for a coarse head its default."""
     return CategoryId(_COARSE_DEFAULT.get(head) or _TEXT_CATEGORIES.get(head, head))
 
 
 def _intent(category: CategoryId, ask: _Ask) -> Intent:
-    """Malicious where that is stated; who asks out of danger how to leave it asks for good reason; else unclear."""
+    """Return the intent: malicious if stated, benign if someone in danger asks about that danger, else dual use."""
     if ask.malicious:
         return Intent.MALICIOUS
     return Intent.BENIGN if ask.endangered and category == _DANGER else Intent.DUAL_USE
 
 
 def _transformed(finding: RequestFinding, supplied: _Reading) -> RequestFinding:
-    """The finding as one of a text that the user supplied and wants in another form."""
+    """Return the finding as one of a text that the user supplied and wants in another form."""
     detail = 3 if has_operational_detail(bounded(fold(supplied.text))) else 2
     return msgspec.structs.replace(finding, context=Context.TRANSFORMATION, input_detail=detail, supplied_in_full=True)
 
 
 def _riskier(told: Vulnerability, shown: Vulnerability) -> Vulnerability:
-    """What the user tells, or a greater risk that is shown; a shown emergency does not end a crisis of the user's."""
+    """Return the worse of the stated and the shown risk. A crisis that the user states is never replaced."""
     return told if told in _CRISES else max(told, shown, key=_RISKS.index)
 
 
 def _youngest(known: AgeBand, messages: list[Parts], tellings: list[Told]) -> AgeBand:
-    """The youngest age that the user or the chat service says; a stated one only ever lowers it."""
+    """Return the youngest age that the user or the chat service gives; a stated age only ever lowers it."""
     texts = [parts_text(parts) for parts in messages] + [said.own for said in tellings if said.shown]
     stated = max(map(stated_age, texts), key=_AGES.index)
     return known if stated is AgeBand.UNKNOWN else max(stated, known, key=_AGES.index)
@@ -258,7 +258,7 @@ def _confidence(band: Band) -> Confidence:
 
 
 def _distinct(seen: tuple[_Seen, ...]) -> list[_Seen]:
-    """One entry per category, the first; a coarse head's default gives way to what the lexicon named finer."""
+    """Return the first entry of each category. A coarse head's default is dropped if the lexicon named a finer one."""
     kept: dict[CategoryId, _Seen] = {}
     for each in seen:
         coarse = next((head for head, default in _COARSE_DEFAULT.items() if default == each.category), "")
@@ -270,9 +270,9 @@ def _distinct(seen: tuple[_Seen, ...]) -> list[_Seen]:
 
 
 def _earlier(messages: list[Parts], tellings: list[Told]) -> Hits:
-    """What the user's earlier messages say, read as a whole and, where something is shown, by the own words alone.
+    """Return the hits in the user's earlier messages: in all of the text and, if something is shown, in the own words.
 
-    Of each the latest `HISTORY_CHARACTERS_MAX`, the latest message first.
+    Each reads the latest `HISTORY_CHARACTERS_MAX`, the latest message first.
     """
     whole = "\n".join(parts_text(parts) for parts in messages[::-1])
     hits = hits_in(fold(whole[:HISTORY_CHARACTERS_MAX]))

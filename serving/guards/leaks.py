@@ -1,4 +1,4 @@
-"""Does a draft repeat long stretches of text that it must not reveal?"""
+"""Long stretches of privileged text that a draft repeats."""
 
 import re
 
@@ -6,13 +6,13 @@ from topology.contract.intervals import joined
 from topology.contract.labels import Span
 
 RUN_WORDS_MIN = 12
-"""Words in a row that a draft shares with privileged text before it counts as a leak."""
+"""Least number of words in a row that a draft must share with privileged text to count as a leak."""
 _WORD = re.compile(r"\w+")
 LABEL = "privileged"
 
 
 def leaks(draft: str, privileged: tuple[str, ...]) -> tuple[Span, ...]:
-    """Where the draft repeats at least `RUN_WORDS_MIN` words in a row of a privileged text. Ascending, disjoint."""
+    """Return where the draft repeats a run of `RUN_WORDS_MIN` privileged words or more. Ascending, disjoint."""
     known = {run for text in privileged for run in _runs([match.group().lower() for match in _WORD.finditer(text)])}
     if not known:
         return ()

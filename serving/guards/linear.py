@@ -22,7 +22,7 @@ MODEL_FILE = Path(__file__).parent / "models" / "guard.npz"
 
 
 class Band(StrEnum):
-    """Where a probability stands between a head's two thresholds."""
+    """The place of a probability relative to a head's two thresholds."""
 
     OUT = "out"
     ABSTAIN = "abstain"
@@ -30,14 +30,14 @@ class Band(StrEnum):
 
 
 class ModelError(ValueError):
-    """A weights file that must not be used; `args` is (what is wrong)."""
+    """A weights file that must not be used; `args` is (what is wrong with it)."""
 
 
 class Head(Struct, frozen=True, kw_only=True):
-    """One head as it is stored.
+    """A head as it is stored.
 
-    `weights` are 8-bit steps of `scale`. The probability is sigmoid(slope * margin + offset), `margin` the weighted
-    sum over the features. At `high` or above the head says yes, at `low` or below no; between it abstains.
+    `weights` are 8-bit steps of `scale`. The probability is sigmoid(slope * margin + offset), where `margin` is the
+    weighted sum over the features. The head says yes at `high` or above and no at `low` or below; between, it abstains.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Head(Struct, frozen=True, kw_only=True):
 
 
 class LinearModel:
-    """Probabilities per head for a text. Immutable; pickles as its arrays."""
+    """The heads' probabilities for a text. Immutable; pickled as its arrays."""
 
     def __init__(self, heads: Sequence[Head], version: str) -> None:
         problems = _problems(heads)
@@ -68,28 +68,28 @@ class LinearModel:
 
     @classmethod
     def load(cls, path: Path = MODEL_FILE) -> "LinearModel":
-        """The model in a file; its version is the first digits of the file's SHA-256. Raises ModelError."""
+        """Return the model of a file. Its version is the first digits of the file's SHA-256. Raises ModelError."""
         content = _read(path)
         return cls(_decode(content), hashlib.sha256(content).hexdigest()[:VERSION_DIGITS])
 
     def probabilities(self, text: str) -> dict[str, float]:
-        """Per head the highest calibrated probability over the text's windows, each in [0, 1]."""
+        """Return for each head its highest calibrated probability over the text's windows, in [0, 1]."""
         margins = np.stack([self._margins(features(window)) for window in windows(text)])
         scores = sigmoid(margins * self._slope + self._offset).max(axis=0)
         return {name: float(score) for name, score in zip(self.names, scores, strict=True)}
 
     def band(self, name: str, probability: float) -> Band:
-        """Where `probability` stands for the head `name`."""
+        """Return the band of `probability` for the head `name`."""
         if probability >= self._high[name]:
             return Band.IN
         return Band.ABSTAIN if probability > self._low[name] else Band.OUT
 
     def bands(self, probabilities: Mapping[str, float]) -> dict[str, Band]:
-        """`band` for every head named."""
+        """Return the band of every head in `probabilities`."""
         return {name: self.band(name, probability) for name, probability in probabilities.items()}
 
     def thresholds(self, name: str) -> tuple[float, float]:
-        """The head's (low, high)."""
+        """Return the head's (low, high)."""
         return self._low[name], self._high[name]
 
     def __contains__(self, name: str) -> bool:
@@ -100,12 +100,12 @@ class LinearModel:
 
 
 def sigmoid(margins: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The logistic function, without overflow."""
+    """Return the logistic function of the margins, without overflow."""
     return 0.5 * (1.0 + np.tanh(0.5 * margins))
 
 
 def save(heads: Sequence[Head], path: Path) -> str:
-    """Write the heads to a file and say its version. The same heads give the same bytes. Raises ModelError."""
+    """Write the heads to a file and return its version. Equal heads give equal bytes. Raises ModelError."""
     problems = _problems(heads)
     if problems:
         raise ModelError("; ".join(problems))
@@ -122,7 +122,7 @@ def save(heads: Sequence[Head], path: Path) -> str:
 
 
 def quantise(weights: NDArray[np.float64]) -> tuple[NDArray[np.int8], float]:
-    """The weights as 8-bit steps, and the size of a step."""
+    """Return the weights as 8-bit steps, and the size of a step."""
     largest = float(np.abs(weights).max(initial=0.0))
     scale = largest / 127 if largest > 0 else 1.0
     return np.round(weights / scale).astype(np.int8), scale

@@ -1,7 +1,8 @@
-"""Deterministic markers of a request: how much detail is asked, why, who is at risk, what wraps it.
+"""Deterministic markers of a request: the detail asked for, the intent, and who is at risk.
 
-All patterns are linear: no nested repetition, bounded gaps. Markers raise a label, never lower it. Detail knows English
-only; risk and purpose are read from the phrases, which know some words of other languages.
+All patterns are linear: no nested repetition, bounded gaps. Markers raise a label and never lower it. The detail asked
+for is read in English only; risk and intent come from the phrases, which know some words of other languages. A person
+at risk is worth a false alarm, because crisis mode costs little.
 """
 
 import re
@@ -12,7 +13,7 @@ from serving.text.lexicon import Hits, hits_in
 from topology.contract.labels import Intent, Level, Vulnerability
 
 REQUEST_CHARACTERS_MAX = 16_000
-"""Characters of one request that are looked at from each end; what lies between is left to the heads."""
+"""How many characters of a request are read from each end. Only the heads read what lies between."""
 
 _RISKS: tuple[tuple[Vulnerability, tuple[str, ...]], ...] = (
     (Vulnerability.IMMINENT_DANGER, ("phrase.danger",)),
@@ -22,12 +23,12 @@ _RISKS: tuple[tuple[Vulnerability, tuple[str, ...]], ...] = (
     (Vulnerability.DELUSION_MANIA, ("delusion", "phrase.delusion")),
     (Vulnerability.DISTRESS, ("phrase.distress",)),
 )
-"""From strict to lax: the first that is told stands."""
+"""Risks and the tags that state them, the strictest first: the first that is stated counts."""
 _DESPERATE = ("phrase.distress", "phrase.loss")
 
 
 class RequestMarkers(Struct, frozen=True, kw_only=True):
-    """What the words of a request say."""
+    """The markers found in a request."""
 
     asked_detail: Level
     intent: Intent
@@ -51,7 +52,7 @@ _TELLS = re.compile(
     r"everything|nothing|maybe|sorry|well|lol|good|nice|great|now|just|still|even|wanna|want|don't|dont|can't|cant|never|feeling|"
     r"someone|people|mom|dad|tired|done|gonna|going|thinking)\b)"
 )
-"""A first word with which people tell rather than ask. A bare `Meth synthesis` or `Copy his signature` asks."""
+"""First words with which people tell rather than ask. A bare `Meth synthesis` or `Copy his signature` asks."""
 _DEFINITION = re.compile(
     r"^\W*(?:please )?(?:what (?:is|are|was|were)|what does .{1,80} mean|define|who (?:is|was)|when (?:was|did)|"
     r"is (?:the )?.{1,60} (?:on|a|an) )"
@@ -66,7 +67,7 @@ _REPAIR = _any("troubleshoot", "fix the (?:gaps|errors)", "improve the yield", "
 
 
 def read_request(folded: str) -> RequestMarkers:
-    """The markers of one folded request."""
+    """Return the markers of a folded request."""
     text = bounded(folded)
     hits = hits_in(text)
     return RequestMarkers(
@@ -78,7 +79,7 @@ def read_request(folded: str) -> RequestMarkers:
 
 
 def vulnerability(hits: Hits) -> Vulnerability:
-    """The strictest risk that the phrases tell of. Despair or loss together with means is an acute one."""
+    """Return the strictest risk that the phrases state. Despair or loss together with means is an acute one."""
     found = next((risk for risk, tags in _RISKS if any(tag in hits for tag in tags)), Vulnerability.NONE)
     despairs = any(tag in hits for tag in _DESPERATE) and "phrase.means" in hits
     order = tuple(Vulnerability).index
@@ -86,19 +87,19 @@ def vulnerability(hits: Hits) -> Vulnerability:
 
 
 def is_malicious(hits: Hits) -> bool:
-    """Whether a purpose to harm, steal or escape notice is stated."""
+    """Return whether the phrases state a purpose to harm, to steal or to escape notice."""
     return "phrase.malicious" in hits or "phrase.harm_others" in hits
 
 
 def bounded(text: str) -> str:
-    """Both ends of a long text; all of one of at most twice `REQUEST_CHARACTERS_MAX`."""
+    """Return both ends of a long text, or all of one of at most twice `REQUEST_CHARACTERS_MAX`."""
     if len(text) <= 2 * REQUEST_CHARACTERS_MAX:
         return text
     return text[:REQUEST_CHARACTERS_MAX] + "\n" + text[-REQUEST_CHARACTERS_MAX:]
 
 
 def _asked_detail(text: str) -> Level:
-    """D0 nothing, D1 a definition, D2 help, D3 something operational, D4 repair of a procedure."""
+    """Return the level asked for: D0 nothing, D1 a definition, D2 help, D3 operational detail, D4 repair of steps."""
     if _REPAIR.search(text):
         return 4
     if _OPERATIONAL.search(text):

@@ -1,7 +1,7 @@
-"""Each event under its own policy: what is made for one policy, and the ports that choose it by event.
+"""Labellers, checks and stages of one policy each, and the ports that choose among them by an event's policy.
 
-While a policy is being replaced, events of two are under way at once. Labellers, checks and stages are made for one
-policy each and stay simple; the ports below ask the one of the event's policy, so that nobody judges by a mix.
+While a policy is being replaced, events of two policies are in flight at once. A labeller, check or stage knows one
+policy and stays simple; the ports below ask that of the event's policy, so no event is judged by a mix of two.
 """
 
 import threading
@@ -16,13 +16,13 @@ from topology.policy.bundle import PolicyBundle
 from topology.ports import Check, CheckInput, Stage
 
 KEPT_MAX = 8
-"""Policies in use at once: the one in force, those before it while their last events finish, and shadows."""
+"""Most policies in use at once: the one in force, earlier ones whose last events are in flight, and shadows."""
 
 Made = TypeVar("Made")
 
 
 class PerPolicy(Generic[Made]):
-    """Makes its part of a bundle on first use and keeps the `KEPT_MAX` used last. From any thread."""
+    """A cache of what `make` makes of a bundle: made at first use, the `KEPT_MAX` used last are kept. Thread-safe."""
 
     def __init__(self, make: Callable[[PolicyBundle], Made]) -> None:
         self._make = make
@@ -30,7 +30,7 @@ class PerPolicy(Generic[Made]):
         self._made: OrderedDict[str, Made] = OrderedDict()
 
     def of(self, bundle: PolicyBundle) -> Made:
-        """The part that belongs to `bundle`, which is known by its reference."""
+        """Return what was made of `bundle`, which is identified by its reference."""
         ref = bundle.ref
         with self._lock:
             made = self._made.get(ref)
@@ -44,10 +44,10 @@ class PerPolicy(Generic[Made]):
 
 
 class OnePolicyLabeler(Protocol):
-    """Labels requests in the categories of the policy that it was made for."""
+    """A labeller in the categories of one policy."""
 
     async def label(self, event: ConversationEvent) -> RequestLabels:
-        """As `Labeler.label`."""
+        """See `Labeler.label`."""
         ...
 
 
@@ -58,12 +58,12 @@ class PolicyLabeler:
         self._labelers = PerPolicy(make)
 
     async def label(self, event: ConversationEvent, policy: PolicyBundle) -> RequestLabels:
-        """What the labeller of that policy says."""
+        """Return the labels of the policy's labeller."""
         return await self._labelers.of(policy).label(event)
 
 
 class PolicyCheck:
-    """The Check port over checks of one policy each. `version` is what they have in common; reports name their own."""
+    """The Check port over checks of one policy each. They share `version`; a report names its check's own."""
 
     def __init__(self, name: str, version: str, make: Callable[[PolicyBundle], Check]) -> None:
         self.name = name
@@ -71,7 +71,7 @@ class PolicyCheck:
         self._checks = PerPolicy(make)
 
     async def check(self, given: CheckInput) -> CheckReport:
-        """The report of the check of the draft's policy."""
+        """Return the report of the check of the draft's policy."""
         return await self._checks.of(given.policy).check(given)
 
 
@@ -84,5 +84,5 @@ class PolicyStage:
         self._stages = PerPolicy(make)
 
     def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
-        """One report per draft, in order, each by the stage of its own policy."""
+        """Return one report per draft, in order, each by the stage of its own policy."""
         return [self._stages.of(given.policy).run([given])[0] for given in batch]

@@ -1,23 +1,23 @@
-"""The policy's own phrases: judged when the policy was written, so that a draft made of them holds nothing to judge."""
+"""The policy's own phrases, which need no judgement: they were judged when the policy was written."""
 
 from serving.text.features import fold
 from topology.policy.bundle import PolicyBundle
 
 REMAINDER_LETTERS_MIN = 30
-"""Letters besides the policy's phrases below which a draft says nothing of its own: `I can offer ... or ...`."""
+"""Number of other letters below which a draft says nothing of its own, such as `I can offer ... or ...`."""
 PHRASE_CHARACTERS_MIN = 8
-"""A shorter piece could stand inside somebody else's words."""
+"""Length below which a piece is not removed: it could be part of other words."""
 _OFFERS = "{offers}"
 
 
 class OwnWords:
-    """Takes a bundle's templates and offers, in every language and for every region, out of a text."""
+    """A bundle's templates and offers, in every language and for every region, to be taken out of texts."""
 
     def __init__(self, bundle: PolicyBundle) -> None:
         self._phrases = sorted(_phrases(bundle), key=lambda phrase: (-len(phrase), phrase))
 
     def without(self, folded: str) -> str:
-        """What the folded text says besides; empty where that is no more than joining words."""
+        """Return the folded text without the policy's phrases; empty if only joining words remain."""
         rest = folded
         for phrase in self._phrases:
             rest = rest.replace(phrase, " ")
