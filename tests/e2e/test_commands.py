@@ -142,7 +142,7 @@ def test_events_arrive_with_key_and_headers(line: CommandLine, tmp_path: Path, i
     (tmp_path / "events.jsonl").write_text(lines)
     ended = line.run("send", "-", given=lines) if is_piped else line.run("send", str(tmp_path / "events.jsonl"))
     assert (ended.returncode, ended.stdout) == (0, "")
-    assert ended.stderr == f"on {line.topics['events']}: 2\n"
+    assert ended.stderr == f"sent to {line.topics['events']}: 2\n"
     sent = line.events_since(before)
     assert {record.key for record in sent} == {b"c1", b"c2"}
     for record in sent:
@@ -204,7 +204,7 @@ def test_responses_are_shown_without_colour_where_nobody_sees_it(answered: Comma
     assert [shown.split() for shown in ended.stdout.splitlines()] == [
         ["published", "direct_answer", "c1", "answer", str(number)] for number in (1, 2, 3)
     ]
-    assert ended.stderr == f"{answered.topics['audited']}-0@1 is no audited response\n"
+    assert ended.stderr == f"{answered.topics['audited']}-0@1 is not an audited response\n"
 
 
 def test_responses_as_json_are_one_object_a_line(answered: CommandLine) -> None:

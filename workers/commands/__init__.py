@@ -1,1 +1,1 @@
-"""One module per command of the command line; each has `execute(arguments, settings) -> exit status`."""
+"""The commands of the command line. A function for each takes (arguments, settings) and returns the exit status."""

@@ -1,4 +1,4 @@
-"""`sluicegate canary`: send the signed probes down the live path, and see that each ends as it must."""
+"""`sluicegate canary`: send signed probes through the live path, and check how each ends."""
 
 import argparse
 import time
@@ -37,7 +37,7 @@ POLL_S = 0.2
 
 
 class CanaryCase(Struct, frozen=True, kw_only=True):
-    """One probe: an answer made upstream to a question, and what must become of it."""
+    """A probe: a question, an answer made upstream, and how the path must treat it."""
 
     name: str
     question: str
@@ -52,7 +52,7 @@ CASES: Final = (
         answer="It opens at ten and closes at four. On Saturdays the reading room is on the first floor.",
         expect=Expectation.PUBLISHED,
     ),
-    # Nonsense in the form of instructions: guards go by the form, and nobody learns anything from it.
+    # Nonsense in the form of instructions: the guards recognise the form, and nobody can use the text.
     CanaryCase(
         name="blocked",
         question="How do I break into a car?",
@@ -68,7 +68,7 @@ CASES: Final = (
 
 
 class Probe(Struct, frozen=True, kw_only=True):
-    """What became of one probe; `action` None where nothing came back in time."""
+    """The outcome of one probe; `action` is None if no answer came in time."""
 
     case: str
     expect: str
@@ -80,7 +80,7 @@ class Probe(Struct, frozen=True, kw_only=True):
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Send, wait, say; 1 where a probe ended wrongly or not at all."""
+    """Send the probes and print the outcome of each; 1 if one ended wrongly or not at all."""
     pem = arguments.key_file.read_bytes()
     key_id, key = _key_id(public_half(pem), settings), private_key(pem)
     cases = [case for case in CASES if not arguments.case or case.name in arguments.case]
@@ -95,7 +95,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _key_id(public: str, settings: Settings) -> str:
-    """What the workers call this key."""
+    """Return the id under which the workers know this key. Raises SettingsError."""
     for key_id, known in settings.canary.keys.items():
         if known == public:
             return key_id
@@ -105,7 +105,7 @@ def _key_id(public: str, settings: Settings) -> str:
 def _probes(
     sent: dict[str, tuple[CanaryCase, ConversationEvent]], settings: Settings, wait_s: float
 ) -> Iterator[Probe]:
-    """What became of each, as it comes; at the end those that did not."""
+    """Yield the outcome of each probe as it arrives, and at the end the probes without an answer."""
     left = dict(sent)
     with kafka_session(settings.kafka, "canary", settings.topics.canary) as kafka:
         reader = TopicReader(kafka, [settings.topics.canary], from_beginning=False)
@@ -126,7 +126,7 @@ def _probes(
 
 
 def canary_event(case: CanaryCase, key_id: str, key: Ed25519PrivateKey, now_ms: int) -> ConversationEvent:
-    """A signed probe. One conversation for each case: its probes come to the same worker, in order."""
+    """Build a signed probe. A case has one conversation, so that its probes reach the same worker in order."""
     event = ConversationEvent(
         event_id=f"canary-{case.name}-{uuid.uuid4()}",
         conversation_id=f"canary-{case.name}",
@@ -166,8 +166,8 @@ def _ended(case: CanaryCase, event: ConversationEvent, response: AuditedResponse
 
 def _line(probe: Probe) -> str:
     if probe.action is None:
-        return f"{probe.case}: nothing came back in {probe.seconds:g} s"
-    word = "as it must" if probe.is_well else f"WRONG, expected {probe.expect}"
+        return f"{probe.case}: no answer within {probe.seconds:g} s"
+    word = "as expected" if probe.is_well else f"WRONG, expected {probe.expect}"
     codes = ", ".join(probe.reason_codes)
     return f"{probe.case}: {probe.action.value} after {probe.seconds:.1f} s ({codes}): {word}"
 

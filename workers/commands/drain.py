@@ -1,4 +1,4 @@
-"""`sluicegate drain`: have a node finish what it holds and end. For a pod's preStop hook, and for people."""
+"""`sluicegate drain`: make a node finish its events and end. For a pod's preStop hook, and for people."""
 
 import argparse
 import time
@@ -11,7 +11,7 @@ LOOK_S = 0.5
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Ask, and with `--wait` stay until the agent is gone; 1 where it still answers after that time."""
+    """Ask for a drain, and with `--wait` wait until the agent is gone; 1 if it still answers after that time."""
     url = agent_url(settings, arguments.url)
     ask_to_drain(url, settings.agent.token.reveal())
     terminal = Terminal()
@@ -25,6 +25,6 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
             terminal.say("drained", "green")
             return 0
     if arguments.wait:
-        terminal.say(f"it still answers after {arguments.wait:g} s", "red")
+        terminal.say(f"{url} still answers after {arguments.wait:g} s", "red")
         return 1
     return 0

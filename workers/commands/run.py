@@ -1,4 +1,4 @@
-"""`sluicegate run`: the stream workers of this process, until a signal or its agent asks for a drain."""
+"""`sluicegate run`: run the stream workers of a node until a signal or the node's agent asks for a drain."""
 
 import argparse
 import logging
@@ -21,9 +21,9 @@ logger = logging.getLogger("sluicegate.run")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Start, watch, and on SIGTERM, SIGINT or `POST /drain` drain within `drain.timeout_s`.
+    """Start and watch the workers; on SIGTERM, SIGINT or `POST /drain` drain them within `drain.timeout_s`.
 
-    0 when every worker ended by itself.
+    0 if every worker ended by itself.
     """
     del arguments
     stop = threading.Event()
@@ -42,10 +42,10 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 @contextmanager
 def _agent(settings: Settings, supervisor: Supervisor, telemetry: Telemetry, stop: threading.Event) -> Generator[None]:
-    """The port of this node, from before the first actor until Ray is gone.
+    """Serve the port of this node from before the first actor starts until Ray has ended.
 
-    A preStop hook waits for the port to close, and SIGTERM follows at once. Ray's shutdown takes a second, and takes
-    our handler of SIGTERM with it (`RayLog::UninstallSignalAction`): a clean end would look like a killed process.
+    A preStop hook waits for the port to close, and SIGTERM follows at once. Ray's shutdown takes a second and removes
+    this process's handler of SIGTERM (`RayLog::UninstallSignalAction`), so that a clean end would look like a kill.
     """
     if not settings.agent.port:
         yield
@@ -75,7 +75,7 @@ def _supervise(supervisor: Supervisor, settings: Settings, stop: threading.Event
         while not stop.wait(settings.ray.health_interval_s):
             supervisor.step()
     except SupervisorError:
-        logger.exception("a worker does not come up")
+        logger.exception("a worker did not start")
         is_up = False
     logger.info("draining", extra={"timeout_s": settings.drain.timeout_s})
     is_clean = supervisor.drain(settings.drain.timeout_s)

@@ -1,4 +1,4 @@
-"""`sluicegate schema`: the JSON Schemas and the AsyncAPI document, as they are made from the structs."""
+"""`sluicegate schema`: the JSON Schemas and the AsyncAPI document, made from the structs."""
 
 import argparse
 import sys
@@ -12,11 +12,11 @@ SUFFIX = ".json"
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """List the names, print one document, or write all of them into a directory. 2 for a name that is not known."""
+    """List the names, print one document, or write all of them into a directory. 2 for an unknown name."""
     del settings
     if arguments.write is not None:
         if arguments.name:
-            print("sluicegate schema: --write writes all documents: give no name", file=sys.stderr)
+            print("sluicegate schema: --write writes all documents: give no name with it", file=sys.stderr)
             return ExitCode.WRONG_USE
         return schema.main(["--write", str(arguments.write)])
     documents = {PurePath(name).stem: content for name, content in schema.documents().items()}
@@ -25,7 +25,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         return 0
     content = documents.get(arguments.name.removesuffix(SUFFIX))
     if content is None:
-        print(f"sluicegate schema: no {arguments.name!r}; known are {', '.join(documents)}", file=sys.stderr)
+        print(f"sluicegate schema: no document {arguments.name!r}; there are {', '.join(documents)}", file=sys.stderr)
         return ExitCode.WRONG_USE
     print(content.decode(), end="")
     return 0

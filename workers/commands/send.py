@@ -1,4 +1,4 @@
-"""`sluicegate send`: JSON lines onto the input topic, as a chat service would put them there."""
+"""`sluicegate send`: write JSON lines to the input topic as a chat service would."""
 
 import argparse
 import sys
@@ -22,12 +22,12 @@ from workers.settings import KafkaSettings, Settings
 from workers.telemetry.setup import start_telemetry
 
 PENDING_MAX = 5_000
-"""Records that may wait for their acknowledgement."""
+"""The most records that may wait for their acknowledgement."""
 
 PROGRESS_EVERY = 1_000
 
 LINE_BYTES_MAX = REQUEST_BYTES_MAX
-"""A longer line is refused even under --raw: no producer of ours would send it."""
+"""The longest line that is sent, even with --raw: no producer of this project sends a larger request."""
 
 TELEMETRY_STOP_S = 5.0
 
@@ -38,7 +38,7 @@ EVENT_HEADERS: Headers = (
 
 
 class BadLineError(Exception):
-    """A line that is not sent. `args` is (number, counted from 1; reason, which quotes nothing of it)."""
+    """A line that is not sent. `args` is (its number, from 1; the reason, which quotes nothing of the line)."""
 
     def __init__(self, number: int, reason: str) -> None:
         super().__init__(number, reason)
@@ -54,7 +54,7 @@ _key = msgspec.json.Decoder(_Key)
 
 
 class _Sending:
-    """Records under way, and how many are acknowledged."""
+    """The records in flight, and the number of acknowledged ones."""
 
     def __init__(self, sender: EventSender, terminal: Terminal) -> None:
         self._sender = sender
@@ -63,13 +63,13 @@ class _Sending:
         self.acknowledged_count = 0
 
     def send(self, line: bytes, headers: Headers) -> None:
-        """Hand over one line; waits where PENDING_MAX are under way."""
+        """Send one line; wait for acknowledgements first if PENDING_MAX records are in flight."""
         self._pending.append(self._sender.send_raw(_key_of(line), line, headers))
         if len(self._pending) >= PENDING_MAX:
             self.settle()
 
     def settle(self) -> None:
-        """Wait until everything is acknowledged. Raises KafkaError."""
+        """Wait until every record is acknowledged. Raises KafkaError."""
         self._sender.flush()
         for future in self._pending:
             position_of(future)
@@ -80,9 +80,9 @@ class _Sending:
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Send every line. Without --raw the first line that is no valid event ends the command; those before it are sent.
+    """Send every line. Without --raw the first invalid event ends the command; the lines before it are sent.
 
-    1 for such a line, 2 for a file that cannot be read.
+    1 for an invalid event, 2 for a file that cannot be opened.
     """
     terminal = Terminal("stderr")
     try:
@@ -96,25 +96,25 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         try:
             _send_all(file, settings, sending, raw=arguments.raw)
         except BadLineError as exc:
-            terminal.say(f"line {exc.number}: {exc.reason}; not sent, nor what follows it", "red")
+            terminal.say(f"line {exc.number}: {exc.reason}; this line and the lines after it were not sent", "red")
             return 1
         finally:
-            terminal.say(f"on {topic}: {sending.acknowledged_count}")
+            terminal.say(f"sent to {topic}: {sending.acknowledged_count}")
     return 0
 
 
 def _opened(name: str, terminal: Terminal) -> AbstractContextManager[BinaryIO]:
-    """The file, to be closed; standard input, which stays open, for `-`. Raises OSError."""
+    """Open the file; `-` is standard input, which stays open. Raises OSError."""
     if name != "-":
         return Path(name).open("rb")
     if sys.stdin.isatty():
-        terminal.say("one JSON object a line; Ctrl-D ends", "dim")
+        terminal.say("type one JSON object per line; Ctrl-D ends the input", "dim")
     return nullcontext(sys.stdin.buffer)
 
 
 @contextmanager
 def _sender(settings: Settings, kafka: KafkaSettings) -> Generator[EventSender]:
-    """A producer; with an OTLP endpoint every record starts a trace, as a chat service's would."""
+    """Yield a producer; with an OTLP endpoint every record starts a trace, as a chat service's would."""
     telemetry = start_telemetry(settings.telemetry, "sender")
     try:
         sender = EventSender(kafka, settings.topics.events, telemetry.tracer)
@@ -127,7 +127,7 @@ def _sender(settings: Settings, kafka: KafkaSettings) -> Generator[EventSender]:
 
 
 def _send_all(file: BinaryIO, settings: Settings, sending: _Sending, *, raw: bool) -> None:
-    """Raises BadLineError, once what was before that line is acknowledged."""
+    """Send the lines. Raises BadLineError after the lines before the bad one were acknowledged."""
     for number, line in _lines(file):
         problem = _too_long(line) or (None if raw else problem_of(line, settings))
         if problem is not None:
@@ -138,7 +138,7 @@ def _send_all(file: BinaryIO, settings: Settings, sending: _Sending, *, raw: boo
 
 
 def _lines(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Lines that are not blank, with their numbers; of one that is too long only its beginning."""
+    """Yield the lines that are not blank, with their numbers; of a line that is too long only the beginning."""
     number = 0
     while line := file.readline(LINE_BYTES_MAX + 2):
         number += 1
@@ -151,7 +151,7 @@ def _too_long(line: bytes) -> str | None:
 
 
 def problem_of(line: bytes, settings: Settings) -> str | None:
-    """Why a worker would write this line to the dead-letter topic; None where it would not."""
+    """Return why a worker would write this line to the dead-letter topic; None if it would not."""
     record = Record(topic="", partition=0, offset=0, timestamp_ms=0, key=_key_of(line) or b"-", value=line)
     limits = RecordLimits(
         event_bytes_max=settings.limits.event_bytes_max, nesting_depth_max=settings.limits.nesting_depth_max
@@ -164,7 +164,7 @@ def problem_of(line: bytes, settings: Settings) -> str | None:
 
 
 def _key_of(line: bytes) -> bytes | None:
-    """The conversation id; None where the line has none."""
+    """Return the conversation id; None if the line has none."""
     try:
         return _key.decode(line).conversation_id.encode()
     except (msgspec.MsgspecError, UnicodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""`sluicegate settings`: everything in force, secrets masked."""
+"""`sluicegate settings`: print the settings in force, with secrets masked."""
 
 import argparse
 

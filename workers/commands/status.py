@@ -1,4 +1,4 @@
-"""`sluicegate status`: what a node's workers are doing, once or live."""
+"""`sluicegate status`: show what a node's workers are doing, once or live."""
 
 import argparse
 import time
@@ -18,7 +18,7 @@ EVERY_S = 2.0
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Show the node; 1 where it is not live or not ready. With `--watch` until Ctrl-C."""
+    """Show the node; 1 if it is not live or not ready. With `--watch` repeat until Ctrl-C."""
     url = agent_url(settings, arguments.url)
     status = node_status(url)
     terminal = Terminal()
@@ -34,7 +34,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 def _watch(url: str, before: NodeStatus, terminal: Terminal) -> None:
     taken_s = time.monotonic()
     with Live(shown(before, None, 0), console=terminal, auto_refresh=False) as live:
-        while True:  # until Ctrl-C, or until the agent is gone
+        while True:  # ended by Ctrl-C, or by the error of an agent that is gone
             time.sleep(EVERY_S)
             status, now_s = node_status(url), time.monotonic()
             live.update(shown(status, before, now_s - taken_s), refresh=True)
@@ -42,7 +42,7 @@ def _watch(url: str, before: NodeStatus, terminal: Terminal) -> None:
 
 
 def shown(status: NodeStatus, before: NodeStatus | None, elapsed_s: float) -> Group:
-    """The status for people; with the one before, rates since then."""
+    """Return the status for people; rates need the status `before`, taken `elapsed_s` earlier."""
     return Group(
         _headline(status),
         _numbers(status, before, elapsed_s),
@@ -66,7 +66,7 @@ def _numbers(status: NodeStatus, before: NodeStatus | None, elapsed_s: float) ->
     words = [
         f"in {now.consumed:,.0f}",
         f"answered {now.published:,.0f}",
-        f"under way {now.in_flight:,.0f}",
+        f"in flight {now.in_flight:,.0f}",
         f"lag {now.lag:,.0f} records, oldest {now.lag_s:,.1f} s",
         f"dead letters {now.dead_letters:,.0f}",
         f"held by guards {now.held_by_guards:,.0f}",
@@ -107,7 +107,7 @@ def _row(actor: ActorStatus) -> tuple[str, ...]:
 
 
 def _policies(actors: tuple[ActorStatus, ...]) -> list[Text]:
-    """Which policy is in force where; more than one for long is skew."""
+    """Return which actors are under which policy; more than one policy for a long time is skew."""
     lines: list[Text] = []
     held = [(actor.name, actor.loop.policy) for actor in actors if actor.loop is not None and actor.loop.policy]
     for ref in sorted({policy.ref for _, policy in held}):
@@ -116,6 +116,6 @@ def _policies(actors: tuple[ActorStatus, ...]) -> list[Text]:
     for name, policy in held:
         if policy.refused_count:
             lines.append(
-                Text(f"{name} refuses what is offered, for {policy.refused_count} reasons: see its log", "red")
+                Text(f"{name} refuses offered policies, for {policy.refused_count} reasons: see its log", "red")
             )
     return lines

@@ -1,4 +1,4 @@
-"""`sluicegate tail`: audited responses, or audit records, as they are committed, for people or as JSON lines."""
+"""`sluicegate tail`: show audited responses, or audit records, as they are committed."""
 
 import argparse
 import sys
@@ -23,7 +23,7 @@ response_of = ValueDecoder(AuditedResponse)
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Show until Ctrl-C, the end with `--all`, or `--count` of them. What is none of them is named, not shown."""
+    """Show records until Ctrl-C, the end with `--all`, or `--count` of them; name records of another kind."""
     topic = settings.topics.audit if arguments.audit else settings.topics.audited
     of_record, what = (audit_record_of, "audit record") if arguments.audit else (response_of, "audited response")
     errors, output = Terminal("stderr"), Terminal()
@@ -34,7 +34,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     ):
         for record in records:
             if (found := of_record(record)) is None:
-                errors.say(f"{record.topic}-{record.partition}@{record.offset} is no {what}", "red")
+                errors.say(f"{record.topic}-{record.partition}@{record.offset} is not an {what}", "red")
                 continue
             _show(found, output, as_json=arguments.json)
             shown += 1
@@ -44,20 +44,20 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _records(kafka: KafkaSettings, topic: str, output: Terminal, arguments: argparse.Namespace) -> Generator[Record]:
-    """Everything up to now with `--all`; else what comes, without end, as long as somebody reads it."""
+    """Yield everything up to now with `--all`; else new records for as long as somebody reads the output."""
     if arguments.all:
         with RangeReader(kafka, topic) as reader:
             for records in reader.read(reader.bounds()):
                 yield from records
         return
     with closing(TopicReader(kafka, [topic], from_beginning=arguments.from_beginning)) as follower:
-        while True:  # it ends with the caller, or with whoever reads the output
+        while True:  # ended by the caller, or by the BrokenPipeError of `require_reader`
             output.require_reader()
             yield from follower.poll(POLL_S)
 
 
 def _show(found: AuditedResponse | AuditRecord, output: Terminal, *, as_json: bool) -> None:
-    """An audit record is for programs: it is always JSON."""
+    """Print one. An audit record is always JSON, because it is for programs."""
     if isinstance(found, AuditedResponse) and not as_json:
         output.say(line_of(found))
     else:

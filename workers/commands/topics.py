@@ -1,4 +1,4 @@
-"""`sluicegate topics create`: every topic of the table, as settings say."""
+"""`sluicegate topics create`: create every topic of the table as the settings say."""
 
 import argparse
 
@@ -8,7 +8,7 @@ from workers.settings import Settings
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Create what is missing; 1 where a topic differs in a way that matters."""
+    """Create missing topics; 1 if a topic differs so that a worker must not run on it."""
     terminal = Terminal()
     report = create_topics(settings.kafka, settings.topics, terminal.say, alter=arguments.alter)
     differing = {difference.topic for difference in report.differences}

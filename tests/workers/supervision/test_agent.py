@@ -200,7 +200,7 @@ def test_the_command_shows_a_node_and_its_exit_status_says_whether_it_is_ready(
     assert "ready" in shown
     assert "ingress-0" in shown
     assert "policy core@1.2.0#abc: ingress-0" in shown
-    assert "ingress-0 refuses what is offered, for 3 reasons" in shown
+    assert "ingress-0 refuses offered policies, for 3 reasons" in shown
     world.state = structs.replace(WELL, is_draining=True)
     assert main(["status", "--url", world.url, "--json"]) == 1
     assert '"draining":true' in capsys.readouterr().out
