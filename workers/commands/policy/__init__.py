@@ -1,1 +1,1 @@
-"""`sluicegate policy`: one module a verb, and what they show."""
+"""`sluicegate policy`: its verbs, and the comparisons, explanations and simulations that they print."""

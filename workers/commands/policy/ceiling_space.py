@@ -1,4 +1,4 @@
-"""Every ceiling of a policy for a request by itself, over all that one depends on; and where two policies differ."""
+"""The ceilings of a policy for a single request, over everything they depend on, and where two policies differ."""
 
 from collections.abc import Iterable, Iterator
 from itertools import product
@@ -11,16 +11,16 @@ from topology.policy.bundle import INTENTS, AgeDefault, Category, PolicyBundle
 from topology.policy.overlays import Deployment, TenantOverlay
 
 PLAIN = TenantOverlay(tenant_id="none", version="1", deployment=Deployment.THIRD_PARTY)
-"""A tenant that changes nothing, so that what is seen is the policy's own."""
+"""A tenant that changes nothing, so that the ceilings are the policy's own."""
 
 AGES = (AgeBand.ADULT, AgeBand.UNKNOWN, AgeBand.TEEN)
 NO_GRANT = "none"
 TEXT_DETAIL: Level = 4
-"""Detail of the text that is to be transformed: as much as there can be, so that no limit on it stays unseen."""
+"""The detail of a text that is to be transformed: the highest, so that every limit on it shows."""
 
 
 class Situation(Struct, frozen=True, kw_only=True):
-    """What the ceiling of one category depends on. `age` adult means verified; `grant` counts for those alone."""
+    """The facts that a ceiling depends on. An adult is verified, and `grant` counts for adults alone."""
 
     harm: Level
     intent: Intent
@@ -30,7 +30,7 @@ class Situation(Struct, frozen=True, kw_only=True):
 
 
 class CeilingChange(Struct, frozen=True, kw_only=True):
-    """A ceiling that differs: for every combination of what is listed, from `before` to `after`."""
+    """A ceiling that changes from `before` to `after`, for every combination of the listed values."""
 
     category: CategoryId
     harms: tuple[Level, ...]
@@ -43,12 +43,12 @@ class CeilingChange(Struct, frozen=True, kw_only=True):
 
     @property
     def is_looser(self) -> bool:
-        """Whether more may be said."""
+        """Return whether more may be said."""
         return self.after > self.before
 
 
 def level_of(bundle: PolicyBundle, name: CategoryId, at: Situation, overlay: TenantOverlay = PLAIN) -> Level:
-    """The ceiling of a category of the bundle, for a tenant with `overlay`."""
+    """Return the ceiling of a category of the bundle, for a tenant with `overlay`."""
     finding = RequestFinding(
         category=name,
         harm=at.harm,
@@ -69,20 +69,20 @@ def level_of(bundle: PolicyBundle, name: CategoryId, at: Situation, overlay: Ten
 
 
 def ceiling_changes(old: PolicyBundle, new: PolicyBundle) -> tuple[CeilingChange, ...]:
-    """Where the ceilings of categories that both have differ, as few entries as say it exactly."""
+    """Return how the ceilings of the categories in both policies differ, in few entries and without loss."""
     shared = [name for name in old.categories if name in new.categories]
     return tuple(change for name in shared for change in _merged(_changes(old, new, name)))
 
 
 def harms_of(category: Category) -> range:
-    """The harm levels that labels of a category are clamped into."""
+    """Return the harm levels to which labels of a category are clamped."""
     return range(category.harm[0], category.harm[1] + 1)
 
 
 def _changes(old: PolicyBundle, new: PolicyBundle, name: CategoryId) -> Iterator[CeilingChange]:
-    ours, theirs = old.categories[name], new.categories[name]
-    harms = sorted({*harms_of(ours), *harms_of(theirs)})
-    grants = (NO_GRANT, *sorted({*ours.grants, *theirs.grants}))
+    was, now = old.categories[name], new.categories[name]
+    harms = sorted({*harms_of(was), *harms_of(now)})
+    grants = (NO_GRANT, *sorted({*was.grants, *now.grants}))
     for harm, intent, context, age, grant in product(harms, INTENTS, Context, AGES, grants):
         at = Situation(harm=harm, intent=intent, context=context, age=age, grant=grant)
         before, after = level_of(old, name, at), level_of(new, name, at)
@@ -100,7 +100,7 @@ def _changes(old: PolicyBundle, new: PolicyBundle, name: CategoryId) -> Iterator
 
 
 def _merged(changes: Iterable[CeilingChange]) -> list[CeilingChange]:
-    """The same changes in fewer entries: those that are alike but for one field become one, field by field."""
+    """Return the same changes in fewer entries: field by field, entries that differ in that field alone become one."""
     found = list(changes)
     for field in ("contexts", "grants", "ages", "harms", "intents"):
         alike: dict[CeilingChange, list[CeilingChange]] = {}

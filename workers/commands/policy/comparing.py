@@ -1,4 +1,4 @@
-"""What two policies differ in, by meaning: what gets looser, what stricter, what is only worded otherwise. Pure."""
+"""The differences in meaning between two policies: looser, stricter, or only worded differently. Pure."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from workers.commands.policy.ceiling_space import CeilingChange, ceiling_changes
 
 
 class Kind(StrEnum):
-    """Which way something changes. `other`: it decides otherwise, neither way alone; `wording`: it decides nothing."""
+    """The direction of a change. `other`: decisions differ in neither direction alone; `wording`: none differs."""
 
     LOOSER = "looser"
     STRICTER = "stricter"
@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 
 class Step(StrEnum):
-    """What of a version has to rise: for loosening major, for all else that decides minor, for wording patch."""
+    """The part of a version that has to rise: major for loosening, minor for any other decision, patch for wording."""
 
     NONE = "none"
     PATCH = "patch"
@@ -44,15 +44,15 @@ STEPS = {
 _STEPS = tuple(Step)
 
 WORDED = ("withholds", "offers", "templates", "help_lines", "conduct", "guard_groups", "crosswalk", "enums")
-"""Sections that decide nothing by themselves: words for generator, guards and readers."""
+"""The sections that decide nothing by themselves: words for generator, guards and readers."""
 
-SPOKEN_MAX = 200
+BRIEF_CHARACTERS_MAX = 200
 
 K = TypeVar("K", bound=str)
 
 
 class Change(Struct, frozen=True, kw_only=True):
-    """One difference that is no ceiling: where it stands, and what was and is there; empty where nothing."""
+    """A difference other than a ceiling: its path, and the values before and after, empty if there is none."""
 
     kind: Kind
     path: str
@@ -61,7 +61,7 @@ class Change(Struct, frozen=True, kw_only=True):
 
 
 class Compared(Struct, frozen=True, kw_only=True):
-    """Everything that differs. `needed` is what the version has to rise by, `stated` what it does; None: it falls."""
+    """All differences. The version has to rise by `needed` and rises by `stated`, which is None if it falls."""
 
     old_ref: str
     new_ref: str
@@ -72,17 +72,17 @@ class Compared(Struct, frozen=True, kw_only=True):
 
     @property
     def is_different(self) -> bool:
-        """Whether anything differs."""
+        """Return whether anything differs."""
         return bool(self.ceilings or self.changes)
 
     @property
     def is_version_fit(self) -> bool:
-        """Whether the version rises by enough."""
+        """Return whether the version rises by enough."""
         return self.stated is not None and _STEPS.index(self.stated) >= _STEPS.index(self.needed)
 
 
 def compared(old: PolicyBundle, new: PolicyBundle) -> Compared:
-    """The differences between two policies, and whether the version says so."""
+    """Compare two policies, and the change of version that this needs with the one that they state."""
     ceilings = ceiling_changes(old, new)
     changes: tuple[Change, ...] = (
         *_value(Kind.OTHER, "age_default", old.age_default, new.age_default),
@@ -119,7 +119,7 @@ def _stated(old: str, new: str) -> Step | None:
 
 def _categories(old: PolicyBundle, new: PolicyBundle) -> Iterator[Change]:
     for name in old.categories.keys() - new.categories.keys():
-        # No label of it means anything any more, so that nothing limits what it was about.
+        # Its labels have no meaning any more, so that nothing limits what it covered.
         yield Change(kind=Kind.LOOSER, path=f"categories.{name}", before="a category")
     for name in new.categories.keys() - old.categories.keys():
         yield Change(kind=Kind.ADDED, path=f"categories.{name}", after="a category")
@@ -130,7 +130,7 @@ def _categories(old: PolicyBundle, new: PolicyBundle) -> Iterator[Change]:
 
 
 def _category(path: str, old: Category, new: Category) -> Iterator[Change]:
-    """What differs but for ceilings, which are compared as such."""
+    """Compare everything but the ceilings, which `ceiling_changes` compares."""
     yield from _names(f"{path}.withhold", old.withhold, new.withhold)
     yield from _names(f"{path}.include", old.include, new.include)
     yield from _loosen(f"{path}.loosen", old.loosen, new.loosen)
@@ -144,7 +144,7 @@ def _category(path: str, old: Category, new: Category) -> Iterator[Change]:
 
 
 def _loosen(path: str, old: Loosen | None, new: Loosen | None) -> Iterator[Change]:
-    """Whether tenants may raise further, or more of them may."""
+    """Compare how far tenants may raise ceilings, and which tenants may."""
     before, after = ((-1, -1) if one is None else (one.to, one.by.rank) for one in (old, new))
     is_looser = after[0] > before[0] or after[1] > before[1]
     is_stricter = after[0] < before[0] or after[1] < before[1]
@@ -153,7 +153,7 @@ def _loosen(path: str, old: Loosen | None, new: Loosen | None) -> Iterator[Chang
 
 
 def _verdicts(old: PolicyBundle, new: PolicyBundle) -> Iterator[Change]:
-    """Faults that get another verdict, counted by the rows that decide; rows that differ in anything else."""
+    """Count the faults that get another verdict, by the rows that decide; without any, note that the rows differ."""
     if old.rules == new.rules:
         return
     moved: Counter[tuple[Kind, str, str]] = Counter()
@@ -173,7 +173,7 @@ def _verdicts(old: PolicyBundle, new: PolicyBundle) -> Iterator[Change]:
 
 
 def _rules(section: str, old: Mapping[K, ModeRule], new: Mapping[K, ModeRule]) -> Iterator[Change]:
-    """What modes and add-ons oblige answers to. Loaded policies have the same ones."""
+    """Compare the obligations of modes and add-ons. All policies that load have the same modes and add-ons."""
     for name, before in old.items():
         after, path = new[name], f"{section}.{name}"
         yield from _names(f"{path}.include", before.include, after.include)
@@ -183,11 +183,11 @@ def _rules(section: str, old: Mapping[K, ModeRule], new: Mapping[K, ModeRule]) -
 
 
 def _ranked(section: str, old: PolicyBundle, new: PolicyBundle) -> Iterator[Change]:
-    """Obligations or soft rules: fewer, or ones of less authority, are looser."""
-    ours, theirs = getattr(old, section), getattr(new, section)
-    yield from _names(section, tuple(ours), tuple(theirs))
-    for name in [name for name in ours if name in theirs]:
-        before, after, path = ours[name], theirs[name], f"{section}.{name}"
+    """Compare obligations or soft rules: fewer of them, or ones of less authority, are looser."""
+    was, now = getattr(old, section), getattr(new, section)
+    yield from _names(section, tuple(was), tuple(now))
+    for name in [name for name in was if name in now]:
+        before, after, path = was[name], now[name], f"{section}.{name}"
         kind = Kind.LOOSER if _rank(after.authority) > _rank(before.authority) else Kind.STRICTER
         yield from _value(kind, f"{path}.authority", before.authority, after.authority)
         yield from _value(Kind.WORDING, f"{path}.words", before.words, after.words)
@@ -199,16 +199,16 @@ def _rank(authority: Authority) -> int:
 
 def _worded(old: PolicyBundle, new: PolicyBundle) -> Iterator[Change]:
     for section in WORDED:
-        ours, theirs = getattr(old, section), getattr(new, section)
-        for name in sorted({*ours, *theirs}):
-            yield from _value(Kind.WORDING, f"{section}.{name}", ours.get(name), theirs.get(name))
+        was, now = getattr(old, section), getattr(new, section)
+        for name in sorted({*was, *now}):
+            yield from _value(Kind.WORDING, f"{section}.{name}", was.get(name), now.get(name))
     yield from _value(Kind.WORDING, "withhold_above", old.withhold_above, new.withhold_above)
     yield from _value(Kind.WORDING, "policy.id", old.policy.id, new.policy.id)
     yield from _value(Kind.WORDING, "policy.spec", old.policy.spec, new.policy.spec)
 
 
 def _names(path: str, old: Sequence[str], new: Sequence[str]) -> Iterator[Change]:
-    """Names of what is demanded: one less is looser, one more stricter."""
+    """Compare the names of demands: one less is looser, one more is stricter."""
     for name in old:
         if name not in new:
             yield Change(kind=Kind.LOOSER, path=path, before=name)
@@ -219,12 +219,12 @@ def _names(path: str, old: Sequence[str], new: Sequence[str]) -> Iterator[Change
 
 def _value(kind: Kind, path: str, old: object, new: object) -> Iterator[Change]:
     if old != new:
-        yield Change(kind=kind, path=path, before=_spoken(old), after=_spoken(new))
+        yield Change(kind=kind, path=path, before=_brief(old), after=_brief(new))
 
 
-def _spoken(value: object) -> str:
-    """A value as one short line of JSON; empty for None."""
+def _brief(value: object) -> str:
+    """Return a value as one short line of JSON; empty for None."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-    return text if len(text) <= SPOKEN_MAX else text[: SPOKEN_MAX - 1] + "…"
+    return text if len(text) <= BRIEF_CHARACTERS_MAX else text[: BRIEF_CHARACTERS_MAX - 1] + "…"

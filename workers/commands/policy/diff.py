@@ -1,4 +1,4 @@
-"""`sluicegate policy diff`: what two policies differ in, and whether the version says so."""
+"""`sluicegate policy diff`: show how two policies differ, and whether the version rises by enough."""
 
 import argparse
 import sys
@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Compare and show. With --exit-code 1 where anything differs. Raises WrongUse."""
+    """Compare and print; with --exit-code 1 if anything differs. Raises WrongUse."""
     old, new = (bundle_of(settings, option, getattr(arguments, option.lower())) for option in ("OLD", "NEW"))
     found = compared(old, new)
     if arguments.json:
@@ -41,10 +41,10 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def say_compared(terminal: Terminal, found: Compared) -> None:
-    """Print what differs, most important first, and what it means for the version."""
+    """Print the differences, most important first, and what they mean for the version."""
     terminal.say(f"{found.old_ref} -> {found.new_ref}")
     if not found.is_different:
-        terminal.say("the same policy", "green")
+        terminal.say("the policies are the same", "green")
         return
     say_table(
         terminal,
@@ -60,7 +60,7 @@ def say_compared(terminal: Terminal, found: Compared) -> None:
 
 
 def version_line(found: Compared) -> Text:
-    """Whether the version says what changed."""
+    """Say by how much the version has to rise, and by how much it does."""
     old, new = (ref.partition("@")[2].partition("#")[0] for ref in (found.old_ref, found.new_ref))
     stated = "falls" if found.stated is None else "stays" if found.stated is Step.NONE else f"rises by a {found.stated}"
     words = f"this is a {found.needed} change; the version {stated}: {old} -> {new}"
@@ -98,7 +98,7 @@ def _harms(levels: Sequence[Level]) -> Iterator[str]:
 
 
 def _listed(found: Sequence[T], known: Sequence[T]) -> str:
-    """Names in few words: `any`, `any but …` where fewer are missing than there are, else all of them."""
+    """Return names in few words: `any`, `any but …` if fewer are missing than found, else all of them."""
     missing = [each for each in known if each not in found]
     if not missing:
         return "any"

@@ -1,4 +1,4 @@
-"""`sluicegate policy explain`: why an event was answered as it was, from its audit record."""
+"""`sluicegate policy explain`: show from its audit record how an event was decided."""
 
 import argparse
 import sys
@@ -18,11 +18,11 @@ from workers.settings import Settings
 
 LINE_CHARACTERS_MAX = 300
 RECORDS_MAX = 100
-"""Audit records of one event id that are shown: an event that was put back has one for each time."""
+"""The most audit records of one event id that are shown: an event that was put back has one for each time."""
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Explain every audit record of the event. 1 where there is none, or it does not add up. Raises WrongUse."""
+    """Explain every audit record of the event; 1 if there is none, or one cannot be reproduced. Raises WrongUse."""
     source = arguments.from_audit or settings.topics.audit
     policies = policies_of(settings, "--policy", arguments.policy)
     errors = Terminal("stderr")
@@ -37,7 +37,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _matching(wanted: str, source: str, settings: Settings, errors: Terminal) -> list[AuditRecord]:
-    """Records with this event or audit id; of an audit id there is one, so that what follows is not read."""
+    """Return the records with this event or audit id. Reading stops at an audit id, which has one record."""
     progress, unreadable = Progress(errors.say, "records read"), Unreadable()
     found: list[AuditRecord] = []
     with recorded(source, settings, Window(), unreadable) as records:
@@ -61,12 +61,12 @@ def _show(what: Explained, policies: Policies, *, as_json: bool) -> None:
 
 
 def lines(what: Explained, policies: Policies) -> Iterator[Text]:
-    """The whole of it for people, a blank line at the end."""
+    """Yield the explanation for people, with a blank line at the end."""
     yield _line(f"event {what.event_id} of tenant {what.tenant_id}: {what.action}", "bold")
     yield _line(f"audit record {what.audit_id}, policy {what.policy_ref}, overlay {what.overlay_ref}", "dim")
     for number, step in enumerate(what.steps, start=1):
         yield from _step(number, step)
-    yield _again(what, policies)
+    yield _reproduced(what, policies)
     yield Text()
 
 
@@ -81,14 +81,18 @@ def _step(number: int, step: Step) -> Iterator[Text]:
         yield line.append(printable(rule.words, LINE_CHARACTERS_MAX), style="default")
 
 
-def _again(what: Explained, policies: Policies) -> Text:
+def _reproduced(what: Explained, policies: Policies) -> Text:
     if what.is_repeatable is None:
         overlay = policies.overlay_of(what.tenant_id).ref
-        return _line(f"not made again: at hand are {policies.bundle.ref} and overlay {overlay}", "yellow", indent=4)
+        return _line(
+            f"not reproduced: the policy at hand is {policies.bundle.ref}, the overlay {overlay}", "yellow", indent=4
+        )
     if what.is_repeatable:
-        return _line("made again from this record: the same plan, verdicts and action, bit for bit", "green", indent=4)
+        return _line("reproduced from this record: the same plan, verdicts and action, bit for bit", "green", indent=4)
     return _line(
-        "made again from this record, it comes out differently: it was altered, or this is a bug", "red", indent=4
+        "this record cannot be reproduced: plan, verdicts or action differ; it was altered, or this is a bug",
+        "red",
+        indent=4,
     )
 
 

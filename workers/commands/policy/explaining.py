@@ -1,4 +1,4 @@
-"""Why a recorded event was answered as it was, step by step, from its audit record. Pure; holds no user's text."""
+"""The steps that led to a recorded answer, from its audit record. Pure; holds no user text."""
 
 from collections.abc import Iterator
 
@@ -43,9 +43,9 @@ PLAN_RULES = {
     "M6m": "something is asked with malice",
     "M7": "nothing stands in the way of an answer",
     "M8": "somebody was at risk a few turns ago",
-    "T1": "every ceiling one lower, to generate a safe completion under",
+    "T1": "every ceiling is one lower, for generating a safe completion",
 }
-"""Rules of ceilings and modes, which are code; docs/policy.md has the tables. Rules of verdicts are the bundle's."""
+"""The rules of ceilings and modes, which are code; docs/policy.md has the tables. The bundle has those of verdicts."""
 
 ASPECTS = {
     Aspect.GUARD: "a check failed, is missing, or names a category that the policy does not know",
@@ -59,14 +59,14 @@ ASPECTS = {
 
 
 class Rule(Struct, frozen=True, kw_only=True):
-    """A rule that was cited, and what it says."""
+    """A cited rule, and its meaning in words."""
 
     id: str
     words: str
 
 
 class Step(Struct, frozen=True, kw_only=True):
-    """One step of the way: what it is about, what came of it, the facts it rests on, the rules that decided."""
+    """One step of a decision: its subject, its outcome, the facts it rests on, and the rules that decided."""
 
     what: str
     outcome: str
@@ -75,9 +75,9 @@ class Step(Struct, frozen=True, kw_only=True):
 
 
 class Explained(Struct, frozen=True, kw_only=True):
-    """One event's way. `is_repeatable` says whether the policy at hand gives the same again, bit for bit.
+    """The decision on one event. `is_repeatable` says whether the policy at hand gives the same, bit for bit.
 
-    It is None where the policy or the tenant's overlay at hand is not the one that the record names.
+    It is None if the policy or the tenant's overlay at hand is not the one that the record names.
     """
 
     audit_id: str
@@ -91,7 +91,7 @@ class Explained(Struct, frozen=True, kw_only=True):
 
 
 def explained(record: AuditRecord, policies: Policies) -> Explained:
-    """Every step from labels to action; rules of verdicts in the words of the policy at hand."""
+    """Explain every step from labels to action; the rules of verdicts in the words of the policy at hand."""
     return Explained(
         audit_id=record.audit_id,
         event_id=record.event_id,
@@ -145,7 +145,7 @@ def _request_facts(record: AuditRecord, labels: RequestLabels) -> Iterator[str]:
 
 
 def _remembered(state: ConversationState) -> Iterator[str]:
-    """What earlier turns of the conversation still count for."""
+    """Yield what is still remembered of earlier turns of the conversation."""
     if state.vulnerability is not Vulnerability.NONE:
         yield f"remembered: vulnerability {state.vulnerability}, for {state.vulnerability_turns} more turns"
     if state.signals:
@@ -166,14 +166,14 @@ def _asked(finding: RequestFinding) -> str:
 def _ceilings(plan: Plan, bundle: PolicyBundle) -> Iterator[Step]:
     for category, level in plan.ceilings.items():
         rules = [rule for rule in plan.rule_ids if rule.startswith("C") and rule.partition(":")[2] == category]
-        yield Step(what=f"ceiling of {category}", outcome=f"D{level}", rules=_said(rules, bundle))
+        yield Step(what=f"ceiling of {category}", outcome=f"D{level}", rules=_cited(rules, bundle))
 
 
 def _mode(plan: Plan, bundle: PolicyBundle) -> Step:
     named = (("withhold", plan.withhold), ("include", plan.must_include), ("offer", plan.must_offer))
     facts = (*plan.reasons, *(f"{what}: {', '.join(names)}" for what, names in named if names))
     rules = [rule for rule in plan.rule_ids if not rule.startswith("C")]
-    return Step(what="mode", outcome=plan.mode.value, facts=facts, rules=_said(rules, bundle))
+    return Step(what="mode", outcome=plan.mode.value, facts=facts, rules=_cited(rules, bundle))
 
 
 def _draft(number: int, attempt: Attempt, plan: Plan | None, bundle: PolicyBundle) -> Step:
@@ -193,7 +193,7 @@ def _draft(number: int, attempt: Attempt, plan: Plan | None, bundle: PolicyBundl
         what=f"draft {number} ({attempt.source})",
         outcome=attempt.verdict.verdict.value,
         facts=(*facts, *_verdict_facts(attempt.verdict)),
-        rules=_said(attempt.verdict.rule_ids, bundle),
+        rules=_cited(attempt.verdict.rule_ids, bundle),
     )
 
 
@@ -228,12 +228,12 @@ def _action(record: AuditRecord) -> Step:
     return Step(what="action", outcome=f"{record.action.value}, {why}", facts=tuple(facts))
 
 
-def _said(rule_ids: tuple[str, ...] | list[str], bundle: PolicyBundle) -> tuple[Rule, ...]:
+def _cited(rule_ids: tuple[str, ...] | list[str], bundle: PolicyBundle) -> tuple[Rule, ...]:
     return tuple(Rule(id=rule, words=words_of(rule, bundle)) for rule in rule_ids)
 
 
 def words_of(rule_id: str, bundle: PolicyBundle) -> str:
-    """What a rule says; `rule_id` as plans and verdicts cite it, with or without a category."""
+    """Return the meaning of a rule; `rule_id` as plans and verdicts cite it, with or without a category."""
     name = rule_id.partition(":")[0]
     if name in PLAN_RULES:
         return PLAN_RULES[name]
@@ -246,7 +246,7 @@ def words_of(rule_id: str, bundle: PolicyBundle) -> str:
 
 
 def row_words(row: VerdictRow) -> str:
-    """A row of the verdict table as a sentence: what it looks at, its conditions, its verdict."""
+    """Return a row of the verdict table as a sentence: its aspect, its conditions, its verdict."""
     conditions = "; ".join((ASPECTS[row.aspect], *_conditions(row)))
     return f"{conditions}: {row.verdict}"
 

@@ -1,4 +1,4 @@
-"""Policies from files that a command line names, or those in force; loaded as a worker would load them."""
+"""The policies that a command line names, or those in force, loaded as a worker loads them."""
 
 from contextlib import closing
 from pathlib import Path
@@ -18,10 +18,10 @@ from workers.settings import Settings
 
 
 def policies_of(settings: Settings, option: str, bundle: Path | None, overlays: Path | None = None) -> Policies:
-    """The policy in the file `bundle`, with the overlays in the directory `overlays`; None: those that are in force.
+    """Load the policy in the file `bundle` with the overlays in the directory `overlays`; None: those in force.
 
-    Raises WrongUse for what cannot be read, PolicyError with every reason against what can, and what Kafka's clients do
-    where the policy in force is on its topic.
+    Raises WrongUse for a file that cannot be read, PolicyError with every reason why one does not load, and the errors
+    of Kafka's clients if the policy in force is on its topic.
     """
     if bundle is None:
         return in_force(settings)
@@ -35,12 +35,12 @@ def policies_of(settings: Settings, option: str, bundle: Path | None, overlays: 
 
 
 def bundle_of(settings: Settings, option: str, path: Path | None) -> PolicyBundle:
-    """The policy in the file `path`, or the one that is in force. Raises as `policies_of` does."""
+    """Load the policy in the file `path`, or the one in force. Raises as `policies_of` does."""
     return in_force(settings).bundle if path is None else _in_files(settings, option, str(path), "").bundle
 
 
 def in_force(settings: Settings) -> Policies:
-    """What workers are under: the files that settings name, or what the policy topic comes to. Raises as above."""
+    """Load the policies of the workers from the files that settings name, or from the policy topic. Raises as above."""
     if settings.policy.source == "file":
         return _in_files(settings, "policy", settings.policy.bundle, settings.policy.overlays)
     with (
@@ -61,7 +61,7 @@ def _in_files(settings: Settings, option: str, bundle: str, overlays: str) -> Po
 
 
 def overlay_of(settings: Settings, option: str, path: Path, bundle: PolicyBundle) -> TenantOverlay:
-    """The overlay in the file `path`, checked against `bundle`. Raises as `policies_of` does."""
+    """Load the overlay in the file `path`, and check it against `bundle`. Raises as `policies_of` does."""
     try:
         raw = path.read_bytes()
     except OSError as exc:

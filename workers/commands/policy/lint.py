@@ -1,4 +1,4 @@
-"""`sluicegate policy lint`: whether a policy loads, and what its author should look at."""
+"""`sluicegate policy lint`: check whether a policy loads, and what its author should look at."""
 
 import argparse
 from collections import Counter
@@ -22,7 +22,7 @@ LINE_CHARACTERS_MAX = 1000
 
 
 class Found(Struct, frozen=True, kw_only=True):
-    """Something about one file; `severity` is `error` where it does not load, else a remark's."""
+    """A finding about one file; `severity` is `error` if the file does not load, else that of a remark."""
 
     file: Path
     severity: str
@@ -30,7 +30,7 @@ class Found(Struct, frozen=True, kw_only=True):
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Print what was found. 2 where a file does not load, 1 for warnings, with --strict for notes too.
+    """Print the findings; 2 if a file does not load, 1 for warnings, with --strict also for notes.
 
     Raises WrongUse for a file that cannot be read.
     """
@@ -48,7 +48,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _found(arguments: argparse.Namespace, settings: Settings) -> Iterator[Found]:
-    """Faults of the policy, or its remarks; then those of each overlay, as far as the policy loads."""
+    """Yield the faults of the policy, or its remarks and then the faults of each overlay."""
     try:
         bundle = bundle_of(settings, "FILE", arguments.file)
     except PolicyError as exc:

@@ -1,4 +1,4 @@
-"""`sluicegate policy keygen`, `sign` and `publish`: from a policy document to a publication that workers take up."""
+"""`sluicegate policy keygen`, `sign` and `publish`: turn a policy document into a publication for the workers."""
 
 import argparse
 import os
@@ -19,11 +19,11 @@ from workers.settings import Settings
 ONLY_OWNER = 0o600
 
 READ_TIMEOUT_S = 60.0
-"""Bound on reading the topic, to know what the publications will come to."""
+"""The bound on reading the topic, which shows the effect that the publications will have."""
 
 
 def keygen(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Write the key; a file that is there already is an error, for it may hold the key that is in use."""
+    """Write a new private key to a file, and print the public key. An existing file is an error: it may be in use."""
     del settings
     pem = new_private_key()
     with os.fdopen(os.open(arguments.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, ONLY_OWNER), "wb") as file:
@@ -33,7 +33,7 @@ def keygen(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def sign(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Write the publication. Raises PolicyError where the document does not load: nothing is signed then."""
+    """Write a signed publication. Raises PolicyError, and signs nothing, if the document does not load."""
     envelope = _envelope(arguments, settings)
     key = private_key(Path(arguments.key).read_bytes())
     Path(arguments.output).write_bytes(sealed(envelope, arguments.key_id, key) + b"\n")
@@ -46,21 +46,23 @@ def _envelope(arguments: argparse.Namespace, settings: Settings) -> Envelope:
     kind, issued_ms = PublicationKind(arguments.kind), SystemClock().now_ms()
     if arguments.withdraw is None:
         if arguments.file is None:
-            raise WrongUse("FILE", "", "the document to sign, or --withdraw what is to go")
+            raise WrongUse("FILE", "", "name the document to sign, or use --withdraw")
         return document_envelope(kind, arguments.file, settings, issued_ms=issued_ms, rollback=arguments.rollback)
     name, _, version = arguments.withdraw.partition("@")
     if arguments.file is not None or kind is PublicationKind.BUNDLE or not version:
-        raise WrongUse("--withdraw", arguments.withdraw, "ID@VERSION of an overlay or a shadow, and no FILE beside it")
+        raise WrongUse("--withdraw", arguments.withdraw, "name an overlay or a shadow as ID@VERSION, and no FILE")
     return withdrawal(kind, name, version, issued_ms=issued_ms, rollback=arguments.rollback)
 
 
 def publish(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Write all of them, acknowledged by all replicas in sync, or none where one would have no effect.
+    """Write all publications, acknowledged by all in-sync replicas; or none if one would have no effect.
 
     Raises PolicyError with the reasons.
     """
     if not settings.policy.keys:
-        raise WrongUse("policy.keys", "", "the keys that workers accept, so that signatures can be checked first")
+        raise WrongUse(
+            "policy.keys", "", "set the keys that workers accept; signatures are checked before anything is written"
+        )
     publications = [Path(file).read_bytes().strip() for file in arguments.files]
     topic = settings.topics.policy
     with kafka_session(settings.kafka, "policy publish", topic) as kafka:
@@ -68,8 +70,8 @@ def publish(arguments: argparse.Namespace, settings: Settings) -> int:
             found = would_be(settings, kafka, publications, READ_TIMEOUT_S)
         except TimeoutError as exc:
             raise KafkaUnavailable("policy publish", str(exc)) from exc
-        ours = {key_of(raw) for raw in publications}
-        reasons = [reason for other, refusal in found.refused if other.key in ours for reason in refusal.reasons]
+        keys = {key_of(raw) for raw in publications}
+        reasons = [reason for other, refusal in found.refused if other.key in keys for reason in refusal.reasons]
         if reasons:
             raise PolicyError(*reasons)
         positions = write(kafka, topic, publications)
@@ -80,7 +82,7 @@ def publish(arguments: argparse.Namespace, settings: Settings) -> int:
         if refusal.why is PolicyRefusal.INVALID:
             terminal.say(f"has no effect: {refusal}", "yellow")
     if found.policies is None:
-        terminal.say(f"no bundle {settings.policy.id} holds yet: workers wait for one")
+        terminal.say(f"no bundle {settings.policy.id} is valid yet: workers wait for one")
     else:
-        terminal.say(f"workers will be under {found.policies.bundle.ref}, overlays: {len(found.policies.overlays)}")
+        terminal.say(f"workers will use {found.policies.bundle.ref}, overlays: {len(found.policies.overlays)}")
     return 0

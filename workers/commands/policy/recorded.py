@@ -1,4 +1,4 @@
-"""Recorded decisions one after the other: from a file of JSON lines, or from the audit topic up to its present end."""
+"""Recorded decisions, read one by one from a file of JSON lines, or from the audit topic up to its present end."""
 
 import sys
 from collections.abc import Generator, Iterable, Iterator
@@ -20,55 +20,55 @@ from workers.kafka.reader import ValueDecoder
 from workers.settings import Settings
 
 LINE_BYTES_MAX = REQUEST_BYTES_MAX
-"""No audit record is longer: it came through a topic."""
+"""The longest line. No audit record is longer, because each came through a topic."""
 
 FILE_SUFFIXES = (".jsonl", ".json", ".ndjson")
-"""What is named so is a file, not a topic, even where it is not there."""
+"""A name that ends so is a file, not a topic, even if the file does not exist."""
 
 PLACES_MAX = 5
-"""Places of what could not be read that are kept; the rest is counted."""
+"""The most places of unreadable records that are kept; the others are counted."""
 
 audit_record_of = ValueDecoder(AuditRecord)
 _of_line = msgspec.json.Decoder(AuditRecord)
 
 
 class Window(Struct, frozen=True, kw_only=True):
-    """Which decisions: by the time of the event's own record, Unix epoch milliseconds; None is no bound."""
+    """A range of decisions, by the time of the event's own record in Unix epoch milliseconds; None is no bound."""
 
     since_ms: int | None = None
     until_ms: int | None = None
 
     def holds(self, record: AuditRecord) -> bool:
-        """Whether the event's time is at `since_ms` or later, and before `until_ms`."""
+        """Return whether the event's time is at `since_ms` or later, and before `until_ms`."""
         at = record.position.timestamp_ms
         return (self.since_ms is None or at >= self.since_ms) and (self.until_ms is None or at < self.until_ms)
 
 
 class Unreadable:
-    """What was no audit record: how many, and where the first of them stand."""
+    """The records that are not audit records: their number, and the places of the first ones."""
 
     def __init__(self) -> None:
         self.count = 0
         self.places: list[str] = []
 
     def add(self, place: str) -> None:
-        """One more, at `place`."""
+        """Count one more, at `place`."""
         self.count += 1
         if len(self.places) < PLACES_MAX:
             self.places.append(place)
 
     def say(self, terminal: Terminal) -> None:
-        """Name them; nothing where there are none."""
+        """Print their number and places, if there are any."""
         if self.count:
             more = ", …" if self.count > len(self.places) else ""
-            terminal.say(f"no audit records: {self.count}, at {', '.join(self.places)}{more}", "red")
+            terminal.say(f"not audit records: {self.count}, at {', '.join(self.places)}{more}", "red")
 
 
 @contextmanager
 def recorded(
     name: str, settings: Settings, window: Window, unreadable: Unreadable, *, count_max: int = 0
 ) -> Generator[Iterator[AuditRecord]]:
-    """The decisions in the file, or on the topic, `name`; `-` is standard input. At most `count_max`, 0: all.
+    """Yield the decisions in the file or on the topic `name`; `-` is standard input. At most `count_max`, 0: all.
 
     Raises WrongUse for a file that cannot be read, and what `kafka_session` raises for a topic.
     """
@@ -78,7 +78,7 @@ def recorded(
 
 
 def is_file(name: str) -> bool:
-    """Whether `name` is meant as a file: it exists, is `-`, or is spelt like one."""
+    """Return whether `name` means a file: it exists, is `-`, or is spelt like one."""
     return name == "-" or "/" in name or name.endswith(FILE_SUFFIXES) or Path(name).is_file()
 
 
@@ -88,7 +88,7 @@ def _from_file(name: str, unreadable: Unreadable) -> Generator[Iterable[AuditRec
         yield _lines(sys.stdin.buffer, unreadable)
         return
     try:
-        file = Path(name).open("rb")  # noqa: SIM115 - what reading it raises later is no wrong use
+        file = Path(name).open("rb")  # noqa: SIM115 - an error of reading it later is no wrong use
     except OSError as exc:
         raise WrongUse("--from-audit", name, f"cannot be read: {exc.strerror}") from exc
     with file:
@@ -127,7 +127,7 @@ def _messages(reader: RangeReader, window: Window, unreadable: Unreadable) -> It
 
 
 def _spans(reader: RangeReader, window: Window) -> dict[int, Span]:
-    """From the first record that can be about an event in the window, since none is written before its event."""
+    """Return spans from the first record that can be about an event in the window: none is older than its event."""
     held = reader.bounds()
     if window.since_ms is None:
         return held

@@ -1,4 +1,4 @@
-"""`sluicegate policy show`: a policy as tables, and what a tenant's overlay makes of it.
+"""`sluicegate policy show`: print a policy as tables, also under a tenant's overlay.
 
 Ceilings are written benign/dual use/malicious.
 """
@@ -23,12 +23,12 @@ WORDS_CHARACTERS_MAX = 100
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Show the policy in a file, or that of the settings. Raises WrongUse."""
+    """Show the policy in a file, or the one in force. Raises WrongUse."""
     bundle = bundle_of(settings, "FILE", arguments.file)
     names = tuple(CategoryId(name) for name in arguments.category or ())
     for name in names:
         if name not in bundle.categories:
-            raise WrongUse("--category", name, f"{bundle.ref} has {', '.join(bundle.categories)}")
+            raise WrongUse("--category", name, f"unknown; {bundle.ref} has {', '.join(bundle.categories)}")
     overlay = None if arguments.tenant is None else overlay_of(settings, "--tenant", arguments.tenant, bundle)
     found = shown(bundle, names, overlay)
     if arguments.json:
@@ -39,7 +39,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def say_shown(terminal: Terminal, found: Shown) -> None:
-    """Print the policy's name and what was asked for: one category in full, or a row for each."""
+    """Print the policy's name, then one category in full or a row for each."""
     overlay = f", overlay {found.overlay_ref}" if found.overlay_ref else ""
     terminal.say(f"{found.policy_ref}{overlay}", "bold")
     languages = ", ".join(found.languages)
@@ -90,7 +90,7 @@ def _in_full(category: CategoryShown) -> Iterator[Text]:
 
 
 def _ceilings(ceilings: Mapping[Level, Row], usual: Mapping[Level, Row]) -> Text:
-    """`H2 3/2/0 H3 2/1/0`, with what differs from `usual` in colour."""
+    """Return `H2 3/2/0 H3 2/1/0`, with the rows that differ from `usual` in colour."""
     line = Text()
     for harm, row in ceilings.items():
         style = "" if row == usual.get(harm) else CHANGED

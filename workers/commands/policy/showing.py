@@ -1,4 +1,4 @@
-"""A policy as tables: its categories, one of them in full, what a tenant's overlay makes of their ceilings. Pure."""
+"""The categories of a policy and their ceilings, also under a tenant's overlay, as data for tables. Pure."""
 
 from collections.abc import Iterator
 
@@ -14,9 +14,9 @@ Row = tuple[Level, Level, Level]
 
 
 class CategoryShown(Struct, frozen=True, kw_only=True):
-    """One category. `ceilings` by harm are of a verified adult in a general context, `teen_ceilings` of a teen.
+    """One category. `ceilings`, by harm, are those of a verified adult in a general context, `teen_ceilings` of a teen.
 
-    `tenant_ceilings` are the adult's under an overlay, `tenant_unknown_ceilings` those of unknown age; None: without.
+    `tenant_ceilings` are those of an adult under an overlay, `tenant_unknown_ceilings` those for unknown age; or None.
     """
 
     name: CategoryId
@@ -34,7 +34,7 @@ class CategoryShown(Struct, frozen=True, kw_only=True):
 
 
 class Shown(Struct, frozen=True, kw_only=True):
-    """A policy, with the overlay that its ceilings were looked at under; empty without one."""
+    """A policy, and the overlay under which its ceilings are shown; `overlay_ref` is empty without one."""
 
     policy_ref: str
     follows: str
@@ -45,7 +45,7 @@ class Shown(Struct, frozen=True, kw_only=True):
 
 
 def shown(bundle: PolicyBundle, names: tuple[CategoryId, ...], overlay: TenantOverlay | None) -> Shown:
-    """The categories `names` of the policy; all of them where there are none."""
+    """Return the categories `names` of the policy; all categories if `names` is empty."""
     return Shown(
         policy_ref=bundle.ref,
         follows=f"{bundle.policy.spec.name} {bundle.policy.spec.version}",
@@ -85,7 +85,7 @@ def _ceilings(bundle: PolicyBundle, name: CategoryId, age: AgeBand, overlay: Ten
 
 
 def _special(category: Category) -> Iterator[str]:
-    """What else moves its ceiling or mode."""
+    """Yield everything else that changes its ceiling or mode."""
     if category.raise_contexts:
         yield f"one more in {_named(category.raise_contexts)}"
     if category.education:

@@ -1,4 +1,4 @@
-"""`sluicegate policy simulate`: which recorded decisions another policy would change, as sentences, tables and bars."""
+"""`sluicegate policy simulate`: show which recorded decisions another policy would change."""
 
 import argparse
 import sys
@@ -19,7 +19,7 @@ from workers.commands.recovery.selecting import period_of
 from workers.settings import Settings
 
 ROWS_MAX = 15
-"""Categories and rules that are shown; `--json` has more of them, and of audit ids."""
+"""The most categories and rules that are shown; `--json` has more of them, and more audit ids."""
 EXAMPLES_SHOWN_MAX = 2
 BAR_WIDTH = 24
 NAME_CHARACTERS_MAX = 80
@@ -29,7 +29,7 @@ LOOSER_STYLE, STRICTER_STYLE = "yellow", "blue"
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Count and show. 1 where there was nothing to count, or something could not be read. Raises WrongUse."""
+    """Count and print; 1 if there was nothing to count, or a record could not be read. Raises WrongUse."""
     source = arguments.from_audit or settings.topics.audit
     if arguments.picture is not None:
         require_drawing(arguments.picture)
@@ -62,7 +62,7 @@ def _show(arguments: argparse.Namespace, found: Simulated) -> None:
 
 
 def say_simulated(terminal: Terminal, found: Simulated) -> None:
-    """Print the whole of it."""
+    """Print sentences, tables and bars."""
     for line in summary(found):
         terminal.say(line)
     if not found.changed:
@@ -81,7 +81,7 @@ def say_simulated(terminal: Terminal, found: Simulated) -> None:
 
 
 def summary(found: Simulated) -> Iterator[Text]:
-    """How much changes, and what the count rests on."""
+    """Yield sentences on how much changes, and on which records."""
     share = f" ({found.changed / found.decisions:.2%})" if found.decisions else ""
     yield Text(f"{found.decisions} decisions, under {printable(found.policy_ref, NAME_CHARACTERS_MAX)}")
     line = Text(f"{found.changed} would change{share}: ", style="bold")
@@ -103,7 +103,7 @@ def summary(found: Simulated) -> Iterator[Text]:
 
 
 def matrix(found: Simulated) -> Iterator[Sequence[Cell]]:
-    """A row for each action that was taken, a column for each that would be."""
+    """Yield a row for each recorded action, with a column for each action under the new policy."""
     counts = {(cell.before, cell.after): cell.count for cell in found.changes}
     for before in ACTIONS:
         row = [counts.get((before, after), 0) for after in OUTCOMES]
@@ -113,7 +113,7 @@ def matrix(found: Simulated) -> Iterator[Sequence[Cell]]:
 
 
 def bars(categories: Sequence[Moves]) -> Iterator[Sequence[Cell]]:
-    """A row for each category: bars to the left for what gets stricter, to the right for what gets looser."""
+    """Yield a row for each category: bars to the left for stricter decisions, to the right for looser ones."""
     longest = max((max(each.looser, each.stricter) for each in categories), default=0) or 1
     for each in categories:
         left, right = _bar(each.stricter, longest), _bar(each.looser, longest)
@@ -129,7 +129,7 @@ def bars(categories: Sequence[Moves]) -> Iterator[Sequence[Cell]]:
 
 
 def examples(found: Simulated) -> Iterator[Sequence[Cell]]:
-    """Audit ids of each change of action; of decisions that change in plan or ceilings alone last."""
+    """Yield audit ids of each change of action; last, of decisions that change only in plan or ceilings."""
     for cell in found.changes:
         if cell.examples:
             yield cell.before, HEADINGS.get(cell.after, cell.after), _ids(cell.examples)
@@ -146,5 +146,5 @@ def _cell(count: int, *, is_same: bool) -> Text:
 
 
 def _bar(count: int, longest: int) -> str:
-    """At least one mark for anything, so that little is not read as nothing."""
+    """Return a bar with at least one mark for any count, so that a few do not look like none."""
     return "#" * (max(1, round(count / longest * BAR_WIDTH)) if count else 0)

@@ -1,6 +1,6 @@
-"""Which recorded decisions another policy would change: counted one by one, in memory that their number does not grow.
+"""A count of the recorded decisions that another policy would change, in memory that does not grow with their number.
 
-Pure. The drafts are those that were recorded; `topology.decision.recompute` says what that can and cannot tell.
+Pure. The drafts are the recorded ones; `topology.decision.recompute` says what can and cannot be told from them.
 """
 
 from collections import Counter
@@ -18,17 +18,17 @@ from topology.policy.overlays import STRICTEST, TenantOverlay
 from topology.policy.verdict_table import STRICTNESS
 
 UNKNOWN = "unknown"
-"""In place of an action: the policy would have asked for a draft that nobody made."""
+"""The value in place of an action if the policy would have asked for a draft that nobody made."""
 
 ACTIONS = tuple(action.value for action in Action)
 OUTCOMES = (*ACTIONS, UNKNOWN)
 HEADINGS = {UNKNOWN: "one more draft"}
 
 NAMES_MAX = 1000
-"""Different names of one kind that are counted; records bring some of them along. What comes later is left out."""
+"""The most names of one kind that are counted, since records may hold any name; later names are left out."""
 
 EXAMPLES_MAX = 5
-"""Audit ids that are kept for each change."""
+"""The most audit ids that are kept for each change."""
 
 K = TypeVar("K")
 _Moved = tuple[str, bool]
@@ -36,7 +36,7 @@ _Moved = tuple[str, bool]
 
 
 class Changes(Struct, frozen=True, kw_only=True):
-    """One cell of the matrix: decisions that went from one action to another, the same one included."""
+    """One cell of the matrix: decisions with action `before` that would get action `after`, possibly the same."""
 
     before: str
     after: str
@@ -45,7 +45,7 @@ class Changes(Struct, frozen=True, kw_only=True):
 
 
 class Moves(Struct, frozen=True, kw_only=True):
-    """What changes for one category: decisions that get looser or stricter there, and in what."""
+    """The changes of one category: decisions that get looser or stricter, and through which ceilings and drafts."""
 
     category: str
     looser: int
@@ -57,7 +57,7 @@ class Moves(Struct, frozen=True, kw_only=True):
 
 
 class RuleChange(Struct, frozen=True, kw_only=True):
-    """How often one rule decides on a draft where another one did."""
+    """The number of drafts on which rule `after` would decide instead of rule `before`."""
 
     before: str
     after: str
@@ -65,11 +65,11 @@ class RuleChange(Struct, frozen=True, kw_only=True):
 
 
 class Simulated(Struct, frozen=True, kw_only=True):
-    """The whole count; most frequent first.
+    """The whole count, most frequent first.
 
-    `changed` decisions differ in anything, `shifts` splits them; `acted` of them end in another action, or may; of the
-    others `planned` are examples. `policies` are those that the records name. `other_overlays` counts decisions that
-    were made under another overlay than their tenant has here.
+    `changed` decisions differ in anything, and `shifts` splits them. `acted` of them end, or may, in another action;
+    `planned` has examples of the others. `policies` counts decisions by the policy that their record names, and
+    `other_overlays` those that were made under another overlay than their tenant has here.
     """
 
     policy_ref: str
@@ -86,7 +86,7 @@ class Simulated(Struct, frozen=True, kw_only=True):
 
 
 class Simulation:
-    """Counts decisions under `bundle`; `overlays` by tenant id, the strictest defaults for tenants without one."""
+    """A counter of decisions under `bundle`. `overlays` are by tenant id; a tenant without one gets the strictest."""
 
     def __init__(self, bundle: PolicyBundle, overlays: Mapping[str, TenantOverlay]) -> None:
         self._bundle = bundle
@@ -104,7 +104,7 @@ class Simulation:
 
     @property
     def count(self) -> int:
-        """Decisions so far."""
+        """Return the number of decisions so far."""
         return self._count
 
     def add(self, record: AuditRecord) -> None:
@@ -131,7 +131,7 @@ class Simulation:
             _count(self._rules, (_decisive(record.attempts[index].verdict), _decisive(found.verdicts[index])))
 
     def result(self) -> Simulated:
-        """The count so far."""
+        """Return the count so far."""
         names = {name for name, _ in self._moved}
         moves = [self._moves(name) for name in names]
         return Simulated(
@@ -182,7 +182,7 @@ def _ceilings_moved(record: AuditRecord, what: ShadowDifference) -> set[_Moved]:
 
 
 def _draft_moved(record: AuditRecord, found: Recomputed, what: ShadowDifference) -> set[_Moved]:
-    """A draft that is judged otherwise, under the categories found in it whose ceiling moved, or else all of them."""
+    """Return the categories of a draft that is judged differently: those with another ceiling, else all found in it."""
     if not what.attempt:
         return set()
     attempt, verdict = record.attempts[what.attempt - 1], found.verdicts[what.attempt - 1]
@@ -192,7 +192,7 @@ def _draft_moved(record: AuditRecord, found: Recomputed, what: ShadowDifference)
 
 
 def _decisive(verdict: Verdict) -> str:
-    """The rule that decided; empty where a record, which may come from anywhere, names none."""
+    """Return the rule that decided; empty if the record, which may come from anywhere, names none."""
     return next(iter(verdict.rule_ids), "")
 
 

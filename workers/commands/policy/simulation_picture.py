@@ -1,4 +1,4 @@
-"""A simulation as a picture: actions before and after, and what moves in each category. Needs matplotlib."""
+"""A simulation as a picture: actions before and after, and the changes of each category. Needs matplotlib."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +13,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 
 
 def require_drawing(path: Path) -> None:
-    """Raise WrongUse where `path` cannot become a picture: before decisions are read for minutes."""
+    """Raise WrongUse if `path` cannot become a picture, before decisions are read for minutes."""
     if path.suffix not in SUFFIXES:
         raise WrongUse("--picture", str(path), f"must end in {', '.join(SUFFIXES)}")
     if not path.parent.is_dir():
@@ -46,7 +46,7 @@ def draw(found: Simulated, path: Path) -> None:
 
 
 def _draw_matrix(axes: Any, found: Simulated) -> None:
-    """Counts in cells; a cell is as dark as its share of the row, and coloured by which way it goes."""
+    """Draw the counts; a cell is as dark as its share of the row, and coloured by the direction of the change."""
     counts = {(cell.before, cell.after): cell.count for cell in found.changes}
     for row, before in enumerate(ACTIONS):
         total = sum(counts.get((before, after), 0) for after in OUTCOMES) or 1
@@ -59,13 +59,15 @@ def _draw_matrix(axes: Any, found: Simulated) -> None:
     axes.set_xticks(range(len(OUTCOMES)), [HEADINGS.get(outcome, outcome) for outcome in OUTCOMES])
     axes.set_yticks(range(len(ACTIONS)), ACTIONS)
     axes.set(xlim=(-0.5, len(OUTCOMES) - 0.5), ylim=(len(ACTIONS) - 0.5, -0.5))
-    axes.set_title("actions before (rows) and after (columns): blue less leaves, orange more, grey unknown", loc="left")
+    axes.set_title(
+        "actions before (rows) and after (columns); blue: less is published, orange: more, grey: unknown", loc="left"
+    )
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
 
 
 def _colour(row: int, column: int) -> str:
-    """Actions stand in the order of how much leaves; what one more draft would be, nobody knows."""
+    """Return the colour: actions are ordered by how much is published, and one more draft has an unknown end."""
     if OUTCOMES[column] == UNKNOWN:
         return UNSURE
     return SAME if column == row else LOOSER if column < row else STRICTER

@@ -114,7 +114,7 @@ def test_publications_reach_the_topic_only_where_they_have_an_effect(kafka: Kafk
     )
     status, said, _ = publisher.publish(bundle, tenant)
     assert status == 0
-    assert "workers will be under safe-completion-core@1.1.0#" in said
+    assert "workers will use safe-completion-core@1.1.0#" in said
     assert "overlays: 1" in said
     line = next(iter(probe_policy(settings, 10)))
     assert (line.mark, "overlays: 1" in line.found) == (Mark.OK, True)
@@ -126,7 +126,7 @@ def test_publications_reach_the_topic_only_where_they_have_an_effect(kafka: Kafk
     _, back = publisher.sign("bundle", document("1.0.0", HIGH), "--rollback")
     status, said, _ = publisher.publish(back)
     assert status == 0
-    assert "workers will be under safe-completion-core@1.0.0#" in said
+    assert "workers will use safe-completion-core@1.0.0#" in said
 
     _, withdrawn = publisher.sign("overlay", None, "--withdraw", "acme@1.0.0")
     status, said, _ = publisher.publish(withdrawn)

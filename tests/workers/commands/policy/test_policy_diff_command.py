@@ -117,7 +117,7 @@ def test_the_version_has_to_rise_by_enough(desk: PolicyDesk, version: str, is_fi
 def test_the_same_policy_has_no_differences(desk: PolicyDesk) -> None:
     old, new = desk.policy("old.json"), desk.policy("new.json")
     status, out, _ = desk.run("diff", old, new, "--exit-code")
-    assert (status, out.splitlines()[-1]) == (0, "the same policy")
+    assert (status, out.splitlines()[-1]) == (0, "the policies are the same")
 
 
 def test_tables_name_what_differs_and_a_status_can_be_had(desk: PolicyDesk) -> None:

@@ -58,7 +58,7 @@ def test_each_step_from_labels_to_action_is_said(desk: PolicyDesk) -> None:
         "5 draft 2 (generator): publish",
         "V99  no fault was found",
         "6 action: published, by the last verdict",
-        "made again from this record: the same plan, verdicts and action, bit for bit",
+        "reproduced from this record: the same plan, verdicts and action, bit for bit",
     ]
     found = [out.find(words) for words in wanted]
     assert -1 not in found, wanted[found.index(-1)]
@@ -90,14 +90,14 @@ def test_a_record_that_was_altered_is_found_out(desk: PolicyDesk) -> None:
     altered = replace(record, attempts=record.attempts[1:])
     status, out, _ = desk.run("explain", "e1", "--from-audit", written(desk, altered))
     assert status == 1
-    assert "it comes out differently" in out
+    assert "this record cannot be reproduced" in out
 
 
 def test_under_another_policy_nothing_is_made_again(desk: PolicyDesk) -> None:
     other = desk.policy("other.json", {"policy/version": "9.0.0"})
     status, out, _ = desk.run("explain", "e1", "--from-audit", written(desk, revised()), "--policy", other)
     assert status == 0
-    assert "not made again: at hand are safe-completion-core@9.0.0#" in out
+    assert "not reproduced: the policy at hand is safe-completion-core@9.0.0#" in out
 
 
 def test_an_event_that_was_never_assessed_says_so(desk: PolicyDesk) -> None:

@@ -119,7 +119,7 @@ def test_lines_that_are_no_audit_records_are_named_by_number_alone(
         file.write(b'\n{"audit_id": "a user\'s words"}\nnot json\n')
     status, out, err = run(folder, capsys, "--json")
     assert (status, counted(out).decisions) == (1, COUNT)
-    assert err == f"no audit records: 2, at line {COUNT + 2}, line {COUNT + 3}\n"
+    assert err == f"not audit records: 2, at line {COUNT + 2}, line {COUNT + 3}\n"
 
 
 def test_decisions_under_another_overlay_are_counted(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -200,7 +200,7 @@ def test_a_topic_is_read_to_its_end_in_either_notation(
     new = str(folder / "new.json")
     status, out, err = desk.run("policy", "simulate", "--policy", new, "--json")
     assert (status, counted(out).decisions) == (1, 40)
-    assert f"no audit records: 1, at {desk.topics['audit']}-" in err
+    assert f"not audit records: 1, at {desk.topics['audit']}-" in err
     assert desk.run("policy", "simulate", "--policy", new, "--since", "1h", "--json")[0] == 1
     assert desk.run("policy", "simulate", "--policy", new, "--from-audit", "no.such.topic")[0] == 1
 
