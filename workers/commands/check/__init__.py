@@ -1,1 +1,1 @@
-"""`sluicegate check`: one probe a module; none changes anything."""
+"""`sluicegate check`: the probes of settings, policy, brokers, models and telemetry. None changes anything."""

@@ -1,4 +1,4 @@
-"""Probe of the brokers: reached, let in, and the topics there and as the table says. Nothing is created or written."""
+"""The probe of the brokers: connection, login, topics and rights. Nothing is created or written."""
 
 import logging
 import time
@@ -19,7 +19,7 @@ from workers.kafka.topics import Existing, TopicSpec, compare, topic_table
 from workers.settings import KafkaSettings, Settings
 
 CONNECTIONS_SHARE = 0.4
-"""Of the time there is, what opening ports one by one may take."""
+"""The share of the time for opening ports one by one."""
 
 _MAY_NOT_DESCRIBE = 29
 """The broker's error code for TOPIC_AUTHORIZATION_FAILED; it does not say whether the topic exists."""
@@ -32,12 +32,12 @@ _TELLING = (
     library.InvalidReceiveError,
     library.KafkaConnectionError,
 )
-"""Of the errors on the way in, the first of these that occurred says most: after a failed login the library often
-sees no more than a closed connection."""
+"""The errors of a login, the most informative first: after a failed login the library often reports no more than a
+closed connection."""
 
 
 def probe_brokers(settings: Settings, timeout_s: float) -> Iterator[Line]:
-    """Ports and certificates, the login, advertised addresses, topics, rights: as far as each step lets the next."""
+    """Check ports, certificates, login, advertised addresses, topics and rights, each step if the one before works."""
     kafka = settings.kafka
     started_s = time.monotonic()
     addresses = [host_and_port(server) for server in kafka.bootstrap_servers]
@@ -45,7 +45,7 @@ def probe_brokers(settings: Settings, timeout_s: float) -> Iterator[Line]:
     troubles = [found for host, port in addresses if (found := broker_trouble(kafka, host, port, each_s))]
     is_reached = len(troubles) < len(addresses)
     for trouble in troubles:
-        # One that answers is enough to start; the others are for when that one is away.
+        # One that answers is enough to start; the others are needed when it is down.
         yield (note if is_reached else wrong)("brokers", trouble.found, trouble.mend)
     if not is_reached:
         return
@@ -59,13 +59,13 @@ def probe_brokers(settings: Settings, timeout_s: float) -> Iterator[Line]:
     try:
         yield from _inside(client, settings, left_s)
     except library.KafkaError as exc:
-        yield wrong("brokers", f"a request failed: {_said(exc)}", "look into the broker's log")
+        yield wrong("brokers", f"a request failed: {_said(exc)}", "read the broker's log")
     finally:
         client.close()
 
 
 def bounded_options(kafka: KafkaSettings, timeout_s: float) -> dict[str, Any]:
-    """Return the options of a client that gives the login up after half of `timeout_s`, and each request after that."""
+    """Return the options of a client that gives up the login, and each request, after half of `timeout_s`."""
     half_ms = max(1, int(timeout_s * 500))
     return admin_options(kafka) | {
         "bootstrap_timeout_ms": half_ms,
@@ -75,7 +75,7 @@ def bounded_options(kafka: KafkaSettings, timeout_s: float) -> dict[str, Any]:
 
 @contextmanager
 def _reasons() -> Generator[list[BaseException]]:
-    """Collects what fails while a client logs in: kafka-python says it in its log alone, then raises a time-out."""
+    """Collect the errors of a client's login: kafka-python only logs them, and then raises a time-out."""
     found: list[BaseException] = []
 
     class Collect(logging.Handler):
@@ -92,34 +92,34 @@ def _reasons() -> Generator[list[BaseException]]:
 
 
 def _no_login(kafka: KafkaSettings, errors: Sequence[BaseException]) -> Line:
-    """Ports are open and TLS is fine, but no client comes in."""
+    """Explain why no client can log in although ports are open and TLS works."""
     protocol = kafka.security_protocol
     ranked = [error for kind in _TELLING for error in errors if isinstance(error, kind)]
     error = ranked[0] if ranked else errors[-1]
     login = "kafka.sasl_mechanism, kafka.sasl_username and kafka.sasl_password_file"
     match error:
         case library.SaslAuthenticationFailedError():
-            return wrong("brokers", f"the login was refused: {_said(error)}", f"set {login} to what the brokers know")
+            return wrong("brokers", f"the login was refused: {_said(error)}", f"set {login} as the brokers have them")
         case library.UnsupportedSaslMechanismError() | library.IllegalSaslStateError():
-            found = f"the listener does not take {protocol} with {kafka.sasl_mechanism}: {_said(error)}"
+            found = f"the listener does not accept {protocol} with {kafka.sasl_mechanism}: {_said(error)}"
             return wrong(
-                "brokers", found, "set kafka.security_protocol and kafka.sasl_mechanism as the listener has it"
+                "brokers", found, "set kafka.security_protocol and kafka.sasl_mechanism as the listener has them"
             )
         case library.IncompatibleBrokerVersion():
             return wrong("brokers", _said(error), "name brokers, not controllers, in kafka.bootstrap_servers")
         case library.KafkaConnectionError() if protocol.startswith("SASL_"):
-            found = f"the connection is closed during the login ({_said(error)})"
-            return wrong("brokers", found, f"mostly a wrong password or mechanism: look at {login}")
+            found = f"the connection was closed during the login ({_said(error)})"
+            return wrong("brokers", found, f"usually a wrong password or mechanism: check {login}")
         case library.KafkaConnectionError() | library.InvalidReceiveError():
-            # What a TLS listener says to a client without TLS is no answer of Kafka's, where it is heard at all.
-            found = f"the port opens, and the connection is then closed ({_said(error)})"
+            # A TLS listener answers a client without TLS, if at all, with something that is not Kafka's protocol.
+            found = f"the port opens, but the connection is then closed ({_said(error)})"
             mend = (
                 f"kafka.security_protocol is {protocol}: does this listener want TLS, a client certificate or a login?"
             )
             return wrong("brokers", found, mend)
         case _:
-            mend = "is it a Kafka broker, and is it alive? Look at kafka.bootstrap_servers and the broker's log"
-            return wrong("brokers", f"the port opens, and nothing answers as a broker ({_said(error)})", mend)
+            mend = "is it a Kafka broker, and is it alive? Check kafka.bootstrap_servers and the broker's log"
+            return wrong("brokers", f"the port opens, but nothing answers as a broker ({_said(error)})", mend)
 
 
 def _inside(client: Any, settings: Settings, timeout_s: float) -> Iterator[Line]:
@@ -132,12 +132,12 @@ def _inside(client: Any, settings: Settings, timeout_s: float) -> Iterator[Line]
     ]
     for trouble in troubles:
         mend = "set the brokers' advertised.listeners to addresses that clients can reach"
-        yield wrong("brokers", f"a broker gives its address as {trouble.found}", mend)
+        yield wrong("brokers", f"a broker advertises {trouble.found}", mend)
     if not troubles:
         names = ", ".join(shown(broker["host"], broker["port"]) for broker in brokers)
         yield ok("brokers", f"{names}; {kafka.security_protocol}")
     if kafka.api_version is not None:
-        yield unused("topics", "kafka.api_version is set, as for the mock broker: its topics are its own affair")
+        yield unused("topics", "kafka.api_version is set, as for the mock broker, which creates its topics itself")
         return
     table = topic_table(settings.topics)
     described = {topic["name"]: topic for topic in client.describe_topics([spec.name for spec in table])}
@@ -153,11 +153,11 @@ def _topic_lines(client: Any, table: Sequence[TopicSpec], described: Mapping[str
         mend = "run `sluicegate topics create`, or set topics.* to the names they have"
         yield wrong("topics", f"missing: {', '.join(missing)}", mend)
     if hidden:
-        yield wrong("topics", f"may not be looked at: {', '.join(hidden)}", "grant DESCRIBE on these topics")
+        yield wrong("topics", f"may not be described: {', '.join(hidden)}", "grant DESCRIBE on these topics")
     existing = _existing(client, there, described)
     unread = [name for name, topic in existing.items() if not topic.configs]
     if unread:
-        mend = "grant DESCRIBE_CONFIGS on them to have it compared"
+        mend = "grant DESCRIBE_CONFIGS on these topics, so that it can be compared"
         yield note("topics", f"configuration may not be read: {', '.join(unread)}", mend)
     differences = compare(table, {name: topic for name, topic in existing.items() if topic.configs})
     for difference in differences:
@@ -165,11 +165,11 @@ def _topic_lines(client: Any, table: Sequence[TopicSpec], described: Mapping[str
         line = wrong if difference.is_serious else note
         yield line("topics", str(difference), mend)
     if not (missing or hidden or unread or differences):
-        yield ok("topics", f"all {len(table)} are there and as settings say")
+        yield ok("topics", f"all {len(table)} exist and are as the settings say")
 
 
 def _existing(client: Any, there: Sequence[TopicSpec], described: Mapping[str, Any]) -> dict[str, Existing]:
-    """The topics as they are; `configs` is empty where they may not be read."""
+    """Return the topics as they are; `configs` is empty if they may not be read."""
     if not there:
         return {}
     resources = [ConfigResource(ConfigResourceType.TOPIC, spec.name) for spec in there]

@@ -1,4 +1,4 @@
-"""`sluicegate check`: what is wrong with settings, brokers, models and telemetry, and how to mend it."""
+"""`sluicegate check`: say what is wrong with settings, brokers, models and telemetry, and how to fix it."""
 
 import argparse
 
@@ -30,7 +30,7 @@ WHAT_WIDTH = 11
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Run every probe at once and print what each found, in the order above. 1 where anything is wrong."""
+    """Run all probes at once and print what each found, in the order above; 1 if anything is wrong."""
     terminal = Terminal()
     probes = OFFLINE_PROBES if arguments.offline else PROBES
     running = [RunningProbe(what, probe, settings, arguments.timeout) for what, probe in probes]

@@ -1,4 +1,4 @@
-"""Probe of the OTLP endpoint: its port opens, and it takes an export that holds no span."""
+"""The probe of the OTLP endpoint: its port opens, and it accepts an export without spans."""
 
 import asyncio
 import os
@@ -17,15 +17,15 @@ from workers.telemetry.exporting import header_pairs
 
 PORTS = {"http": 80, "https": 443}
 PORT_SHARE = 0.4
-"""Of the time there is, what opening the port may take."""
+"""The share of the time for opening the port."""
 
 _WHAT = "telemetry"
 _START = "start the collector, or set telemetry.endpoint (empty: nothing is exported)"
-_OTHER = "is telemetry.protocol (http, mostly port 4318; grpc, mostly 4317) the one of this port?"
+_OTHER = "is telemetry.protocol (http, usually port 4318; grpc, usually 4317) right for this port?"
 
 
 def probe_collector(settings: Settings, timeout_s: float) -> Iterator[Line]:
-    """The endpoint, where settings name one."""
+    """Check the endpoint, if the settings name one."""
     telemetry = settings.telemetry
     if not telemetry.enabled or not telemetry.endpoint:
         why = "telemetry.endpoint is empty" if telemetry.enabled else "telemetry.enabled is false"
@@ -38,7 +38,7 @@ def probe_collector(settings: Settings, timeout_s: float) -> Iterator[Line]:
         return
     rest_s = timeout_s * (1 - PORT_SHARE)
     if any(not (name + value).isascii() or not (name + value).isprintable() for name, value in header_pairs(telemetry)):
-        yield wrong(_WHAT, "a header cannot be sent: not printable ASCII", "look at the file of telemetry.headers_file")
+        yield wrong(_WHAT, "a header cannot be sent: not printable ASCII", "check the file of telemetry.headers_file")
     elif telemetry.protocol == "grpc":
         yield _over_grpc(telemetry, rest_s)
     else:
@@ -49,7 +49,7 @@ async def _over_http(telemetry: TelemetrySettings, timeout_s: float) -> Line:
     url = telemetry.endpoint.rstrip("/") + "/v1/traces"
     headers = {"Content-Type": "application/x-protobuf", **dict(header_pairs(telemetry))}
     try:
-        # A request without spans is an empty message, and an empty message has no bytes.
+        # An export without spans is an empty message, which has no bytes.
         async with (
             asyncio.timeout(timeout_s),
             aiohttp.ClientSession(headers=headers) as session,
@@ -57,21 +57,23 @@ async def _over_http(telemetry: TelemetrySettings, timeout_s: float) -> Line:
         ):
             return _answered(url, response.status)
     except TimeoutError:
-        return wrong(_WHAT, f"{url}: the port opens, no answer within {timeout_s:.1f} s", _OTHER)
-    except aiohttp.ClientConnectorError as exc:  # certificates apart
+        return wrong(_WHAT, f"{url}: the port opens, but no answer within {timeout_s:.1f} s", _OTHER)
+    except aiohttp.ClientConnectorError as exc:  # a certificate error is another class
         return _unreached(url, exc.os_error)
     except aiohttp.ClientConnectorCertificateError as exc:
         return _unreached(url, exc.certificate_error)
     except aiohttp.ClientError as exc:
-        return wrong(_WHAT, f"{url}: what answers is no HTTP ({type(exc).__name__})", _OTHER)
+        return wrong(_WHAT, f"{url}: the answer is not HTTP ({type(exc).__name__})", _OTHER)
 
 
 def _answered(url: str, status: int) -> Line:
     if status in {200, 202}:
-        return ok(_WHAT, f"{url} takes spans")
+        return ok(_WHAT, f"{url} accepts spans")
     if status in {401, 403}:
-        return wrong(_WHAT, f"{url}: HTTP {status}, not let in", "set telemetry.headers_file")
-    return wrong(_WHAT, f"{url}: HTTP {status}", "telemetry.endpoint ends before /v1/traces; does it take traces?")
+        return wrong(_WHAT, f"{url}: HTTP {status}, access denied", "set telemetry.headers_file")
+    return wrong(
+        _WHAT, f"{url}: HTTP {status}", "set telemetry.endpoint without /v1/traces; does the collector accept traces?"
+    )
 
 
 def _unreached(url: str, error: Exception) -> Line:
@@ -80,7 +82,7 @@ def _unreached(url: str, error: Exception) -> Line:
 
 
 def _over_grpc(telemetry: TelemetrySettings, timeout_s: float) -> Line:
-    # gRPC's core writes its own lines to standard error; what it has to say comes back as an error too.
+    # gRPC's core writes lines to standard error; the same reasons come back as errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     import grpc
     from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
@@ -96,7 +98,7 @@ def _over_grpc(telemetry: TelemetrySettings, timeout_s: float) -> Line:
             stub.Export(request, timeout=timeout_s, metadata=header_pairs(telemetry))
         except grpc.RpcError as exc:
             return _grpc_refusal(endpoint, exc)
-    return ok(_WHAT, f"{endpoint} takes spans")
+    return ok(_WHAT, f"{endpoint} accepts spans")
 
 
 def _credentials(grpc: Any) -> Any:
@@ -104,15 +106,15 @@ def _credentials(grpc: Any) -> Any:
 
 
 def _grpc_refusal(endpoint: str, error: Any) -> Line:
-    """Any: grpc has no type information."""
+    """Explain an RpcError; its type is Any because grpc has no type information."""
     code = error.code().name
     match code:
         case "UNAUTHENTICATED" | "PERMISSION_DENIED":
             mend = "set telemetry.headers_file"
         case "UNIMPLEMENTED":
-            mend = "does it take traces? " + _OTHER
+            mend = "does the collector accept traces? " + _OTHER
         case "UNAVAILABLE" | "DEADLINE_EXCEEDED":
-            mend = f"{_OTHER} Is it TLS (https) there?"
+            mend = f"{_OTHER} Does the port speak TLS (https)?"
         case _:
-            mend = "look into the collector's log"
+            mend = "read the collector's log"
     return wrong(_WHAT, f"{endpoint}: gRPC {code}", mend)

@@ -1,4 +1,4 @@
-"""Probes of what is on this machine: the files that settings name, and the policy."""
+"""The probes of this machine: the files that settings name, and the policy."""
 
 from collections.abc import Iterator, Sequence
 
@@ -16,16 +16,16 @@ from workers.settings import Settings
 from workers.settings.combinations import file_problems
 
 REASONS_MAX = 5
-"""Reasons against a policy that are shown; the rest is counted."""
+"""The most reasons against a policy that are shown; the others are counted."""
 
 
 def probe_settings(settings: Settings, _timeout_s: float) -> Iterator[Line]:
-    """The files they name. That values fit each other is checked before any command runs."""
+    """Check the files that settings name. The values were checked before any command runs."""
     problems = file_problems(settings)
     for problem in problems:
-        yield wrong("settings", f"{problem.key} = {problem.shown} is not there", f"{problem.key}: {problem.allowed}")
+        yield wrong("settings", f"{problem.key} = {problem.shown} does not exist", f"{problem.key}: {problem.allowed}")
     if not problems:
-        yield ok("settings", "values fit, and the files they name are there")
+        yield ok("settings", "values are valid, and the files they name exist")
     if not settings.redaction.digest_key:
         yield note(
             "settings",
@@ -35,11 +35,11 @@ def probe_settings(settings: Settings, _timeout_s: float) -> Iterator[Line]:
 
 
 def probe_policy(settings: Settings, timeout_s: float) -> Iterator[Line]:
-    """That bundle and overlays load, as a worker loads them, and what is odd about them."""
+    """Check that bundle and overlays load as a worker loads them, and count the warnings about them."""
     if settings.policy.source == "topic":
         yield from _published(settings, timeout_s)
         return
-    mend = "mend the file that policy.bundle, policy.overlays or policy.shadows names"
+    mend = "correct the file that policy.bundle, policy.overlays or policy.shadows names"
     try:
         policies = load_policies(settings)
     except PolicyError as exc:
@@ -47,19 +47,19 @@ def probe_policy(settings: Settings, timeout_s: float) -> Iterator[Line]:
     except SettingsError as exc:
         yield wrong("policy", f"{exc.key} is {exc.shown}", f"{exc.key}: {exc.allowed}")
     except OSError as exc:
-        yield wrong("policy", f"{exc.filename}: {exc.strerror}", "let policy.bundle name a file that can be read")
+        yield wrong("policy", f"{exc.filename}: {exc.strerror}", "set policy.bundle to a file that can be read")
     else:
         yield from _loaded(policies)
 
 
 def _published(settings: Settings, timeout_s: float) -> Iterator[Line]:
-    """What the policy topic amounts to."""
+    """Check the policies that the policy topic holds."""
     topic = settings.topics.policy
     try:
         with kafka_session(settings.kafka, "check", topic) as kafka:
             found = would_be(settings, replace(kafka, connect_timeout_s=timeout_s), (), timeout_s)
     except (KafkaUnavailable, KafkaRefused, TimeoutError) as exc:
-        yield wrong("policy", f"topic {topic} could not be read: {exc}", "see what is said of brokers and topics")
+        yield wrong("policy", f"topic {topic} could not be read: {exc}", "see the lines about brokers and topics")
         return
     if found.policies is None:
         mend = f"publish a bundle {settings.policy.id} with `sluicegate policy sign` and `publish`"

@@ -1,4 +1,4 @@
-"""Probes of the language models: the endpoint answers `GET /models`, and serves the model that settings name."""
+"""The probes of the language models: `GET /models` is answered and lists the model that settings name."""
 
 import asyncio
 import ssl
@@ -20,7 +20,7 @@ NAME_CHARACTERS_MAX = 80
 
 
 class _Target(Struct, frozen=True, kw_only=True):
-    """An endpoint and the keys of its settings."""
+    """An endpoint, and the names of its settings."""
 
     what: str
     base_url: str
@@ -40,7 +40,7 @@ class _Models(Struct):
 
 
 def probe_generator(settings: Settings, timeout_s: float) -> Iterator[Line]:
-    """The endpoint that answers."""
+    """Check the endpoint of the generator."""
     asked = settings.generation
     target = _Target(
         what="model",
@@ -58,13 +58,13 @@ def probe_generator(settings: Settings, timeout_s: float) -> Iterator[Line]:
 
 
 def probe_guard(settings: Settings, timeout_s: float) -> Iterator[Line]:
-    """The guard LLM, where settings name one."""
+    """Check the endpoint of the guard LLM, if the settings name one."""
     asked = settings.guard
     if not asked.judge_base_url:
         yield unused("guard LLM", "guard.judge_base_url is empty: the embedded guard works alone")
         return
     if not asked.judge_model:
-        yield wrong("guard LLM", "an endpoint is set and no model", "set guard.judge_model")
+        yield wrong("guard LLM", "an endpoint is set, but no model", "set guard.judge_model")
     target = _Target(
         what="guard LLM",
         base_url=asked.judge_base_url,
@@ -81,7 +81,7 @@ async def _probed(target: _Target, timeout_s: float) -> Line:
     key = target.api_key.reveal()
     if not (key.isascii() and key.isprintable()):
         found = "its key cannot be sent: not printable ASCII, or with a line break"
-        return wrong(target.what, found, f"look at the file of {target.key_setting}")
+        return wrong(target.what, found, f"check the file of {target.key_setting}")
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     url = target.base_url.rstrip("/") + "/models"
     try:
@@ -93,14 +93,16 @@ async def _probed(target: _Target, timeout_s: float) -> Line:
             return _answered(target, response.status, await _read(response.content))
     except TimeoutError:
         return wrong(
-            target.what, f"{url}: no answer within {timeout_s:.1f} s", f"is {target.url_setting} right, and up?"
+            target.what,
+            f"{url}: no answer within {timeout_s:.1f} s",
+            f"is {target.url_setting} right, and the server up?",
         )
     except aiohttp.ClientError as exc:
         return _unreached(target, url, exc)
 
 
 async def _read(content: aiohttp.StreamReader) -> bytes:
-    """The body; empty where it is too long."""
+    """Read the body; empty if it is too long."""
     body = b""
     async for piece in content.iter_any():
         body += piece
@@ -118,10 +120,12 @@ def _unreached(target: _Target, url: str, error: aiohttp.ClientError) -> Line:
             cause = error.os_error
         case aiohttp.ClientConnectionError():
             return wrong(
-                target.what, f"{url}: the connection is closed without an answer", f"{start}: is it HTTP there?"
+                target.what, f"{url}: the connection was closed without an answer", f"{start}: does it speak HTTP?"
             )
         case _:
-            return wrong(target.what, f"{url}: no HTTP ({type(error).__name__})", f"set {target.url_setting}")
+            return wrong(
+                target.what, f"{url}: the answer is not HTTP ({type(error).__name__})", f"set {target.url_setting}"
+            )
     mend = tls_mend(cause, TlsKeys(), f"{start}: http or https?") if isinstance(cause, ssl.SSLError) else start
     return wrong(target.what, f"{url}: {in_words(cause)}", mend)
 
@@ -131,14 +135,14 @@ def _answered(target: _Target, status: int, body: bytes) -> Line:
     if status in {401, 403}:
         return wrong(target.what, f"{url}: HTTP {status}, the key is not accepted", f"set {target.key_setting}")
     if status == 404:
-        return wrong(target.what, f"{url}: HTTP 404", f"{target.url_setting} mostly ends in /v1")
+        return wrong(target.what, f"{url}: HTTP 404", f"{target.url_setting} usually ends in /v1")
     if status != 200:
-        return wrong(target.what, f"{url}: HTTP {status}", f"look into the server's log, or set {target.url_setting}")
+        return wrong(target.what, f"{url}: HTTP {status}", f"read the server's log, or set {target.url_setting}")
     try:
         served = [model.id for model in msgspec.json.decode(body, type=_Models).data]
     except (msgspec.DecodeError, UnicodeDecodeError):
         mend = f"set {target.url_setting} to an OpenAI-compatible endpoint"
-        return wrong(target.what, f"{url}: the answer is no list of models", mend)
+        return wrong(target.what, f"{url}: the answer is not a list of models", mend)
     if target.model in served:
         return ok(target.what, f"{target.base_url} serves {target.model}")
     names = ", ".join(printable(name, NAME_CHARACTERS_MAX) for name in served[:MODELS_SHOWN]) or "none"

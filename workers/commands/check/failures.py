@@ -1,4 +1,4 @@
-"""What the operating system and TLS report, in words, and what to do about it."""
+"""Errors of the operating system and of TLS in words, and what to do about them."""
 
 import errno
 import socket
@@ -12,24 +12,24 @@ _EXPIRED = frozenset({9, 10})
 
 _ERRNO = {
     errno.ECONNREFUSED: "connection refused: nothing listens there",
-    errno.ECONNRESET: "the connection is reset by the other side",
+    errno.ECONNRESET: "the other side reset the connection",
     errno.EHOSTUNREACH: "no route to that host",
     errno.ENETUNREACH: "no route to that network",
     errno.ETIMEDOUT: "no answer to the connection",
-    errno.EADDRNOTAVAIL: "that address cannot be connected to",
+    errno.EADDRNOTAVAIL: "no connection to that address is possible",
 }
 
 
 @dataclass(frozen=True)
 class TlsKeys:
-    """The settings that a TLS failure is mended by; empty where there is none."""
+    """The settings that can fix a TLS failure; empty if there is none."""
 
     authority: str = ""
     hostname: str = ""
 
 
 def in_words(error: BaseException) -> str:  # noqa: PLR0911 -- one line per kind of error
-    """What went wrong, without anything that a peer said but the fault it names."""
+    """Return the error in words, with nothing of the peer's text but the fault that it names."""
     match error:
         case ssl.SSLCertVerificationError():
             return f"its certificate is not accepted: {error.verify_message}"
@@ -42,15 +42,15 @@ def in_words(error: BaseException) -> str:  # noqa: PLR0911 -- one line per kind
         case ConnectionResetError():
             return _ERRNO[errno.ECONNRESET]
         case UnicodeError():
-            return "that is no host name"
+            return "that is not a host name"
         case OSError() if error.errno in _ERRNO:
             return _ERRNO[error.errno]
         case _:
-            return f"cannot be connected to ({type(error).__name__})"
+            return f"the connection failed ({type(error).__name__})"
 
 
 def tls_mend(error: ssl.SSLError, keys: TlsKeys, otherwise: str) -> str:
-    """What to do about a TLS failure; `otherwise` where the other side does not seem to speak TLS at all."""
+    """Return what to do about a TLS failure; `otherwise` if the other side does not seem to speak TLS at all."""
     if not isinstance(error, ssl.SSLCertVerificationError):
         return otherwise
     if error.verify_code in _HOSTNAME_MISMATCH:
@@ -59,5 +59,5 @@ def tls_mend(error: ssl.SSLError, keys: TlsKeys, otherwise: str) -> str:
     if error.verify_code in _EXPIRED:
         return "renew the certificate, or set this machine's clock"
     if keys.authority:
-        return f"name the authority that signed it in {keys.authority}"
-    return "add the authority that signed it to the system's, or name a file of them in SSL_CERT_FILE"
+        return f"set {keys.authority} to the authority that signed it"
+    return "add the authority that signed it to the system's, or set SSL_CERT_FILE to a file that holds it"

@@ -1,4 +1,4 @@
-"""What the brokers let these credentials do, as far as they tell without anything being read or written."""
+"""The rights of these credentials, as far as brokers tell them without anything being read or written."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,15 +14,15 @@ from workers.settings import Settings
 
 WORKER = "worker"
 COORDINATOR_WAIT_S = 0.2
-"""Between two questions to brokers that are just making their own topics."""
+"""The time between two questions to brokers that are creating their internal topics."""
 
 
 def right_lines(
     client: Any, settings: Settings, table: Sequence[TopicSpec], described: Mapping[str, Any], timeout_s: float
 ) -> Iterator[Line]:
-    """Reading and writing per topic as the worker does it, the consumer group, the transactional id of the first slot.
+    """Check a worker's rights on its topics, on the consumer group and on the transactional id of the first slot.
 
-    Asked about a group, brokers that never had one make their internal topics, as they would for the first worker.
+    Brokers that never had a group create their internal topics when asked about one, as for the first worker.
     """
     deadline_s = time.monotonic() + timeout_s
     group = settings.kafka.group_id
@@ -44,17 +44,17 @@ def right_lines(
 
 
 def _read_group(client: Any, group: str) -> None:
-    """Raises GroupAuthorizationFailedError where the group may not be joined; brokers tell only once there is one."""
+    """Raise GroupAuthorizationFailedError if the group may not be joined. Brokers tell only of a group that exists."""
     granted = client.describe_groups([group])[group]["authorized_operations"]
     if granted is not None and "READ" not in granted:
         raise library.GroupAuthorizationFailedError(group)
 
 
 def _write_transactions(client: Any, slot: str) -> None:
-    """Raises TransactionalIdAuthorizationFailedError where the id may not be written or looked at. Changes nothing.
+    """Raise TransactionalIdAuthorizationFailedError if the id may not be written or described. Changes nothing.
 
-    Brokers do not tell the rights on a transactional id. But asked for half an identity, they look at the right to
-    write first, and only then find the request invalid (KafkaApis.handleInitProducerIdRequest, 2.7 to 4.2).
+    Brokers do not tell the rights on a transactional id. But when asked for half an identity, they check the right to
+    write before they find the request invalid (KafkaApis.handleInitProducerIdRequest, 2.7 to 4.2).
     """
     half = InitProducerIdRequest(transactional_id=slot, transaction_timeout_ms=1, producer_id=-1, producer_epoch=0)
     manager = client._manager  # noqa: SLF001 - the library has no call for it
@@ -76,7 +76,7 @@ def _topic_rights(table: Sequence[TopicSpec], described: Mapping[str, Any]) -> I
 
 
 def _asked(what: str, name: str, ask: Any, deadline_s: float, mend: str) -> Iterator[Line]:
-    """Nothing where the brokers answer, or have not heard of it yet."""
+    """Yield nothing if the brokers answer, or do not know the name yet."""
     while True:  # until `deadline_s`
         try:
             ask()
@@ -87,7 +87,7 @@ def _asked(what: str, name: str, ask: Any, deadline_s: float, mend: str) -> Iter
             return
         except library.KafkaError as exc:
             if time.monotonic() + COORDINATOR_WAIT_S >= deadline_s:
-                yield note("rights", f"{what} {name}: cannot be told now ({type(exc).__name__})")
+                yield note("rights", f"{what} {name}: the brokers cannot tell now ({type(exc).__name__})")
                 return
             time.sleep(COORDINATOR_WAIT_S)
         else:
