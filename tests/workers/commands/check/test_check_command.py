@@ -113,7 +113,7 @@ def test_a_model_that_is_served_is_well() -> None:
         (status(302, b"", "Location: http://127.0.0.1:1/"), "HTTP 302", "generation.base_url"),
         (status(200, b"<html>secret text</html>"), "not a list of models", "generation.base_url"),
         (status(200, b"[" * 1_100_000), "not a list of models", "generation.base_url"),
-        (raw(b"SSH-2.0-secret text\r\n"), "no HTTP", "generation.base_url"),
+        (raw(b"SSH-2.0-secret text\r\n"), "not HTTP", "generation.base_url"),
         (raw(b""), "closed without an answer", "generation.base_url"),
     ],
     ids=["other", "none", "key", "path", "error", "redirect", "html", "long", "ssh", "closed"],

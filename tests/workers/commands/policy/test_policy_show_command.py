@@ -65,7 +65,7 @@ def test_an_overlay_shows_what_it_makes_of_ceilings(desk: PolicyDesk) -> None:
     ("arguments", "named"),
     [
         (("gone.yaml",), "FILE gone.yaml: cannot be read: No such file"),
-        (("--category", "fishing"), "--category fishing: safe-completion-core@"),
+        (("--category", "fishing"), "--category fishing: unknown; safe-completion-core@"),
         (("--tenant", "gone.yaml"), "--tenant gone.yaml: cannot be read"),
     ],
     ids=" ".join,
