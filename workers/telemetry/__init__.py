@@ -1,1 +1,1 @@
-"""Traces, metrics and logs: set up, counted, exported."""
+"""Traces, metrics and logs: their set-up and export."""

@@ -1,7 +1,7 @@
-"""Some of our metrics once more under OpenTelemetry's own names, for dashboards that know only those.
+"""Copies of some metrics under OpenTelemetry's own names, for dashboards that know only those.
 
-Pushed, never on the Prometheus page, and only where `OTEL_SEMCONV_STABILITY_OPT_IN` names the conventions, which are
-not stable yet. Made from what is exported anyway, so an event pays nothing for it.
+They are pushed, never on the Prometheus page, and only if `OTEL_SEMCONV_STABILITY_OPT_IN` names the conventions, which
+are not stable yet. They are made when metrics are exported, so an event pays nothing for them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -87,11 +87,11 @@ COPIES: Final = (
         always=_GENERATION,
     ),
 )
-"""Every copy. An outcome that is no error has no `error.type`."""
+"""Every copy. An outcome that is not an error has no `error.type`."""
 
 
 class ConventionMetrics(MetricExporter):
-    """Exports a collection with the copies that `opted_in` names conventions of."""
+    """An exporter that adds to a collection the copies of those conventions that `opted_in` names."""
 
     def __init__(self, inner: MetricExporter, opted_in: Sequence[str]) -> None:
         super().__init__()
@@ -103,11 +103,11 @@ class ConventionMetrics(MetricExporter):
         return self._inner.export(self._added(metrics_data), timeout_millis, **kwargs)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """As the inner exporter's."""
+        """Flush the inner exporter."""
         return self._inner.force_flush(timeout_millis)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: object) -> None:
-        """As the inner exporter's."""
+        """Shut the inner exporter down."""
         self._inner.shutdown(timeout_millis, **kwargs)
 
     def _added(self, data: MetricsData) -> MetricsData:

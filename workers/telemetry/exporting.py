@@ -1,4 +1,4 @@
-"""OTLP exporters that count what is lost, behind a queue that never grows past its bound."""
+"""OTLP exporters that count lost spans and metrics, and the bounded queue in front of the span exporter."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -12,17 +12,17 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from workers.settings import TelemetrySettings
 
 SCHEDULE_DELAY_MS: Final = 1_000
-"""Longest wait of a span for its batch."""
+"""Longest time that a span waits for its batch."""
 BATCH_SPANS_MAX: Final = 512
 
 Dropped = Callable[[int], None]
-"""Told how many items were lost; called from any thread."""
+"""Is told how many items were lost; called from any thread."""
 
 
 class BoundedSpanProcessor(SpanProcessor):
-    """Holds at most `queue_max` ended spans, the batch being exported included; drops the newest beyond that.
+    """A queue of at most `queue_max` ended spans, including the batch being exported. Further spans are dropped.
 
-    Ending a span never waits for the exporter. The SDK's own queue would drop the oldest without a count.
+    Ending a span never waits for the exporter. The SDK's own queue would drop the oldest spans and count none.
     """
 
     def __init__(self, exporter: SpanExporter, queue_max: int, dropped: Dropped) -> None:
@@ -39,11 +39,11 @@ class BoundedSpanProcessor(SpanProcessor):
 
     @property
     def held_count(self) -> int:
-        """Spans that wait for export or are being exported."""
+        """Return the number of spans that wait for export or are being exported."""
         return self._held
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Nothing to do."""
+        """Do nothing."""
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue a sampled span, or count it as dropped."""
@@ -58,11 +58,11 @@ class BoundedSpanProcessor(SpanProcessor):
             self._batches.on_end(span)
 
     def shutdown(self) -> None:
-        """Export what is held, for as long as the exporter takes."""
+        """Export the spans held, however long the exporter takes."""
         self._batches.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Export what is held now."""
+        """Export the spans held now."""
         return self._batches.force_flush(timeout_millis)
 
     def _release(self, count: int) -> None:
@@ -94,7 +94,7 @@ class _CountingSpanExporter(SpanExporter):
 
 
 class CountingMetricExporter(MetricExporter):
-    """Exports metrics; a push that fails is counted, and its values come again with the next one."""
+    """An exporter that counts failed pushes of metrics. The values are cumulative, so the next push repeats them."""
 
     def __init__(self, inner: MetricExporter, dropped: Dropped) -> None:
         super().__init__()
@@ -112,7 +112,7 @@ class CountingMetricExporter(MetricExporter):
         return result
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """Nothing is buffered here."""
+        """Flush the inner exporter; nothing is buffered here."""
         return self._inner.force_flush(timeout_millis)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: object) -> None:
@@ -121,7 +121,7 @@ class CountingMetricExporter(MetricExporter):
 
 
 def span_exporter(settings: TelemetrySettings) -> SpanExporter:
-    """The OTLP exporter for spans. Connects on first use."""
+    """Make the OTLP exporter for spans. It connects on first use."""
     from workers.telemetry.otlp_exporters import GrpcSpanExporter, HttpSpanExporter
 
     if settings.protocol == "grpc":
@@ -142,7 +142,7 @@ def span_exporter(settings: TelemetrySettings) -> SpanExporter:
 
 
 def metric_exporter(settings: TelemetrySettings) -> MetricExporter:
-    """The OTLP exporter for metrics. Connects on first use."""
+    """Make the OTLP exporter for metrics. It connects on first use."""
     if settings.protocol == "grpc":
         from opentelemetry.exporter.otlp.proto.grpc import metric_exporter as grpc
 
@@ -163,6 +163,6 @@ def metric_exporter(settings: TelemetrySettings) -> MetricExporter:
 
 
 def header_pairs(settings: TelemetrySettings) -> tuple[tuple[str, str], ...]:
-    """`name=value,name=value` as pairs; names in lower case, as gRPC demands."""
+    """Split `name=value,name=value` into pairs, with names in lower case, as gRPC requires."""
     items = (item.partition("=") for item in settings.headers.reveal().split(",") if item.strip())
     return tuple((name.strip().lower(), value.strip()) for name, _, value in items)

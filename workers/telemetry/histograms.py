@@ -1,7 +1,8 @@
-"""Histograms that are counted here and handed over finished when they are exported.
+"""Histograms that are counted here and handed to the SDK when they are exported.
 
-To record a value costs a quarter of a microsecond, the SDK's own instrument five to seven, six times an event. What is
-exported is the same: explicit buckets, cumulative, and of each bucket the last value under a sampled span as exemplar.
+The export is the same as that of the SDK's own instrument: explicit buckets, cumulative, and for each bucket the last
+value under a sampled span as exemplar. Recording a value is several times cheaper, and an event records six
+(docs/adr/0017-hand-written-hot-paths.md).
 """
 
 import threading
@@ -29,14 +30,14 @@ from topology.telemetry.instruments import Recorder
 from topology.telemetry.metrics import MetricSpec
 
 NowNs = Callable[[], int]
-"""Wall-clock nanoseconds."""
+"""Returns wall-clock nanoseconds."""
 
 NEW_MAX = 256
-"""Values of one label set that wait to be sorted into buckets."""
+"""Most values of one label set that wait to be sorted into buckets."""
 
 
 class Histograms:
-    """The histograms of one process. Safe from any thread."""
+    """The histograms of one process. Thread-safe."""
 
     def __init__(self, now_ns: NowNs = time.time_ns) -> None:
         self._now_ns = now_ns
@@ -44,14 +45,14 @@ class Histograms:
         self._series: dict[str, tuple[MetricSpec, list[_Series]]] = {}
 
     def recorder_of(self, spec: MetricSpec, attributes: dict[str, str]) -> Recorder:
-        """As `RecorderOf`."""
+        """Make the recorder of one label set, as `RecorderOf` asks."""
         made = _Series(attributes, spec.buckets, self._now_ns)
         with self._lock:
             self._series.setdefault(spec.name, (spec, []))[1].append(made)
         return made.record
 
     def collect(self, since_ns: int, now_ns: int) -> list[Metric]:
-        """Everything up to now, with the exemplars from `since_ns` on."""
+        """Return every metric as it stands, with the exemplars recorded since `since_ns`."""
         with self._lock:
             families = [(spec, list(series)) for spec, series in self._series.values()]
         return [
@@ -69,7 +70,7 @@ class Histograms:
 
 
 class _Series:
-    """One label set of one histogram. Values wait in a list, which takes no lock, and are sorted in many at a time."""
+    """One label set of one histogram. New values wait in a list without a lock and are sorted in many at a time."""
 
     def __init__(self, attributes: dict[str, str], bounds: tuple[float, ...], now_ns: NowNs) -> None:
         self._attributes = attributes
@@ -112,14 +113,14 @@ class _Series:
     def _sort_in(self) -> None:
         with self._lock:
             new = self._new[:]
-            del self._new[: len(new)]  # the same list stays, so that what another thread appends meanwhile does too
+            del self._new[: len(new)]  # keep the list object: another thread may append to it meanwhile
             for value in new:
                 self._counts[self._bucket(value)] += 1
             self._sum = sum(new, self._sum)
             self._min, self._max = min([self._min, *new]), max([self._max, *new])
 
     def _bucket(self, value: float) -> int:
-        return bisect_left(self._bounds, value)  # a value on a bound belongs below it
+        return bisect_left(self._bounds, value)  # a value equal to a bound belongs to the bucket below it
 
     def _sample(self, value: float, context: Context) -> None:
         span = get_current_span(context).get_span_context()
@@ -130,7 +131,7 @@ class _Series:
 
 
 class HistogramExporter(MetricExporter):
-    """Exports a collection together with the histograms, as if they were of the scope `scope_name`."""
+    """An exporter that adds the histograms to a collection, as part of the scope `scope_name`."""
 
     def __init__(
         self, inner: MetricExporter, histograms: Histograms, scope_name: str, now_ns: NowNs = time.time_ns
@@ -143,18 +144,18 @@ class HistogramExporter(MetricExporter):
         self._exported_ns = 0
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object) -> MetricExportResult:
-        """Pass on one collection with the histograms added."""
+        """Export one collection with the histograms added."""
         now_ns = self._now_ns()
         metrics = self._histograms.collect(self._exported_ns, now_ns)
         self._exported_ns = now_ns
         return self._inner.export(self._added(metrics_data, metrics), timeout_millis, **kwargs)
 
     def force_flush(self, timeout_millis: float = 10_000) -> bool:
-        """As the inner exporter's."""
+        """Flush the inner exporter."""
         return self._inner.force_flush(timeout_millis)
 
     def shutdown(self, timeout_millis: float = 30_000, **kwargs: object) -> None:
-        """As the inner exporter's."""
+        """Shut the inner exporter down."""
         self._inner.shutdown(timeout_millis, **kwargs)
 
     def _added(self, metrics_data: MetricsData, metrics: Sequence[Metric]) -> MetricsData:

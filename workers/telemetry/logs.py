@@ -1,8 +1,8 @@
-"""Logs: one JSON object a line, with the ids of the event at hand and without any text of its users.
+"""Logs: one JSON object per line, with the ids of the current event and without any user text.
 
-Exceptions are logged as type and stack positions: their messages may quote what they choked on. Ours do not
-(`topology.contract.errors`), so they are kept. Of other
-libraries only a message's first line is kept, for the same reason.
+Exceptions are logged as their types and stack positions, because their messages may quote the input that caused them.
+The project's own errors never do (`topology.contract.errors`), so their messages are logged too. For the same reason
+only the first line of other libraries' log messages is kept.
 """
 
 import json
@@ -40,16 +40,16 @@ LIBRARY_LEVELS: Final = {
     "asyncio": logging.WARNING,
     "grpc": logging.ERROR,
 }
-"""Least severe level of other libraries, whatever ours is: at DEBUG several of them log what they carry."""
+"""Lowest level of other libraries, whatever the project's is: at DEBUG several of them log the data they carry."""
 
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class JsonFormatter(logging.Formatter):
-    """A record as one line of JSON: ts, level, logger, message, ids of the event, extras, error."""
+    """The form of a record: one line of JSON with ts, level, logger, message, ids of the event, extras and error."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """One line, without line break."""
+        """Return one line, without a line break."""
         line: dict[str, object] = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -66,7 +66,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def error_summary(error: BaseException) -> list[dict[str, object]]:
-    """The error and its causes: type, stack positions, and the message where it is one of ours."""
+    """Return the error and its causes: type, stack positions, and the message if it is a SluicegateError."""
     summary: list[dict[str, object]] = []
     current: BaseException | None = error
     while current is not None and len(summary) < CAUSES_MAX:
@@ -80,9 +80,9 @@ def error_summary(error: BaseException) -> list[dict[str, object]]:
 
 
 def configure_logging(level: str, stream: TextIO | None = None) -> None:
-    """Send every log of this process to `stream` (None: standard output) as JSON, from `level` up.
+    """Write every log of this process from `level` up to `stream` (None: standard output) as JSON.
 
-    Uncaught exceptions of any thread are logged the same way. May be called again; the last call holds.
+    Uncaught exceptions of any thread are logged the same way. A further call replaces the earlier ones.
     """
     handler = _Handler(stream or sys.stdout)
     handler.setFormatter(JsonFormatter())
@@ -100,12 +100,12 @@ def configure_logging(level: str, stream: TextIO | None = None) -> None:
 
 class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- the standard library's name
-        """Say that a log was lost, but not what it said: the default prints the record's arguments."""
+        """Report that a log was lost, without its content; the default would print the record's arguments."""
         sys.stderr.write(f'{{"level": "ERROR", "logger": "{record.name}", "message": "a log could not be written"}}\n')
 
 
 class _Repeats(logging.Filter):
-    """Lets a library's warning through once a minute: an exporter that is down would log with every batch."""
+    """A filter that passes each library message once a minute; an exporter that is down would log every batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def _correlation() -> dict[str, object]:
-    """The ids of the event that this task works on; nothing outside of one."""
+    """Return the ids of the event that this task processes; none outside of an event."""
     trace = CURRENT_TRACE.get()
     if trace is None:
         return {}
@@ -148,12 +148,12 @@ def _correlation() -> dict[str, object]:
 
 
 def _extra(value: object) -> object:
-    """Numbers and booleans as they are; everything else as short text."""
+    """Return numbers and booleans unchanged, and everything else as short text."""
     return value if isinstance(value, int | float | None) else str(value)[:EXTRA_CHARACTERS_MAX]
 
 
 def _positions(trace: TracebackType | None) -> list[str]:
-    """Innermost frames, as `file:line function`; no source and no values."""
+    """Return the innermost frames as `file:line function`, without source text or values."""
     frames = [(frame.f_code, line) for frame, line in traceback.walk_tb(trace)][-FRAMES_MAX:]
     return [f"{code.co_filename}:{line} {code.co_qualname}" for code, line in frames]
 

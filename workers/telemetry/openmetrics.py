@@ -1,7 +1,7 @@
-"""The metrics of several processes as one page that Prometheus reads, with the exemplars of OpenTelemetry's SDK.
+"""The metrics of several processes on one page for Prometheus, with the exemplars of OpenTelemetry's SDK.
 
-Each process hands over `Family`s, plain data that travels between processes; `page` joins them. A label `process`
-keeps the same series of two processes apart.
+Each process returns its `Family`s, plain data that can cross processes; `page` joins them. The label `process`
+distinguishes the same series of two processes.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ Kind = Literal["counter", "gauge", "histogram"]
 
 
 class Bucket(Struct, frozen=True, array_like=True):
-    """Observations up to `bound`, those of smaller buckets included; the exemplar's time is in seconds since 1970."""
+    """The count of observations up to `bound`, smaller buckets included. The exemplar's time is Unix epoch seconds."""
 
     bound: float
     count: int
@@ -39,7 +39,7 @@ class Bucket(Struct, frozen=True, array_like=True):
 
 
 class Point(Struct, frozen=True, array_like=True):
-    """One label set: `value` of a counter or gauge; sum and buckets of a histogram, the last of which has no bound."""
+    """One label set: the value of a counter or gauge, or the sum and buckets of a histogram; the last is unbounded."""
 
     labels: dict[str, str]
     value: float
@@ -60,7 +60,7 @@ Page = tuple[bytes, str]
 
 
 def families(data: MetricsData | None, further: Iterable[Metric], process: str) -> list[Family]:
-    """What the SDK collected and `further` metrics, with the label `process` on every point."""
+    """Convert the SDK's collection and `further` metrics, with the label `process` on every point."""
     collected = [
         metric
         for resource in (data.resource_metrics if data else ())
@@ -71,7 +71,7 @@ def families(data: MetricsData | None, further: Iterable[Metric], process: str) 
 
 
 def page(all_families: Iterable[Family], accept: str) -> Page:
-    """The page in the form that a scrape asks for by its `Accept` header; OpenMetrics carries exemplars."""
+    """Return the page in the format that a scrape's `Accept` header asks for; only OpenMetrics carries exemplars."""
     encode, content_type = choose_encoder(accept)
     return encode(_Joined(all_families)), content_type
 
@@ -85,7 +85,7 @@ def _family(metric: Metric, process: str) -> Family | None:
         case Histogram(data_points=points):
             return _made(metric, "histogram", [_histogram(point, process) for point in points])
         case _:
-            return None  # exponential histograms: we make none
+            return None  # exponential histograms, which this project does not make
 
 
 def _made(metric: Metric, kind: Kind, points: Sequence[Point]) -> Family:
@@ -117,7 +117,7 @@ def _histogram(point: HistogramDataPoint, process: str) -> Point:
 
 
 class _Joined(Collector):
-    """Families of several processes, each name once."""
+    """The families of several processes, joined by name."""
 
     def __init__(self, all_families: Iterable[Family]) -> None:
         self._by_name: dict[str, list[Family]] = {}

@@ -1,4 +1,4 @@
-"""OTLP's two span exporters with our own encoder. Imported by who exports: they bring gRPC and an HTTP client."""
+"""OTLP's two span exporters with this project's encoder. Import it only to export: it loads gRPC and an HTTP client."""
 
 from collections.abc import Sequence
 
@@ -12,17 +12,17 @@ from workers.telemetry.span_encoding import encode_spans
 
 
 class HttpSpanExporter(HttpExporter):
-    """Protobuf over HTTP, with the SDK's client: its retries and bounds of time."""
+    """An exporter of protobuf over HTTP, with the retries and timeouts of the SDK's client."""
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Send one batch."""
-        # The client is the SDK's private part; tests/workers/telemetry/test_telemetry.py exports through it for real.
+        # The client is private to the SDK; tests/workers/telemetry/test_telemetry.py exports through it for real.
         is_taken = self._client.export(encode_spans(spans)).success
         return SpanExportResult.SUCCESS if is_taken else SpanExportResult.FAILURE
 
 
 class GrpcSpanExporter(GrpcExporter):
-    """Over gRPC, whose stub takes a message: to read it from bytes takes a microsecond or two a span."""
+    """An exporter over gRPC. Its stub takes a message; parsing it from the bytes takes one or two µs per span."""
 
     def _translate_data(self, data: Sequence[ReadableSpan]) -> ExportTraceServiceRequest:
         return ExportTraceServiceRequest.FromString(encode_spans(data))

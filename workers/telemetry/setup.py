@@ -1,8 +1,8 @@
 """One process's traces and metrics: OpenTelemetry providers made from settings, never installed globally.
 
-With telemetry off, or without an endpoint, tracing costs next to nothing and an incoming trace context is passed on
-unchanged. An exporter that is down or hangs delays nothing: spans wait in a bounded queue and are then dropped and
-counted in `sluicegate_telemetry_dropped_total`.
+With telemetry off, or without an endpoint, tracing costs almost nothing, and an incoming trace context is passed on
+unchanged. An exporter that is down or hangs delays no event: spans wait in a bounded queue, and those beyond its bound
+are dropped and counted in `sluicegate_telemetry_dropped_total`.
 """
 
 import os
@@ -44,11 +44,11 @@ ATTRIBUTE_CHARACTERS_MAX: Final = 32_768
 ROLE_ATTRIBUTE: Final = "sluicegate.role"
 SLOT_ATTRIBUTE: Final = "sluicegate.slot"
 STABILITY_OPT_IN: Final = "OTEL_SEMCONV_STABILITY_OPT_IN"
-"""OpenTelemetry's own switch for conventions that are not adopted yet: names, separated by commas."""
+"""OpenTelemetry's own variable for conventions that are not stable yet: names separated by commas."""
 
 
 class Telemetry:
-    """A process's tracer and instruments. `shutdown` once, at the end."""
+    """A process's tracer and instruments. Call `shutdown` once, at the end."""
 
     def __init__(
         self,
@@ -66,11 +66,11 @@ class Telemetry:
         self._pulled = pulled
 
     def families(self) -> list[Family]:
-        """Every metric as it stands now; none with telemetry off. From any thread."""
+        """Return every metric as it stands now; none with telemetry off. Thread-safe."""
         return self._pulled.families() if self._pulled else []
 
     def tracing(self, settings: Settings) -> Tracing:
-        """The tracing of events, as the pipeline and the loop take it."""
+        """Return the tracing of events for the pipeline and the loop."""
         style = SpanStyle(
             content=_redacted(settings.redaction.default_region) if settings.telemetry.capture_content else None,
             with_guardrail_results=EXPERIMENTAL_OPT_IN in _opted_in(),
@@ -86,14 +86,14 @@ class Telemetry:
         return Tracing(options)
 
     def flush(self) -> None:
-        """Export what is held now; blocks as long as the exporters take. For commands that end soon."""
+        """Export everything held now, for commands that end soon; blocks as long as the exporters take."""
         if self._tracers is not None:
             self._tracers.force_flush()
         if self._meters is not None:
             self._meters.force_flush()
 
     def shutdown(self, timeout_s: float) -> bool:
-        """Export what is held, for at most `timeout_s`; False where that did not suffice and the rest is lost."""
+        """Export everything held, for at most `timeout_s`; return False if that was too short and the rest is lost."""
         ending = threading.Thread(target=self._end, name="telemetry-shutdown", daemon=True)
         ending.start()
         ending.join(timeout_s)
@@ -107,7 +107,7 @@ class Telemetry:
 
 
 class Pulled:
-    """A process's metrics for whoever asks; they are collected then, and cost nothing before."""
+    """A process's metrics on demand: they are collected when asked for, and cost nothing before."""
 
     def __init__(self, reader: InMemoryMetricReader, histograms: Histograms, process: str) -> None:
         self.reader = reader
@@ -115,7 +115,7 @@ class Pulled:
         self._process = process
 
     def families(self) -> list[Family]:
-        """As `Telemetry.families`."""
+        """Return every metric as it stands now."""
         return families(self.reader.get_metrics_data(), self.histograms.collect(0, time.time_ns()), self._process)
 
 
@@ -127,10 +127,10 @@ def start_telemetry(
     span_processors: Sequence[SpanProcessor] = (),
     metric_exporters: Sequence[MetricExporter] = (),
 ) -> Telemetry:
-    """Telemetry of a process that plays `role`; `slot` None where the role has none.
+    """Start the telemetry of a process that plays `role`; `slot` is None if the role has none.
 
-    `span_processors` and `metric_exporters` are added to those of the endpoint (a test's memory).
-    Starts threads, opens no connection yet, raises nothing for an endpoint that is down.
+    Tests add `span_processors` and `metric_exporters` of their own to those of the endpoint.
+    It starts threads but opens no connection yet, so an endpoint that is down raises no error.
     """
     if not settings.enabled:
         return Telemetry(NoOpTracer(), NoOpMeter(SERVICE))
@@ -163,7 +163,7 @@ def start_telemetry(
 def _tracers(
     settings: TelemetrySettings, resource: Resource, processors: Sequence[SpanProcessor], dropped: "_Dropped"
 ) -> TracerProvider | None:
-    """The provider of spans; None where nobody would get them."""
+    """Make the provider of spans; None if nothing would receive them."""
     if not settings.endpoint and not processors:
         return None
     provider = TracerProvider(
@@ -182,7 +182,7 @@ def _tracers(
 
 
 class _Dropped:
-    """Counts losses; what is lost before there are instruments is counted when they come."""
+    """The count of lost spans and metrics. Losses before `count_in` are not counted."""
 
     def __init__(self) -> None:
         self._instruments: Instruments | None = None
@@ -200,7 +200,7 @@ class _Dropped:
 
 
 def _resource(settings: TelemetrySettings, role: str, slot: int | None) -> Resource:
-    """Who speaks. `OTEL_RESOURCE_ATTRIBUTES` adds to it: that is how Kubernetes attributes come in."""
+    """Describe this process. `OTEL_RESOURCE_ATTRIBUTES` adds to it, such as the attributes of Kubernetes."""
     known: dict[str, str | int] = {
         "service.name": settings.service_name,
         "service.version": own_version(),
@@ -223,7 +223,7 @@ def _opted_in() -> list[str]:
 
 
 def _redacted(region: str) -> Callable[[str], str]:
-    """A text without the personal data that patterns find, as the audit record keeps it. Loads the patterns."""
+    """Return a function that redacts personal data as the audit record does. Loads the patterns."""
     from serving.personal_data.redaction import Redactor
 
     redactor = Redactor(lambda _text: "", region=region)
@@ -243,8 +243,8 @@ def _target(model: str, url: str) -> ChatTarget:
 
 
 def own_version() -> str:
-    """The version of this installation."""
+    """Return the version of this installation."""
     try:
         return version(SERVICE)
     except PackageNotFoundError:
-        return "unknown"  # run from a source tree that was not installed
+        return "unknown"  # a source tree that is not installed
