@@ -300,7 +300,7 @@ def test_a_worker_does_not_start_without_a_signed_bundle_and_says_what_it_looked
     policy = PolicySettings(source="topic", keys=KEYS, start_timeout_s=1)
     write(settings.kafka, settings.topics.policy, [bundle("1.0.0", 1, key=STRANGER)])
     with (
-        pytest.raises(PolicyError, match="holds no bundle safe-completion-core"),
+        pytest.raises(PolicyError, match="holds no valid bundle safe-completion-core"),
         kept(structs.replace(settings, policy=policy), Instruments.none()),
     ):
         pass

@@ -130,7 +130,7 @@ def test_every_fault_of_every_overlay_is_told_with_its_file(tmp_path: Path) -> N
     (tmp_path / "d.yaml").write_text("nonsense: true\n")
     with pytest.raises(PolicyError) as caught:
         load_policies(settings_of(policy=PolicySettings(overlays=str(tmp_path))))
-    assert caught.value.reasons[0] == "b.yaml: a second overlay of tenant acme"
+    assert caught.value.reasons[0] == "b.yaml: a second overlay of tenant acme; remove one of them"
     assert {reason.partition(":")[0] for reason in caught.value.reasons} == {"b.yaml", "c.yaml", "d.yaml"}
     assert "made.up" in str(caught.value)
     assert "imagined" in str(caught.value)

@@ -1,1 +1,1 @@
-"""The policy in force: where it comes from, who signed it, when it is replaced."""
+"""The policy in force: its sources, its signatures and its replacement."""

@@ -1,7 +1,7 @@
-"""The policy in files: a bundle, a directory of overlays, a directory of shadows, as they are mounted into a pod.
+"""The policy from files, as they are mounted into a pod: a bundle, a directory of overlays, a directory of shadows.
 
-What counts is what the files hold: a mounted ConfigMap changes by swapping a symbolic link, and modification times say
-nothing. A read that sees the same twice saw no swap half done.
+Changes are found by content, because a mounted ConfigMap changes by swapping a symbolic link and its modification times
+prove nothing. Files are read until two reads in a row agree, so that no read counts that saw half of a swap.
 """
 
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from workers.policy.loading import DocumentLoader, Documents, Named
 from workers.settings import PolicySettings, Settings
 
 READS_MAX = 3
-"""Tries to see the same twice in a row; files that still change then are left for the next look."""
+"""Further reads until two in a row agree; after that, the files are left for the next look."""
 
 DOCUMENTS_MAX = 10_000
-"""Files of one directory."""
+"""Most files of one directory."""
 
 
 class PolicyFiles:
-    """The PolicySource over the files that settings name."""
+    """The PolicySource of the files that settings name."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings.policy
@@ -29,9 +29,9 @@ class PolicyFiles:
         self._seen = ""
 
     def look(self) -> Policies | None:
-        """The policies in the files; None where nothing changed since the last look, whatever came of that one.
+        """Return the policies in the files; None if they did not change since the last look, even if that one failed.
 
-        Raises PolicyError with every reason, OSError for what cannot be read.
+        Raises PolicyError with every reason, OSError for a file that cannot be read.
         """
         documents = self._stable()
         digest = documents.digest()
@@ -42,11 +42,11 @@ class PolicyFiles:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """Nothing: files are taken or refused as a whole."""
+        """Return nothing, because files are accepted or refused as a whole."""
         return ()
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: nothing is held open."""
 
     def _stable(self) -> Documents:
         last = read_documents(self._settings)
@@ -55,16 +55,16 @@ class PolicyFiles:
             if again == last:
                 return again
             last = again
-        raise PolicyError("the files change while they are read")
+        raise PolicyError(f"the policy files changed during each of {READS_MAX + 1} reads; they are read again later")
 
 
 def load_policies(settings: Settings) -> Policies:
-    """What files hold now. Raises PolicyError with every reason, OSError for a missing file."""
+    """Load the policies in the files now. Raises PolicyError with every reason, OSError for a missing file."""
     return DocumentLoader(settings).policies(read_documents(settings.policy))
 
 
 def read_documents(policy: PolicySettings) -> Documents:
-    """The files as they are. Raises OSError, and PolicyError for too many of them."""
+    """Read the files without checking them. Raises OSError, and PolicyError for too many of them."""
     return Documents(
         bundle=_read(Path(policy.bundle)) if policy.bundle else None,
         overlays=tuple(_documents(policy.overlays)),
@@ -77,12 +77,12 @@ def _documents(directory: str) -> Iterator[Named]:
         return
     paths = sorted(path for path in Path(directory).iterdir() if path.suffix == ".yaml")
     if len(paths) > DOCUMENTS_MAX:
-        raise PolicyError(f"{directory}: {len(paths)} documents, at most {DOCUMENTS_MAX}")
+        raise PolicyError(f"{directory} has {len(paths)} documents; at most {DOCUMENTS_MAX} are allowed")
     for path in paths:
         yield path.name, _read(path)
 
 
 def _read(path: Path) -> bytes:
-    """One byte more than a document may have shows that it is too long."""
+    """Read at most one byte more than a document may have, which shows that it is too long."""
     with path.open("rb") as file:
         return file.read(DOCUMENT_BYTES_MAX + 1)

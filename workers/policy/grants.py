@@ -1,7 +1,7 @@
-"""Which of an event's grants hold: Ed25519 signatures by the platform, for one tenant, one subject and a time.
+"""The verification of an event's grants: Ed25519 signatures by the platform, for one tenant, one subject and a time.
 
-Anyone who may write the input topic may claim anything; a grant is what the platform signed. One that does not hold
-counts as absent, and its status goes into the audit record.
+A writer of the input topic can claim anything, so only what the platform signed counts. An invalid grant counts as
+absent, and the audit record has its status.
 """
 
 import base64
@@ -20,18 +20,18 @@ PUBLIC_KEY_BYTES = 32
 
 
 class Ed25519GrantVerifier:
-    """The GrantVerifier port over raw 32-byte Ed25519 public keys by key id; no keys means that no grant holds.
+    """The GrantVerifier port over raw 32-byte Ed25519 public keys by key id; without keys no grant is valid.
 
-    Raises SettingsError on a key that is not one.
+    Raises SettingsError for an invalid key.
     """
 
     def __init__(self, keys: Mapping[str, bytes]) -> None:
         self._keys = {key_id: _public_key(key_id, key) for key_id, key in keys.items()}
 
     def verify(self, event: ConversationEvent, now_ms: int) -> tuple[GrantUse, ...]:
-        """One entry per grant of the event, in order; `now_ms` is Unix epoch milliseconds. Never raises.
+        """Return the use of each grant of the event, in order; `now_ms` is Unix epoch milliseconds. Never raises.
 
-        The signature comes first: of an unsigned grant, nothing that it says is known.
+        The signature is checked first, because an unsigned grant proves nothing that it says.
         """
         return tuple(
             GrantUse(grant=grant.grant, key_id=grant.key_id, status=self._status(grant, event, now_ms))
@@ -52,13 +52,13 @@ class Ed25519GrantVerifier:
 
 
 def sign_grant(grant: Grant, key: Ed25519PrivateKey) -> Grant:
-    """`grant` with the signature of its other fields; what was in `signature` does not matter."""
+    """Return `grant` with the signature of its other fields; an earlier signature is ignored."""
     signature = base64.b64encode(key.sign(_signed_bytes(grant))).decode()
     return msgspec.structs.replace(grant, signature=signature)
 
 
 def public_keys(encoded: Mapping[str, str]) -> dict[str, bytes]:
-    """Keys as settings spell them, base64 by key id, as raw bytes. Raises SettingsError, never showing the key."""
+    """Decode the base64 keys of settings, by key id. Raises SettingsError, which never shows the key."""
     keys: dict[str, bytes] = {}
     for key_id, text in encoded.items():
         try:
@@ -69,7 +69,7 @@ def public_keys(encoded: Mapping[str, str]) -> dict[str, bytes]:
 
 
 def signature_verifier(keys: Mapping[str, bytes]) -> Callable[[bytes, str, str], bool]:
-    """A function (message, key id, base64 signature) → whether that key signed it. Raises SettingsError as above."""
+    """Return a predicate of (message, key id, base64 signature): whether the key signed it. Raises SettingsError."""
     known = {key_id: _public_key(key_id, key) for key_id, key in keys.items()}
 
     def is_signed(message: bytes, key_id: str, signature: str) -> bool:
@@ -94,7 +94,7 @@ def _signed_bytes(grant: Grant) -> bytes:
 def _is_signed(grant: Grant, key: Ed25519PublicKey) -> bool:
     try:
         message = _signed_bytes(grant)
-    except ValueError:  # half a surrogate pair
+    except ValueError:  # a text with a lone surrogate has no canonical JSON
         return False
     return _has_signed(key, message, grant.signature)
 

@@ -1,7 +1,7 @@
-"""Keeps the policies in force: loads them, looks for others every so often, and puts those in place that hold.
+"""The keeper of the policies in force: it loads them, looks for changes at intervals, and replaces them.
 
-A swap is one assignment: an event sees all of the old policies or all of the new ones. What cannot be loaded changes
-nothing: its reasons are logged once, it is counted, and the policies that were there stay.
+A replacement is one assignment, so an event sees either all of the old policies or all of the new ones. Policies that
+cannot be loaded change nothing: the failure is counted, its reasons are logged once, and the old policies stay.
 """
 
 import logging
@@ -19,37 +19,37 @@ from topology.telemetry.metrics import Metric
 logger = logging.getLogger("sluicegate.policy")
 
 STOP_TIMEOUT_S = 5.0
-"""Bound on ending the thread: one look at the source, at most."""
+"""Longest wait for the thread to end, which may be in the middle of a look at the source."""
 
 REASONS_SHOWN_MAX = 50
-"""Reasons in one line of the log; the rest is counted."""
+"""Most reasons in one line of the log; the rest is counted."""
 
 
 class PolicySource(Protocol):
-    """Where policies come from. All calls on one thread."""
+    """The origin of policies. All calls come from one thread."""
 
     def look(self) -> Policies | None:
-        """The policies as they are now; None where nothing changed since the last look. May block for seconds.
+        """Return the policies as they are now; None if nothing changed since the last look. May block for seconds.
 
-        Raises PolicyError with every reason, and what its medium raises.
+        Raises PolicyError with every reason, and the errors of its medium.
         """
         ...
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """Reasons against what the source holds beside the policies that it gave."""
+        """Return the reasons for which documents of the source are not among the policies that it returned."""
         ...
 
     def close(self) -> None:
-        """Let go of the medium."""
+        """Release the medium."""
         ...
 
 
 class PolicyHealth(Struct, frozen=True, kw_only=True):
-    """Which policy is in force and how its source fares; times are Unix epoch milliseconds.
+    """The state of the policy and its source; times are Unix epoch milliseconds.
 
-    `looked_ms` is when the source was last read without an error, `refused_count` the number of reasons against what
-    it holds now, 0 where that is in force.
+    `looked_ms` is the time of the last look without an error. `refused_count` is the number of reasons for which
+    documents of the source are not in force; 0 if all are.
     """
 
     ref: str
@@ -60,11 +60,11 @@ class PolicyHealth(Struct, frozen=True, kw_only=True):
     looked_ms: int
     refused_count: int = 0
     failed_ms: int | None = None
-    """When a load last failed; None: never."""
+    """Time of the last failed load; None: never."""
 
 
 class PolicyKeeper:
-    """Owns a source and its thread. `interval_s` passes between two looks."""
+    """The owner of a source and its thread. `interval_s` passes between two looks."""
 
     def __init__(
         self, source: PolicySource, *, source_name: str, interval_s: float, clock: Clock, metrics: Instruments
@@ -84,7 +84,10 @@ class PolicyKeeper:
         self._thread = threading.Thread(target=self._serve, name="policy", daemon=True)
 
     def start(self) -> None:
-        """Load the first policies and watch for others. Raises why there are none; the source bounds the wait."""
+        """Load the first policies and start watching for changes. Raises the reason if there are none.
+
+        The source bounds the wait.
+        """
         self._thread.start()
         self._is_loaded.wait()
         error = self._bug or self._first
@@ -92,24 +95,24 @@ class PolicyKeeper:
             raise error
 
     def current(self) -> Policies:
-        """The policies in force. From any thread. Raises what ended the watching, which is a bug of ours."""
+        """Return the policies in force. Thread-safe. Raises the error that ended the watching, which is a bug."""
         if self._bug is not None:
             raise self._bug
         assert self._policies is not None, "not started"
         return self._policies
 
     def health(self) -> PolicyHealth | None:
-        """A snapshot; None before the first load. From any thread."""
+        """Return a snapshot; None before the first load. Thread-safe."""
         return self._health
 
     def stop(self) -> None:
-        """End the watching and close the source."""
+        """Stop watching and close the source."""
         self._is_stopping.set()
         if self._thread.is_alive():
             self._thread.join(STOP_TIMEOUT_S)
 
     def look(self) -> None:
-        """Look at the source once. Only on the thread that owns it."""
+        """Look at the source once. Call it only on the thread that owns the source."""
         try:
             found = self._source.look()
         except (SluicegateError, OSError) as exc:
@@ -128,8 +131,10 @@ class PolicyKeeper:
             while self._policies is not None and not self._is_stopping.wait(self._interval_s):
                 self.look()
         except Exception as exc:
-            # A bug: whoever asks for the policies next fails with it, which ends the worker.
-            logger.exception("policy is no longer watched", extra={"error": type(exc).__name__})
+            # A bug: `current` raises it from now on, which ends the worker.
+            logger.exception(
+                "policy changes are no longer watched: the worker ends", extra={"error": type(exc).__name__}
+            )
             self._bug = exc
         finally:
             self._is_loaded.set()
@@ -178,7 +183,7 @@ class PolicyKeeper:
         if self._health is not None:
             self._health = _changed(self._health, refused_count=len(reasons), failed_ms=self._clock.now_ms())
         logger.error(
-            "policy not loaded, the one in force stays",
+            "policy not loaded; the one in force stays",
             extra={
                 "policy": self._policies.bundle.ref if self._policies else "",
                 "reasons": reasons[:REASONS_SHOWN_MAX],

@@ -1,4 +1,4 @@
-"""Makes publications of policies from documents, and writes them to the policy topic once they are known to count."""
+"""Publications of policies: made from documents, tried against the policy topic, and written to it."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,9 +20,9 @@ from workers.settings import KafkaSettings, Settings
 def document_envelope(
     kind: PublicationKind, path: Path, settings: Settings, *, issued_ms: int, rollback: bool
 ) -> Envelope:
-    """The unsigned publication of a document, which must load; an overlay under the bundle that settings name.
+    """Make the unsigned publication of a document. An overlay must load under the bundle that settings name.
 
-    Raises PolicyError with every reason, OSError.
+    Raises PolicyError with every reason if the document does not load, OSError if it cannot be read.
     """
     raw = path.read_bytes()
     loader = DocumentLoader(settings)
@@ -49,7 +49,7 @@ def document_envelope(
 
 
 def withdrawal(kind: PublicationKind, name: str, version: str, *, issued_ms: int, rollback: bool) -> Envelope:
-    """The unsigned publication by which an overlay or a shadow is withdrawn. Raises PolicyError."""
+    """Make the unsigned publication that withdraws an overlay or a shadow. Raises PolicyError."""
     return _checked(Envelope(kind=kind, id=name, version=version, issued_ms=issued_ms, rollback=rollback))
 
 
@@ -57,24 +57,24 @@ def _checked(envelope: Envelope) -> Envelope:
     try:
         return msgspec.convert(msgspec.to_builtins(envelope), Envelope)
     except msgspec.ValidationError as exc:
-        reason = f"{envelope.title}: {exc}; what is published needs a version such as 1.4.0"
+        reason = f"{envelope.title}: {exc}; a publication needs a version such as 1.4.0"
         raise PolicyError(reason) from exc
 
 
 def sealed(envelope: Envelope, key_id: str, key: Ed25519PrivateKey) -> bytes:
-    """The publication under its signature, as it is written to the topic."""
+    """Sign a publication and encode it for the topic."""
     return msgspec.json.encode(signed(envelope, key_id, lambda message: sign(message, key)))
 
 
 def key_of(publication: bytes) -> str:
-    """What the record of a publication is keyed by. Raises msgspec.MsgspecError where it is none."""
+    """Return the key of a publication's record. Raises msgspec.MsgspecError for bytes that are not a publication."""
     return msgspec.json.decode(publication, type=Envelope).key
 
 
 def would_be(settings: Settings, kafka: KafkaSettings, publications: Sequence[bytes], timeout_s: float) -> Found:
-    """What the topic will amount to with these. Raises PublicationRefused where one of them does not count at all.
+    """Work out the policies that the topic will hold with these. Raises PublicationRefused if one of them is invalid.
 
-    Raises TimeoutError where the topic cannot be read in time.
+    Raises TimeoutError if the topic cannot be read within `timeout_s`.
     """
     known = Publications(settings)
     reader = TopicReader(kafka, [settings.topics.policy], from_beginning=True)
@@ -83,7 +83,7 @@ def would_be(settings: Settings, kafka: KafkaSettings, publications: Sequence[by
             try:
                 known.take(record.value)
             except PublicationRefused:
-                continue  # it has no effect, and is not ours to speak of
+                continue  # an earlier publication that has no effect; it is not part of the question
     finally:
         reader.close()
     for publication in publications:
@@ -92,7 +92,10 @@ def would_be(settings: Settings, kafka: KafkaSettings, publications: Sequence[by
 
 
 def write(kafka: KafkaSettings, topic: str, publications: Sequence[bytes]) -> list[tuple[str, int, int]]:
-    """Write publications, each under its own key; their positions, once all are acknowledged. Raises KafkaError."""
+    """Write publications, each under its own key; return their positions once all are acknowledged.
+
+    Raises KafkaError.
+    """
     sender = EventSender(kafka, topic)
     try:
         headers = ((Header.CONTENT_TYPE.value, CONTENT_TYPE_JSON.encode()),)

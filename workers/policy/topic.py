@@ -1,9 +1,9 @@
-"""The policy on its topic: signed publications of bundles, overlays and shadows, of which the newest that hold count.
+"""The policy on its topic: signed publications of bundles, overlays and shadows; the newest valid ones are in force.
 
-What the topic says is worked out from all publications at once (`topology.policy.envelopes`), so every worker that has
-read the same ones is under the same policy, whatever order they came in and whenever it started. A bundle that breaks a
-rule counts as not published. A tenant whose newest overlay does not hold under the bundle is under the strictest
-defaults until one does: an older overlay might allow what the newer one took away.
+The policies are worked out from all publications at once (`topology.policy.envelopes`). So every worker that has read
+the same publications applies the same policy, whatever their order and whenever it started. A bundle that breaks a rule
+counts as not published. A tenant whose newest overlay is invalid under the bundle gets the strictest defaults until one
+is valid, because an older overlay might allow what the newer one forbids.
 """
 
 import logging
@@ -32,24 +32,24 @@ logger = logging.getLogger("sluicegate.policy")
 
 POLL_S = 0.2
 PUBLICATIONS_MAX = 2_000
-"""Publications that are kept in memory, a bundle's of about 70 KB; beyond, the oldest that does not hold is dropped."""
+"""Publications kept in memory, at about 70 KB for a bundle; beyond it, the oldest ones not in force are dropped."""
 REFUSALS_LOGGED_MAX = 100
-"""Of one look; all are counted."""
+"""Most refusals logged in one look; all are counted."""
 
 Reader = Callable[[], TopicReader]
 Refused = list[tuple[Envelope, PublicationRefused]]
-"""Publications without effect, and why."""
+"""Publications without effect, and the reason of each."""
 
 
 class Found(Struct, frozen=True):
-    """What the publications amount to, and those among them that have no effect, with why."""
+    """The policies that publications result in, and the publications that have no effect, each with its reason."""
 
     policies: Policies | None
     refused: tuple[tuple[Envelope, PublicationRefused], ...]
 
 
 class Publications:
-    """All publications that are signed as they must be. Worked out anew whenever one comes."""
+    """All publications with a valid signature. The result is worked out again whenever one is added."""
 
     def __init__(self, settings: Settings) -> None:
         self._policy = settings.policy
@@ -60,11 +60,11 @@ class Publications:
 
     @property
     def count(self) -> int:
-        """Publications that are kept."""
+        """Return the number of publications kept."""
         return len(self._known)
 
     def take(self, raw: bytes | None) -> bool:
-        """Add a record's value; whether it was a new one. Raises PublicationRefused."""
+        """Add a record's value and return whether it was new. Raises PublicationRefused."""
         envelope = open_envelope(raw, self._policy.keys, self._is_signed)
         if envelope.kind is PublicationKind.BUNDLE and not envelope.document:
             raise PublicationRefused(PolicyRefusal.INVALID, f"{envelope.title}: a bundle is replaced, never withdrawn")
@@ -74,7 +74,7 @@ class Publications:
         return True
 
     def found(self) -> Found:
-        """What all of them amount to; no policies while no bundle holds."""
+        """Work out the policies; there are none while no bundle is valid."""
         refused: Refused = []
         held, bundle = self._live_bundle(refused)
         if held is None or bundle is None:
@@ -97,7 +97,7 @@ class Publications:
         return Found(Policies(bundle, overlays, tuple(shadows[name] for name in sorted(shadows))), tuple(refused))
 
     def _live_bundle(self, refused: Refused) -> tuple[Envelope | None, PolicyBundle | None]:
-        """The bundle that holds among those that break no rule."""
+        """Return the bundle in force among those that break no rule."""
         subject = (PublicationKind.BUNDLE, self._policy.id)
         sound = {
             envelope.key: (envelope, bundle)
@@ -119,7 +119,7 @@ class Publications:
         return [envelope for envelope in self._known.values() if envelope.subject == subject]
 
     def _bundle(self, envelope: Envelope, refused: Refused) -> PolicyBundle | None:
-        """The bundle in an envelope, read once."""
+        """Return the bundle in an envelope, which is decoded only once."""
         read = self._bundles.get(envelope.key)
         if read is None:
             read = self._bundles[envelope.key] = self._read_bundle(envelope)
@@ -157,7 +157,7 @@ class Publications:
 def _other(envelope: Envelope, name: str, version: str) -> list[str]:
     if (name, version) == (envelope.id, envelope.version):
         return []
-    return [f"the document is {name}@{version}; its publication must name it so"]
+    return [f"the document is {name}@{version}; its publication must have the same name and version"]
 
 
 def _invalid(envelope: Envelope, faults: Iterable[str]) -> PublicationRefused:
@@ -165,12 +165,12 @@ def _invalid(envelope: Envelope, faults: Iterable[str]) -> PublicationRefused:
 
 
 def _too_low(envelope: Envelope) -> PublicationRefused:
-    reason = f"{envelope.title}: below the version before it or policy.version_min, and no roll-back"
+    reason = f"{envelope.title}: lower than the version before it or policy.version_min, and not a roll-back"
     return PublicationRefused(PolicyRefusal.LOWER_VERSION, reason)
 
 
 class PolicyTopic:
-    """The PolicySource over the policy topic. The reader is made, used and closed on the thread that looks."""
+    """The PolicySource of the policy topic. The reader is made, used and closed on the thread that looks."""
 
     def __init__(
         self,
@@ -193,13 +193,13 @@ class PolicyTopic:
 
     @property
     def refused(self) -> tuple[str, ...]:
-        """Reasons against publications that are newer than what holds, or would be part of it."""
+        """Return the reasons against publications that are newer than those in force, or would be part of them."""
         return self._refused_now
 
     def look(self) -> Policies | None:
-        """As `PolicySource.look`. The first look reads the topic to its end and waits for a bundle that holds.
+        """Return the policies; None if they did not change. The first look reads to the end and waits for a bundle.
 
-        Raises KafkaUnavailable, KafkaRefused, and PolicyError where no bundle holds within `policy.start_timeout_s`.
+        Raises KafkaUnavailable, KafkaRefused, and PolicyError without a valid bundle within `policy.start_timeout_s`.
         """
         try:
             if self._reader is None:
@@ -223,16 +223,15 @@ class PolicyTopic:
         while policies is None:
             if self._monotonic_s() >= deadline_s:
                 raise PolicyError(
-                    f"topic {self._topic} holds no bundle {self._policy.id} that is signed by a key of policy.keys,"
-                    f" breaks no rule and is at least version {self._policy.version_min};"
-                    f" waited {self._policy.start_timeout_s:g} s",
+                    f"topic {self._topic} holds no valid bundle {self._policy.id} of version {self._policy.version_min}"
+                    f" or later with a signature by a key of policy.keys; waited {self._policy.start_timeout_s:g} s",
                     *self._refused_now,
                 )
             policies = self._after(reader.poll(POLL_S))
         return policies
 
     def _after(self, records: Iterable[Record]) -> Policies | None:
-        """What holds now that these came; None where that is what held before."""
+        """Add records and return the policies in force; None if they did not change."""
         is_new = False
         logged = 0
         for record in records:
@@ -265,4 +264,4 @@ class PolicyTopic:
         self._metrics.count(Metric.POLICY_RELOAD_FAILURES, reason=refusal.why.value)
         if is_logged:
             extra = {"topic": self._topic, "offset": offset, "refusal": refusal.why.value, "reasons": refusal.reasons}
-            logger.error("publication has no effect", extra=extra)
+            logger.error("policy publication has no effect", extra=extra)

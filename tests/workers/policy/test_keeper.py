@@ -123,7 +123,7 @@ def test_overlays_and_shadows_come_and_go_with_their_files(mount: Mount, tmp_pat
 def test_more_shadows_than_the_bound_are_refused(mount: Mount) -> None:
     for index in range(SHADOWS_MAX + 1):
         mount.shadow(f"candidate-{index}", document("2.0.0"))
-    with pytest.raises(PolicyError, match=f"{SHADOWS_MAX + 1} shadows, at most {SHADOWS_MAX}"):
+    with pytest.raises(PolicyError, match=f"{SHADOWS_MAX + 1} shadows; at most {SHADOWS_MAX}"):
         PolicyFiles(mount.settings).look()
 
 
@@ -140,7 +140,7 @@ def test_a_broken_bundle_changes_nothing_and_is_told_once(
     assert desk.version == "1.0.0"
     assert desk.failures(PolicyRefusal.INVALID) == 1
     (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert record.message == "policy not loaded, the one in force stays"
+    assert record.message == "policy not loaded; the one in force stays"
     health = desk.keeper.health()
     assert health is not None
     assert health.refused_count >= 1
