@@ -12,7 +12,7 @@ from topology.policy.bundle import AgeDefault, PolicyBundle
 from topology.policy.in_force import Policies
 from topology.policy.loading import load_bundle, packaged_bundle
 from topology.policy.overlays import TenantOverlay, load_overlay
-from workers.policy.grants import public_keys, signature_verifier
+from workers.policy.signing import public_keys, signature_verifier
 from workers.settings import Settings
 
 Loaded = TypeVar("Loaded")
@@ -37,7 +37,7 @@ class DocumentLoader:
 
     def __init__(self, settings: Settings) -> None:
         self._age_default = settings.policy.age_default
-        self._is_signed = signature_verifier(public_keys(settings.grants.keys))
+        self._is_signed = signature_verifier(public_keys(settings.grants.keys, "grants.keys"))
 
     def policies(self, documents: Documents) -> Policies:
         """Load all of them. Raises PolicyError with every reason."""

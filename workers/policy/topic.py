@@ -24,8 +24,8 @@ from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.kafka.errors import KafkaUnavailable
 from workers.kafka.reader import TopicReader
-from workers.policy.grants import public_keys, signature_verifier
 from workers.policy.loading import DocumentLoader
+from workers.policy.signing import public_keys, signature_verifier
 from workers.settings import Settings
 
 logger = logging.getLogger("sluicegate.policy")
@@ -54,7 +54,7 @@ class Publications:
     def __init__(self, settings: Settings) -> None:
         self._policy = settings.policy
         self._loader = DocumentLoader(settings)
-        self._is_signed = signature_verifier(public_keys(settings.policy.keys))
+        self._is_signed = signature_verifier(public_keys(settings.policy.keys, "policy.keys"))
         self._known: dict[str, Envelope] = {}
         self._bundles: dict[str, PolicyBundle | PublicationRefused] = {}
 

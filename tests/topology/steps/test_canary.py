@@ -11,11 +11,10 @@ from topology.contract.names import Topic
 from topology.steps.canary import canary_message, is_as_expected, require_genuine
 from topology.telemetry.metrics import Metric
 from workers.commands.canary import CASES, canary_event
-from workers.policy.grants import public_keys, signature_verifier
-from workers.policy.signing import new_private_key, private_key, public_half
+from workers.policy.signing import new_private_key, private_key, public_half, public_keys, signature_verifier
 
 PEM = new_private_key()
-VERIFY = signature_verifier(public_keys({"k1": public_half(PEM)}))
+VERIFY = signature_verifier(public_keys({"k1": public_half(PEM)}, "canary.keys"))
 NOW_MS = 1_700_000_000_000
 AGE_MAX_MS = 600_000
 
@@ -52,7 +51,7 @@ def test_a_canary_of_another_time_is_a_forgery(now_ms: int) -> None:
 
 
 def test_without_a_known_key_there_are_no_canaries() -> None:
-    another = signature_verifier(public_keys({"k1": public_half(new_private_key())}))
+    another = signature_verifier(public_keys({"k1": public_half(new_private_key())}, "canary.keys"))
     for verify in (None, signature_verifier({}), another):
         with pytest.raises(DeadLetter, match="does not verify"):
             require_genuine(signed(), NOW_MS, AGE_MAX_MS, verify)

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 
 from topology.contract.errors import SettingsError
 from topology.contract.events import ConversationEvent, Grant, GrantUse, Message, Role, TextPart, UserContext
-from workers.policy.grants import Ed25519GrantVerifier, public_keys, sign_grant
+from workers.policy.grants import Ed25519GrantVerifier, sign_grant
+from workers.policy.signing import public_keys
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 OTHER = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
-VERIFIER = Ed25519GrantVerifier({"platform": KEY.public_key().public_bytes_raw()})
+VERIFIER = Ed25519GrantVerifier({"platform": KEY.public_key()})
 NOW = 1_750_000_000_000
 
 GRANT = sign_grant(
@@ -117,8 +118,8 @@ def test_garbage_never_holds_and_never_raises(grant: Grant) -> None:
 
 def test_keys_are_checked_when_loaded() -> None:
     raw = KEY.public_key().public_bytes_raw()
-    assert public_keys({"a": base64.b64encode(raw).decode()}) == {"a": raw}
-    with pytest.raises(SettingsError, match="not base64"):
-        public_keys({"a": "???"})
+    assert public_keys({"a": base64.b64encode(raw).decode()}, "grants.keys") == {"a": KEY.public_key()}
+    with pytest.raises(SettingsError, match=r"policy\.keys\.a = not base64"):
+        public_keys({"a": "???"}, "policy.keys")
     with pytest.raises(SettingsError, match="5 bytes"):
-        Ed25519GrantVerifier({"a": b"short"})
+        public_keys({"a": base64.b64encode(b"short").decode()}, "grants.keys")
