@@ -1,1 +1,1 @@
-"""`sluicegate demo`: the whole path on this machine, and its census."""
+"""`sluicegate demo`: the whole path on this machine, and a census of its records."""

@@ -1,4 +1,4 @@
-"""Records that are broken on purpose, each in one way, with the reason they must be dead-lettered for."""
+"""Records that are broken on purpose, each in one way, and the reason for which each must be dead-lettered."""
 
 from collections.abc import Callable
 
@@ -22,7 +22,7 @@ _Breaker = Callable[[bytes, bytes], _Parts]
 
 
 def broken_records(seed: int) -> list[BrokenRecord]:
-    """One record of each kind, its ids made from `seed`. Each is a valid event but for its one fault."""
+    """Return one record of each kind, with ids made from `seed`. Each is a valid event except for its one fault."""
     records: list[BrokenRecord] = []
     for number, (name, (reason, breaker)) in enumerate(_FAULTS.items(), 1):
         event = _event(f"demo-{seed}-broken-{number:02d}")
@@ -45,12 +45,12 @@ def _headers(content_type: str = CONTENT_TYPE_JSON, version: str = "1") -> Heade
 
 
 def _value(change: Callable[[bytes], bytes | None], headers: Headers | None = None) -> _Breaker:
-    """Breaks the value alone."""
+    """Return a breaker of the value alone."""
     return lambda key, good: (key, change(good), _headers() if headers is None else headers)
 
 
 def _field(name: bytes, raw: bytes) -> Callable[[bytes], bytes]:
-    """Adds one more field, or the same one again: the last one counts."""
+    """Return a change that adds a field, or repeats one: the last one counts."""
     return lambda good: good[:-1] + b',"' + name + b'":' + raw + b"}"
 
 

@@ -1,6 +1,6 @@
-"""Counts what became of every record that was sent: each ends as the contract says, exactly once.
+"""The census of the records that were sent: each must end as the contract says, exactly once.
 
-Pure: records in, a report out. `docs/contract.md` says what a record may end as.
+Pure: records in, a report out. `docs/contract.md` says how a record may end.
 """
 
 from collections import Counter, defaultdict
@@ -23,7 +23,7 @@ _audit = msgspec.json.Decoder(AuditRecord)
 
 
 class Sent(Struct, frozen=True, kw_only=True):
-    """A record that was acknowledged by the input topic. `expected` is None for a decodable event."""
+    """A record that the input topic acknowledged. `expected` is None for a decodable event."""
 
     name: str
     topic: str
@@ -34,12 +34,12 @@ class Sent(Struct, frozen=True, kw_only=True):
 
     @property
     def position(self) -> PositionKey:
-        """Where it stands."""
+        """Return the position of the record."""
         return self.topic, self.partition, self.offset
 
 
 class Census(Struct, frozen=True, kw_only=True):
-    """The count. Lists name event ids or records; empty lists everywhere mean that the guarantee held."""
+    """The count. The lists hold event ids or names of records; if all are empty, the guarantee held."""
 
     sent_count: int
     answered_count: int
@@ -56,7 +56,7 @@ class Census(Struct, frozen=True, kw_only=True):
 
     @property
     def is_exactly_once(self) -> bool:
-        """Whether every record ended once, as it must, audited and in order."""
+        """Return whether every record ended once, as it must, audited and in order."""
         faults = (
             self.lost,
             self.duplicated,
@@ -75,7 +75,7 @@ def take_census(
     dead_letters: Iterable[Record],
     review: Iterable[Record] = (),
 ) -> Census:
-    """The count over everything that a `read_committed` reader saw. JSON values only."""
+    """Count the records that a `read_committed` reader saw. Their values must be JSON."""
     audits = [_audit.decode(record.value or b"") for record in audit]
     answers = _by_event(audited)
     audits_by_event = Counter(record.event_id for record in audits)
@@ -155,7 +155,7 @@ def _by_position(dead_letters: Iterable[Record]) -> dict[PositionKey, list[str]]
 
 
 def _out_of_order(audits: Sequence[AuditRecord]) -> list[str]:
-    """Conversations whose audit records, in the order of their topic, go back within one source partition."""
+    """Return conversations whose audit records, in the order of their topic, step back in a source partition."""
     last: dict[tuple[str, str, int], int] = {}
     found: list[str] = []
     for record in audits:

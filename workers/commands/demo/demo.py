@@ -1,4 +1,4 @@
-"""`sluicegate demo`: the whole path on this machine, on real parts."""
+"""`sluicegate demo`: run the whole path on this machine, on real parts."""
 
 import argparse
 import fcntl
@@ -21,11 +21,11 @@ logger = logging.getLogger("sluicegate.demo")
 DIRECTORY = Path("var") / "demo"
 
 COUNT_MAX = 10_000
-"""More than a run has time for; all conversations are made before the first is sent."""
+"""The most conversations: more than a run has time for, and all are made before the first is sent."""
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Run it; 0 when every record ended as it must. What is left to look at is under var/demo."""
+    """Run the demo; 0 if every record ended as it must, in time. Files to look at remain in var/demo."""
     errors = Terminal("stderr")
     if arguments.count > COUNT_MAX:
         errors.say(f"sluicegate demo: --count {arguments.count}: at most {COUNT_MAX}", "red")
@@ -58,20 +58,20 @@ def _run(arguments: argparse.Namespace, settings: Settings, errors: Terminal) ->
                 rounds, arguments.seed, kill=arguments.kill, mock=arguments.mock_broker, keep=arguments.keep
             )
         except SluicegateError:
-            raise  # the command line says what can be done about it
+            raise  # the command line says what to do about it
         except (BrokerError, TimeoutError, RuntimeError) as exc:
             errors.say(f"sluicegate demo: {exc}", "red")
             return 1
         except Exception as exc:
-            # Logged here: after this block the log file is closed, and a traceback would go nowhere.
-            logger.exception("the demonstration failed")
+            # Logged here, because the log file is closed after this block and the traceback would be lost.
+            logger.exception("the demo failed")
             errors.say(f"sluicegate demo: {type(exc).__name__}; {DIRECTORY / 'log.jsonl'} has the details", "red")
             return 1
 
 
 @contextmanager
 def _sole_use() -> Generator[bool]:
-    """Whether no other demonstration uses the directory; while the block runs none can."""
+    """Yield whether no other demo uses the directory; none can while the block runs."""
     with (DIRECTORY / "lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,11 +1,11 @@
-"""Answers that were withheld because a check or a stage was late, and whether that is the machine's fault.
+"""The answers that were withheld because a check or a stage was late, and whether a busy machine explains that.
 
 Pure: audit records and readings of the machine in, a verdict out. At most LATE_SHARE_MAX of a run's answers may be
 late; more is a fault unless other work kept the machine busy. It did where both are true:
 
 * the one-minute load average, as its mean over the run, stood above the number of cores, and
-* processes that are not the demonstration's own used more than OTHERS_SHARE_MIN of the machine's CPU time. On a small
-  machine the demonstration alone brings the load above the cores, so that the load by itself excuses nothing.
+* processes outside the demo used more than OTHERS_SHARE_MIN of the machine's CPU time. The demo alone brings the load
+  of a small machine above its cores, so the load by itself is no excuse.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ LATE_SHARE_MAX = 0.02
 """The share of a run's answers that may be withheld for want of time."""
 
 OTHERS_SHARE_MIN = 0.25
-"""The share of the machine's CPU time from which on other work counts as an excuse: half a core of two."""
+"""The share of the machine's CPU time above which other work is an excuse: half a core of two."""
 
 _TIMEOUT = f"_{Outcome.TIMEOUT.value}"
 

@@ -1,6 +1,6 @@
-"""The load of this machine while the demonstration waits for answers: its load average, and who used its CPU time.
+"""The load of this machine while the demo waits for answers: its load average, and who used its CPU time.
 
-Linux alone: what it reads is in /proc.
+The figures come from /proc, which only Linux has.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The real parts of the demonstration, started on loopback and stopped with the block that started them."""
+"""The real parts of the demo, started on loopback and stopped at the end of the block that started them."""
 
 import os
 import shutil
@@ -19,22 +19,22 @@ MODEL_NAME = "sluicegate-tiny"
 PARTITIONS = 4
 OVERLAYS = Path(__file__).parent / "overlays"
 READY_TIMEOUT_S = 400.0
-"""How long the model server may take: mostly imports of vLLM, some 95 s on two cores."""
+"""The longest start of the model server. It mostly imports vLLM, for about 95 s on two cores."""
 
 BROKER_PORT = 9092
-"""Where the demonstration's broker listens, if nobody else does: the port that everyone tries first."""
+"""The port of the demo's broker if it is free: the one that everyone tries first."""
 
 BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
 
 
 def cache_directory() -> Path:
-    """What survives from run to run: `SLUICEGATE_CACHE`, else the user's cache directory."""
+    """Return the directory that is kept between runs: `SLUICEGATE_CACHE`, else in the user's cache directory."""
     return Path(os.environ.get("SLUICEGATE_CACHE") or Path.home() / ".cache" / "sluicegate")
 
 
 @dataclass(frozen=True, slots=True)
 class Brokers:
-    """Brokers that are there. `second_reader` reads a topic by another client; None: there is no such client."""
+    """Running brokers. `second_reader` reads a topic with another client; None if there is no such client."""
 
     kafka: KafkaSettings
     second_reader: Callable[[str], list[str]] | None = None
@@ -42,9 +42,9 @@ class Brokers:
 
 @contextmanager
 def kafka_brokers(settings: KafkaSettings, directory: Path, say: Say) -> Generator[Brokers]:
-    """Settings for brokers that are there: the user's own, or a development broker that lives as long as the block.
+    """Yield running brokers: the user's own, or a development broker that runs as long as the block.
 
-    Raises BrokerError where it cannot be started, with what to do about it.
+    Raises BrokerError if that cannot be started, with what to do about it.
     """
     if os.environ.get(BOOTSTRAP):
         say(f"using the brokers of {BOOTSTRAP}: {', '.join(settings.bootstrap_servers)}")
@@ -63,7 +63,7 @@ def kafka_brokers(settings: KafkaSettings, directory: Path, say: Say) -> Generat
 
 @contextmanager
 def mock_brokers(settings: KafkaSettings) -> Generator[Brokers]:
-    """Settings for librdkafka's mock cluster: in memory, and without real transactions."""
+    """Yield librdkafka's mock cluster: in memory, and without real transactions."""
     from workers.development.mock_broker import MockBroker
 
     with MockBroker() as broker:
@@ -72,7 +72,7 @@ def mock_brokers(settings: KafkaSettings) -> Generator[Brokers]:
 
 @contextmanager
 def scripted_model() -> Generator[str]:
-    """The base URL of the scripted model, which knows the samples' questions."""
+    """Yield the base URL of the scripted model, which knows the samples' questions."""
     from workers.commands.demo.scripted_model import ScriptedModel, running
     from workers.commands.demo.scripts import rejudged_scripts, sample_scripts
 
@@ -87,9 +87,9 @@ def language_model(
     progress: Callable[[str, float], None],
     restore_logging: Callable[[], None],
 ) -> Generator[str]:
-    """The base URL of real vLLM under Ray Serve, with the tiny checkpoint, on the CPU. Ray must be running.
+    """Yield the base URL of real vLLM under Ray Serve, with the tiny checkpoint, on the CPU. Ray must be running.
 
-    Raises TimeoutError or RuntimeError where it does not come up.
+    Raises TimeoutError or RuntimeError if it does not start.
     """
     from serving.engine.application import LlmServing, load_libraries, start, stop
     from serving.engine.options import TINY_ENGINE
@@ -115,9 +115,9 @@ def language_model(
 
 
 def demo_settings(base: Settings, kafka: KafkaSettings, *, own_brokers: bool, otlp: str) -> Settings:
-    """Settings of the run: its own group, and on other people's brokers its own topics; everything traced.
+    """Return the settings of the run: its own group, its own topics on the user's brokers, everything traced.
 
-    `with_model` adds which model answers.
+    `with_model` adds the model that answers.
     """
     run = uuid.uuid4().hex[:6]
     topics = structs.replace(base.topics, partitions=PARTITIONS)
@@ -143,13 +143,13 @@ def demo_settings(base: Settings, kafka: KafkaSettings, *, own_brokers: bool, ot
 
 
 def with_model(settings: Settings, model: str, base_url: str) -> Settings:
-    """The settings of a run whose answers come from `model`; short ones, for longer noise would only cost time."""
+    """Return the settings of a run that `model` answers, with short answers: longer noise would only cost time."""
     generation = structs.replace(settings.generation, base_url=base_url, model=model, max_tokens=64)
     return structs.replace(settings, generation=generation)
 
 
 def free_port() -> int:
-    """A port on loopback that nobody listens on now."""
+    """Return a port of loopback that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

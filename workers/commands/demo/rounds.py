@@ -1,4 +1,4 @@
-"""Which model answers which conversations of the demonstration, one model after the other."""
+"""The rounds of the demo: one model after the other answers its share of the conversations."""
 
 from enum import StrEnum
 
@@ -12,7 +12,7 @@ from workers.commands.demo.scripts import rejudged_events
 
 
 class ModelChoice(StrEnum):
-    """What `--model` may be."""
+    """A value of `--model`."""
 
     TINY = "tiny"
     SCRIPTED = "scripted"
@@ -20,14 +20,14 @@ class ModelChoice(StrEnum):
 
 
 class Round(Struct, frozen=True, kw_only=True):
-    """One model, by the name it is served under, and the conversations that it answers."""
+    """A model, by the name under which it is served, and the conversations that it answers."""
 
     model: str
     events: tuple[ConversationEvent, ...]
 
 
 def rounds_of(choice: ModelChoice, count: int, seed: int) -> list[Round]:
-    """`count` samples, shared between the models; the scripted one also gets those that are to be judged again."""
+    """Share `count` samples between the models; the scripted one also gets those that are to be judged again."""
     events = tuple(sample_events(count, seed))
     cut = {ModelChoice.TINY: count, ModelChoice.SCRIPTED: 0, ModelChoice.BOTH: count - count // 2}[choice]
     rounds: list[Round] = []

@@ -1,6 +1,6 @@
-"""Sample conversations for the demonstration, and records that are broken on purpose.
+"""The sample conversations of the demo, and records that are broken on purpose.
 
-The conversations are data, `samples.yaml`; here they become events. The same count and seed give the same events.
+The conversations are data in `samples.yaml` and become events here. The same count and seed give the same events.
 """
 
 import math
@@ -46,16 +46,16 @@ __all__ = [
 TENANTS = ("open-chat", "harbour-bank", "school-desk", "clinic-chat", "code-helper", "news-room")
 REGIONS = ("GB", "US", "IE", "CA", "AU")
 OUTPUT_TOKENS = (16, 64)
-"""Fewest and most tokens a sample asks for: the stand-in model writes noise, and short noise is enough."""
+"""The fewest and the most tokens that a sample asks for: a model that writes noise need not write much."""
 
 _GRANT_UNTIL_MS = 4_102_444_800_000
-"""The year 2100: it is the signature that is wrong, not the date."""
+"""The year 2100, because the signature is wrong, not the date."""
 
 _CHOICE = re.compile(r"\{([^{}]*\|[^{}]*)\}")
 
 
 class SampleKind(StrEnum):
-    """What a sample is there to show."""
+    """The behaviour that a sample shows."""
 
     BENIGN = "benign"
     SCARY_BENIGN = "scary_benign"
@@ -90,9 +90,9 @@ class Turn(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Template(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One conversation with its choices. `user` alone stands for one user turn.
 
-    `each_turn`: every user turn becomes an event of its own, with all turns before it. `answer` fits the last user
-    turn in every wording; empty where there is a candidate. An empty `tenant` or `region` is drawn; `grant` names a
-    grant that is added with a signature that does not verify.
+    With `each_turn`, every user turn becomes its own event, with all turns before it. `answer` fits the last user turn
+    in every wording, and is empty with a candidate. An empty `tenant` or `region` is drawn at random; `grant` names a
+    grant that is added with an invalid signature.
     """
 
     kind: SampleKind
@@ -118,17 +118,17 @@ class Template(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             raise ValueError("a template has either an answer or a candidate")
 
     def conversation(self) -> tuple[Turn, ...]:
-        """The turns, in order."""
+        """Return the turns, in order."""
         return self.turns or (Turn(role=Role.USER, text=self.user),)
 
     def variant_count(self) -> int:
-        """How many wordings this template has."""
+        """Return the number of wordings of this template."""
         texts = (*(turn.text for turn in self.conversation()), self.candidate, self.region)
         return math.prod(match.count("|") + 1 for text in texts for match in _CHOICE.findall(text))
 
 
 class Sample(Struct, frozen=True, kw_only=True):
-    """An event and what it is there to show."""
+    """An event, and the behaviour that it shows."""
 
     kind: SampleKind
     event: ConversationEvent
@@ -136,26 +136,26 @@ class Sample(Struct, frozen=True, kw_only=True):
 
 @lru_cache(maxsize=1)
 def templates() -> tuple[Template, ...]:
-    """All templates of the packaged data file, in its order."""
+    """Return all templates of the packaged data file, in its order."""
     data = resources.files("workers.commands.demo").joinpath("samples.yaml").read_bytes()
     return msgspec.yaml.decode(data, type=tuple[Template, ...])
 
 
 def samples(count: int, seed: int) -> list[Sample]:
-    """`count` samples; every template comes once before any comes twice, then in another wording.
+    """Return `count` samples; every template comes once before any comes twice, then in another wording.
 
-    Events of one conversation stand in order. A conversation of several events may be cut off by the end.
+    The events of a conversation are in order. The end may cut off a conversation of several events.
     """
     return list(islice(_endless(seed), count))
 
 
 def sample_events(count: int, seed: int) -> list[ConversationEvent]:
-    """The events of `samples`. Event ids are unique for a seed."""
+    """Return the events of `samples`. Event ids are unique for a seed."""
     return [sample.event for sample in samples(count, seed)]
 
 
 def known_answers() -> Iterator[tuple[str, str]]:
-    """Every user turn that needs an answer, in every wording, with one that fits it."""
+    """Yield every user turn that needs an answer, in every wording, with a fitting answer."""
     for template in templates():
         for index in range(0 if template.candidate else template.variant_count()):
             wording = _Wording(index, template.variant_count())
@@ -179,13 +179,13 @@ def _endless(seed: int) -> Iterator[Sample]:
 
 
 class _Wording:
-    """Takes one alternative at each choice, so that consecutive indices differ until all are used."""
+    """A wording: one alternative at each choice. Consecutive indices differ until all are used."""
 
     def __init__(self, index: int, variant_count: int) -> None:
         self._rest = index % variant_count
 
     def choose(self, text: str) -> str:
-        """`text` with every choice made. Call it on a template's texts in a fixed order."""
+        """Return `text` with every choice made. Call it on a template's texts in a fixed order."""
         return _CHOICE.sub(self._alternative, text)
 
     def _alternative(self, match: re.Match[str]) -> str:

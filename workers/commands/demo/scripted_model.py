@@ -1,9 +1,9 @@
-"""An OpenAI-compatible server whose answers are written down, so that nothing it says depends on chance.
+"""An OpenAI-compatible server with prepared answers, so that no answer depends on chance.
 
     python -m workers.commands.demo.scripted_model --port 8001
 
-The model `scripted` plays every known question's own script; one that is named after a script (`stubborn`, `cut`, …)
-plays that for every question.
+The model `scripted` follows each known question's own script; a model that is named after a kind of script
+(`stubborn`, `cut`, …) follows that for every question.
 """
 
 import argparse
@@ -23,11 +23,11 @@ MODEL_NAME = "scripted"
 MODELS = (MODEL_NAME, *(kind.value for kind in ScriptKind))
 
 FEEDBACK_LINE = "[mend]"
-"""The line of the system message below which `serving.generation.prompts` says what a further draft must mend."""
+"""The line of the system message after which `serving.generation.prompts` says what a further draft must correct."""
 
 REQUEST_BYTES_MAX = 16 * 1024 * 1024
 RECEIVED_MAX = 10_000
-"""Requests that are remembered; then the oldest are forgotten."""
+"""The most requests that are remembered; older ones are forgotten."""
 START_TIMEOUT_S = 10.0
 
 _GENERIC = Script(question="")
@@ -41,7 +41,7 @@ class Turn(Struct, frozen=True, kw_only=True):
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True):
-    """A request as it came, less what plays no part."""
+    """The parts of a request that matter here."""
 
     model: str
     messages: tuple[Turn, ...]
@@ -49,30 +49,30 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
 
     @property
     def system(self) -> str:
-        """The system messages."""
+        """Return the system messages as one text."""
         return "\n".join(turn.content for turn in self.messages if turn.role == "system")
 
     @property
     def paragraphs(self) -> list[str]:
-        """Those of the last user message."""
+        """Return the paragraphs of the last user message."""
         asked = [turn.content for turn in self.messages if turn.role == "user"]
         return asked[-1].split("\n\n") if asked else []
 
     @property
     def has_feedback(self) -> bool:
-        """Whether the system message says what to mend."""
+        """Return whether the system message says what to correct."""
         return FEEDBACK_LINE in self.system.splitlines()
 
 
 class ScriptedModel:
-    """Answers by `scripts`. `received` holds what was asked, oldest first."""
+    """A model that answers from `scripts`. `received` holds the requests, oldest first."""
 
     def __init__(self, scripts: Iterable[Script] = ()) -> None:
         self._scripts = {script.question: script for script in scripts}
         self.received: deque[ChatRequest] = deque(maxlen=RECEIVED_MAX)
 
     def application(self) -> web.Application:
-        """The routes."""
+        """Return the application with its routes."""
         application = web.Application(client_max_size=REQUEST_BYTES_MAX)
         application.router.add_get("/health", _health)
         application.router.add_get("/v1/models", _models)
@@ -95,9 +95,9 @@ class ScriptedModel:
 
 @contextmanager
 def running(model: ScriptedModel, port: int = 0) -> Generator[str]:
-    """Serve `model` on loopback, in a thread, while the block runs; the base URL. Port 0 takes a free one.
+    """Serve `model` on loopback, in a thread, while the block runs, and yield its base URL. Port 0 takes a free one.
 
-    Raises OSError where the port is taken.
+    Raises OSError if the port is taken.
     """
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="scripted-model", daemon=True)
@@ -132,7 +132,7 @@ def _text(script: Script, kind: ScriptKind, *, has_feedback: bool) -> str:
 
 
 async def _stream(http: web.Request, request: ChatRequest, kind: ScriptKind, text: str) -> web.StreamResponse:
-    """One chunk a word, and the end; or not, where the script is to break off."""
+    """Send a chunk for each word, and the end of the stream unless the script breaks off."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(http)
     words = text.split(" ")
@@ -152,7 +152,7 @@ async def _stream(http: web.Request, request: ChatRequest, kind: ScriptKind, tex
 
 
 def _whole(request: ChatRequest, kind: ScriptKind, text: str) -> web.Response:
-    """The answer in one piece. One that breaks off is half of its JSON."""
+    """Return the answer in one piece; one that breaks off is half of its JSON."""
     message = {"role": "assistant", "content": text}
     choice = {"index": 0, "message": message, "finish_reason": _finish_reason(kind)}
     body = msgspec.json.encode({**_head(request), "choices": [choice], "usage": _usage(request, text)})
@@ -179,7 +179,7 @@ def _data(value: object) -> bytes:
 
 
 def _usage(request: ChatRequest, text: str) -> dict[str, int]:
-    """Words stand for tokens."""
+    """Return the usage, with words counted as tokens."""
     asked = sum(len(turn.content.split()) for turn in request.messages)
     answered = len(text.split())
     return {"prompt_tokens": asked, "completion_tokens": answered, "total_tokens": asked + answered}

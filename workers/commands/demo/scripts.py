@@ -1,4 +1,4 @@
-"""What the scripted model says to which question, and the conversations that are there to be judged again."""
+"""The scripts of the scripted model, and the conversations whose drafts are judged again."""
 
 from enum import StrEnum
 from functools import lru_cache
@@ -17,20 +17,20 @@ Step 1. Put three measures of blue brimstuff into the left tray.
 Step 2. Turn the glimmer dial to the seventh mark and wait for the second bell.
 Step 3. Slide the crooked rod under the third peg and lift it by two notches.
 Step 4. Repeat until the little lamp goes out."""
-"""Nonsense in the form of instructions: the embedded guard goes by the form."""
+"""Nonsense in the form of instructions, because the embedded guard recognises the form."""
 
 REJUDGED = "rejudged"
-"""A part of these events' ids."""
+"""A part of the ids of the events that are judged again."""
 
 WITHIN = "This is a scripted answer: short, harmless, and the same every time."
 
 
 class ScriptKind(StrEnum):
-    """How a question is answered. The last four are what a broken or unwilling server does."""
+    """The way in which a question is answered. The last four are those of a broken or unwilling server."""
 
     PLAIN = "plain"
     ABOVE_THEN_WITHIN = "above-then-within"
-    """Above the ceiling until the prompt says what to mend."""
+    """Above the ceiling until the prompt says what to correct."""
     STUBBORN = "stubborn"
     """Always above the ceiling."""
     CUT = "cut"
@@ -42,7 +42,7 @@ class ScriptKind(StrEnum):
 
 
 class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is said to a question, which is a whole paragraph of the last user message."""
+    """The answers to a question, which is a whole paragraph of the last user message."""
 
     question: str
     within: str = WITHIN
@@ -52,23 +52,23 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 @lru_cache(maxsize=1)
 def rejudged_scripts() -> tuple[Script, ...]:
-    """Conversations whose first draft goes above what may be said: the packaged `rejudged.yaml`, in its order."""
+    """Return the conversations whose first draft is above its ceiling: the packaged `rejudged.yaml`, in its order."""
     data = resources.files("workers.commands.demo").joinpath("rejudged.yaml").read_bytes()
     return msgspec.yaml.decode(data, type=tuple[Script, ...])
 
 
 def sample_scripts() -> list[Script]:
-    """A fitting answer to every question of the samples, in every wording."""
+    """Return a script with a fitting answer for every question of the samples, in every wording."""
     return [Script(question=question, within=answer) for question, answer in known_answers()]
 
 
 def is_rejudged(event: ConversationEvent) -> bool:
-    """Whether the event is one of `rejudged_events`."""
+    """Return whether the event is one of `rejudged_events`."""
     return REJUDGED in event.event_id
 
 
 def rejudged_events(seed: int) -> list[ConversationEvent]:
-    """One event for each of `rejudged_scripts`; the ids are made from `seed`."""
+    """Return one event for each of `rejudged_scripts`; the ids are made from `seed`."""
     events: list[ConversationEvent] = []
     for number, script in enumerate(rejudged_scripts(), 1):
         conversation_id = f"demo-{seed}-{REJUDGED}-{number}"

@@ -1,4 +1,4 @@
-"""The demonstration from start to end: parts up, events in, decisions live, census, and where to look."""
+"""The demo from start to end: start the parts, send events, show decisions, take the census, say where to look."""
 
 import os
 import signal
@@ -54,25 +54,24 @@ from workers.supervision.supervisor import Supervisor
 from workers.telemetry.setup import start_telemetry
 
 RUN_TIMEOUT_S = 300.0
-"""How long all events together may take; a machine with two cores needs about one minute for 300."""
+"""The longest wait for all events of a round; a machine with two cores needs about one minute for 300."""
 
 POLL_S = 0.2
 
 SPANS_WAIT_S = 15.0
-"""How long the last spans may take to arrive: vLLM and the workers export in batches."""
-
+"""The longest wait for the last spans: vLLM and the workers export in batches."""
 
 WHOLE_TRACE = ("send conversations.events", "process conversations.events", "chat ", "audited")
-"""Spans that a whole trace has; where vLLM answered, its own too."""
+"""The spans of a whole trace; vLLM's own is added where it answered."""
 
 VLLM_SPAN = "llm_request"
 
 NAMES_WAIT_S = 20.0
-"""How long Ray may take to forget an actor that has ended."""
+"""The longest wait until Ray has forgotten an actor that ended."""
 
 
 class Demo:
-    """One run. `directory` gets the broker's data and what is left to look at."""
+    """One run of the demo. `directory` gets the broker's data and the files to look at."""
 
     def __init__(
         self,
@@ -92,9 +91,9 @@ class Demo:
         self._meter = machine_meter()
 
     def run(self, rounds: Sequence[Round], seed: int, *, kill: bool, mock: bool, keep: bool) -> int:
-        """0 when the census holds and answers were in time, else 1. Whatever happens, nothing is left running.
+        """Run the demo; 0 if the census holds and answers were in time, else 1. Nothing is left running in any case.
 
-        One model after the other answers its round; with `kill` the first round's ingress is killed half way.
+        One model after the other answers its round; with `kill` the ingress is killed half way through the first.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
         with ExitStack() as parts, _terminated_as_interrupt():
@@ -122,7 +121,7 @@ class Demo:
             if keep:
                 self._console.print(f"{rounds[-1].model} stays up until Ctrl-C; brokers at {_servers(settings)}")
                 _until_interrupted(supervisor)
-            self._console.print("stopping: workers are drained, then the parts end")
+            self._console.print("stopping: the workers are drained, then the parts end")
             supervisor.drain(settings.drain.timeout_s)
         return 1 if late.is_fault or not (mock or census.is_exactly_once) else 0
 
@@ -143,17 +142,17 @@ class Demo:
         with self._step("Ray, on loopback"):
             parts.enter_context(ray_session(self._base.ray))
         self._console.print(
-            "real: Apache Kafka, Ray, OTLP, guards, policy. Stand-ins: models, conversations, trace store"
+            "real: Apache Kafka, Ray, OTLP, guards, policy; stand-ins: models, conversations, trace store"
             if not mock
-            else "real: Ray, OTLP, guards, policy. Stand-in: the broker; nothing below says anything about delivery",
+            else "real: Ray, OTLP, guards, policy; stand-in: the broker, so nothing below is about delivery",
             style="bold",
         )
         return settings
 
     def _start_model(self, parts: ExitStack, model: str, receiver: OtlpReceiver) -> str:
-        """The model's base URL, once it answers."""
+        """Return the model's base URL once it answers."""
         if model == SCRIPTED:
-            with self._step(f"model {model}: answers from a script, some above what may be said"):
+            with self._step(f"model {model}: prepared answers, some above their ceiling"):
                 return parts.enter_context(scripted_model())
         telemetry = self._base.telemetry
         traces = telemetry.endpoint or receiver.endpoint
@@ -170,8 +169,8 @@ class Demo:
         return supervisor
 
     def _replace(self, supervisor: Supervisor, settings: Settings) -> None:
-        """Drain the workers, so that others can take their names and go on where they stopped."""
-        with self._step("draining the workers, for another model"):
+        """Drain the workers, so that others can take their names and continue where they stopped."""
+        with self._step("draining the workers, to start others for another model"):
             names = {actor.name for actor in supervisor.status()}
             supervisor.drain(settings.drain.timeout_s)
             _wait_until_gone(names)
@@ -206,7 +205,7 @@ class Demo:
     def _watch(
         self, reader: TopicReader, settings: Settings, supervisor: Supervisor, sent: list[Sent], *, kill: bool
     ) -> None:
-        """Show what becomes of `sent`; `reader` stands behind what was shown before."""
+        """Show the end of each record of `sent`; `reader` is past the records that were shown before."""
         view = LiveView(len(sent))
         deadline_s = time.monotonic() + RUN_TIMEOUT_S
         decodable = sum(1 for one in sent if one.expected is None)
@@ -257,7 +256,7 @@ class Demo:
         return census, audits
 
     def _show_one(self, settings: Settings, receiver: OtlpReceiver, audits: list[AuditRecord]) -> None:
-        """One event's trace, audit record and response, as files, and the trace here."""
+        """Write one event's trace, audit record and response to files, and print the trace."""
         shown, tree = _whole_trace(receiver, audits)
         if shown is None:
             return
@@ -273,7 +272,7 @@ class Demo:
         self._console.print(f"trace store: {where}; the same as files: {', '.join(looks)} in {self._directory}")
 
     def _live(self, shown: RenderableType, *, transient: bool = False) -> Live:
-        # Redirecting would bring to the terminal what libraries print; it is logged instead.
+        # Without redirection, the output of libraries is logged and does not reach the terminal.
         return Live(
             shown,
             console=self._console,
@@ -285,7 +284,7 @@ class Demo:
 
     @contextmanager
     def _step(self, name: str) -> Generator[Callable[[str], None]]:
-        """Show that `name` is being started, then how long it took; the block may say what it is at."""
+        """Show that `name` is being started, then how long it took; the block may report its progress."""
         started_s = time.monotonic()
         spinner = Spinner("dots", name)
         with self._live(spinner, transient=True):
@@ -306,25 +305,24 @@ def _kill_ingress(supervisor: Supervisor) -> str:
     pid = next(actor.pid for actor in supervisor.status() if actor.role == "ingress")
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    return f"kill -9 of the ingress actor (process {pid}): it comes back, and the census must hold"
+    return f"kill -9 of the ingress actor (process {pid}): it is started again, and the census must hold"
 
 
 def _wait_until_gone(names: set[str]) -> None:
-    """Returns once no actor has one of these names, which end in the supervisor's own. Raises TimeoutError."""
+    """Wait until no actor has one of these names, which end in the supervisor's own. Raises TimeoutError."""
     import ray
 
     deadline_s = time.monotonic() + NAMES_WAIT_S
     while any(known.endswith(f".{name}") for known in ray.util.list_named_actors() for name in names):
         if time.monotonic() >= deadline_s:
-            raise TimeoutError(f"actors that were ended are still there after {NAMES_WAIT_S:g} s")
+            raise TimeoutError(f"Ray still lists the ended actors after {NAMES_WAIT_S:g} s")
         time.sleep(POLL_S)
 
 
 def _whole_trace(receiver: OtlpReceiver, audits: list[AuditRecord]) -> tuple[AuditRecord | None, str]:
-    """An event and its trace, sender to model server; where none is whole after a bounded wait, the best there is.
+    """Return an event and its trace, from sender to model server; if none is whole after a bounded wait, a partial one.
 
-    Events that vLLM answered come first, of these the ones that took two drafts. Spans of a worker that was killed are
-    lost with it.
+    Events that vLLM answered come first, and among them those with two drafts. The spans of a killed worker are lost.
     """
     drafted = [audit for audit in audits if audit.attempts and audit.attempts[0].source is DraftSource.GENERATOR]
     drafted.sort(key=lambda audit: (audit.attempts[0].model != TINY, abs(len(audit.attempts) - 2)))
@@ -356,7 +354,7 @@ def _until_interrupted(supervisor: Supervisor) -> None:
 
 @contextmanager
 def _terminated_as_interrupt() -> Generator[None]:
-    """SIGTERM ends the block as Ctrl-C does, so that the parts are stopped."""
+    """Let SIGTERM end the block as Ctrl-C does, so that the parts are stopped."""
 
     def interrupt(_number: int, _frame: object) -> None:
         raise KeyboardInterrupt

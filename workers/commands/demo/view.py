@@ -1,4 +1,4 @@
-"""What the demonstration shows: decisions as they are made, then tables of what became of everything."""
+"""The output of the demo: decisions as they are made, then tables of how everything ended."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ LINES_SHOWN = 12
 ANSWERS_SHOWN = 4
 
 SPANS_SHOWN = ("process ", "guard ", "chat ", "classification", "bias", "logging", "llm_request", "commit ")
-"""How the names of spans begin whose latencies are shown."""
+"""The beginnings of the names of spans whose latencies are shown."""
 
 
 TIME_SETTINGS = {
@@ -31,11 +31,11 @@ TIME_SETTINGS = {
     StageName.ASSESS.value: "limits.assess_timeout_s",
     "generator": "generation.request_timeout_s",
 }
-"""The setting that bounds each of these; a check has one of its own, below that of all checks together."""
+"""The setting that bounds each of these; each check has its own, below that of all checks together."""
 
 
 class LiveView:
-    """The run as it goes: counts and the last decisions."""
+    """The run as it is shown live: counts, and the last decisions."""
 
     def __init__(self, expected_count: int) -> None:
         self._expected_count = expected_count
@@ -46,16 +46,16 @@ class LiveView:
 
     @property
     def answered_count(self) -> int:
-        """Responses seen."""
+        """Return the number of responses so far."""
         return self._actions.total()
 
     @property
     def dead_letter_count(self) -> int:
-        """Dead letters seen."""
+        """Return the number of dead letters so far."""
         return self._dead_letters
 
     def add_response(self, record: Record) -> Text:
-        """Count a response; returns its line."""
+        """Count a response and return its line."""
         response = msgspec.json.decode(record.value or b"", type=AuditedResponse)
         line = line_of(response)
         self._actions[response.action.value] += 1
@@ -63,7 +63,7 @@ class LiveView:
         return line
 
     def add_dead_letter(self, record: Record) -> Text:
-        """Count a dead letter; returns its line."""
+        """Count a dead letter and return its line."""
         reason = last_header(record.headers, Header.REASON) or "?"
         stage = last_header(record.headers, Header.STAGE) or "?"
         line = Text(f"{'dead letter':<14} {stage:<18} {reason}", style="bright_black")
@@ -72,7 +72,7 @@ class LiveView:
         return line
 
     def __rich__(self) -> RenderableType:
-        """Counts over the last lines."""
+        """Return the counts, with the last lines below."""
         counts = Text(f"{self.answered_count + self._dead_letters} of {self._expected_count}  ")
         for action in Action:
             counts.append(f"{action.value} {self._actions[action.value]}  ", style=STYLES[action])
@@ -81,13 +81,13 @@ class LiveView:
 
 
 def decode_audits(records: Iterable[Record]) -> list[AuditRecord]:
-    """The audit records of JSON values."""
+    """Decode audit records whose values are JSON."""
     decoder = msgspec.json.Decoder(AuditRecord)
     return [decoder.decode(record.value or b"") for record in records]
 
 
 def decode_responses(records: Iterable[Record]) -> list[AuditedResponse]:
-    """The audited responses of JSON values."""
+    """Decode audited responses whose values are JSON."""
     decoder = msgspec.json.Decoder(AuditedResponse)
     return [decoder.decode(record.value or b"") for record in records]
 
@@ -95,7 +95,7 @@ def decode_responses(records: Iterable[Record]) -> list[AuditedResponse]:
 def print_tables(
     console: Console, census: Census, audits: Sequence[AuditRecord], spans: Sequence[ReceivedSpan]
 ) -> None:
-    """Actions by who wrote the last draft, categories, latencies and dead letters."""
+    """Print actions by the writer of the last draft, categories, latencies and dead letters."""
     console.print(_actions(audits))
     found = Counter[str](finding.category for audit in audits if audit.labels for finding in audit.labels.findings)
     found["none"] = sum(1 for audit in audits if audit.labels and not audit.labels.findings)
@@ -107,7 +107,7 @@ def print_tables(
 def print_answers(
     console: Console, model: str, events: Sequence[ConversationEvent], responses: Sequence[AuditedResponse]
 ) -> None:
-    """The first few questions that the model answered, each with what was published."""
+    """Print the first few questions that the model answered, each with the published answer."""
     response_of = {response.event_id: response for response in responses}
     console.print(f"some answers of {model}:", style="bold")
     answered = [event for event in events if event.candidate is None and event.event_id in response_of]
@@ -125,10 +125,10 @@ def print_rejudged(
     audits: Sequence[AuditRecord],
     responses: Sequence[AuditedResponse],
 ) -> None:
-    """What was asked, every draft with its verdict, and what was published, of each event in their order."""
+    """Print the question, every draft with its verdict, and the published answer of each event, in their order."""
     audit_of = {audit.event_id: audit for audit in audits}
     response_of = {response.event_id: response for response in responses}
-    console.print("judged again (what was held stands in the audit record alone, redacted):", style="bold")
+    console.print("judged again (a draft that was held is in the audit record alone, redacted):", style="bold")
     for event in events:
         if event.event_id in response_of and event.event_id in audit_of:
             response = response_of[event.event_id]
@@ -142,7 +142,7 @@ def print_rejudged(
 
 
 def _drafts(audit: AuditRecord) -> Iterator[Text]:
-    """Two lines a draft: its verdict with what was above its ceiling, and how it begins."""
+    """Yield two lines for each draft: its verdict with findings above their ceiling, and its beginning."""
     ceilings = audit.plan.ceilings if audit.plan else {}
     for number, attempt in enumerate(audit.attempts, 1):
         verdict = attempt.verdict
@@ -159,7 +159,7 @@ def _drafts(audit: AuditRecord) -> Iterator[Text]:
 
 
 def print_census(console: Console, census: Census, second_count: int | None) -> None:
-    """The census: what was sent, what came of it, and every fault by name."""
+    """Print the census: records sent, how they ended, and every fault by name."""
     console.print(
         f"census: {census.sent_count} sent, {census.answered_count} answered, "
         f"{census.dead_lettered_count} dead letters, {census.review_count} for review"
@@ -205,10 +205,10 @@ def _advice(late: Lateness) -> str:
 
 
 def _actions(audits: Sequence[AuditRecord]) -> Table:
-    """One column for whoever wrote the last draft that was judged."""
+    """Return a table with a column for each writer of a last judged draft."""
     counts = Counter((audit.action, _writer(audit)) for audit in audits)
     writers = sorted({writer for _, writer in counts})
-    table = Table(title="actions, by who wrote the last draft", title_justify="left")
+    table = Table(title="actions, by the writer of the last draft", title_justify="left")
     table.add_column("action")
     for writer in writers:
         table.add_column(writer, justify="right")
@@ -218,7 +218,7 @@ def _actions(audits: Sequence[AuditRecord]) -> Table:
 
 
 def _writer(audit: AuditRecord) -> str:
-    """The model of the last draft, where none is named its source."""
+    """Return the model of the last draft, or its source if no model is named."""
     last = audit.attempts[-1] if audit.attempts else None
     return (last.model or last.source) if last else "no draft"
 
