@@ -1,8 +1,7 @@
-"""Text → hashed n-grams: the embedded model's view of a text.
+"""Hashed n-grams of a text, which are what the embedded model sees of it.
 
-Words (one and two) and characters (three to five, inside word bounds) are hashed with 64-bit arithmetic that is the
-same on every machine. A text is looked at whole: one longer than a window is cut into overlapping windows, never
-shortened.
+Words (one and two) and characters (three to five, within a word) are hashed with 64-bit arithmetic that is the same on
+every machine. A text is read as a whole: one longer than a window is cut into overlapping windows, never shortened.
 """
 
 import re
@@ -15,18 +14,18 @@ from numpy.typing import NDArray
 BUCKET_BITS = 17
 BUCKETS = 1 << BUCKET_BITS
 WINDOW_CHARACTERS = 2_000
-"""Longest text whose n-grams are counted together; longer ones dilute a short harmful passage."""
+"""Longest text whose n-grams are counted together. A longer one would dilute a short harmful passage."""
 WINDOW_OVERLAP = 200
 CHARACTERS_MAX = 1_000_000
-"""Longest text accepted: more than an event's `CHARACTERS_MAX` can grow to when folded, in practice."""
+"""Longest text accepted. In practice, an event's `CHARACTERS_MAX` do not grow to so many when they are folded."""
 
 _WORD_SALT = np.uint64(0x9E3779B97F4A7C15)
 _PAIR_SALT = np.uint64(0xC2B2AE3D27D4EB4F)
 _STEP = np.uint64(0x100000001B3)  # the 64-bit FNV prime
 _MIX = np.uint64(0xFF51AFD7ED558CCD)  # first multiplier of MurmurHash3's 64-bit finaliser
-_BLOCK_NORM = float(np.sqrt(0.5))  # words and characters carry half of the squared length each
+_BLOCK_NORM = float(np.sqrt(0.5))  # words and characters each have half of the squared length
 _SPACE = 32
-_WORD_PUNCTUATION = frozenset("@$*'#_")  # kept inside words: masked swear words, handles, contractions
+_WORD_PUNCTUATION = frozenset("@$*'#_")  # part of words: masked swear words, handles, contractions
 
 _INVISIBLE = dict.fromkeys(
     (
@@ -40,7 +39,7 @@ _MIXED_WORD = re.compile(r"\S+")
 
 
 class WindowError(ValueError):
-    """A text is longer than `CHARACTERS_MAX`; `args` is (length,)."""
+    """A text that is longer than `CHARACTERS_MAX`; `args` is (length,)."""
 
 
 class Sparse(NamedTuple):
@@ -51,9 +50,9 @@ class Sparse(NamedTuple):
 
 
 def fold(text: str) -> str:
-    """The text in one spelling: compatibility forms, lower case, nothing invisible, Latin for look-alikes.
+    """Return the text in one spelling: compatibility forms, lower case, nothing invisible, Latin for look-alikes.
 
-    Line breaks stay. Look-alike letters change only in words that also hold ASCII letters.
+    Line breaks stay. Look-alike letters are replaced only in words that also have ASCII letters.
     """
     if text.isascii():
         return text.lower()
@@ -69,9 +68,9 @@ def _latin(match: re.Match[str]) -> str:
 
 
 def windows(text: str) -> list[str]:
-    """The folded text in overlapping stretches of at most `WINDOW_CHARACTERS`; at least one, possibly empty.
+    """Return the folded text in overlapping stretches of at most `WINDOW_CHARACTERS`: at least one, possibly empty.
 
-    Raises WindowError for a text that is too long to be looked at whole.
+    Raises WindowError for a text that is too long to be read as a whole.
     """
     folded = " ".join(fold(text).split())
     if len(folded) > CHARACTERS_MAX:
@@ -82,7 +81,7 @@ def windows(text: str) -> list[str]:
 
 
 def features(window: str) -> Sparse:
-    """The features of one stretch of folded text."""
+    """Return the features of a stretch of folded text."""
     codes = _codes(window)
     words = _buckets(_word_hashes(codes))
     characters = _buckets(_character_hashes(codes))
@@ -104,7 +103,7 @@ _SEPARATOR = _separators()
 
 
 def _codes(text: str) -> NDArray[np.uint64]:
-    """Code points between two spaces, with every separator turned into a space."""
+    """Return the code points with a space before and after them, every separator replaced by a space."""
     codes = np.frombuffer(f" {text} ".encode("utf-32-le", "surrogatepass"), dtype="<u4").astype(np.int64)
     separate = _SEPARATOR[np.minimum(codes, 127)] & (codes < 128)
     codes[separate] = _SPACE
@@ -112,7 +111,7 @@ def _codes(text: str) -> NDArray[np.uint64]:
 
 
 def _character_hashes(codes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Hashes of the 3- to 5-grams whose inner characters are all inside one word."""
+    """Return the hashes of the 3- to 5-grams whose inner characters are all within one word."""
     inside = codes != _SPACE
     found: list[NDArray[np.uint64]] = []
     hashes = codes[:-1] * _STEP + codes[1:]
@@ -128,7 +127,7 @@ def _character_hashes(codes: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _word_hashes(codes: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Hashes of the words and of neighbouring pairs."""
+    """Return the hashes of words and of pairs of neighbouring words."""
     inside = codes != _SPACE
     starts = np.flatnonzero(inside[1:] & ~inside[:-1]) + 1
     if not len(starts):
@@ -147,7 +146,7 @@ def _mixed(hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 
 def _buckets(hashes: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Distinct buckets in ascending order, and how often each was hit."""
+    """Return the distinct buckets in ascending order, and how often each was hit."""
     buckets = np.sort((_mixed(hashes) >> np.uint64(64 - BUCKET_BITS)).astype(np.int64))
     if not len(buckets):
         return buckets, buckets

@@ -1,4 +1,4 @@
-"""A text's language by its commonest words and its script: a cheap guess for wording, never for a verdict."""
+"""A text's language by its common words and its script. It is a cheap guess for wording, never for a verdict."""
 
 import re
 import unicodedata
@@ -34,7 +34,7 @@ _SCRIPTS = (
 
 
 def language_of(text: str) -> str:
-    """A two-letter code, or `und` where nothing telling was found. A script's commonest language stands for it."""
+    """Return a two-letter code, or `und` if nothing tells the language. A script counts as its most common language."""
     start = text[:CHARACTERS_MAX].lower()
     letters = [letter for letter in start if letter.isalpha()]
     if not letters:

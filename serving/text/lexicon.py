@@ -1,7 +1,7 @@
-"""Words and phrases by meaning, and which of them near each other name a category. Looked up, never searched.
+"""Terms by meaning, and the rules by which terms near each other name a category.
 
-A phrase matches on whole words, with or without a plural s; a trailing star matches any ending. One pass over the
-words of a text finds everything, so that time grows with the text alone.
+A term is one or more whole words, with or without a plural s; a trailing star matches any ending. One pass over the
+words of a text finds every term, so time grows only with the text.
 """
 
 import functools
@@ -20,7 +20,7 @@ TERMS_FILE = Path(__file__).parent / "terms.yaml"
 NEAR_WORDS = 10
 PHRASE_PREFIX = "phrase."
 Hits = Mapping[str, tuple[int, ...]]
-"""Tag → positions (in words) at which a phrase of that tag starts, ascending."""
+"""Tag → positions (in words) at which its terms start, ascending."""
 
 _WORD = re.compile(r"[\w']+")
 
@@ -30,10 +30,10 @@ class TermsError(ValueError):
 
 
 class TopicRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A category is named where a topic has a companion within `before` words ahead of it or `after` behind it.
+    """A rule that names a category if a `near` term is at most `before` words before a topic or `after` words after it.
 
-    Without `near` a topic suffices. `unless` tags void the rule. Of one `group` only the first fitting rule speaks;
-    an empty category speaks by silencing the rest of its group.
+    Without `near`, a topic alone is enough. A term of `unless` voids the rule. Of a `group`, only the first rule that
+    fits counts; one with an empty category names nothing and silences the rest of its group.
     """
 
     category: str
@@ -46,40 +46,40 @@ class TopicRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Terms(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file of terms by tag, and the rules that make categories of them, the first of a group before the others."""
+    """A file of terms by tag, and of the rules that name categories, in order of precedence."""
 
     terms: dict[str, tuple[str, ...]]
     rules: tuple[TopicRule, ...]
 
 
-class _Phrase(NamedTuple):
+class _Term(NamedTuple):
     words: tuple[str, ...]
     tag: str
 
 
 def words_of(folded: str) -> list[str]:
-    """The words of a folded text, without possessive endings."""
+    """Return the words of a folded text, without possessive endings."""
     return [word.removesuffix("'s").strip("'") for word in _WORD.findall(folded)]
 
 
 class Lexicon:
-    """Finds the phrases of a table in a text's words."""
+    """Terms by tag, ready to be found in the words of a text."""
 
     def __init__(self, terms: Mapping[str, Iterable[str]]) -> None:
-        self._exact: dict[str, list[_Phrase]] = {}
+        self._exact: dict[str, list[_Term]] = {}
         self._prefixes: dict[str, list[str]] = {}
-        for tag, phrases in terms.items():
-            for phrase in phrases:
-                self._add(tag, phrase)
+        for tag, own in terms.items():
+            for term in own:
+                self._add(tag, term)
         self._lengths = sorted({len(prefix) for prefix in self._prefixes})
 
     def find(self, words: list[str]) -> Hits:
-        """Where each tag's phrases start."""
+        """Return where the terms of each tag start."""
         found: dict[str, list[int]] = {}
         for index, word in enumerate(words):
-            for phrase in self._exact.get(word, ()):
-                if self._follows(words, index, phrase.words):
-                    found.setdefault(phrase.tag, []).append(index)
+            for term in self._exact.get(word, ()):
+                if self._follows(words, index, term.words):
+                    found.setdefault(term.tag, []).append(index)
             for length in self._lengths:
                 if length > len(word):
                     break
@@ -87,13 +87,13 @@ class Lexicon:
                     found.setdefault(tag, []).append(index)
         return {tag: tuple(positions) for tag, positions in found.items()}
 
-    def _add(self, tag: str, phrase: str) -> None:
-        words = tuple(phrase.split())
-        if len(words) == 1 and phrase.endswith("*"):
-            self._prefixes.setdefault(phrase[:-1], []).append(tag)
+    def _add(self, tag: str, term: str) -> None:
+        words = tuple(term.split())
+        if len(words) == 1 and term.endswith("*"):
+            self._prefixes.setdefault(term[:-1], []).append(tag)
             return
         for first in {words[0], _plural(words[0])} if len(words) == 1 else {words[0]}:
-            self._exact.setdefault(first, []).append(_Phrase(words, tag))
+            self._exact.setdefault(first, []).append(_Term(words, tag))
 
     @staticmethod
     def _follows(words: list[str], index: int, wanted: tuple[str, ...]) -> bool:
@@ -127,13 +127,13 @@ def _packaged() -> tuple[Lexicon, tuple[TopicRule, ...]]:
 
 
 def hits_in(folded: str) -> Hits:
-    """Where the lexicon's words stand in a folded text; and, at 0, each `phrase.<tag>` of `text.phrases` in it."""
+    """Return where the terms of a folded text start and, at position 0, `phrase.<tag>` for each tag of its phrases."""
     phrases = {PHRASE_PREFIX + tag: (0,) for tag in tags_in(folded)}
     return {**_packaged()[0].find(words_of(folded)), **phrases}
 
 
 def topics(hits: Hits) -> list[CategoryId]:
-    """The categories that the phrases found name, in the table's order; the first of each `group` that fits wins."""
+    """Return the categories that the hits name, in the order of the rules; of each group the first that fits counts."""
     named: list[CategoryId] = []
     taken: set[str] = set()
     for rule in _packaged()[1]:
@@ -147,18 +147,18 @@ def topics(hits: Hits) -> list[CategoryId]:
 
 
 def fits(rule: TopicRule, hits: Hits) -> bool:
-    """Whether one of the rule's topics stands close enough to one of its companions, and nothing forbids it."""
+    """Return whether a topic of the rule is close enough to one of its `near` terms, and no term voids it."""
     if any(tag in hits for tag in rule.unless):
         return False
     positions = [position for tag in rule.topics for position in hits.get(tag, ())]
     if not rule.near:
         return bool(positions)
-    companions = sorted(position for tag in rule.near for position in hits.get(tag, ()))
-    return any(is_near(position, companions, rule.before, rule.after) for position in positions)
+    near = sorted(position for tag in rule.near for position in hits.get(tag, ()))
+    return any(is_near(position, near, rule.before, rule.after) for position in positions)
 
 
 def is_near(position: int, others: list[int], before: int, after: int) -> bool:
-    """Whether some other position lies at most `before` words ahead of this one, or `after` behind it."""
+    """Return whether another position is at most `before` words before this one, or `after` words after it."""
     return any(position - before <= other <= position + after and other != position for other in others)
 
 

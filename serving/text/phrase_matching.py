@@ -1,12 +1,12 @@
-"""Finds phrases in a spelled text, word by word.
+"""The small language of phrases, and the table that finds them in a spelled text, word by word.
 
 A phrase is words with a space between. `a|b` is a choice, in which `_` stands for a space; a trailing `*` any ending;
 a trailing `?` makes the word optional; `~` is up to three words between, `~5` up to five, never across a sentence's
 end; `{name}`, at the start of a choice, a class of words.
 
-Nothing is compiled but sets of words and bit masks. The masks tell which phrases have a word for each of their parts
-in a neighbourhood; only those are compared, and only where one of their first words stands. Time is proportional to
-the text: gaps are bounded, and so are neighbourhoods.
+The table has no regular expressions, which took seconds to compile, but bit masks. They tell which phrases have a word
+for each of their parts in a neighbourhood. Only those are compared, and only at one of their first words. Time is
+proportional to the length of the text, because gaps and neighbourhoods are bounded.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,12 +16,12 @@ from typing import NamedTuple
 from serving.text.spelling import STOP, respelled, spelled
 
 STEM_CHARACTERS_MIN = 3
-"""Least length of a stem that a phrase starts with; with a shorter one it would be a candidate everywhere."""
+"""Least length of a stem that a phrase starts with. With a shorter one it would be a candidate everywhere."""
 _GAP_WORDS = 3
 
 
 class PhraseError(ValueError):
-    """A phrase that no text can contain, or every text would; `args` is (what is wrong)."""
+    """A phrase that matches no text, or any text; `args` is (what is wrong with it)."""
 
 
 class Hit(NamedTuple):
@@ -37,19 +37,19 @@ Alternative = tuple[int, tuple[str, ...]]
 
 
 class Choice(NamedTuple):
-    """One part of a phrase: alternatives, of which the first that lets the rest of the phrase follow is taken."""
+    """A part of a phrase: alternatives, of which the first is taken that lets the rest of the phrase follow."""
 
     by_word: Mapping[str, Sequence[Alternative]]
     """Alternatives by their first word."""
     by_stem: Mapping[str, Sequence[Alternative]]
-    """Those whose first word is a stem."""
+    """Alternatives whose first word is a stem, by that stem."""
     alone: frozenset[str]
-    """Words after which there is nothing else to try: one alternative, of one word."""
+    """Words that start a single alternative, of one word: if one matches, there is nothing else to try."""
     is_optional: bool
     words_max: int
 
     def lengths(self, words: Sequence[str], position: int) -> Sequence[int]:
-        """Return how many words each alternative takes that matches at `position`, in order."""
+        """Return the lengths in words of the alternatives that match at `position`, in order."""
         if position >= len(words):
             return ()
         word = words[position]
@@ -63,26 +63,26 @@ class Choice(NamedTuple):
 
 
 class Phrase(NamedTuple):
-    """A phrase, taken apart: choices, and gaps of at most so many words."""
+    """A phrase, taken apart: choices, and gaps given as their greatest number of words."""
 
     tag: str
     parts: tuple[Choice | int, ...]
 
     @property
     def words_max(self) -> int:
-        """Return the length of the longest text that the phrase matches."""
+        """Return the number of words of the longest text that the phrase matches."""
         lengths = (part if isinstance(part, int) else part.words_max for part in self.parts)
         return sum(lengths)
 
     def slots(self) -> list[tuple[Choice, ...]]:
-        """Return what a text must hold of the phrase: one choice of each slot. The first slot is where it starts."""
+        """Return what a text must have of the phrase: one choice of each slot. The first slot is its start."""
         choices = [part for part in self.parts if isinstance(part, Choice)]
         needed = next(index for index, choice in enumerate(choices) if not choice.is_optional)
         others = choices[max(1, needed) :]
         return [tuple(choices[: needed + 1]), *((choice,) for choice in others if not choice.is_optional)]
 
     def end_at(self, words: Sequence[str], position: int, number: int = 0) -> int | None:
-        """Return where the parts from `number` on end if they start at `position`; None where they do not match."""
+        """Return where the parts from `number` on end if they start at `position`; None if they do not match."""
         parts = self.parts
         while number < len(parts):
             part = parts[number]
@@ -112,7 +112,7 @@ class Phrase(NamedTuple):
 
 
 class PhraseReader:
-    """Reads phrases that may name `classes`: names, and the words that each stands for."""
+    """A reader of phrases, which may name `classes`: names and the words that each stands for."""
 
     def __init__(self, classes: Mapping[str, Sequence[str]]) -> None:
         self._classes = {name: "|".join(words) for name, words in classes.items()}
@@ -120,7 +120,7 @@ class PhraseReader:
         self._findable = {STOP}
 
     def read(self, tag: str, line: str) -> Phrase:
-        """Return the phrase that `line` says. Raises PhraseError."""
+        """Return the phrase of a line. Raises PhraseError."""
         new_words: list[str] = []
         parts = tuple(self._part(word, new_words) for word in respelled(line).split())
         self._require_findable(new_words)
@@ -191,7 +191,7 @@ class PhraseTable:
         slots = [phrase.slots() for phrase in phrases]
         self._levels = max(map(len, slots), default=0)
         self._always = 0
-        """Slots that a phrase does not have."""
+        """The slots that phrases do not have, which count as filled."""
         for number, own in enumerate(slots):
             for level in range(self._levels):
                 bit = 1 << (level * self._count + number)

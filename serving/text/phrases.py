@@ -1,7 +1,7 @@
-"""What the phrases of all languages say of a text: risk, purpose, subject, wrapper.
+"""The tags of a text by the phrases of all languages: risk, purpose, subject, wrapper.
 
-The phrases are data, one file a language or theme, in the folder `phrases`. They are read and checked when the first
-text is judged, which `serving.guards.warm_up` sees to at start.
+The phrases are data: one file for each language or subject, in the folder `phrases`. They are read and checked for the
+first text that a process judges, which is that of `serving.guards.warm_up`.
 """
 
 import functools
@@ -23,11 +23,11 @@ from topology.contract.intervals import joined
 
 PHRASES_FOLDER = Path(__file__).parent / "phrases"
 FRAMED_CHARACTERS_MAX = 300
-"""How far behind a named setting, such as a novel, what is said still belongs to it."""
+"""How far after a named setting, such as a novel, the text still belongs to it."""
 RISKS = frozenset(
     {"self_harm", "method", "other_self_harm", "danger", "harm_others", "distress", "delusion", "radical"}
 )
-"""Tags that say who is at risk; they and the purpose are void in a setting, subjects are not."""
+"""Tags that say who is at risk. They and the purpose are void in a setting; subjects are not."""
 PURPOSE = "malicious"
 
 _IDIOM, _FRAME, _SETTING, _DEFENCE = "idiom", "frame", "setting", "defence"
@@ -39,7 +39,7 @@ _CONTIGUOUS = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
 
 
 class CueRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Cues that say little alone; all of them in one sentence, or in two neighbouring ones, say `tag`."""
+    """Cues that say little alone. All of them in one sentence, or in two neighbouring ones, stand for `tag`."""
 
     tag: str
     cues: tuple[str, ...]
@@ -67,20 +67,20 @@ class Phrases(NamedTuple):
 
 
 class _Surroundings:
-    """The idioms, frames, defences and settings of a spelled text, each looked up in logarithmic time."""
+    """The idioms, frames, defences and settings of a spelled text, which decide whether a phrase counts."""
 
-    def __init__(self, told: str, hits: list[Hit]) -> None:
-        self._stops = [match.start() for match in _STOP.finditer(told)]
+    def __init__(self, text: str, hits: list[Hit]) -> None:
+        self._stops = [match.start() for match in _STOP.finditer(text)]
         self._idioms = joined((hit.start, hit.end) for hit in hits if hit.tag == _IDIOM)
         self._idiom_starts = [start for start, _ in self._idioms]
         self._settings = [hit.start for hit in hits if hit.tag == _SETTING]
         self._framed = {tag: {self.sentence(hit) for hit in hits if hit.tag == tag} for tag in (_FRAME, _DEFENCE)}
 
     def void(self, hit: Hit) -> bool:
-        """Whether they take the sting out of a phrase.
+        """Return whether the surroundings make a phrase harmless.
 
-        A frame does so in its sentence; a defence there, for what is no risk; a setting, for risk and purpose, shortly
-        behind it.
+        An idiom does so if it overlaps the phrase, a frame in its sentence, a defence in its sentence unless the phrase
+        is a risk, and a setting for risks and the purpose that follow it shortly.
         """
         sentence = self.sentence(hit)
         is_risk = hit.tag in RISKS or hit.tag.startswith(_CUE)
@@ -91,7 +91,7 @@ class _Surroundings:
         return (is_risk or hit.tag == PURPOSE) and self._is_set(hit)
 
     def sentence(self, hit: Hit) -> int:
-        """Which sentence of the text it starts in, from 0."""
+        """Return the index of the sentence that the hit starts in."""
         return bisect_left(self._stops, hit.start)
 
     def _is_set(self, hit: Hit) -> bool:
@@ -104,18 +104,18 @@ class _Surroundings:
 
 
 def tags_in(text: str) -> frozenset[str]:
-    """The tags of the phrases that count in the text: no idioms, none whose surroundings take the sting out."""
-    told = spelled(text)
-    hits = _packaged().table.find(told)
-    around = _Surroundings(told, hits)
-    told_hits = [hit for hit in hits if hit.tag not in _AROUND and (hit.tag in _WRAPPERS or not around.void(hit))]
-    told_tags = {hit.tag for hit in told_hits if not hit.tag.startswith(_CUE)}
-    cues = [(around.sentence(hit), hit.tag) for hit in told_hits if hit.tag.startswith(_CUE)]
-    return frozenset(told_tags) | _told_together(cues) | _contiguous_tags(text)
+    """Return the tags of the phrases that count in the text: of all but those that their surroundings make harmless."""
+    plain = spelled(text)
+    hits = _packaged().table.find(plain)
+    around = _Surroundings(plain, hits)
+    counting = [hit for hit in hits if hit.tag not in _AROUND and (hit.tag in _WRAPPERS or not around.void(hit))]
+    tags = {hit.tag for hit in counting if not hit.tag.startswith(_CUE)}
+    cues = [(around.sentence(hit), hit.tag) for hit in counting if hit.tag.startswith(_CUE)]
+    return frozenset(tags) | _tags_by_rule(cues) | _contiguous_tags(text)
 
 
-def _told_together(cues: list[tuple[int, str]]) -> frozenset[str]:
-    """The tags whose rule finds all of its cues in one sentence or two neighbouring ones."""
+def _tags_by_rule(cues: list[tuple[int, str]]) -> frozenset[str]:
+    """Return the tags whose rule finds all of its cues in one sentence or in two neighbouring ones."""
     by_sentence: dict[int, set[str]] = {}
     for sentence, cue in cues:
         by_sentence.setdefault(sentence, set()).add(cue)

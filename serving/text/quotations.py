@@ -1,8 +1,8 @@
 # ruff: noqa: E501, RUF001
-"""What a user shows rather than says: quotations, code, data, pasted text, transcripts. It has no authority.
+"""The parts of a message that a user shows rather than says: quotations, code, data, pasted text, transcripts.
 
-Taking too much for shown costs a little usefulness, taking too little could loosen: in doubt it is shown. Every pattern
-is linear: one that finds no end takes the rest of the text.
+What is shown has no authority. To take too much for shown costs a little usefulness, to take too little could loosen a
+label; so in doubt, text counts as shown. Every pattern is linear: one without an end takes the rest of the text.
 """
 
 import re
@@ -14,9 +14,9 @@ from topology.contract.events import CodePart, ContentPart, part_text
 from topology.contract.intervals import joined
 
 MARK = "\ufffc"
-"""Stands in a text where something was shown: Unicode's object replacement character."""
+"""The mark that replaces what was shown: Unicode's object replacement character."""
 STRETCH_CHARACTERS_MIN = 20
-"""A shorter quotation is a word that is spoken of: shown, but nothing to give orders or to be transformed."""
+"""Length below which a quotation is a mere mention: it is shown, but can give no orders and is not to be transformed."""
 
 _BLOCKS = re.compile(
     r"```.*?(?:```+|\Z)|~~~.*?(?:~~~+|\Z)|\"\"\".*?(?:\"\"\"|\Z)|<<<.*?(?:>>>|\Z)|<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|"
@@ -42,7 +42,7 @@ _SPEAKERS = re.compile(
 _TAGS = re.compile(r"[<\[](/?)([^\W\d][\w:.-]{0,63})([^<>\[\]]{0,500})[>\]]")
 _BRACES = re.compile(r"[{}]")
 _PAIR = re.compile(r"[\"'\w]\s{0,8}[:=]")
-# A task about a text, then a colon or a new line, then the text.
+# A task that concerns a text, then a colon or a new line, then the text.
 _PASTED = re.compile(
     r"[^\n]{0,200}?\b(?:summar\w{1,6}|sum up|translat\w{1,4}|proofread|paraphrase|rephrase|classify|review|extract|"
     r"reply to|respond to|answer this|rewrite|analy[sz]e|check|page|article|text|e-?mail|message|document|letter|cv|"
@@ -53,7 +53,7 @@ _PASTED = re.compile(
 
 
 class Told(NamedTuple):
-    """A message, taken apart. `own` is what the user says; `marked` the same with a `MARK` for each thing shown."""
+    """A message, taken apart: `own` is what the user says, `marked` the same with a `MARK` for each shown part."""
 
     own: str
     marked: str
@@ -61,12 +61,12 @@ class Told(NamedTuple):
 
     @property
     def shown_text(self) -> str:
-        """All that is shown, one thing a paragraph."""
+        """Return all shown parts, each as a paragraph."""
         return "\n\n".join(self.shown)
 
 
 def told(parts: tuple[ContentPart, ...]) -> Told:
-    """A message's parts: code is shown, in text it depends."""
+    """Return the message that has these parts, taken apart. A code part is shown."""
     code = tuple(part_text(part) for part in parts if isinstance(part, CodePart))
     text = "\n\n".join(MARK if isinstance(part, CodePart) else part_text(part) for part in parts if part_text(part))
     said = told_text(text)
@@ -74,7 +74,7 @@ def told(parts: tuple[ContentPart, ...]) -> Told:
 
 
 def told_text(text: str) -> Told:
-    """A text without parts, taken apart."""
+    """Return a plain text, taken apart."""
     quoted = joined(_spans(text))
     blanked = "".join(own + MARK * length for own, length in _between(text, quoted))
     spans = joined([*quoted, *_pasted(blanked)])
@@ -84,7 +84,7 @@ def told_text(text: str) -> Told:
 
 
 def quoted_stretches(text: str) -> tuple[str, ...]:
-    """What is shown at some length, quotation marks left off: it could hold orders."""
+    """Return the shown parts that are long enough to give orders, without quotation marks."""
     bare = (shown.strip("\"“”„«»`'‘’「」『』") for shown in told_text(text).shown)
     return tuple(shown for shown in bare if len(shown) >= STRETCH_CHARACTERS_MIN)
 
@@ -98,7 +98,7 @@ def _spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _between(text: str, spans: list[tuple[int, int]]) -> Iterator[tuple[str, int]]:
-    """The stretches of text before, between and behind the spans, each with the length of the span that follows."""
+    """Yield the text before, between and after the spans, each piece with the length of the span that follows it."""
     position = 0
     for start, end in spans:
         yield text[position:start], end - start
@@ -107,14 +107,14 @@ def _between(text: str, spans: list[tuple[int, int]]) -> Iterator[tuple[str, int
 
 
 def _pasted(blanked: str) -> list[tuple[int, int]]:
-    """What follows a task in the own words; `blanked` is without what is shown, so that no task is read there."""
+    """Return the span of a text pasted after a task. `blanked` lacks what is shown, so that no task is read in it."""
     pasted = _PASTED.match(blanked)
     is_text = pasted is not None and len(pasted.group(1).replace(MARK, "").strip()) >= STRETCH_CHARACTERS_MIN
     return [pasted.span(1)] if pasted is not None and is_text else []
 
 
 def _tagged(text: str) -> Iterator[tuple[int, int]]:
-    """Every tag, such as `<file name="x">` or `[quote]`, and what stands between it and its own end."""
+    """Yield every tag, such as `<file name="x">` or `[quote]`, and the text up to the tag that ends it."""
     opened: dict[str, int] = {}
     for match in _TAGS.finditer(text):
         name = match.group(2).lower()
@@ -126,7 +126,7 @@ def _tagged(text: str) -> Iterator[tuple[int, int]]:
 
 
 def _braced(text: str) -> Iterator[tuple[int, int]]:
-    """Outermost braces around something with a name and a value; without their end, to the end of the text."""
+    """Yield outermost braces around a name and a value. Braces that are not closed reach to the end of the text."""
     depth, start = 0, 0
     for match in _BRACES.finditer(text):
         if match.group() == "{":

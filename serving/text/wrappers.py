@@ -1,4 +1,4 @@
-"""Wrappers around a request: encodings, jailbreak personas, orders in text that has no say."""
+"""Wrappers of a request: encodings, and orders in text without authority."""
 
 import base64
 import binascii
@@ -34,7 +34,7 @@ _ORDERS = frozenset({"override", "order"})
 
 
 def decoded(text: str) -> tuple[str, ...]:
-    """What encoded stretches of the text say in plain; at most `DECODINGS_MAX`, only where it is readable text."""
+    """Return the plain text of encoded stretches: at most `DECODINGS_MAX`, and only those that are readable."""
     return tuple(dict.fromkeys(islice(_decodings(text), DECODINGS_MAX)))
 
 
@@ -56,7 +56,7 @@ def _decodings(text: str) -> Iterator[str]:
 
 
 def encoded_spans(text: str) -> Iterator[tuple[int, int]]:
-    """Where encoded stretches stand that say something in plain."""
+    """Yield the spans of encoded stretches that decode to readable text."""
     for pattern, decode in _ENCODINGS:
         for match in pattern.finditer(text):
             if _readable(decode(match.group()[:ENCODED_CHARACTERS_MAX])):
@@ -65,7 +65,7 @@ def encoded_spans(text: str) -> Iterator[tuple[int, int]]:
 
 
 def gives_orders(text: str) -> bool:
-    """Whether text without authority tells the assistant to drop its instructions or to hide something."""
+    """Return whether the text tells the assistant to drop its instructions or to hide something."""
     return not _ORDERS.isdisjoint(tags_in(text))
 
 
