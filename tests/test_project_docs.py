@@ -220,7 +220,7 @@ def test_every_log_message_that_operators_are_told_to_look_for_is_written() -> N
     quoted = {
         re.sub(r"\s+", " ", message)
         for page in pages
-        for message in re.findall(r"`([a-z]+(?:\s[a-z,]+)+)`", page.read_text(encoding="utf-8"))
+        for message in re.findall(r"`([a-z]+(?:\s[a-z,;:]+)+)`", page.read_text(encoding="utf-8"))
         if message.split()[0] not in {"sluicegate", "make", "kubectl", "helm", "topics", "dlq"}
     }
     code = "\n".join(path.read_text(encoding="utf-8") for path in files(".py", below="workers"))
