@@ -1,4 +1,4 @@
-"""The sample conversations of the demo, and records that are broken on purpose.
+"""The sample conversations of the demo.
 
 The conversations are data in `samples.yaml` and become events here. The same count and seed give the same events.
 """
@@ -29,19 +29,6 @@ from topology.contract.events import (
     UserContext,
 )
 from topology.contract.labels import AgeBand
-from workers.commands.demo.broken import BrokenRecord, broken_records
-
-__all__ = [
-    "BrokenRecord",
-    "Sample",
-    "SampleKind",
-    "Template",
-    "broken_records",
-    "known_answers",
-    "sample_events",
-    "samples",
-    "templates",
-]
 
 TENANTS = ("open-chat", "harbour-bank", "school-desk", "clinic-chat", "code-helper", "news-room")
 REGIONS = ("GB", "US", "IE", "CA", "AU")

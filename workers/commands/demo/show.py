@@ -17,6 +17,7 @@ from topology.contract.events import AuditRecord
 from topology.contract.names import DraftSource
 from topology.contract.records import Record
 from topology.telemetry.instruments import Instruments
+from workers.commands.demo.broken import BrokenRecord, broken_records
 from workers.commands.demo.census import Census, Sent, take_census
 from workers.commands.demo.lateness import lateness_of
 from workers.commands.demo.machine import machine_meter
@@ -31,7 +32,6 @@ from workers.commands.demo.parts import (
 )
 from workers.commands.demo.parts import MODEL_NAME as TINY
 from workers.commands.demo.rounds import Round
-from workers.commands.demo.samples import BrokenRecord, broken_records
 from workers.commands.demo.scripted_model import MODEL_NAME as SCRIPTED
 from workers.commands.demo.scripts import is_rejudged
 from workers.commands.demo.view import (

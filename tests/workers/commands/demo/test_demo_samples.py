@@ -11,12 +11,11 @@ from topology.contract.errors import DeadLetter
 from topology.contract.events import ConversationEvent, Role, request_text
 from topology.contract.labels import AgeBand
 from topology.contract.records import Record
+from workers.commands.demo.broken import BrokenRecord, broken_records
 from workers.commands.demo.samples import (
-    BrokenRecord,
     Sample,
     SampleKind,
     Template,
-    broken_records,
     sample_events,
     samples,
     templates,
