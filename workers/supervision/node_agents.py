@@ -70,11 +70,11 @@ class NodeAgent:
     def _look(self) -> None:
         while True:  # as long as this process
             for each in self._watched:
-                self._statuses[each.name] = self._asked(each)
+                self._statuses[each.name] = self._status_of(each)
             self._beat_s = time.monotonic()
             time.sleep(self._settings.ray.health_interval_s)
 
-    def _asked(self, watched: Watched) -> ActorStatus:
+    def _status_of(self, watched: Watched) -> ActorStatus:
         before = self._statuses.get(watched.name) or ActorStatus(
             name=watched.name, role=watched.role, pid=None, restart_count=0, state="starting"
         )

@@ -33,7 +33,7 @@ def agent_url(settings: Settings, given: str = "") -> str:
 
 def node_status(url: str) -> NodeStatus:
     """Return what the agent says of its node. Raises AgentError."""
-    body = _asked(urllib.request.Request(f"{url}/status"))  # noqa: S310 - the operator names the address
+    body = _send(urllib.request.Request(f"{url}/status"))  # noqa: S310 - the operator names the address
     try:
         return msgspec.json.decode(body, type=NodeStatus)
     except msgspec.DecodeError as exc:
@@ -43,10 +43,10 @@ def node_status(url: str) -> NodeStatus:
 def ask_to_drain(url: str, token: str) -> None:
     """Have the node finish its work and end. Raises AgentError if it refuses."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
-    _asked(urllib.request.Request(f"{url}/drain", method="POST", headers=headers))  # noqa: S310
+    _send(urllib.request.Request(f"{url}/drain", method="POST", headers=headers))  # noqa: S310
 
 
-def _asked(request: urllib.request.Request) -> bytes:
+def _send(request: urllib.request.Request) -> bytes:
     try:
         with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
             return answer.read(BODY_BYTES_MAX)
