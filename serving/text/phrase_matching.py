@@ -18,6 +18,8 @@ from serving.text.spelling import STOP, respelled, spelled
 STEM_CHARACTERS_MIN = 3
 """Least length of a stem that a phrase starts with. With a shorter one it would be a candidate everywhere."""
 _GAP_WORDS = 3
+_STEM_START = 2
+"""Letters by which stems are looked up; no stem is shorter, but for that of `*`."""
 
 
 class PhraseError(ValueError):
@@ -102,11 +104,15 @@ class Phrase(NamedTuple):
         return position
 
     def _end_behind_gap(self, words: Sequence[str], position: int, number: int, gap_max: int) -> int | None:
-        for start in range(position, position + gap_max + 1):
-            end = self.end_at(words, start, number)
-            if end is not None:
-                return end
-            if start >= len(words) or words[start] == STOP:
+        following = self.parts[number] if number < len(self.parts) else 0
+        starts = None if isinstance(following, int) or following.is_optional or following.by_stem else following.by_word
+        for start in range(position, min(position + gap_max, len(words)) + 1):
+            word = words[start] if start < len(words) else STOP
+            if starts is None or word in starts:  # most words of a gap are ruled out here
+                end = self.end_at(words, start, number)
+                if end is not None:
+                    return end
+            if word == STOP:
                 return None
         return None
 
@@ -153,6 +159,8 @@ class PhraseReader:
             words_max = max(words_max, len(words))
             first = words[0]
             if first.endswith("*"):
+                if 0 < len(first) - 1 < _STEM_START:
+                    raise PhraseError(f"`{first}` has a stem of less than {_STEM_START} characters")
                 by_stem.setdefault(first[:-1], []).append((number, words))
             else:
                 by_word.setdefault(first, []).append((number, words))
@@ -201,7 +209,11 @@ class PhraseTable:
                 for choice in own[level]:
                     _set(self._words, choice.by_word, bit)
                     _set(self._stems, choice.by_stem, bit)
-        self._stem_lengths = sorted({len(stem) for stem in self._stems})
+        self._stem_lengths: dict[str, set[int]] = {}
+        for stem in self._stems:
+            self._stem_lengths.setdefault(stem[:_STEM_START], set()).add(len(stem))
+        for word in self._words:
+            self._words[word] |= self._stem_mask(word)
 
     def find(self, text: str) -> list[Hit]:
         """Return at most one hit for each tag and word of the spelled text, in order of start.
@@ -245,10 +257,12 @@ class PhraseTable:
 
     def _mask(self, word: str) -> int:
         """Return the slots that the word may fill."""
-        mask = self._words.get(word, 0)
-        for length in self._stem_lengths:
-            if length > len(word):
-                break
+        mask = self._words.get(word)
+        return self._stem_mask(word) if mask is None else mask
+
+    def _stem_mask(self, word: str) -> int:
+        mask = self._stems.get("", 0)
+        for length in self._stem_lengths.get(word[:_STEM_START], ()):
             mask |= self._stems.get(word[:length], 0)
         return mask
 
