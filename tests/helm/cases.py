@@ -2,6 +2,7 @@
 
 from itertools import product
 
+from tests.effort import LONG_FORM
 from tests.helm.engine import CHART, Values, load_values, merged
 
 MINIMAL: Values = load_values(CHART / "ci" / "minimal-values.yaml")
@@ -45,3 +46,21 @@ def matrix() -> dict[str, Values]:
             {"metrics": watched, "networkPolicy": {"enabled": is_closed}},
         )
     return found
+
+
+def tried() -> dict[str, Values]:
+    """Return the combinations to render: all of them in the long form, a quarter in the short one.
+
+    In the quarter any three choices meet in every way: of each mode, preset and security two are left, whose switches
+    are each other's opposite, and which two changes from one to the next.
+    """
+    found = matrix()
+    return found if LONG_FORM else {name: values for at, (name, values) in enumerate(found.items()) if _is_kept(at)}
+
+
+def _is_kept(at: int) -> bool:
+    """Decide by the place in the matrix: mode, preset, security, then the three switches as a number of three bits."""
+    above, switches = divmod(at, 8)
+    mode_and_preset, security = divmod(above, len(_SECURITY))
+    chosen = sum(divmod(mode_and_preset, 4), security) % 4
+    return switches in {chosen, 7 - chosen}

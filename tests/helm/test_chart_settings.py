@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis.strategies import characters, text
 
 from serving.engine.application import LlmServing
-from tests.helm.cases import MINIMAL, examples, matrix
+from tests.effort import LONG_FORM
+from tests.helm.cases import MINIMAL, examples, tried
 from tests.helm.engine import ROOT, Document, Engine, Values, merged
 from tests.helm.pods import pods
 from workers.commands.demo.parts import OVERLAYS
@@ -211,7 +212,9 @@ def test_a_number_keeps_every_digit(engine: Engine, tmp_path: Path) -> None:
     assert (settings.kafka.batch_bytes, settings.limits.checks_timeout_s) == (123456789, 5.125)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60 if LONG_FORM else 15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(text=text(alphabet=characters(exclude_categories=["Cs", "Cc"], include_characters="\n\t\x7f\x85"), max_size=40))
 @example(text="yes")
 @example(text="1e3")
@@ -239,7 +242,7 @@ def test_the_settings_of_an_example_load(engine: Engine, tmp_path: Path, name: s
 
 
 def test_the_settings_of_every_combination_load(rendered: dict[str, list[Document]], tmp_path: Path) -> None:
-    distinct = {_settings_text(rendered[name]): rendered[name] for name in matrix()}
+    distinct = {_settings_text(rendered[name]): rendered[name] for name in tried()}
     assert len(distinct) > 6
     for index, documents in enumerate(distinct.values()):
         _loaded(documents, tmp_path / str(index))

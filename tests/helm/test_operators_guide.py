@@ -1,11 +1,13 @@
 """docs/operators.md is about this chart: values, settings, objects and sizes that it names are there."""
 
 import re
+from collections.abc import Iterable
+from itertools import combinations
 from typing import Any
 
 import pytest
 
-from tests.helm.cases import MINIMAL, STATEFULSET, examples, matrix
+from tests.helm.cases import MINIMAL, STATEFULSET, examples, matrix, tried
 from tests.helm.engine import CHART, ROOT, Engine, load_values, merged
 from tests.helm.pods import pods
 from topology.telemetry.metrics import Metric
@@ -59,6 +61,14 @@ def test_secrets_are_made_under_the_keys_that_the_chart_reads() -> None:
 
 def test_the_number_of_combinations_is_told() -> None:
     assert f"{len(matrix())} combinations" in GUIDE
+
+
+def test_any_three_choices_meet_in_every_way_in_the_combinations_that_are_tried() -> None:
+    def meetings(names: Iterable[str], three: tuple[int, ...]) -> set[tuple[str, ...]]:
+        return {tuple(name.split("-")[at] for at in three) for name in names}
+
+    for three in combinations(range(6), 3):
+        assert meetings(tried(), three) == meetings(matrix(), three)
 
 
 @pytest.mark.parametrize("preset", ["nano", "small", "medium", "large"])
