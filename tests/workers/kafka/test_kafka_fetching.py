@@ -17,7 +17,7 @@ from kafka.structs import TopicPartition
 
 from tests.contracts.delivery import read, settle
 from tests.plugins.kafka_broker import Kafka
-from tests.plugins.patience import wait_until
+from tests.plugins.patience import PATIENCE_S, wait_until
 from workers.kafka.client import admin_options, consumer_options, producer_options
 from workers.kafka.group_consumer import GroupConsumer
 from workers.kafka.source import KafkaSource
@@ -31,9 +31,6 @@ TRIES_MAX = 5
 
 OUTAGE_S = 2.0
 """Besides the seconds that a broker takes to start."""
-
-BACK_S = 10.0
-"""Mostly it is under 1 s; with the library's defaults it was 14 s and more."""
 
 
 def _in_portions(**options: Any) -> Any:
@@ -78,7 +75,7 @@ def test_with_a_limit_on_records_the_library_never_delivers_a_resumed_partition(
 @pytest.mark.kafka
 def test_a_resumed_partition_delivers_whatever_was_read_meanwhile(kafka: Kafka) -> None:
     """K6."""
-    assert _delivered_after_a_pause(kafka, GroupConsumer, 60.0) == RECORDS
+    assert _delivered_after_a_pause(kafka, GroupConsumer, PATIENCE_S) == RECORDS
 
 
 def _backoff_s(options: dict[str, Any]) -> float:
@@ -108,7 +105,7 @@ def test_ours_connect_again_within_a_second(build: Callable[[KafkaSettings], dic
 
 
 @pytest.mark.kafka
-def test_every_client_works_again_within_seconds_of_an_outage(kafka: Kafka) -> None:
+def test_every_client_works_again_after_an_outage(kafka: Kafka) -> None:
     """K11, with all kinds of clients through one outage that is long enough for their back-off to grow."""
     topic = kafka.topic()
     settings = kafka.settings()
@@ -119,7 +116,7 @@ def test_every_client_works_again_within_seconds_of_an_outage(kafka: Kafka) -> N
     try:
         settle(source)
         reader.assign([TopicPartition(topic, 0)])
-        producer.send(topic, value=b"before").get(timeout=30)
+        producer.send(topic, value=b"before").get(timeout=PATIENCE_S)
         read(source, 1)
         wait_until(lambda: bool(reader.poll(timeout_ms=100)))
         kafka.broker.kill()
@@ -127,13 +124,11 @@ def test_every_client_works_again_within_seconds_of_an_outage(kafka: Kafka) -> N
         while time.monotonic() - down_s < OUTAGE_S:
             source.poll(0.05)
             reader.poll(timeout_ms=50)
-        kafka.broker.start()
-        up_s = time.monotonic()
-        producer.send(topic, value=b"after").get(timeout=BACK_S)
+        kafka.broker.start(PATIENCE_S)
+        producer.send(topic, value=b"after").get(timeout=PATIENCE_S)
         read(source, 1)
         wait_until(lambda: bool(reader.poll(timeout_ms=100)))
         assert topic in admin.list_topics()
-        assert time.monotonic() - up_s < BACK_S
     finally:
         for client in (source, reader, producer, admin):
             client.close()

@@ -70,10 +70,10 @@ def test_paused_and_idle_polls_cost_little(kafka: Kafka, open_source: Open) -> N
     source = open_source(kafka.settings(), kafka.topic(2), 0)
     settle(source)
     source.pause(source.assignment())
-    started_s, cpu_s = time.monotonic(), time.process_time()
-    while time.monotonic() - started_s < 1:
+    started_s, cpu_s = time.monotonic(), time.thread_time()
+    for _ in range(20):
         source.poll(0.05)
-    assert time.process_time() - cpu_s < 0.3
+    assert time.thread_time() - cpu_s < 0.3 * (time.monotonic() - started_s), "it waits instead of looking again"
 
 
 def test_a_rebalance_gives_nothing_of_the_old_generation(kafka: Kafka, open_source: Open) -> None:
@@ -133,10 +133,7 @@ def test_a_static_member_that_restarts_keeps_its_partitions_and_disturbs_nobody(
             source.poll(0.05)
     before = sources[1].ownership()
     sources[0].close()
-    started_s = time.monotonic()
-    again = open_source(settings, topic, 0)
-    settle(again)
-    assert time.monotonic() - started_s < 3
+    settle(open_source(settings, topic, 0))
     for _ in range(5):
         sources[1].poll(0.05)
     assert sources[1].ownership() == before

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.plugins.otlp_receiver import Collector, SilentCollector, closed_endpoint
+from tests.plugins.patience import PATIENCE_S
 from topology.contract.events import Action
 from topology.contract.records import Headers, OutRecord, Record, Result
 from topology.telemetry.event_trace import EventTrace
@@ -27,7 +28,6 @@ from workers.telemetry.setup import Telemetry, start_telemetry
 TRACE_ID = "ab" * 16
 DROPPED = Metric.TELEMETRY_DROPPED
 NEVER_S = 3600
-WAIT_S = 20.0
 
 
 def record(flags: str = "01", trace_id: str = TRACE_ID) -> Record:
@@ -79,9 +79,9 @@ class InMemory:
 
 
 def wait_for(condition: object, what: str) -> None:
-    """Poll until `condition()` holds, for at most `WAIT_S`."""
+    """Poll until `condition()` holds, for at most `PATIENCE_S`."""
     assert callable(condition)
-    until_s = time.monotonic() + WAIT_S
+    until_s = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < until_s, what
         time.sleep(0.02)
@@ -94,7 +94,7 @@ def test_an_events_tree_arrives_over_both_protocols(receiver: Collector, protoco
     telemetry = start_telemetry(given.telemetry, "ingress", 2)
     with telemetry.tracing(given).event(record()) as trace:
         walk(trace, Action.REFUSED)
-    assert telemetry.shutdown(WAIT_S) or protocol == "grpc"  # it takes no metrics over gRPC
+    assert telemetry.shutdown(PATIENCE_S) or protocol == "grpc"  # it takes no metrics over gRPC
     names = [line.strip("├└─│ ").split("  ")[0] for line in receiver.tree(TRACE_ID).splitlines()]
     assert names == ["process conversations.events", "guard input", "chat m1", "send conversations.audited"]
     assert "action=refused" in receiver.tree(TRACE_ID)
@@ -107,7 +107,7 @@ def test_an_events_tree_arrives_over_both_protocols(receiver: Collector, protoco
 def test_metrics_arrive_with_their_zeros(receiver: Collector) -> None:
     telemetry = start_telemetry(settings(receiver.endpoint).telemetry, "ingress", 2)
     telemetry.instruments.count(Metric.EVENTS_CONSUMED, 3, topic="t")
-    assert telemetry.shutdown(WAIT_S)
+    assert telemetry.shutdown(PATIENCE_S)
     metrics = receiver.metrics()
     assert metrics[Metric.EVENTS_CONSUMED] == {(("topic", "t"),): 3}
     assert metrics[Metric.UNSCREENED_PUBLISHED] == {(): 0}
@@ -135,7 +135,7 @@ def test_conventional_names_are_pushed_as_well_where_they_are_opted_in(
     instruments.observe(Metric.PROCESSING_DURATION, 0.1, outcome="published")
     for outcome in ("ok", "timeout"):
         instruments.observe(Metric.LLM_REQUEST_DURATION, 0.1, model="m1", role="judge", outcome=outcome)
-    assert telemetry.shutdown(WAIT_S)
+    assert telemetry.shutdown(PATIENCE_S)
     metrics = receiver.metrics()
     assert {name for name in metrics if not name.startswith("sluicegate_")} == copied
     if "messaging.client.consumed.messages" in copied:
@@ -228,35 +228,32 @@ def test_the_resource_says_who_speaks() -> None:
     assert "ingress-2" in str(known["service.instance.id"])
 
 
-def _flood(tracing: Tracing, count: int) -> float:
-    """Seconds per event of `count` events."""
-    started_s = time.perf_counter()
+def _flood(tracing: Tracing, count: int) -> None:
     for _ in range(count):
         with tracing.event(record()) as trace:
             walk(trace)
-    return (time.perf_counter() - started_s) / count
 
 
 def test_a_collector_that_refuses_or_hangs_delays_no_event_and_memory_stays_bounded() -> None:
-    """The same events, 16 times the queue, against nobody: microseconds each, the rest counted as dropped."""
+    """The events make 16 times the spans that the queue takes; what is left over is counted as dropped.
+
+    An export may take for ever: were it waited for, by an event or at the end, the test would not end either.
+    """
     queue_max, events = 256, 1_024
     with SilentCollector() as silent:
         for endpoint in (closed_endpoint(), silent.endpoint):
-            given = settings(endpoint, queue_max=queue_max)
+            given = settings(endpoint, queue_max=queue_max, export_timeout_s=NEVER_S)
             telemetry = start_telemetry(given.telemetry, "ingress")
             tracing = telemetry.tracing(given)
             _flood(tracing, 200)
             tracemalloc.start()
-            per_event_s = _flood(tracing, events)
+            _flood(tracing, events)
             grown_bytes = tracemalloc.get_traced_memory()[0]
             tracemalloc.stop()
-            assert per_event_s < 0.02
             assert grown_bytes < 8 << 20
             dropped = telemetry.instruments.value(DROPPED, signal="spans")
             assert dropped >= 4 * events - queue_max - 4 * 200
-            started_s = time.monotonic()
             telemetry.shutdown(0.5)
-            assert time.monotonic() - started_s < 5
 
 
 def test_spans_that_a_collector_refused_are_counted() -> None:
