@@ -23,7 +23,7 @@ Line = TypeVar("Line", bound=Struct)
 Say = Callable[[str], None]
 
 PARTITIONS = 6
-READY_TIMEOUT_S = 60.0
+READY_TIMEOUT_S = 300.0
 WAIT_S = 0.01
 PACE_S = 0.005
 """Records of so long a time are sent at once."""

@@ -30,8 +30,8 @@ RESTART_PAUSE_S = 0.5
 GIVEN_UP_SHARE = 0.7
 """Of the session: a worker that is stopped for longer may be given up; the last heartbeat was some time before."""
 
-DRAIN_MAX_S = 45.0
-"""Longest drain: what it may take to finish, commit and close, with a broker that was away meanwhile."""
+DRAIN_MAX_S = 120.0
+"""Longest drain: finishing, committing and closing, with a broker that was away meanwhile, on a busy machine."""
 
 
 def has_producer_process(slot: int) -> bool:

@@ -51,7 +51,7 @@ PARTITIONS = 6
 TICK_S = 0.1
 STATUS_EVERY_S = 5.0
 NOTE_EVERY_S = 1.0
-UP_S = 120.0
+UP_S = 300.0
 """How long the first answer may take: Ray, two workers and their stages start."""
 
 VICTIM_S = 400.0
@@ -62,7 +62,7 @@ on two idle cores, and in 270 s on two that nine others want."""
 DEADLINE_S = 1800.0
 """Longer than any outage, so that nothing is withheld for being late."""
 
-DRAIN_S = 60.0
+DRAIN_S = 180.0
 
 Say = Callable[[str], None]
 

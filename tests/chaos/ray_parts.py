@@ -30,7 +30,7 @@ DIGEST_KEY = "SLUICEGATE_REDACTION__DIGEST_KEY"
 PROBE_INTERVAL_S = 2.0
 PROBE_TIMEOUT_S = 10.0
 NAME_CHARACTERS_MAX = 80
-GONE_S = 45.0
+GONE_S = 120.0
 """How long processes may take to end once what started them has: Ray's agents look for their parent now and then."""
 
 

@@ -29,8 +29,8 @@ BROKER_GAP_S = 10.0
 """Between a restart of the broker and its next kill; and no kill while a worker drains."""
 
 PARTITIONS_MAX = 12
-START_TIMEOUT_S = 60.0
-SETTLE_S = 60.0
+START_TIMEOUT_S = 180.0
+SETTLE_S = 180.0
 WARM_UP_S = 3.0
 """After the first answer; what readers waited until then is not counted: the broker makes its own topics."""
 

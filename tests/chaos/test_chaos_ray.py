@@ -18,7 +18,7 @@ FAULTS = 4
 @pytest.mark.kafka
 @pytest.mark.ray
 @pytest.mark.vllm
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_every_event_is_answered_once_whichever_actor_or_supervisor_is_killed(
     kafka: Kafka, vllm_server: VllmServer, tmp_path: Path
 ) -> None:
