@@ -255,7 +255,7 @@ class FakeConversationStates:
     def finished(self, result: Result) -> None:
         """Take a result as `ConversationStates.finished` does; values are JSON."""
         for record in result.records:
-            if record.topic == self.topic and record.key is not None:
+            if record.topic == self.topic and record.key is not None and record.value is not None:
                 self.kept[record.key.decode()] = decode_state(record.value, Wire.JSON)
 
     def is_restored(self, position: PartitionOffset) -> bool:

@@ -24,6 +24,7 @@ NAMES = (
     "workers.kafka.watchdog",
     "workers.kafka.client",
     "workers.kafka.source",
+    "workers.kafka.transactions",
     "workers.kafka.sink",
     "workers.stream.polling",
     "workers.stream.committer",

@@ -5,8 +5,9 @@ from typing import NamedTuple
 from tests.simulation.modules import Change
 
 COMMITTER, POLLING = "workers.stream.committer", "workers.stream.polling"
-SINK, SOURCE, CLIENT, WATCHDOG = (
+SINK, TRANSACTIONS, SOURCE, CLIENT, WATCHDOG = (
     "workers.kafka.sink",
+    "workers.kafka.transactions",
     "workers.kafka.source",
     "workers.kafka.client",
     "workers.kafka.watchdog",

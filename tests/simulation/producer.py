@@ -86,6 +86,7 @@ class Producer:
         key: bytes | None,
         headers: list[tuple[str, bytes]],
         partition: int | None = None,
+        timestamp_ms: int | None = None,
     ) -> Future:
         self._use()
         if partition is not None and key is not None:

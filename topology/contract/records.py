@@ -17,14 +17,19 @@ class Record(Struct, frozen=True, kw_only=True):
     headers: Headers = ()
 
 
-class OutRecord(Struct, frozen=True, kw_only=True):
-    """A record to be written. `partition` None: the one that its key is hashed to."""
+class OutRecord(Struct, frozen=True, kw_only=True, array_like=True):
+    """A record to be written. Encoded only between a worker and its producer's process, which run one version.
+
+    `value` None: a null, which no worker writes. `partition` None: the one that the key is hashed to. `timestamp_ms`
+    None: the time of writing.
+    """
 
     topic: str
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: Headers = ()
     partition: int | None = None
+    timestamp_ms: int | None = None
 
 
 class Result(Struct, frozen=True, kw_only=True):

@@ -280,7 +280,7 @@ def is_over(value: int, bound: int, *, was_over: bool) -> bool:
 
 def _result_bytes(result: Result) -> int:
     """Return the bytes of a result's records: values, keys and headers."""
-    return sum([len(out.value) + len(out.key or b"") + _header_bytes(out.headers) for out in result.records])
+    return sum([len(out.value or b"") + len(out.key or b"") + _header_bytes(out.headers) for out in result.records])
 
 
 def _record_bytes(record: Record) -> int:

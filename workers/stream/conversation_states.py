@@ -128,7 +128,7 @@ class TopicConversationStates:
     def finished(self, result: Result) -> None:
         """See `ConversationStates.finished`."""
         for record in result.records:
-            if record.topic == self._topic and record.key is not None:
+            if record.topic == self._topic and record.key is not None and record.value is not None:
                 with self._lock:
                     states = self._owned[result.topic, result.partition]
                     states.put(record.key.decode(), record.value, self._clock.now_ms())

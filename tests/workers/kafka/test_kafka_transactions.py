@@ -151,7 +151,7 @@ class Renewing(RoundProducer):
 def test_a_commit_under_a_renewed_identity_ends_the_process(make_slot: Callable[..., Slot]) -> None:
     """K3: the library calls it a success."""
     slot = make_slot(Renewing)
-    slot.sink._producer.topic = slot.output  # pyright: ignore[reportPrivateUsage]
+    slot.sink._producer._producer.topic = slot.output  # pyright: ignore[reportPrivateUsage]
     with pytest.raises(OutcomeUnknown, match="identity"):
         slot.commit()
     assert slot.ends.codes == [70]
@@ -162,11 +162,11 @@ def test_a_commit_under_a_renewed_identity_ends_the_process(make_slot: Callable[
 def test_the_sink_answers_a_broken_sequence_with_a_new_producer(make_slot: Callable[..., Slot]) -> None:
     """K3's other half: with nothing under way at the commit, the refused record is seen before it."""
     slot = make_slot()
-    producer: Any = slot.sink._producer  # pyright: ignore[reportPrivateUsage]
+    producer: Any = slot.sink._producer._producer  # pyright: ignore[reportPrivateUsage]
     assert slot.commit()
     producer._transaction_manager._sequence_numbers[TopicPartition(slot.output, 0)] += 7
     assert not slot.commit(slot.answer(b"lost"))
-    assert slot.sink._producer is not producer  # pyright: ignore[reportPrivateUsage]
+    assert slot.sink._producer._producer is not producer  # pyright: ignore[reportPrivateUsage]
     assert slot.commit(slot.answer(b"again"))
     assert slot.visible() == [b"A", b"again"]
     assert slot.ends.codes == []
@@ -195,7 +195,7 @@ class Freezing(RoundProducer):
 def test_a_commit_that_is_not_answered_ends_the_process_in_time(kafka: Kafka, make_slot: Callable[..., Slot]) -> None:
     """K4: nobody can tell what became of it, so nobody does anything more."""
     slot = make_slot(Freezing, commit_timeout_s=2.0)
-    slot.sink._producer.freeze = lambda: freeze(kafka)  # pyright: ignore[reportPrivateUsage]
+    slot.sink._producer._producer.freeze = lambda: freeze(kafka)  # pyright: ignore[reportPrivateUsage]
     commit = Call(slot.commit)
     assert slot.ends.asked.wait(ANSWER_S)
     assert not commit.is_done(0.0), "the library still waits"

@@ -83,7 +83,7 @@ def test_a_commit_without_an_answer_ends_the_process(make_slot: Callable[..., Sl
 
 def test_what_a_dead_process_left_open_is_invisible_once_its_slot_is_taken(make_slot: Callable[..., Slot]) -> None:
     slot = make_slot()
-    producer = slot.sink._producer  # pyright: ignore[reportPrivateUsage]
+    producer = slot.sink._producer._producer  # pyright: ignore[reportPrivateUsage]
     producer.begin_transaction()
     producer.send(slot.output, value=b"left open", key=b"key").get(timeout=10)
     again = TransactionalSink(slot.settings, 0, exit_process=slot.ends)

@@ -1,23 +1,10 @@
 """A copy of a record: what is put back for a dead letter, and what is replayed. Pure."""
 
-from msgspec import Struct
-
 from topology.contract.dead_letters import LETTER_HEADERS
 from topology.contract.headers import last_header
 from topology.contract.lineage import origin_headers, origin_of, place, position_of, redriven_count
 from topology.contract.names import Header
-from topology.contract.records import Headers, Record
-
-
-class Copy(Struct, frozen=True, kw_only=True):
-    """A record to be written. `partition` None: by the key; `timestamp_ms` None: now."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    headers: Headers
-    partition: int | None = None
-    timestamp_ms: int | None = None
+from topology.contract.records import OutRecord, Record
 
 
 def original(letter: Record) -> Record:
@@ -34,7 +21,7 @@ def original(letter: Record) -> Record:
     )
 
 
-def put_back(letter: Record, topic: str, partition: int | None) -> Copy:
+def put_back(letter: Record, topic: str, partition: int | None) -> OutRecord:
     """What is written for a whole letter: the original, with headers that name the very first copy and the letter."""
     origin = origin_of(letter.headers)
     assert origin is not None, "a letter without its position is never put back"
@@ -43,16 +30,16 @@ def put_back(letter: Record, topic: str, partition: int | None) -> Copy:
     taken_from = place(letter.topic, letter.partition, letter.offset)
     lineage = ((Header.REDRIVEN.value, str(count).encode()), (Header.REDRIVEN_FROM.value, taken_from.encode()))
     headers = before.headers + origin_headers(origin) + lineage
-    return Copy(topic=topic, key=before.key, value=before.value, headers=headers, partition=partition)
+    return OutRecord(topic=topic, key=before.key, value=before.value, headers=headers, partition=partition)
 
 
-def replayed(record: Record, topic: str, partition: int | None) -> Copy:
+def replayed(record: Record, topic: str, partition: int | None) -> OutRecord:
     """The same record for `topic`: key, value, time and headers, besides the position of this one and of the first."""
     ours = {Header.REPLAYED_FROM.value, *(name for name, _ in origin_headers(position_of(record)))}
     kept = tuple((name, value) for name, value in record.headers if name.lower() not in ours)
     origin = origin_of(record.headers) or position_of(record)
     copied_from = place(record.topic, record.partition, record.offset).encode()
-    return Copy(
+    return OutRecord(
         topic=topic,
         key=record.key,
         value=record.value,

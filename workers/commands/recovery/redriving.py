@@ -16,10 +16,10 @@ from msgspec import Struct, field
 from topology.contract.codec import RecordLimits
 from topology.contract.errors import DeadLetterReason
 from topology.contract.names import StageName
-from topology.contract.records import PartitionOffset, Record
+from topology.contract.records import OutRecord, PartitionOffset, Record
 from workers.commands.console.progress import Pace
 from workers.commands.console.ranges import RangeReader, Span, Spans, committed
-from workers.commands.recovery.copies import Copy, put_back
+from workers.commands.recovery.copies import put_back
 from workers.commands.recovery.letters import Letter, Wholeness, letter_of
 from workers.commands.recovery.redriven_marks import SEGMENT_LETTERS, Marks, Segment, UnreadableMarks
 from workers.commands.recovery.writer import CopyWriter
@@ -175,6 +175,10 @@ def letters(reader: RangeReader, spans: Spans, selection: Selection, terms: Term
                     yield record, letter
 
 
+Chosen = tuple[tuple[int, int], OutRecord]
+"""Partition and offset of a letter, and the record that is written for it."""
+
+
 class Redrive:
     """One redrive over a fixed range: planned by `plan`, done by `write`; both choose the same letters."""
 
@@ -233,8 +237,8 @@ class Redrive:
             pace.after(len(batch))
             yield len(batch)
 
-    def _batches(self, marks: Marks, target: "Target", count_max: int) -> Iterator[list[tuple[tuple[int, int], Copy]]]:
-        batch: list[tuple[tuple[int, int], Copy]] = []
+    def _batches(self, marks: Marks, target: "Target", count_max: int) -> Iterator[list[Chosen]]:
+        batch: list[Chosen] = []
         batch_bytes = 0
         for record, letter, refusal in self._judged(marks):
             if refusal is not None:
@@ -265,7 +269,7 @@ class Target(Struct, frozen=True, kw_only=True):
     topic: str
     partition_count: int
 
-    def copy(self, record: Record, letter: Letter) -> Copy:
+    def copy(self, record: Record, letter: Letter) -> OutRecord:
         """What is written for a letter: to the partition it was read from where that is this topic, else by its key."""
         source = letter.source
         is_home = source is not None and source.topic == self.topic and source.partition < self.partition_count

@@ -8,12 +8,12 @@ what is there always belongs to one replay.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from topology.contract.records import PartitionOffset, Record
+from topology.contract.records import OutRecord, PartitionOffset, Record
 from workers.commands.console.progress import Pace
 from workers.commands.console.ranges import RangeReader, Span, Spans, committed
 from workers.commands.console.times import Moment
 from workers.commands.console.usage_error import WrongUse
-from workers.commands.recovery.copies import Copy, replayed
+from workers.commands.recovery.copies import replayed
 from workers.commands.recovery.writer import CopyWriter
 from workers.settings import KafkaSettings
 
@@ -152,7 +152,7 @@ class Replay:
         ends = {partition: span.end for partition, span in self._job.spans.items()}
         writer.write((), {self._group: self._progress(ends)})
 
-    def _copy(self, record: Record) -> Copy:
+    def _copy(self, record: Record) -> OutRecord:
         return replayed(record, self._into, record.partition if self._is_alike else None)
 
     def _progress(self, offsets: Mapping[int, int]) -> list[PartitionOffset]:
