@@ -10,10 +10,9 @@ from topology.contract.events import AuditedResponse, AuditRecord
 from topology.contract.records import Record
 from workers.commands.console.answers import line_of
 from workers.commands.console.kafka_session import kafka_session
-from workers.commands.console.ranges import RangeReader
 from workers.commands.console.terminal import Terminal
 from workers.commands.policy.recorded import audit_record_of
-from workers.kafka.reader import TopicReader, ValueDecoder
+from workers.kafka.reader import RangeReader, TopicReader, ValueDecoder
 from workers.settings import KafkaSettings, Settings
 
 POLL_S = 0.5
@@ -50,7 +49,7 @@ def _records(kafka: KafkaSettings, topic: str, output: Terminal, arguments: argp
             for records in reader.read(reader.bounds()):
                 yield from records
         return
-    with closing(TopicReader(kafka, [topic], from_beginning=arguments.from_beginning)) as follower:
+    with TopicReader(kafka, [topic], from_beginning=arguments.from_beginning) as follower:
         while True:  # ended by the caller, or by the BrokenPipeError of `require_reader`
             output.require_reader()
             yield from follower.poll(POLL_S)

@@ -9,6 +9,8 @@ SluicegateError
 Messages hold names, numbers and the library's words; never user text.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from enum import StrEnum
 
 from kafka import errors as kafka
@@ -99,6 +101,22 @@ def fault_of(error: kafka.KafkaError) -> Fault:
 def refused(operation: str, error: kafka.KafkaError) -> KafkaRefused:
     """Our error for one that a person must act on; the library's words hold names and numbers, cut for the log."""
     return KafkaRefused(operation, type(error).__name__, str(error)[:DETAIL_CHARACTERS_MAX])
+
+
+def translation(operation: str, error: kafka.KafkaError) -> KafkaRefused | KafkaUnavailable:
+    """Return the project's error for one of the library's: KafkaRefused if a person must act, else KafkaUnavailable."""
+    if fault_of(error) is Fault.REFUSED:
+        return refused(operation, error)
+    return KafkaUnavailable(operation, type(error).__name__)
+
+
+@contextmanager
+def translated(operation: str) -> Generator[None]:
+    """Raise KafkaRefused or KafkaUnavailable in place of what the library raises inside the block."""
+    try:
+        yield
+    except kafka.KafkaError as exc:
+        raise translation(operation, exc) from exc
 
 
 TABLE: dict[type, Fault] = {

@@ -14,7 +14,6 @@ from kafka.admin import (
     KafkaAdminClient,
     MemberToRemove,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
 )
-from kafka.consumer.fetcher import ConsumerRecord
 from kafka.errors import KafkaError
 from kafka.structs import (
     MemberState,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
@@ -28,6 +27,7 @@ from topology.telemetry.metrics import Metric
 from workers.kafka.client import admin_options, connect, consumer_options, slot_name
 from workers.kafka.errors import Fault, KafkaRefused, SlotFenced, fault_of, refused
 from workers.kafka.group_consumer import GroupConsumer
+from workers.kafka.reader import record_of
 from workers.settings import KafkaSettings
 
 logger = logging.getLogger("sluicegate.source")
@@ -171,7 +171,7 @@ class KafkaSource:
         records: list[Record] = []
         for partition, batch in fetched.items():
             if partition not in self._unplaced:
-                records.extend(_record(record) for record in batch)
+                records.extend(record_of(message) for message in batch)
                 self._next[partition] = batch[-1].offset + 1
         return records
 
@@ -337,19 +337,6 @@ def leave_group(kafka: KafkaSettings, slots: Iterable[int]) -> None:
         raise refused("leave group", exc) from exc
     finally:
         client.close()
-
-
-def _record(read: ConsumerRecord) -> Record:
-    """A record without a time has the time 0; a header without a value has an empty one."""
-    return Record(
-        topic=read.topic,
-        partition=read.partition,
-        offset=read.offset,
-        timestamp_ms=max(read.timestamp, 0),
-        key=read.key,
-        value=read.value,
-        headers=tuple([(name, value or b"") for name, value in read.headers]),
-    )
 
 
 def _name(error: KafkaError) -> str:

@@ -15,12 +15,12 @@ from kafka.admin import (
     KafkaAdminClient,
     NewTopic,
 )
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import TopicAlreadyExistsError
 from msgspec import Struct
 from msgspec.structs import replace
 
 from workers.kafka.client import REQUEST_BYTES_MAX, admin_options, connect
-from workers.kafka.errors import DETAIL_CHARACTERS_MAX, Fault, KafkaRefused, KafkaUnavailable, fault_of, refused
+from workers.kafka.errors import DETAIL_CHARACTERS_MAX, KafkaRefused, KafkaUnavailable, translated
 from workers.settings import KafkaSettings, TopicSettings
 
 DAY_MS = 24 * 3600 * 1000
@@ -166,11 +166,8 @@ def create_topics(
     options = admin_options(kafka)
     client: Any = connect("admin", lambda: KafkaAdminClient(**options), kafka.connect_timeout_s)
     try:
-        return _apply(client, table, say, alter)
-    except KafkaError as exc:
-        if fault_of(exc) is Fault.REFUSED:
-            raise refused("topics", exc) from exc
-        raise KafkaUnavailable("topics", type(exc).__name__) from exc
+        with translated("topics"):
+            return _apply(client, table, say, alter)
     finally:
         client.close()
 

@@ -22,7 +22,7 @@ from kafka.structs import (
 from topology.contract.errors import SluicegateError
 from topology.contract.records import OutRecord, Ownership, PartitionOffset
 from workers.kafka.client import connect, discard, producer_options
-from workers.kafka.errors import Fault, KafkaUnavailable, SlotFenced, fault_of, refused
+from workers.kafka.errors import Fault, SlotFenced, fault_of, translation
 from workers.kafka.producer import RoundProducer
 from workers.kafka.watchdog import Watchdog
 from workers.settings import KafkaSettings
@@ -36,7 +36,7 @@ NO_GENERATION = -1
 _SEVERITY = (Fault.FENCED, Fault.REFUSED, Fault.STALE, Fault.TRANSIENT)
 """If several records failed, the first of these decides."""
 
-GroupOffsets = tuple[Ownership, Sequence[PartitionOffset]]
+OwnedOffsets = tuple[Ownership, Sequence[PartitionOffset]]
 """Offsets to commit in one consumer group, and the membership that allows it."""
 
 
@@ -50,13 +50,9 @@ class Aborted:
 
     def as_error(self, operation: str) -> SluicegateError:
         """Return the error for a caller that does not try again: SlotFenced, KafkaRefused or KafkaUnavailable."""
-        match self.fault:
-            case Fault.FENCED:
-                return SlotFenced(self._transactional_id, type(self.cause).__name__)
-            case Fault.REFUSED:
-                return refused(operation, self.cause)
-            case Fault.STALE | Fault.TRANSIENT:
-                return KafkaUnavailable(operation, type(self.cause).__name__)
+        if self.fault is Fault.FENCED:
+            return SlotFenced(self._transactional_id, type(self.cause).__name__)
+        return translation(operation, self.cause)
 
 
 class TransactionalProducer:
@@ -81,7 +77,7 @@ class TransactionalProducer:
         self._producer: Any = self._build()
         self._identity = _identity(self._producer)
 
-    def commit(self, records: Sequence[OutRecord], offsets: Sequence[GroupOffsets]) -> Aborted | None:
+    def commit(self, records: Sequence[OutRecord], offsets: Sequence[OwnedOffsets]) -> Aborted | None:
         """Make records and offsets visible together; return None if they are, else why nothing of them is.
 
         Takes at most `commit_timeout_s`. Raises SlotFenced if the commit shows another holder. If the outcome cannot
@@ -107,7 +103,7 @@ class TransactionalProducer:
         """Stop within a few seconds; an open transaction is left to the brokers to abort."""
         discard(self._producer)
 
-    def _prepare(self, records: Sequence[OutRecord], offsets: Sequence[GroupOffsets]) -> KafkaError | None:
+    def _prepare(self, records: Sequence[OutRecord], offsets: Sequence[OwnedOffsets]) -> KafkaError | None:
         """Do everything up to the commit; return None if the brokers have acknowledged all of it."""
         producer = self._producer
         try:

@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from kafka.errors import KafkaError
 from msgspec import Struct
 
 from topology.contract.errors import PolicyError, PolicyRefusal, PublicationRefused
@@ -201,12 +200,9 @@ class PolicyTopic:
 
         Raises KafkaUnavailable, KafkaRefused, and PolicyError without a valid bundle within `policy.start_timeout_s`.
         """
-        try:
-            if self._reader is None:
-                return self._first_look()
-            return self._after(self._reader.poll(POLL_S))
-        except KafkaError as exc:
-            raise KafkaUnavailable(f"topic {self._topic}", type(exc).__name__) from exc
+        if self._reader is None:
+            return self._first_look()
+        return self._after(self._reader.poll(POLL_S))
 
     def close(self) -> None:
         """Release the connections."""

@@ -12,11 +12,10 @@ from msgspec import Struct
 
 from topology.contract.events import AuditRecord
 from workers.commands.console.kafka_session import kafka_session
-from workers.commands.console.ranges import RangeReader, Span
 from workers.commands.console.terminal import Terminal
 from workers.commands.console.usage_error import WrongUse
 from workers.kafka.client import REQUEST_BYTES_MAX
-from workers.kafka.reader import ValueDecoder
+from workers.kafka.reader import RangeReader, Span, ValueDecoder
 from workers.settings import Settings
 
 LINE_BYTES_MAX = REQUEST_BYTES_MAX

@@ -9,7 +9,6 @@ from topology.contract.lineage import origin_of
 from topology.contract.records import Record
 from workers.commands.console.kafka_session import kafka_session
 from workers.commands.console.progress import Progress
-from workers.commands.console.ranges import RangeReader, Span
 from workers.commands.console.terminal import Terminal, printable
 from workers.commands.console.usage_error import WrongUse
 from workers.commands.recovery.copies import original
@@ -18,6 +17,7 @@ from workers.commands.recovery.letters import Letter, Wholeness, letter_of
 from workers.commands.recovery.newest import Newest
 from workers.commands.recovery.redriving import letters, marks_if_allowed, spans_of
 from workers.commands.recovery.selecting import positions, selection_of, terms_of
+from workers.kafka.reader import RangeReader, Span
 from workers.settings import Settings
 
 ONLY_OWNER = 0o600

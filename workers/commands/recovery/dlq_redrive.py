@@ -6,13 +6,13 @@ from threading import Event
 
 from workers.commands.console.kafka_session import kafka_session
 from workers.commands.console.progress import Pace, Progress, stopped_by_signals
-from workers.commands.console.ranges import RangeReader, partition_count
 from workers.commands.console.terminal import Terminal
 from workers.commands.console.usage_error import WrongUse
 from workers.commands.recovery.dlq_text import planned
 from workers.commands.recovery.redriving import Consent, Redrive, Target, load_marks, spans_of, transactional_id
-from workers.commands.recovery.selecting import kept_topics, now_ms, selection_of, terms_of
+from workers.commands.recovery.selecting import kept_topics, now_ms, partition_count, selection_of, terms_of
 from workers.commands.recovery.writer import CopyWriter
+from workers.kafka.reader import RangeReader
 from workers.settings import Settings
 
 

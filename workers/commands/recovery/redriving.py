@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 
-from kafka.errors import KafkaError
 from msgspec import Struct, field
 
 from topology.contract.codec import RecordLimits
@@ -18,12 +17,12 @@ from topology.contract.errors import DeadLetterReason
 from topology.contract.names import StageName
 from topology.contract.records import OutRecord, PartitionOffset, Record
 from workers.commands.console.progress import Pace
-from workers.commands.console.ranges import RangeReader, Span, Spans, committed
 from workers.commands.recovery.copies import put_back
 from workers.commands.recovery.letters import Letter, Wholeness, letter_of
 from workers.commands.recovery.redriven_marks import SEGMENT_LETTERS, Marks, Segment, UnreadableMarks
 from workers.commands.recovery.writer import CopyWriter
-from workers.kafka.errors import Fault, fault_of
+from workers.kafka.errors import KafkaRefused
+from workers.kafka.reader import RangeReader, Span, Spans, committed
 from workers.settings import KafkaSettings
 
 TRANSACTION_BYTES_MAX = 8 << 20
@@ -108,7 +107,7 @@ def transactional_id(kafka: KafkaSettings) -> str:
 
 
 def load_marks(kafka: KafkaSettings, topic: str, spans: Spans) -> Marks:
-    """The letters of `spans` that were put back. Raises UnreadableMarks, and KafkaError."""
+    """The letters of `spans` that were put back. Raises UnreadableMarks, KafkaUnavailable and KafkaRefused."""
     marks = Marks()
     partitions: dict[int, list[int]] = {}
     for partition, span in spans.items():
@@ -127,10 +126,8 @@ def marks_if_allowed(kafka: KafkaSettings, topic: str, spans: Spans) -> Marks | 
     """As `load_marks`; None where these credentials may not read them."""
     try:
         return load_marks(kafka, topic, spans)
-    except KafkaError as exc:
-        if fault_of(exc) is Fault.REFUSED:
-            return None
-        raise
+    except KafkaRefused:
+        return None
 
 
 def spans_of(reader: RangeReader, selection: Selection) -> dict[int, Span]:

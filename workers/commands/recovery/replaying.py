@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from topology.contract.records import OutRecord, PartitionOffset, Record
 from workers.commands.console.progress import Pace
-from workers.commands.console.ranges import RangeReader, Span, Spans, committed
 from workers.commands.console.times import Moment
 from workers.commands.console.usage_error import WrongUse
 from workers.commands.recovery.copies import replayed
 from workers.commands.recovery.writer import CopyWriter
+from workers.kafka.reader import RangeReader, Span, Spans, committed
 from workers.settings import KafkaSettings
 
 TRANSACTION_BYTES_MAX = 8 << 20

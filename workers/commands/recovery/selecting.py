@@ -8,8 +8,9 @@ from topology.contract.codec import RecordLimits
 from workers.commands.console import times as moments
 from workers.commands.console.usage_error import WrongUse
 from workers.commands.recovery.redriving import Selection, Terms
+from workers.kafka.reader import RangeReader
 from workers.kafka.topics import topic_table
-from workers.settings import Settings
+from workers.settings import KafkaSettings, Settings
 
 
 def now_ms() -> int:
@@ -60,6 +61,14 @@ def positions(texts: Iterable[str]) -> frozenset[tuple[int, int]]:
 def kept_topics(settings: Settings) -> frozenset[str]:
     """The topics of the table but the input: nobody but workers, or whom the table names, writes those."""
     return frozenset(spec.name for spec in topic_table(settings.topics)) - {settings.topics.events}
+
+
+def partition_count(kafka: KafkaSettings, option: str, topic: str) -> int:
+    """Return how many partitions the topic has that `option` names. Raises WrongUse if there is no such topic."""
+    with RangeReader(kafka, topic) as reader:
+        if not reader.partitions:
+            raise WrongUse(option, topic, "no such topic; it must be there already")
+        return len(reader.partitions)
 
 
 def _time(option: str, text: str | None, now: int) -> int | None:

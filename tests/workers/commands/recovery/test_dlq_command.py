@@ -13,11 +13,11 @@ from topology.contract.codec import RecordLimits
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.lineage import origin_of
 from workers.commands.console.progress import Pace
-from workers.commands.console.ranges import RangeReader
 from workers.commands.recovery import redriving
 from workers.commands.recovery.redriving import load_marks, spans_of
 from workers.commands.recovery.writer import CopyWriter
 from workers.kafka.errors import SlotFenced
+from workers.kafka.reader import RangeReader
 
 pytestmark = pytest.mark.kafka
 

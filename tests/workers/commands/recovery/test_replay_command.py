@@ -10,9 +10,9 @@ from tests.plugins.kafka_broker import Kafka, read
 from topology.contract.events import Position
 from topology.contract.lineage import origin_headers, origin_of
 from workers.commands.console.progress import Pace
-from workers.commands.console.ranges import RangeReader
 from workers.commands.recovery.replaying import Replay, agreed, last_job, resolved, transactional_id
 from workers.commands.recovery.writer import CopyWriter
+from workers.kafka.reader import RangeReader
 from workers.kafka.source import KafkaSource
 
 pytestmark = pytest.mark.kafka

@@ -1,0 +1,45 @@
+"""Readers on the real broker: nothing that a poll brought is lost, and a range ends where it was said to end."""
+
+import pytest
+
+from tests.plugins.kafka_broker import Kafka
+from workers.kafka.errors import KafkaRefused
+from workers.kafka.reader import RangeReader, Span, TopicReader
+
+pytestmark = pytest.mark.kafka
+
+READ_S = 20.0
+LARGE = bytes(200_000)
+"""A fetch brings at most two of these from one partition."""
+
+
+def test_what_is_written_while_a_topic_is_read_to_its_end_is_not_lost(kafka: Kafka) -> None:
+    """A poll may bring it together with what was there before, and no later poll brings it again."""
+    topic = kafka.topic(2)
+    kafka.send(topic, b"first", partition=0)
+    kafka.send(topic, *[LARGE] * 24, partition=1)
+    with TopicReader(kafka.settings(), [topic], from_beginning=True) as reader:
+        records = reader.read_to_end(READ_S)
+        found = [next(records)]
+        kafka.send(topic, b"late", partition=0)
+        found += records
+        while len(found) < 26:
+            found += reader.poll(READ_S)
+    assert sorted(record.value or b"" for record in found if record.partition == 0) == [b"first", b"late"]
+
+
+def test_a_range_leaves_out_what_is_around_it(kafka: Kafka) -> None:
+    topic = kafka.topic(2)
+    kafka.send(topic, *(b"%d" % number for number in range(9)), partition=1)
+    with RangeReader(kafka.settings(), topic) as reader:
+        for start, end in ((2, 5), (0, 9), (4, 4)):
+            records = [record for found in reader.read({1: Span(start=start, end=end)}) for record in found]
+            assert [record.value for record in records] == [b"%d" % number for number in range(start, end)]
+        assert reader.bounds() == {0: Span(start=0, end=0), 1: Span(start=0, end=9)}
+
+
+def test_a_topic_that_does_not_exist_is_refused_or_has_no_partitions(kafka: Kafka) -> None:
+    with pytest.raises(KafkaRefused, match="sluicegate topics create"):
+        TopicReader(kafka.settings(), ["no-such-topic"], from_beginning=True)
+    with RangeReader(kafka.settings(), "no-such-topic") as reader:
+        assert reader.partitions == ()
