@@ -25,8 +25,8 @@ from topology.contract.events import (
 )
 from topology.contract.names import CANARY_TENANT
 from topology.steps.canary import canary_message, is_as_expected
-from workers.commands.console.kafka_session import kafka_session
 from workers.commands.console.terminal import Terminal
+from workers.kafka.client import kafka_session
 from workers.kafka.reader import TopicReader, ValueDecoder
 from workers.kafka.sender import EventSender, position_of
 from workers.policy.signing import private_key, public_half, sign

@@ -13,9 +13,8 @@ from topology.contract.codec import RecordLimits, decode_event
 from topology.contract.errors import DeadLetter
 from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName
 from topology.contract.records import Headers, Record
-from workers.commands.console.kafka_session import kafka_session
 from workers.commands.console.terminal import Terminal
-from workers.kafka.client import REQUEST_BYTES_MAX
+from workers.kafka.client import REQUEST_BYTES_MAX, kafka_session
 from workers.kafka.sender import EventSender, position_of
 from workers.process.exit_codes import ExitCode
 from workers.settings import KafkaSettings, Settings

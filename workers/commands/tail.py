@@ -9,9 +9,9 @@ from topology.contract.codec import encode
 from topology.contract.events import AuditedResponse, AuditRecord
 from topology.contract.records import Record
 from workers.commands.console.answers import line_of
-from workers.commands.console.kafka_session import kafka_session
 from workers.commands.console.terminal import Terminal
 from workers.commands.policy.recorded import audit_record_of
+from workers.kafka.client import kafka_session
 from workers.kafka.reader import RangeReader, TopicReader, ValueDecoder
 from workers.settings import KafkaSettings, Settings
 

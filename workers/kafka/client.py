@@ -12,11 +12,21 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from kafka.admin import KafkaAdminClient
 from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.net.compat import KafkaNetClient
+from msgspec.structs import replace
 
-from workers.kafka.errors import DETAIL_CHARACTERS_MAX, Fault, KafkaRefused, KafkaUnavailable, fault_of, refused
+from workers.kafka.errors import (
+    DETAIL_CHARACTERS_MAX,
+    Fault,
+    KafkaRefused,
+    KafkaUnavailable,
+    fault_of,
+    refused,
+    translated,
+)
 from workers.kafka.last_words import hear_last_words
 from workers.settings import KafkaSettings, Secret
 
@@ -44,11 +54,18 @@ BOOTSTRAP_TIMEOUT_MS = 5_000
 REQUEST_BYTES_MAX = 8 * 1024 * 1024
 """Longest record the sink writes: an audit record holds the redacted request and three redacted drafts."""
 
+PATIENCE_S = 10
+"""A worker waits `kafka.connect_timeout_s` for its brokers; somebody at a terminal does not."""
+
 CONNECT_BACKOFF_S = 0.5
 DISCARD_TIMEOUT_S = 1.0
 
 FINAL_REASONS = ("SaslAuthenticationFailedError", "CERTIFICATE_VERIFY_FAILED")
 """In the library's log: no use trying again."""
+
+_UNKNOWN_TOPIC = 3
+_MAY_NOT_DESCRIBE = 29
+"""The brokers' error codes UNKNOWN_TOPIC_OR_PARTITION and TOPIC_AUTHORIZATION_FAILED."""
 
 _NETWORK_CLIENTS: ContextVar[list[Any] | None] = ContextVar("network_clients", default=None)
 """What the clients under construction have opened; None where nobody would close it."""
@@ -161,6 +178,34 @@ def connect(
             raise KafkaUnavailable(what, reasons.last or type(error).__name__) from error
         logger.warning("brokers not there, trying again", extra={"client": what, "error": type(error).__name__})
         sleep(CONNECT_BACKOFF_S)
+
+
+@contextmanager
+def kafka_session(kafka: KafkaSettings, operation: str, topic: str) -> Generator[KafkaSettings]:
+    """Give a command settings with a short wait for brokers; `topic` exists inside the block.
+
+    Raises KafkaUnavailable and KafkaRefused, also for the library's errors inside the block. The mock broker creates
+    its topics itself and is not asked.
+    """
+    hurried = replace(kafka, connect_timeout_s=min(kafka.connect_timeout_s, PATIENCE_S))
+    with translated(operation):
+        if kafka.api_version is None:
+            _require_topic(hurried, operation, topic)
+        yield hurried
+
+
+def _require_topic(kafka: KafkaSettings, operation: str, topic: str) -> None:
+    """Raise KafkaRefused if the topic does not exist: clients wait for it until they time out, or break."""
+    options = admin_options(kafka)
+    client: Any = connect(operation, lambda: KafkaAdminClient(**options), kafka.connect_timeout_s)
+    try:
+        (found,) = client.describe_topics([topic])
+    finally:
+        client.close()
+    if found["error_code"] == _UNKNOWN_TOPIC:
+        raise KafkaRefused(operation, f"no topic {topic}", "`sluicegate topics create` makes it")
+    if found["error_code"] == _MAY_NOT_DESCRIBE:
+        raise KafkaRefused(operation, f"topic {topic}", "these credentials may not describe it")
 
 
 @contextmanager

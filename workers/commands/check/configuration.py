@@ -8,7 +8,7 @@ from topology.contract.errors import PolicyError, SettingsError
 from topology.policy.in_force import Policies
 from topology.policy.lint import RemarkSeverity, lint
 from workers.commands.check.probe import Line, note, ok, wrong
-from workers.commands.console.kafka_session import kafka_session
+from workers.kafka.client import kafka_session
 from workers.kafka.errors import KafkaRefused, KafkaUnavailable
 from workers.policy.files import load_policies
 from workers.policy.publishing import would_be

@@ -9,8 +9,8 @@ from topology.policy.bundle import PolicyBundle
 from topology.policy.in_force import Policies
 from topology.policy.overlays import TenantOverlay, load_overlay
 from topology.telemetry.instruments import Instruments
-from workers.commands.console.kafka_session import kafka_session
 from workers.commands.console.usage_error import WrongUse
+from workers.kafka.client import kafka_session
 from workers.policy.files import load_policies
 from workers.policy.signing import public_keys, signature_verifier
 from workers.policy.topic import PolicyTopic

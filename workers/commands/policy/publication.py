@@ -7,9 +7,9 @@ from pathlib import Path
 
 from topology.contract.errors import PolicyError, PolicyRefusal
 from topology.policy.envelopes import Envelope, PublicationKind
-from workers.commands.console.kafka_session import kafka_session
 from workers.commands.console.terminal import Terminal
 from workers.commands.console.usage_error import WrongUse
+from workers.kafka.client import kafka_session
 from workers.kafka.errors import KafkaUnavailable
 from workers.policy.publishing import document_envelope, key_of, sealed, withdrawal, would_be, write
 from workers.policy.signing import new_private_key, private_key, public_half

@@ -11,10 +11,9 @@ import msgspec
 from msgspec import Struct
 
 from topology.contract.events import AuditRecord
-from workers.commands.console.kafka_session import kafka_session
 from workers.commands.console.terminal import Terminal
 from workers.commands.console.usage_error import WrongUse
-from workers.kafka.client import REQUEST_BYTES_MAX
+from workers.kafka.client import REQUEST_BYTES_MAX, kafka_session
 from workers.kafka.reader import RangeReader, Span, ValueDecoder
 from workers.settings import Settings
 

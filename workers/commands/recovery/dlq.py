@@ -7,7 +7,6 @@ from pathlib import Path
 
 from topology.contract.lineage import origin_of
 from topology.contract.records import Record
-from workers.commands.console.kafka_session import kafka_session
 from workers.commands.console.progress import Progress
 from workers.commands.console.terminal import Terminal, printable
 from workers.commands.console.usage_error import WrongUse
@@ -17,6 +16,7 @@ from workers.commands.recovery.letters import Letter, Wholeness, letter_of
 from workers.commands.recovery.newest import Newest
 from workers.commands.recovery.redriving import letters, marks_if_allowed, spans_of
 from workers.commands.recovery.selecting import positions, selection_of, terms_of
+from workers.kafka.client import kafka_session
 from workers.kafka.reader import RangeReader, Span
 from workers.settings import Settings
 

@@ -4,7 +4,6 @@ import argparse
 from collections.abc import Iterable
 from threading import Event
 
-from workers.commands.console.kafka_session import kafka_session
 from workers.commands.console.progress import Pace, Progress, stopped_by_signals
 from workers.commands.console.terminal import Terminal
 from workers.commands.console.usage_error import WrongUse
@@ -12,6 +11,7 @@ from workers.commands.recovery.dlq_text import planned
 from workers.commands.recovery.redriving import Consent, Redrive, Target, load_marks, spans_of, transactional_id
 from workers.commands.recovery.selecting import kept_topics, now_ms, partition_count, selection_of, terms_of
 from workers.commands.recovery.writer import CopyWriter
+from workers.kafka.client import kafka_session
 from workers.kafka.reader import RangeReader
 from workers.settings import Settings
 

@@ -5,7 +5,6 @@ import re
 from contextlib import closing
 
 from workers.commands.console import times as moments
-from workers.commands.console.kafka_session import kafka_session
 from workers.commands.console.progress import Pace, stopped_by_signals
 from workers.commands.console.terminal import Terminal
 from workers.commands.console.times import Moment
@@ -15,6 +14,7 @@ from workers.commands.recovery.group_offsets import GroupOffsets
 from workers.commands.recovery.replaying import Replay, agreed, command, last_job, resolved, spelt, transactional_id
 from workers.commands.recovery.selecting import kept_topics, now_ms, partition_count
 from workers.commands.recovery.writer import CopyWriter
+from workers.kafka.client import kafka_session
 from workers.kafka.reader import RangeReader, Span, Spans
 from workers.settings import Settings
 
