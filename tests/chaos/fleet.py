@@ -19,8 +19,8 @@ from tests.chaos.worker import EXIT_FENCED, Task
 from tests.checkout import ROOT
 from tests.plugins.processes import children_of
 from workers.kafka.errors import KafkaRefused, KafkaUnavailable
+from workers.kafka.groups import leave_group
 from workers.kafka.sink_process import CHILD_MODULE
-from workers.kafka.source import leave_group
 from workers.process.child import KeptProcess
 from workers.process.exit_codes import ExitCode
 

@@ -6,14 +6,10 @@ fetched is thrown away and every partition is read again from its committed offs
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from kafka import ConsumerRebalanceListener
-from kafka.admin import (
-    KafkaAdminClient,
-    MemberToRemove,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
-)
 from kafka.errors import KafkaError
 from kafka.structs import (
     MemberState,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
@@ -24,7 +20,7 @@ from kafka.structs import (
 from topology.contract.records import Ownership, PartitionId, PartitionOffset, Record
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
-from workers.kafka.client import admin_options, connect, consumer_options, slot_name
+from workers.kafka.client import connect, consumer_options, slot_name
 from workers.kafka.errors import Fault, KafkaRefused, SlotFenced, fault_of, refused
 from workers.kafka.group_consumer import GroupConsumer
 from workers.kafka.reader import record_of
@@ -321,22 +317,6 @@ class _Assignments(ConsumerRebalanceListener):
     def on_partitions_lost(self, lost: object) -> None:
         """Only counted: the broker refuses what is still under way."""
         self._metrics.count(Metric.REBALANCES, reason="lost")
-
-
-def leave_group(kafka: KafkaSettings, slots: Iterable[int]) -> None:
-    """Give up the slots' memberships for good, so that their partitions move at once and not after the session.
-
-    For a scale-down. Raises KafkaUnavailable or KafkaRefused.
-    """
-    options = admin_options(kafka)
-    client: Any = connect("admin", lambda: KafkaAdminClient(**options), kafka.connect_timeout_s)
-    members = [MemberToRemove(group_instance_id=slot_name(kafka, slot)) for slot in slots]
-    try:
-        client.remove_group_members(kafka.group_id, members)
-    except KafkaError as exc:
-        raise refused("leave group", exc) from exc
-    finally:
-        client.close()
 
 
 def _name(error: KafkaError) -> str:

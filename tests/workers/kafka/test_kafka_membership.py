@@ -33,7 +33,8 @@ from tests.plugins.patience import wait_until
 from topology.contract.records import PartitionOffset
 from workers.kafka.client import admin_options
 from workers.kafka.group_consumer import GroupConsumer
-from workers.kafka.source import KafkaSource, leave_group
+from workers.kafka.groups import leave_group
+from workers.kafka.source import KafkaSource
 from workers.settings import KafkaSettings
 
 STALL = {"max_poll_interval_ms": 3000}

@@ -2,7 +2,6 @@
 
 import argparse
 import re
-from contextlib import closing
 
 from workers.commands.console import times as moments
 from workers.commands.console.progress import Pace, stopped_by_signals
@@ -10,11 +9,11 @@ from workers.commands.console.terminal import Terminal
 from workers.commands.console.times import Moment
 from workers.commands.console.usage_error import WrongUse
 from workers.commands.recovery.dlq_redrive import follow
-from workers.commands.recovery.group_offsets import GroupOffsets
 from workers.commands.recovery.replaying import Replay, agreed, command, last_job, resolved, spelt, transactional_id
 from workers.commands.recovery.selecting import kept_topics, now_ms, partition_count
 from workers.commands.recovery.writer import CopyWriter
 from workers.kafka.client import kafka_session
+from workers.kafka.groups import GroupOffsets
 from workers.kafka.reader import RangeReader, Span, Spans
 from workers.settings import Settings
 
@@ -72,7 +71,7 @@ def _move_group(arguments: argparse.Namespace, settings: Settings) -> int:
     with (
         kafka_session(settings.kafka, "replay", topic) as kafka,
         RangeReader(kafka, topic) as reader,
-        closing(GroupOffsets(kafka, group, topic)) as offsets,
+        GroupOffsets(kafka, group, topic) as offsets,
     ):
         ranges = resolved(reader, start, None, partitions)
         held = reader.bounds()
