@@ -36,7 +36,7 @@ from workers.commands.demo.broken import broken_records
 from workers.commands.demo.census import Sent, take_census
 from workers.commands.demo.parts import free_port
 from workers.kafka.reader import read_topic
-from workers.kafka.sender import EventSender, position_of
+from workers.kafka.sender import EventSender, wait_for_position
 from workers.process.clock import SystemClock
 from workers.settings import Settings, StageSettings
 from workers.stages.batching import BatchedCheck, InlineRunner
@@ -65,7 +65,7 @@ def test_records_that_are_no_events_are_dead_letters_and_the_worker_lives(kafka:
         wait_committed(loop, len(broken) + 1)
     sent = [
         Sent(name=name, topic=topic, partition=partition, offset=offset, expected=reason)
-        for (name, reason, *_), (topic, partition, offset) in zip(broken, map(position_of, futures), strict=True)
+        for (name, reason, *_), (topic, partition, offset) in zip(broken, map(wait_for_position, futures), strict=True)
     ]
     letters = read_topic(settings.kafka, settings.topics.dead_letters)
     reasons = {last_header(letter.headers, Header.REASON) for letter in letters}

@@ -18,7 +18,7 @@ from tests.plugins.kafka_broker import Kafka
 from tests.plugins.patience import wait_until
 from topology.contract.records import OutRecord, Ownership, PartitionOffset
 from workers.kafka.client import consumer_options, producer_options, slot_name
-from workers.kafka.group_consumer import GroupConsumer
+from workers.kafka.library_fixes import GroupConsumer
 from workers.kafka.producer import RoundProducer
 from workers.kafka.sink import TransactionalSink
 from workers.kafka.source import KafkaSource

@@ -28,7 +28,7 @@ from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline
 from workers.kafka.reader import read_topic
-from workers.kafka.sender import EventSender, position_of
+from workers.kafka.sender import EventSender, wait_for_position
 from workers.kafka.sink import TransactionalSink
 from workers.kafka.source import KafkaSource
 from workers.kafka.topics import create_topics
@@ -119,7 +119,7 @@ def send(settings: Settings, events: Sequence[ConversationEvent]) -> list[tuple[
     try:
         futures = [sender.send_event(event) for event in events]
         sender.flush()
-        return [position_of(future) for future in futures]
+        return [wait_for_position(future) for future in futures]
     finally:
         sender.close()
 

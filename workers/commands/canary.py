@@ -28,7 +28,7 @@ from topology.steps.canary import canary_message, is_as_expected
 from workers.commands.console.terminal import Terminal
 from workers.kafka.client import kafka_session
 from workers.kafka.reader import TopicReader, ValueDecoder
-from workers.kafka.sender import EventSender, position_of
+from workers.kafka.sender import EventSender, wait_for_position
 from workers.policy.signing import private_key, public_half, sign
 from workers.process.clock import SystemClock
 from workers.settings import Settings
@@ -146,7 +146,7 @@ def _send(events: Sequence[ConversationEvent], settings: Settings) -> None:
     sender = EventSender(settings.kafka, settings.topics.events)
     try:
         for future in [sender.send_event(event) for event in events]:
-            position_of(future)
+            wait_for_position(future)
     finally:
         sender.close()
 

@@ -15,7 +15,7 @@ from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName
 from topology.contract.records import Headers, Record
 from workers.commands.console.terminal import Terminal
 from workers.kafka.client import REQUEST_BYTES_MAX, kafka_session
-from workers.kafka.sender import EventSender, position_of
+from workers.kafka.sender import EventSender, wait_for_position
 from workers.process.exit_codes import ExitCode
 from workers.settings import KafkaSettings, Settings
 from workers.telemetry.setup import start_telemetry
@@ -71,7 +71,7 @@ class _Sending:
         """Wait until every record is acknowledged. Raises KafkaError."""
         self._sender.flush()
         for future in self._pending:
-            position_of(future)
+            wait_for_position(future)
             self.acknowledged_count += 1
             if self.acknowledged_count % PROGRESS_EVERY == 0:
                 self._terminal.say(f"{self.acknowledged_count} sent")

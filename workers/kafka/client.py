@@ -27,7 +27,7 @@ from workers.kafka.errors import (
     refused,
     translated,
 )
-from workers.kafka.last_words import hear_last_words
+from workers.kafka.library_fixes import deliver_bytes_before_eof
 from workers.settings import KafkaSettings, Secret
 
 logger = logging.getLogger("sluicegate.kafka")
@@ -225,7 +225,7 @@ def _closed_on_failure() -> Generator[None]:
 
 def _network_client(**config: Any) -> Any:
     client: Any = KafkaNetClient(**config)
-    hear_last_words(client)
+    deliver_bytes_before_eof(client)
     opened = _NETWORK_CLIENTS.get()
     if opened is not None:
         opened.append(client)

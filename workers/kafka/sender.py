@@ -30,7 +30,7 @@ class EventSender:
         self._producer: Any = connect("sender", lambda: KafkaProducer(**options), kafka.connect_timeout_s)
 
     def send_event(self, event: ConversationEvent) -> Any:
-        """Send one event as JSON, keyed by its conversation. Returns a future; see `position_of`."""
+        """Send one event as JSON, keyed by its conversation. Returns a future; see `wait_for_position`."""
         headers = (
             (Header.CONTENT_TYPE.value, CONTENT_TYPE_JSON.encode()),
             (Header.SCHEMA.value, f"{SchemaName.CONVERSATION_EVENT.value}/1".encode()),
@@ -61,7 +61,7 @@ class EventSender:
         self._producer.close(timeout=SEND_TIMEOUT_S)
 
 
-def position_of(future: Any) -> tuple[str, int, int]:
+def wait_for_position(future: Any) -> tuple[str, int, int]:
     """(topic, partition, offset) of an acknowledged record. Raises KafkaError where it was not acknowledged."""
     acknowledged = future.get(timeout=SEND_TIMEOUT_S)
     return acknowledged.topic, acknowledged.partition, acknowledged.offset

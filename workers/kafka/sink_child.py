@@ -18,7 +18,7 @@ from opentelemetry.metrics import NoOpMeter
 from topology.contract.errors import SluicegateError
 from topology.telemetry.instruments import Instruments
 from workers.kafka.sink import TransactionalSink
-from workers.kafka.sink_frames import Answer, Counted, Request, Start
+from workers.kafka.sink_process import Answer, Counted, Request, Start
 from workers.process.interpreter import tune_interpreter
 from workers.telemetry.logs import configure_logging
 

@@ -16,14 +16,17 @@ from pathlib import Path
 
 import msgspec
 
+from topology.contract.errors import SluicegateError
 from topology.contract.records import OutRecord, Ownership, PartitionOffset
 from topology.telemetry.instruments import Instruments
 from workers.kafka.errors import KafkaUnavailable
 from workers.kafka.sink import TransactionalSink
-from workers.kafka.sink_frames import END, Answer, Request, Start
 from workers.kafka.watchdog import Watchdog
 from workers.process.child import KeptProcess
 from workers.settings import KafkaSettings
+
+END = b""
+"""The request to end."""
 
 CHILD_MODULE = "workers.kafka.sink_child"
 
@@ -35,6 +38,38 @@ ANSWER_MARGIN_S = 10.0
 
 CLOSE_TIMEOUT_S = 5.0
 """Until a process that was asked to end is killed."""
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """Which slot; pickled, since settings hold secrets that nothing else writes down."""
+
+    kafka: KafkaSettings
+    slot: int
+    log_level: str
+
+
+class Request(msgspec.Struct, frozen=True, array_like=True):
+    """The arguments of one `Sink.commit`, as MessagePack."""
+
+    records: tuple[OutRecord, ...]
+    offsets: tuple[PartitionOffset, ...]
+    ownership: Ownership
+
+
+class Counted(msgspec.Struct, frozen=True, array_like=True):
+    """One call of `Instruments.count`."""
+
+    name: str
+    n: float
+    labels: dict[str, str]
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of a request, or of the start: the result, or the error that was raised; and what was counted."""
+
+    is_done: bool = False
+    error: SluicegateError | None = None
+    counted: tuple[Counted, ...] = ()
 
 
 class ProcessSink:

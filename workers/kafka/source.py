@@ -22,7 +22,7 @@ from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.kafka.client import connect, consumer_options, slot_name
 from workers.kafka.errors import Fault, KafkaRefused, SlotFenced, fault_of, refused
-from workers.kafka.group_consumer import GroupConsumer
+from workers.kafka.library_fixes import GroupConsumer
 from workers.kafka.reader import record_of
 from workers.settings import KafkaSettings
 

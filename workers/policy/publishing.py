@@ -10,7 +10,7 @@ from topology.contract.errors import PolicyError, PublicationRefused
 from topology.contract.names import CONTENT_TYPE_JSON, Header
 from topology.policy.envelopes import Envelope, PublicationKind, signed
 from workers.kafka.reader import TopicReader
-from workers.kafka.sender import EventSender, position_of
+from workers.kafka.sender import EventSender, wait_for_position
 from workers.policy.loading import DocumentLoader
 from workers.policy.signing import sign
 from workers.policy.topic import Found, Publications
@@ -100,6 +100,6 @@ def write(kafka: KafkaSettings, topic: str, publications: Sequence[bytes]) -> li
     try:
         headers = ((Header.CONTENT_TYPE.value, CONTENT_TYPE_JSON.encode()),)
         futures = [sender.send_raw(key_of(raw).encode(), raw, headers) for raw in publications]
-        return [position_of(future) for future in futures]
+        return [wait_for_position(future) for future in futures]
     finally:
         sender.close()

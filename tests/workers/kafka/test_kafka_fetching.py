@@ -19,7 +19,7 @@ from tests.contracts.delivery import read, settle
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.patience import PATIENCE_S, wait_until
 from workers.kafka.client import admin_options, consumer_options, producer_options
-from workers.kafka.group_consumer import GroupConsumer
+from workers.kafka.library_fixes import GroupConsumer
 from workers.kafka.source import KafkaSource
 from workers.settings import KafkaSettings
 

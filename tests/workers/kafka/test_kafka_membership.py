@@ -32,8 +32,8 @@ from tests.plugins.kafka_slot import bare_member, bare_producer, nobody, offset_
 from tests.plugins.patience import wait_until
 from topology.contract.records import PartitionOffset
 from workers.kafka.client import admin_options
-from workers.kafka.group_consumer import GroupConsumer
 from workers.kafka.groups import leave_group
+from workers.kafka.library_fixes import GroupConsumer
 from workers.kafka.source import KafkaSource
 from workers.settings import KafkaSettings
 

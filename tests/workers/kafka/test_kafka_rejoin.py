@@ -12,7 +12,7 @@ from tests.contracts.delivery import poll_until, read
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.patience import wait_until
 from workers.kafka.client import consumer_options
-from workers.kafka.group_consumer import GroupConsumer
+from workers.kafka.library_fixes import GroupConsumer
 from workers.kafka.source import KafkaSource
 from workers.settings import KafkaSettings
 
@@ -54,7 +54,7 @@ def _poll_and_leave_it_to_be_answered(consumer: Any) -> int:
 
 
 def test_the_library_joins_again_where_the_answer_came_between_two_polls(kafka: Kafka, opened: list[Any]) -> None:
-    """When this fails, the rule can go, and `workers/kafka/group_consumer.py` with it."""
+    """When this fails, the rule can go, and `GroupConsumer` with it."""
     consumer = _member(KafkaConsumer, kafka.settings(), kafka.topic())
     opened.append(consumer)
     generations = [_poll_and_leave_it_to_be_answered(consumer) for _ in range(3)]

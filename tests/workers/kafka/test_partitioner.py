@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from kafka.partitioner.default import DefaultPartitioner
 
-from workers.kafka.partitioner import key_partition
+from workers.kafka.producer import key_partition
 
 TOPIC = "conversations.audited"
 

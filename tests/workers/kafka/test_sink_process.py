@@ -26,8 +26,7 @@ from topology.telemetry.metrics import Metric
 from workers.kafka.client import REQUEST_BYTES_MAX
 from workers.kafka.errors import KafkaRefused, KafkaUnavailable, OutcomeUnknown, SlotFenced
 from workers.kafka.sink import TransactionalSink
-from workers.kafka.sink_frames import Start
-from workers.kafka.sink_process import ANSWER_MARGIN_S, CHILD_MODULE, ProcessSink, open_sink
+from workers.kafka.sink_process import ANSWER_MARGIN_S, CHILD_MODULE, ProcessSink, Start, open_sink
 from workers.settings import KafkaSettings
 from workers.settings.secret import Secret
 

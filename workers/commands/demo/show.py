@@ -46,7 +46,7 @@ from workers.commands.demo.view import (
 )
 from workers.development.otlp_receiver import OtlpReceiver
 from workers.kafka.reader import TopicReader, read_topic
-from workers.kafka.sender import EventSender, position_of
+from workers.kafka.sender import EventSender, wait_for_position
 from workers.kafka.topics import create_topics
 from workers.settings import Settings
 from workers.supervision.ray_session import ray_session
@@ -297,7 +297,7 @@ class Demo:
 
 
 def _sent(name: str, future: object, **known: object) -> Sent:
-    topic, partition, offset = position_of(future)
+    topic, partition, offset = wait_for_position(future)
     return Sent(name=name, topic=topic, partition=partition, offset=offset, **known)  # pyright: ignore[reportArgumentType]
 
 

@@ -12,8 +12,7 @@ from workers.commands.console.terminal import Terminal, printable
 from workers.commands.console.usage_error import WrongUse
 from workers.commands.recovery.copies import original
 from workers.commands.recovery.dlq_text import described, json_document, listed, totals
-from workers.commands.recovery.letters import Letter, Wholeness, letter_of
-from workers.commands.recovery.newest import Newest
+from workers.commands.recovery.letters import Letter, Newest, Wholeness, letter_of
 from workers.commands.recovery.redriving import letters, marks_if_allowed, spans_of
 from workers.commands.recovery.selecting import positions, selection_of, terms_of
 from workers.kafka.client import kafka_session

@@ -12,8 +12,7 @@ from topology.contract.names import Header
 from topology.contract.records import Record
 from workers.commands.console.terminal import printable
 from workers.commands.console.times import shown
-from workers.commands.recovery.letters import UNKNOWN, Letter, Wholeness
-from workers.commands.recovery.newest import Newest
+from workers.commands.recovery.letters import UNKNOWN, Letter, Newest, Wholeness
 from workers.commands.recovery.redriven_marks import Marks
 from workers.commands.recovery.redriving import Plan, Refusal
 

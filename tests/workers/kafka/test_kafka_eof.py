@@ -7,7 +7,7 @@ from typing import Any
 from kafka.net.selector import NetworkSelector
 from kafka.net.transport import KafkaTCPTransport
 
-from workers.kafka.last_words import hear_last_words
+from workers.kafka.library_fixes import deliver_bytes_before_eof
 
 WORDS = b"the login was refused"
 WAIT_S = 20.0
@@ -62,5 +62,5 @@ def test_the_library_does_not_hear_what_came_with_the_end_of_a_connection() -> N
 
 def test_ours_hears_what_came_with_the_end_of_a_connection() -> None:
     library = Library()
-    hear_last_words(library)
+    deliver_bytes_before_eof(library)
     assert _heard(library) == WORDS

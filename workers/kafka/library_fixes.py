@@ -1,4 +1,4 @@
-"""kafka-python's consumer, mended where it makes a group rebalance again and again (K15, docs/kafka.md)."""
+"""kafka-python's classes, fixed where no option of theirs helps: joins (K15) and connections (K16), docs/kafka.md."""
 
 from typing import Any
 
@@ -30,3 +30,27 @@ def _keep_answered_joins(coordinator: Any) -> None:
         return await join(timeout_ms)
 
     coordinator.join_group_async = join_or_take_over
+
+
+def deliver_bytes_before_eof(client: Any) -> None:
+    """Have every connection that `client` opens from now on hand over what came together with its end.
+
+    The library reads a socket until nothing is left, and where that was its end, throws away what it read. A broker
+    that refuses a login says so and hangs up at once: on a busy machine both are read together, and the refusal looks
+    like a network that is down.
+    """
+    manager = client._manager  # noqa: SLF001 - the library has no seam for it
+    build = manager._build_transport  # noqa: SLF001 - as above
+
+    async def build_and_listen(node: object, timeout_at: float | None = None) -> Any:
+        transport = await build(node, timeout_at=timeout_at)
+        receive = transport._sock_recv  # noqa: SLF001 - as above
+
+        def receive_first() -> tuple[bytes, Exception | None]:
+            received, error = receive()
+            return received, None if received else error  # the end is found again by the next read
+
+        transport._sock_recv = receive_first  # noqa: SLF001 - as above
+        return transport
+
+    manager._build_transport = build_and_listen  # noqa: SLF001 - as above
