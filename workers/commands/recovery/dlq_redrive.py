@@ -42,15 +42,8 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
             terminal.say("nothing was written; --yes puts them back", "yellow")
         elif total:
             with stopped_by_signals() as stop, CopyWriter(kafka, transactional_id(kafka)) as writer:
-                # Loaded again: from here on nobody else puts letters back.
-                steps = work.write(
-                    kafka,
-                    writer,
-                    load_marks(kafka, topic, spans),
-                    onto,
-                    Pace(arguments.rate, stop.wait),
-                    settings.limits.batch_events_max,
-                )
+                pace = Pace(arguments.rate, stop.wait)
+                steps = work.write(kafka, writer, onto, pace, settings.limits.batch_events_max)
                 follow(steps, total, stop, f"put back on {target}", "the same command goes on with the rest")
     return 1 if selection.positions and (missing or plan.refused) else 0
 

@@ -217,14 +217,13 @@ class Redrive:
         self,
         kafka: KafkaSettings,
         writer: CopyWriter,
-        marks: Marks,
         target: "Target",
         pace: Pace,
         letters_per_transaction: int,
     ) -> Iterator[int]:
-        """Put the chosen letters back; gives how many, after each transaction. Marks are to be loaded by the holder
-        of `writer`, so that nobody else can have added any since.
-        """
+        """Put the chosen letters back; yield how many, after each transaction."""
+        # Loaded by the holder of the transactional id: nobody else can add a mark after this.
+        marks = load_marks(kafka, self._reader.topic, self._spans)
         batches = self._batches(marks, target, pace.pieces_max(letters_per_transaction))
         segments = set(marks.segments())
         for batch in batches:

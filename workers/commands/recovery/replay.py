@@ -9,7 +9,7 @@ from workers.commands.console.terminal import Terminal
 from workers.commands.console.times import Moment
 from workers.commands.console.usage_error import WrongUse
 from workers.commands.recovery.dlq_redrive import follow
-from workers.commands.recovery.replaying import Replay, agreed, command, last_job, resolved, spelt, transactional_id
+from workers.commands.recovery.replaying import Replay, command, resolved, spelt, transactional_id
 from workers.commands.recovery.selecting import kept_topics, now_ms, partition_count
 from workers.commands.recovery.writer import CopyWriter
 from workers.kafka.client import kafka_session
@@ -40,7 +40,8 @@ def _copy(arguments: argparse.Namespace, settings: Settings) -> int:
     ):
         onto_count = partition_count(kafka, "--into", into)
         wanted = filled(resolved(reader, start, end, partitions))
-        job = agreed(wanted, last_job(kafka, topic, into, reader.partitions), into, again=arguments.again)
+        work = Replay(kafka, reader, wanted, into, onto_count, again=arguments.again)
+        job = work.job()
         _say_plan(terminal, topic, into, wanted, job.left())
         if arguments.dry_run or not wanted:
             terminal.say("nothing was written" if arguments.dry_run else "nothing to replay")
@@ -49,9 +50,6 @@ def _copy(arguments: argparse.Namespace, settings: Settings) -> int:
             terminal.say("all of it was replayed before; --again replays it once more")
             return 0
         with stopped_by_signals() as stop, CopyWriter(kafka, transactional_id(kafka, into)) as writer:
-            # Asked again: from here on nobody else replays into this topic.
-            job = agreed(wanted, last_job(kafka, topic, into, reader.partitions), into, again=arguments.again)
-            work = Replay(kafka, reader, job, into, onto_count)
             steps = work.write(writer, Pace(arguments.rate, stop.wait), settings.limits.batch_events_max)
             how_to_go_on = f"to go on: sluicegate replay {command(wanted, into)}"
             follow(steps, _count(job.left()), stop, f"replayed into {into}", how_to_go_on)

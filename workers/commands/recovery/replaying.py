@@ -128,38 +128,56 @@ def agreed(wanted: Spans, last: Job | None, into: str, *, again: bool) -> Job:
 
 
 class Replay:
-    """One replay of `job` into a topic with `partition_count` partitions."""
+    """One replay of the ranges `wanted` into a topic with `partition_count` partitions."""
 
-    def __init__(self, kafka: KafkaSettings, reader: RangeReader, job: Job, into: str, partition_count: int) -> None:
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        reader: RangeReader,
+        wanted: Spans,
+        into: str,
+        partition_count: int,
+        *,
+        again: bool = False,
+    ) -> None:
+        self._kafka = kafka
         self._group = group_of(kafka, into)
         self._reader = reader
-        self._job = job
+        self._wanted = wanted
         self._into = into
+        self._again = again
         # Where there are as many, the producer's choice is kept, whatever partitioner it used.
         self._is_alike = partition_count == len(reader.partitions)
 
+    def job(self) -> Job:
+        """Return what there is to do, from the beginning or from where an earlier run stopped. Raises WrongUse."""
+        last = last_job(self._kafka, self._reader.topic, self._into, self._reader.partitions)
+        return agreed(self._wanted, last, self._into, again=self._again)
+
     def write(self, writer: CopyWriter, pace: Pace, records_per_transaction: int) -> Iterator[int]:
-        """Copy what is left; gives how many, after each transaction. The job was read by the holder of `writer`."""
-        at = {p: self._job.next_offsets.get(p, 0) for p in self._reader.partitions}
-        writer.write((), {self._group: self._progress(at)})
+        """Copy what is left; yield how many, after each transaction. Raises WrongUse."""
+        # Asked by the holder of the transactional id: nobody else can replay into this topic after this.
+        job = self.job()
+        at = {p: job.next_offsets.get(p, 0) for p in self._reader.partitions}
+        writer.write((), {self._group: self._progress(job, at)})
         size = pace.pieces_max(records_per_transaction)
-        for records in self._reader.read(self._job.left()):
+        for records in self._reader.read(job.left()):
             for batch in _batches(records, size):
                 changed = {record.partition: record.offset + 1 for record in batch}
-                writer.write([self._copy(record) for record in batch], {self._group: self._progress(changed)})
+                writer.write([self._copy(record) for record in batch], {self._group: self._progress(job, changed)})
                 pace.after(len(batch))
                 yield len(batch)
-        ends = {partition: span.end for partition, span in self._job.spans.items()}
-        writer.write((), {self._group: self._progress(ends)})
+        ends = {partition: span.end for partition, span in job.spans.items()}
+        writer.write((), {self._group: self._progress(job, ends)})
 
     def _copy(self, record: Record) -> OutRecord:
         return replayed(record, self._into, record.partition if self._is_alike else None)
 
-    def _progress(self, offsets: Mapping[int, int]) -> list[PartitionOffset]:
-        return [self._at(partition, offset) for partition, offset in sorted(offsets.items())]
+    def _progress(self, job: Job, offsets: Mapping[int, int]) -> list[PartitionOffset]:
+        return [self._at(job, partition, offset) for partition, offset in sorted(offsets.items())]
 
-    def _at(self, partition: int, offset: int) -> PartitionOffset:
-        span = self._job.spans.get(partition, NOTHING)
+    def _at(self, job: Job, partition: int, offset: int) -> PartitionOffset:
+        span = job.spans.get(partition, NOTHING)
         note = f"r1:{span.start}:{span.end}"
         return PartitionOffset(topic=self._reader.topic, partition=partition, offset=offset, metadata=note)
 

@@ -14,7 +14,7 @@ from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.lineage import origin_of
 from workers.commands.console.progress import Pace
 from workers.commands.recovery import redriving
-from workers.commands.recovery.redriving import load_marks, spans_of
+from workers.commands.recovery.redriving import spans_of
 from workers.commands.recovery.writer import CopyWriter
 from workers.kafka.errors import SlotFenced
 from workers.kafka.reader import RangeReader
@@ -256,8 +256,7 @@ def test_a_redrive_that_lost_its_name_to_another_writes_nothing_more(desk: Desk)
         work = redriving.Redrive(reader, spans, selection, redriving.Consent(), terms)
         target = redriving.Target(topic=desk.topics["events"], partition_count=2)
         with CopyWriter(kafka, redriving.transactional_id(kafka)) as writer:
-            marks = load_marks(kafka, reader.topic, spans)
-            steps = work.write(kafka, writer, marks, target, Pace(None, lambda _: None), 5)
+            steps = work.write(kafka, writer, target, Pace(None, lambda _: None), 5)
             assert next(steps) == 5
             assert "put back on" in desk.run("dlq", "redrive", "--yes")[1]
             with pytest.raises(SlotFenced):
