@@ -1,24 +1,44 @@
-"""A transactional KafkaProducer in virtual time, in as far as the worker uses it, with the library's defects.
+"""A transactional KafkaProducer in virtual time, as far as `transactions.py` uses it, with the library's defects.
 
 K1: a commit succeeds although a record was given up. K2: offsets of an aborted transaction go with the next one. K3: a
 commit succeeds although the producer got a new epoch meanwhile and its transaction is gone. K4: only the calls for
 records and for the identity have a timeout.
 """
 
+from random import Random
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from kafka import errors
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from tests.simulation.census import Place
-from tests.simulation.scheduling import Process
+from tests.simulation.coordinator import Coordinator
+from tests.simulation.scheduling import Process, Scheduler
 from tests.simulation.threads import FOREVER_S
 
-if TYPE_CHECKING:
-    from tests.simulation.world import World
-
 BACKOFF_S = 0.01
+
+
+class ProducerWorld(Protocol):
+    """What a producer needs of the world that it lives in."""
+
+    rng: Random
+    scheduler: Scheduler
+    is_strict: bool
+
+    @property
+    def broker(self) -> Coordinator[Any]:
+        """Return the broker, whose output is looked at when it becomes visible."""
+        ...
+
+    def point(self, name: str, process: Process) -> str | None:
+        """Let others go on, and perhaps something go wrong; return a fault that the call itself has to show."""
+        ...
+
+    def written(self, topic: str, value: bytes, key: bytes | None, partition: int | None) -> tuple[str, Place]:
+        """Return what stands for a record in the broker's log."""
+        ...
 
 
 class Future:
@@ -34,7 +54,7 @@ class Future:
 
 
 class Producer:
-    def __init__(self, world: "World", process: Process, **options: Any) -> None:
+    def __init__(self, world: ProducerWorld, process: Process, **options: Any) -> None:
         self._world = world
         self._process = process
         self._scheduler = world.scheduler
@@ -46,7 +66,7 @@ class Producer:
         self._transaction_manager = SimpleNamespace(producer_id_and_epoch=self._identity, _last_error=None)
         self._sender = SimpleNamespace(force_close=_nothing, join=_nothing)
         self._waiting: list[Future] = []
-        self._offsets: dict[int, tuple[int, str]] = {}
+        self._offsets: dict[TopicPartition, tuple[int, str]] = {}
         self._is_broken = False
         """In the library's error state: refuses everything but an abort."""
         self._has_failed = False
@@ -89,11 +109,7 @@ class Producer:
         timestamp_ms: int | None = None,
     ) -> Future:
         self._use()
-        if partition is not None and key is not None:
-            future = Future(*self._world.ledger.send(partition, key, value))
-        else:
-            number, offset = value.split(b":")
-            future = Future(topic, (int(number), int(offset)))
+        future = Future(*self._world.written(topic, value, key, partition))
         self._waiting.append(future)
         return future
 
@@ -103,13 +119,13 @@ class Producer:
 
     def send_offsets_to_transaction(self, offsets: dict[TopicPartition, OffsetAndMetadata], metadata: Any) -> None:
         self._use()
-        self._offsets.update({at.partition: (to.offset, to.metadata) for at, to in offsets.items()})
+        self._offsets.update({at: (to.offset, to.metadata) for at, to in offsets.items()})
         identity = (metadata.generation_id, metadata.member_id, metadata.group_instance_id)
         is_lost = self._world.point("offsets", self._process) == "lost_ack"
         while True:
             self._wait_for_broker()
             try:
-                self._broker.commit_offsets(self._id, self._identity.epoch, self._offsets, identity)
+                self._broker.commit_offsets(self._id, self._identity.epoch, metadata.group_id, self._offsets, identity)
                 if not is_lost:
                     break
                 is_lost = False

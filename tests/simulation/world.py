@@ -9,9 +9,10 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from tests.simulation.broker import MARKER_MAX_S, MARKER_S, Broker
-from tests.simulation.census import STATE, Census
+from tests.simulation.broker import Broker
+from tests.simulation.census import STATE, Census, Place
 from tests.simulation.consumer import Consumer
+from tests.simulation.coordinator import MARKER_MAX_S, MARKER_S
 from tests.simulation.faults import Counts, Fault, plan
 from tests.simulation.group import Group
 from tests.simulation.inspection import WatchedSource, check_process
@@ -200,6 +201,13 @@ class World:
         """As `point`, without waiting."""
         self.counts.passed[name] += 1
         return self.misfortune.strike(name, process)
+
+    def written(self, topic: str, value: bytes, key: bytes | None, partition: int | None) -> tuple[str, Place]:
+        """Return what stands for a record in the broker's log. Only states are written to a partition of their own."""
+        if partition is not None and key is not None:
+            return self.ledger.send(partition, key, value)
+        number, offset = value.split(b":")
+        return topic, (int(number), int(offset))
 
     def latency_s(self) -> float:
         return self.rng.random() ** 2 * LATENCY_S
