@@ -1,10 +1,10 @@
-"""Runs many seeds, or searches for a seed that notices each mutation.
+"""Runs many seeds of workers and of recovery, or searches for a seed that notices each mutation.
 
-    python -m tests.simulation --seeds 10000 [--from N] [--processes 2]
-    python -m tests.simulation --only SEED
-    python -m tests.simulation --mutations [--seeds 500] [--named TEXT]
+    python -m tests.simulation --seeds 10000 [--from N] [--processes 2] [--kind recovery]
+    python -m tests.simulation --only SEED [--kind recovery]
+    python -m tests.simulation --mutations [--seeds 500] [--named TEXT] [--kind recovery]
 
-Exit code 1 where an invariant does not hold, a mutation goes unnoticed, or a fault or a point never came up.
+Exit code 1 if an invariant does not hold, a mutation goes unnoticed, or a fault or a point never came up.
 """
 
 import argparse
@@ -12,60 +12,62 @@ import sys
 import time
 import traceback
 
-from tests.simulation.faults import OTHERS, POINTS, Counts, Fault
-from tests.simulation.mutations import MUTATIONS
-from tests.simulation.runs import parts, unchanged
-from tests.simulation.world import Code, notices, quiet, run
+from tests.simulation.faults import OTHERS, Counts
+from tests.simulation.runs import SIMULATIONS, Kind, parts, unchanged
+from tests.simulation.world import quiet
 
 
-def run_many(first: int, count: int, processes: int) -> bool:
-    """Print how it goes and what came up. False where something does not hold."""
+def run_many(kind: Kind, first: int, count: int, processes: int) -> bool:
+    """Print how it goes and what came up. Return whether everything holds."""
     total, failed, done, began_s = Counts(), list[tuple[int, str]](), 0, time.monotonic()
-    for counts, wrong in parts(first, count, processes):
+    for counts, wrong in parts(kind, first, count, processes):
         total.add(counts)
         for seed, text in wrong:
-            print(f"\nseed {seed}: {text}\n  again: python -m tests.simulation --only {seed}", flush=True)
+            print(f"\nseed {seed}: {text}\n  again: python -m tests.simulation --only {seed} --kind {kind}", flush=True)
         failed += wrong
         done += counts.runs + len(wrong)
         rate = done / (time.monotonic() - began_s)
-        print(f"\r{done}/{count} seeds, {rate:.0f}/s, {len(failed)} failed", end="", flush=True)
+        print(f"\r{kind}: {done}/{count} seeds, {rate:.0f}/s, {len(failed)} failed", end="", flush=True)
     print()
-    missing = show(total)
+    missing = show(kind, total)
     return not failed and not missing
 
 
-def show(total: Counts) -> list[str]:
-    """Print the table; returns what never came up."""
+def show(kind: Kind, total: Counts) -> list[str]:
+    """Print the table; return what never came up."""
+    simulation = SIMULATIONS[kind]
     points = [
-        (name, total.passed[name], sum(n for (_, at), n in total.faults.items() if at == name)) for name in POINTS
+        (name, total.passed[name], sum(n for (_, at), n in total.faults.items() if at == name))
+        for name in simulation.points
     ]
-    kinds = [(fault.value, sum(n for (kind, _), n in total.faults.items() if kind == fault)) for fault in Fault]
+    kinds = [
+        (fault.value, sum(n for (came, _), n in total.faults.items() if came == fault)) for fault in simulation.faults
+    ]
     print(f"{total.runs} runs, {total.events} events, {total.steps} switches between threads")
     print(", ".join(f"{name} {getattr(total, name)}" for name in OTHERS))
     print(f"\n{'fault':<20}{'times':>9}")
-    for kind, times in kinds:
-        print(f"{kind:<20}{times:>9}")
+    for came, times in kinds:
+        print(f"{came:<20}{times:>9}")
     print(f"\n{'point':<20}{'passed':>9}{'faults':>9}")
     for name, passed, times in points:
         print(f"{name:<20}{passed:>9}{times:>9}")
-    missing = [kind for kind, times in kinds if not times]
+    missing = [came for came, times in kinds if not times]
     missing += [name for name, passed, times in points if not passed or not times]
     if missing:
         print("never came up: " + ", ".join(missing))
     return missing
 
 
-def search(count: int, named: str) -> bool:
-    """Print the first seed that notices each mutation. False where none does."""
-    is_every_noticed = True
+def search(kind: Kind, count: int, named: str) -> bool:
+    """Print the first seed that notices each mutation. Return whether one notices each."""
+    simulation, is_every_noticed = SIMULATIONS[kind], True
     with quiet():
-        for mutation in MUTATIONS:
+        for mutation in simulation.mutations:
             if named not in mutation.name:
                 continue
-            code, began_s = Code(mutation.changes), time.process_time()
-            first = next(
-                ((seed, text) for seed in range(count) if (text := notices(seed, code, mutation.is_strict))), None
-            )
+            code, began_s = simulation.code(mutation.changes), time.process_time()
+            found = ((seed, simulation.notices(seed, code, mutation.is_strict)) for seed in range(count))
+            first = next(((seed, text) for seed, text in found if text), None)
             took_s = time.process_time() - began_s
             shown = f"seed {first[0]:>4}  {first[1][:100]}" if first else f"NOT NOTICED by {count} seeds"
             print(f"{mutation.name:<52}{took_s:>6.1f} s  {shown}", flush=True)
@@ -73,11 +75,11 @@ def search(count: int, named: str) -> bool:
     return is_every_noticed
 
 
-def run_one(seed: int) -> bool:
-    """One seed, with the trace of what broke."""
+def run_one(kind: Kind, seed: int) -> bool:
+    """Run one seed, and print the trace of what broke."""
     try:
         with quiet():
-            counts = run(seed, unchanged())
+            counts = SIMULATIONS[kind].run(seed, unchanged(kind))
     except Exception:  # noqa: BLE001 - shown as it is
         traceback.print_exc()
         return False
@@ -93,12 +95,18 @@ def main() -> int:
     parser.add_argument("--only", type=int)
     parser.add_argument("--mutations", action="store_true")
     parser.add_argument("--named", default="")
+    parser.add_argument("--kind", type=Kind, choices=tuple(Kind), help="default: both; of --only: workers")
     given = parser.parse_args()
     if given.only is not None:
-        return 0 if run_one(given.only) else 1
-    if given.mutations:
-        return 0 if search(given.seeds, given.named) else 1
-    return 0 if run_many(given.first, given.seeds, given.processes) else 1
+        return 0 if run_one(given.kind or Kind.WORKERS, given.only) else 1
+    kinds = (given.kind,) if given.kind else tuple(Kind)
+    held = [
+        search(kind, given.seeds, given.named)
+        if given.mutations
+        else run_many(kind, given.first, given.seeds, given.processes)
+        for kind in kinds
+    ]
+    return 0 if all(held) else 1
 
 
 if __name__ == "__main__":

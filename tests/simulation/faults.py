@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
 
@@ -106,6 +107,29 @@ class Planned:
         self.at_s = at_s
         self.fault = fault
         self.point = point
+
+
+class Schedule:
+    """The faults of a run, in the order of time. Those in `of_calls` happen only at the points named there."""
+
+    def __init__(self, planned: list[Planned], of_calls: Mapping[Fault, Sequence[str]]) -> None:
+        self.planned = planned
+        self._of_calls = of_calls
+
+    def due(self, point: str, now_s: float) -> Fault | None:
+        """Return and forget the fault that waits for this point."""
+        planned = self.planned
+        if not planned or planned[0].at_s > now_s:
+            return None
+        for at, each in enumerate(planned):
+            if each.at_s > now_s:
+                return None
+            points = self._of_calls.get(each.fault)
+            is_late = now_s - each.at_s > PATIENCE_S
+            if each.point == point or (is_late and (points is None or point in points)):
+                del planned[at]
+                return each.fault
+        return None
 
 
 class Counts:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tests.simulation.faults import OF_CALLS, PATIENCE_S, Fault, Planned
+from tests.simulation.faults import OF_CALLS, Fault, Planned, Schedule
 from tests.simulation.scheduling import Process
 
 if TYPE_CHECKING:
@@ -26,30 +26,18 @@ class Misfortune:
 
     def __init__(self, world: "World", planned: list[Planned]) -> None:
         self._world = world
-        self._planned = planned
+        self._schedule = Schedule(planned, OF_CALLS)
         self._repairs: list[tuple[int, tuple[int, str], tuple[int, str]]] = []
-        self.count = 0
         world.broker.group.on_given_back = self._disturb
 
     def strike(self, point: str, process: Process) -> Fault | None:
         """The fault that waits for this point, brought about; those of calls are left to the call."""
-        planned = self._planned
-        now_s = self._world.scheduler.now_s
-        if not planned or planned[0].at_s > now_s:
-            return None
-        for at, each in enumerate(planned):
-            if each.at_s > now_s:
-                return None
-            points = OF_CALLS.get(each.fault)
-            is_due = each.point == point or (now_s - each.at_s > PATIENCE_S and (points is None or point in points))
-            if is_due:
-                del planned[at]
-                self.count += 1
-                self._world.counts.faults[each.fault.value, point] += 1
-                if points is None:
-                    self._bring_about(each.fault, process)
-                return each.fault
-        return None
+        fault = self._schedule.due(point, self._world.scheduler.now_s)
+        if fault is not None:
+            self._world.counts.faults[fault.value, point] += 1
+            if fault not in OF_CALLS:
+                self._bring_about(fault, process)
+        return fault
 
     def is_spoilt(self, partition: int) -> bool:
         """Whether its committed map is somebody else's for now."""
@@ -57,7 +45,7 @@ class Misfortune:
 
     def end(self) -> None:
         """Nothing goes wrong any more, and what went wrong is repaired."""
-        self._planned.clear()
+        self._schedule.planned.clear()
         self._world.broker.down_until_s = 0.0
         while self._repairs:
             self._repair(*self._repairs[0])
@@ -123,7 +111,7 @@ class Misfortune:
         if world.is_calm or world.rng.random() < UNDISTURBED_SHARE:
             return
         for _ in range(world.rng.randint(1, 4)):
-            self._planned.insert(0, Planned(now_s, Fault.LOST_ACK, "committed"))
+            self._schedule.planned.insert(0, Planned(now_s, Fault.LOST_ACK, "committed"))
         world.scheduler.call_at(now_s + world.rng.uniform(*DISTURBED_S), world.broker.group.rebalance)
 
     def _drain(self, process: Process) -> None:

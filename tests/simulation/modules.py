@@ -42,13 +42,18 @@ class Change(NamedTuple):
 
 
 class Modules:
-    """One set of the modules; `machine` runs them."""
+    """One set of the modules; `machine` runs them. `others` stand in for modules of these names."""
 
-    def __init__(self, changes: Sequence[Change] = (), others: Mapping[str, ModuleType] | None = None) -> None:
+    def __init__(
+        self,
+        changes: Sequence[Change] = (),
+        others: Mapping[str, ModuleType] | None = None,
+        names: Sequence[str] = NAMES,
+    ) -> None:
         self.machine = Machine()
         self._loaded: dict[str, Any] = {"threading": self.machine.threading, "time": self.machine.time}
         self._loaded.update(others or {})
-        for name in NAMES:
+        for name in names:
             self._loaded[name] = self._load(name, [change for change in changes if change.module == name])
 
     def __getitem__(self, name: str) -> Any:
