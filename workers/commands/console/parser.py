@@ -69,6 +69,9 @@ def _add_status(commands: Subcommands) -> None:
     drain.add_argument(
         "--wait", type=seconds, default=0.0, metavar="S", help="wait until it has ended, at most S seconds"
     )
+    drain.add_argument(
+        "--leave", action="store_true", help="then leave the group: for a node that does not come back; needs --wait"
+    )
     for each in (status, drain):
         each.add_argument("--url", default="", metavar="URL", help="its agent (default: the one in the settings)")
 
