@@ -1,6 +1,6 @@
-"""Options of every Kafka client of this project, from settings; and the bounded wait for brokers at a start.
+"""Options of every Kafka client of this project, from settings, and the bounded wait for brokers at a start.
 
-docs/kafka.md says of each option why it is set; K1 to K16 are the library's defects as that page lists them.
+docs/kafka.md says why each option is set; K1 to K16 are the library's defects as that page lists them.
 """
 
 import importlib.util
@@ -35,46 +35,46 @@ logger = logging.getLogger("sluicegate.kafka")
 T = TypeVar("T")
 
 POLL_RECORDS_MAX = 10**9
-"""No limit: a limit makes a paused partition stall for good (K6). What a poll returns is bounded by fetch bytes."""
+"""No limit: with a limit, a paused partition never delivers again (K6). The fetch sizes bound what a poll returns."""
 
 RETRY_BACKOFF_MS = 50
 PRODUCER_RETRY_BACKOFF_MS = 20
-"""The next transaction waits this long while the broker still completes the last one: 15 ms back to back, not 70."""
+"""The wait of a transaction while the broker still completes the last one: 15 ms back to back instead of 70."""
 
 RECONNECT_BACKOFF_MAX_MS = 500
-"""Metadata refresh shares the reconnect back-off; with the default of 30 s a client is silent for 14 to 37 s after
-a broker's restart (K11)."""
+"""Metadata refresh shares the reconnect backoff; with the default of 30 s a client is silent for 14 to 37 s after a
+broker restarts (K11)."""
 
 METADATA_AGE_MAX_MS = 10_000
-"""How late a new partition is seen; until then nobody reads it."""
+"""The longest time until a new partition is seen; nobody reads it before."""
 
 BOOTSTRAP_TIMEOUT_MS = 5_000
-"""One attempt to connect; attempts go on until `connect_timeout_s`."""
+"""Bound on one attempt to connect; further attempts follow until `connect_timeout_s`."""
 
 REQUEST_BYTES_MAX = 8 * 1024 * 1024
-"""Longest record the sink writes: an audit record holds the redacted request and three redacted drafts."""
+"""Longest record that the sink writes: an audit record holds the redacted request and three redacted drafts."""
 
 PATIENCE_S = 10
-"""A worker waits `kafka.connect_timeout_s` for its brokers; somebody at a terminal does not."""
+"""Longest wait of a command for its brokers; a worker waits `kafka.connect_timeout_s`."""
 
 CONNECT_BACKOFF_S = 0.5
 DISCARD_TIMEOUT_S = 1.0
 
 FINAL_REASONS = ("SaslAuthenticationFailedError", "CERTIFICATE_VERIFY_FAILED")
-"""In the library's log: no use trying again."""
+"""Texts in the library's log after which another attempt cannot help."""
 
 _UNKNOWN_TOPIC = 3
 _MAY_NOT_DESCRIBE = 29
 """The brokers' error codes UNKNOWN_TOPIC_OR_PARTITION and TOPIC_AUTHORIZATION_FAILED."""
 
 _NETWORK_CLIENTS: ContextVar[list[Any] | None] = ContextVar("network_clients", default=None)
-"""What the clients under construction have opened; None where nobody would close it."""
+"""Network clients that the constructor of a client has opened; None outside of `connect`."""
 
 _SECRET_OPTIONS = frozenset({"ssl_password", "sasl_plain_password", "sasl_oauth_token_provider"})
 
 
 class Options(dict[str, Any]):
-    """Keyword arguments of a client; secrets do not show in repr."""
+    """Keyword arguments of a client, whose repr masks secrets."""
 
     def __repr__(self) -> str:
         return repr({name: "***" if name in _SECRET_OPTIONS else value for name, value in self.items()})
@@ -83,12 +83,12 @@ class Options(dict[str, Any]):
 
 
 def slot_name(kafka: KafkaSettings, slot: int) -> str:
-    """A worker's stable name: its transactional id and its static group member's instance id."""
+    """Return a worker's stable name, which is its transactional id and its group instance id."""
     return f"{kafka.group_id}.{kafka.cluster_name}.{slot}"
 
 
 def consumer_options(kafka: KafkaSettings, *, instance_id: str | None = None) -> Options:
-    """For KafkaConsumer. `instance_id` None: a reader that belongs to no group."""
+    """Return options for KafkaConsumer. `instance_id` None: a reader that belongs to no group."""
     require_crc32c()
     options = _client_options(kafka, instance_id or "sluicegate-reader")
     options.update(
@@ -102,12 +102,12 @@ def consumer_options(kafka: KafkaSettings, *, instance_id: str | None = None) ->
         metrics_enabled=False,
     )
     if kafka.api_version is not None:
-        options.update(check_crcs=False)  # the mock broker hands out batches of transactions with wrong checksums
+        options.update(check_crcs=False)  # the mock broker sends batches of transactions with wrong checksums
     if instance_id is not None:
         options.update(
             group_id=kafka.group_id,
             group_instance_id=instance_id,
-            # Eager: the cooperative one hands a partition to a returned zombie while its owner still has it (K10).
+            # Eager: the cooperative one gives a partition to a returned zombie while its owner still has it (K10).
             partition_assignment_strategy=[StickyPartitionAssignor()],
             session_timeout_ms=kafka.session_timeout_ms,
             heartbeat_interval_ms=kafka.heartbeat_interval_ms,
@@ -117,7 +117,7 @@ def consumer_options(kafka: KafkaSettings, *, instance_id: str | None = None) ->
 
 
 def producer_options(kafka: KafkaSettings, *, transactional_id: str | None = None) -> Options:
-    """For KafkaProducer. `transactional_id` None: a plain idempotent one."""
+    """Return options for KafkaProducer. `transactional_id` None: a plain idempotent producer."""
     require_crc32c()
     options = _client_options(kafka, transactional_id or "sluicegate-writer")
     options.update(
@@ -137,12 +137,12 @@ def producer_options(kafka: KafkaSettings, *, transactional_id: str | None = Non
 
 
 def admin_options(kafka: KafkaSettings) -> Options:
-    """For KafkaAdminClient."""
+    """Return options for KafkaAdminClient."""
     return _client_options(kafka, "sluicegate-admin")
 
 
 def require_crc32c(find: Callable[[str], object | None] = importlib.util.find_spec) -> None:
-    """Raises KafkaRefused where checksums would be computed in Python: 16 times the CPU per record read."""
+    """Raise KafkaRefused if checksums would be computed in Python, at 16 times the CPU per record read."""
     if find("crc32c") is None:
         raise KafkaRefused("start", "crc32c missing", "install kafka-python with its extra: kafka-python[crc32c]")
 
@@ -155,9 +155,10 @@ def connect(
     monotonic_s: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], object] = time.sleep,
 ) -> T:
-    """What `build` returns, tried again while brokers are not there, each failure logged.
+    """Call `build` until the brokers are there and return its result; each failure is logged.
 
-    Raises KafkaUnavailable once `timeout_s` has passed, KafkaRefused at once where another try cannot help.
+    Raises KafkaUnavailable once `timeout_s` has passed, KafkaRefused at once if another attempt cannot help, and the
+    library's error if the brokers say that the slot is taken.
     """
     deadline_s = monotonic_s() + timeout_s
     while True:
@@ -167,7 +168,6 @@ def connect(
                 return build()
         except KafkaError as exc:
             error = exc
-        # The brokers' word that a slot is taken is for the caller to judge.
         if (fault := fault_of(error)) is Fault.FENCED:
             raise error
         if fault is Fault.REFUSED:
@@ -176,7 +176,7 @@ def connect(
             raise KafkaRefused(what, type(error).__name__, reasons.last) from error
         if monotonic_s() + CONNECT_BACKOFF_S >= deadline_s:
             raise KafkaUnavailable(what, reasons.last or type(error).__name__) from error
-        logger.warning("brokers not there, trying again", extra={"client": what, "error": type(error).__name__})
+        logger.warning("brokers cannot be reached, trying again", extra={"client": what, "error": type(error).__name__})
         sleep(CONNECT_BACKOFF_S)
 
 
@@ -210,7 +210,7 @@ def _require_topic(kafka: KafkaSettings, operation: str, topic: str) -> None:
 
 @contextmanager
 def _closed_on_failure() -> Generator[None]:
-    """Close the network of a client whose constructor fails: the library leaves its thread and sockets behind (K14)."""
+    """Close the network of a client whose constructor fails: the library leaks its thread and sockets (K14)."""
     opened: list[Any] = []
     token = _NETWORK_CLIENTS.set(opened)
     try:
@@ -233,7 +233,7 @@ def _network_client(**config: Any) -> Any:
 
 
 class _Reasons(logging.Handler):
-    """Hears why connections fail: a client that cannot connect raises a timeout and tells only its log the cause."""
+    """The reasons why connections fail: a client that cannot connect raises a timeout and only logs the cause."""
 
     def __init__(self) -> None:
         super().__init__(logging.ERROR)
@@ -241,7 +241,7 @@ class _Reasons(logging.Handler):
         self.is_final = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep what says more than that a socket was closed, once it was said."""
+        """Keep the last message, but never let a closed socket replace a final reason."""
         text = record.getMessage()
         if self.is_final:
             return
@@ -303,7 +303,7 @@ def _token_provider(token: Secret) -> object:
     from kafka.net.sasl.oauth import AbstractTokenProvider
 
     class GivenToken(AbstractTokenProvider):
-        """The token of the settings; a new one takes a restart."""
+        """The token of the settings; a new one needs a restart."""
 
         def token(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride] - as its documentation says
             return token.reveal()
@@ -316,7 +316,7 @@ def discard(producer: Any) -> None:
     try:
         producer.close(timeout=DISCARD_TIMEOUT_S)
     except KafkaTimeoutError:
-        # close() flushes first, and where that takes too long it leaves the sending thread running.
-        sender = producer._sender  # noqa: SLF001 - not to be had otherwise
+        # close() flushes first, and if that takes too long it leaves the sending thread running.
+        sender = producer._sender  # noqa: SLF001 - the library has no accessor for it
         sender.force_close()
         sender.join(DISCARD_TIMEOUT_S)

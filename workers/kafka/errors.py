@@ -1,12 +1,12 @@
-"""What kafka-python raises, sorted by what the worker does about it, and our errors for it.
+"""kafka-python's errors, sorted by what the worker does about them, and the project's errors for them.
 
 SluicegateError
-├── KafkaUnavailable    the brokers cannot be reached, or nothing goes through, for longer than the bound
-├── KafkaRefused        they answered, and a person must act: credentials, rights, version, settings, sizes
+├── KafkaUnavailable    the brokers could not be reached, or no request succeeded, for longer than the bound
+├── KafkaRefused        the brokers answered, and a person must act: credentials, rights, version, settings, sizes
 ├── SlotFenced          another process holds this slot
 └── OutcomeUnknown      a transaction may or may not be visible; the process must end
 
-Messages hold names, numbers and the library's words; never user text.
+Messages hold names, numbers and the library's text; never user text.
 """
 
 from collections.abc import Generator
@@ -21,20 +21,20 @@ DETAIL_CHARACTERS_MAX = 200
 
 
 class Fault(StrEnum):
-    """What to do about an error of the client library, as long as no commit was asked for."""
+    """The reaction to an error of the client library, as long as no commit was requested."""
 
     TRANSIENT = "transient"
-    """A broker is away, moved or busy: the same again."""
+    """A broker is away, has moved or is busy: try the same again."""
     STALE = "stale"
-    """Group or transaction went on without us: drop what was begun and read again from the committed offset."""
+    """Group or transaction continued without this process: drop the work and read from the committed offset again."""
     FENCED = "fenced"
-    """Somebody else holds the slot: end."""
+    """Another process holds the slot: end."""
     REFUSED = "refused"
-    """It will be refused again: end, and say why."""
+    """The brokers would refuse it again: end, and say why."""
 
 
 class KafkaUnavailable(SluicegateError):
-    """`args` is (operation, name of the library's last error)."""
+    """The brokers could not be reached in time. `args` is (operation, name of the library's last error)."""
 
     def __init__(self, operation: str, error: str) -> None:
         super().__init__(operation, error)
@@ -46,7 +46,7 @@ class KafkaUnavailable(SluicegateError):
 
 
 class KafkaRefused(SluicegateError):
-    """`args` is (operation, name of the library's error, its words)."""
+    """The brokers or the library refused a request. `args` is (operation, name of the error, its text)."""
 
     def __init__(self, operation: str, error: str, detail: str) -> None:
         super().__init__(operation, error, detail)
@@ -59,7 +59,7 @@ class KafkaRefused(SluicegateError):
 
 
 class StatesUnreadable(SluicegateError):
-    """`args` is (why). The states of a partition's conversations could not be read: none of it is delivered."""
+    """A partition's conversation states could not be read, so none of it is delivered. `args` is (reason)."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -67,7 +67,7 @@ class StatesUnreadable(SluicegateError):
 
 
 class SlotFenced(SluicegateError):
-    """`args` is (slot name, name of the library's error). Two processes were given one slot: look for the other."""
+    """Another process was given this slot. `args` is (slot name, name of the library's error)."""
 
     def __init__(self, slot: str, error: str) -> None:
         super().__init__(slot, error)
@@ -75,11 +75,12 @@ class SlotFenced(SluicegateError):
         self.error = error
 
     def __str__(self) -> str:
-        return f"kafka: slot {self.slot} is held by another process ({self.error})"
+        how = "if two processes were given it, stop one"
+        return f"kafka: slot {self.slot} is held by another process ({self.error}); {how}"
 
 
 class OutcomeUnknown(SluicegateError):
-    """`args` is (operation, reason). Raised only where ending the process was asked for and did not happen."""
+    """A transaction's outcome is unknown, and ending the process did not end it. `args` is (operation, reason)."""
 
     def __init__(self, operation: str, reason: str) -> None:
         super().__init__(operation, reason)
@@ -91,7 +92,7 @@ class OutcomeUnknown(SluicegateError):
 
 
 def fault_of(error: kafka.KafkaError) -> Fault:
-    """What to do about `error`: the row of its class, else of the nearest class above it."""
+    """Return the reaction to `error`: that of its class, else of the nearest base class."""
     for kind in type(error).__mro__:
         if kind in TABLE:
             return TABLE[kind]
@@ -99,7 +100,7 @@ def fault_of(error: kafka.KafkaError) -> Fault:
 
 
 def refused(operation: str, error: kafka.KafkaError) -> KafkaRefused:
-    """Our error for one that a person must act on; the library's words hold names and numbers, cut for the log."""
+    """Return the project's error for one that a person must act on; the library's text is cut for the log."""
     return KafkaRefused(operation, type(error).__name__, str(error)[:DETAIL_CHARACTERS_MAX])
 
 
@@ -120,7 +121,7 @@ def translated(operation: str) -> Generator[None]:
 
 
 TABLE: dict[type, Fault] = {
-    # kafka-python wraps in a bare KafkaError what its transaction manager did not expect (K8).
+    # kafka-python raises a bare KafkaError for whatever its transaction manager did not expect (K8).
     **dict.fromkeys((kafka.KafkaError, kafka.BrokerResponseError), Fault.TRANSIENT),
     **dict.fromkeys(
         (
@@ -172,7 +173,7 @@ TABLE: dict[type, Fault] = {
     **dict.fromkeys(
         (
             kafka.FencedInstanceIdError,
-            # The broker's word for it on some paths; a rebuilt producer would fence the other holder in turn.
+            # The broker's error for it on some paths; a rebuilt producer would fence the other holder in turn.
             kafka.InvalidProducerEpochError,
             kafka.ProducerFencedError,
             kafka.UnreleasedInstanceIdError,
@@ -252,4 +253,4 @@ TABLE: dict[type, Fault] = {
         Fault.REFUSED,
     ),
 }
-"""One row for every class of `kafka.errors`, or for a class above it; a test walks them."""
+"""A row for every class of `kafka.errors` or for one of its base classes; a test checks each."""

@@ -1,8 +1,9 @@
-"""kafka-python's transactional producer, with what is the same for every record of a round done once.
+"""kafka-python's transactional producer, doing once per transaction what it does for every record.
 
-Its `send` looks up the topic, the transaction and the size for each record, estimates what it then measures, and wakes
-its network thread for each partition: half of the microseconds that a record takes (`python -m bench --only a`). What
-is left out here is what the sink's rounds make sure of, and anything out of the ordinary goes to the library's `send`.
+The library's `send` looks up the topic, the transaction and the size for each record, estimates what it then measures,
+and wakes its network thread for each partition: half of the microseconds that a record takes (`python -m bench --only
+a`). This producer skips what every transaction of this project ensures, and calls the library's `send` for any unusual
+record.
 """
 
 import functools
@@ -13,7 +14,7 @@ from kafka.partitioner.default import murmur2
 from kafka.structs import TopicPartition
 
 PLAIN_VALUE_BYTES_MAX = 1 << 20
-"""A longer value is measured by the library; this and any headers of ours stay far below what a request may be."""
+"""The library measures a longer value; up to this length, value and headers stay far below the longest request."""
 
 KEYS_MAX = 64
 """Keys whose hash is kept. The library hashes in Python, 2 µs for each twelve bytes of the key; the records of an event
@@ -21,9 +22,9 @@ are sent one after the other under one key, so each key is hashed once."""
 
 
 class RoundProducer(KafkaProducer):
-    """A KafkaProducer whose every transaction ends in a `flush`, which is what sends its last batches off."""
+    """A KafkaProducer for transactions that end in a `flush`, which sends the last batches."""
 
-    # What is used of the library's insides; its stubs do not know them.
+    # Private attributes of the library that are used here; its stubs do not know them.
     _accumulator: Any
     _metadata: Any
     _sender: Any
@@ -35,7 +36,7 @@ class RoundProducer(KafkaProducer):
         self._joined: dict[tuple[str, int], TopicPartition] = {}
 
     def begin_transaction(self) -> None:
-        """As the library's. Partition counts are looked up anew for each transaction."""
+        """Begin a transaction as the library does; partition counts are looked up again."""
         self._counts.clear()
         self._joined.clear()
         super().begin_transaction()
@@ -49,9 +50,9 @@ class RoundProducer(KafkaProducer):
         partition: int | None = None,
         timestamp_ms: int | None = None,
     ) -> Any:
-        """As the library's, of keys and values that are bytes or None.
+        """Send as the library does; key and value are bytes or None.
 
-        An error that has broken the transaction since a partition's first record fails the records' futures instead.
+        After a partition's first record, an error that breaks the transaction is not raised here but fails the futures.
         """
         count = self._count_of(topic)
         if count and key is not None and partition is None:
@@ -65,7 +66,7 @@ class RoundProducer(KafkaProducer):
         return future
 
     def _count_of(self, topic: str) -> int:
-        """How many partitions the topic has; 0 while that is not known."""
+        """Return how many partitions the topic has; 0 while that is not known."""
         count = self._counts.get(topic)
         if count is None:
             count = len(self._metadata.partitions_for_topic(topic) or ())
@@ -74,7 +75,7 @@ class RoundProducer(KafkaProducer):
         return count
 
     def _join(self, topic: str, partition: int) -> TopicPartition:
-        """Make a partition part of the transaction. Raises ValueError where the topic has no such partition."""
+        """Make a partition part of the transaction. Raises ValueError if the topic has no such partition."""
         if not 0 <= partition < self._counts[topic]:
             raise ValueError(f"{topic} has no partition {partition}")
         place = TopicPartition(topic, partition)
@@ -84,11 +85,11 @@ class RoundProducer(KafkaProducer):
 
 
 def key_partition(key: bytes, partition_count: int) -> int:
-    """Which of so many partitions, numbered from 0, a key's records go to."""
+    """Return the partition of a key, from 0: the one that Java's producer and kafka-python choose."""
     return _hashed(key) % partition_count
 
 
 @functools.lru_cache(maxsize=KEYS_MAX)
 def _hashed(key: bytes) -> int:
-    """Java's `toPositive(murmur2(key))`."""
+    """Return Java's `toPositive(murmur2(key))`."""
     return murmur2(key) & 0x7FFFFFFF

@@ -1,4 +1,4 @@
-"""Writes records to the input topic as a chat service would, each with a producer span of its own."""
+"""A producer that writes records to the input topic as a chat service would, each with its own producer span."""
 
 from typing import Any
 
@@ -17,11 +17,11 @@ from workers.kafka.client import connect, producer_options
 from workers.settings import KafkaSettings
 
 SEND_TIMEOUT_S = 30.0
-"""Bound on one acknowledgement; the producer's own delivery timeout is shorter."""
+"""Bound on waiting for one acknowledgement; the producer's delivery timeout is shorter."""
 
 
 class EventSender:
-    """An idempotent producer for one topic. Raises KafkaUnavailable where the brokers are not there in time."""
+    """An idempotent producer for one topic. Raises KafkaUnavailable if the brokers are not there in time."""
 
     def __init__(self, kafka: KafkaSettings, topic: str, tracer: Tracer | None = None) -> None:
         options = producer_options(kafka)
@@ -38,7 +38,7 @@ class EventSender:
         return self.send_raw(event.conversation_id.encode(), encode(event, Wire.JSON), headers)
 
     def send_raw(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> Any:
-        """Send bytes as they are; a trace context is added where `headers` bring none."""
+        """Send bytes as they are; a trace context is added unless `headers` have one. Returns a future."""
         attributes = {
             Attribute.MESSAGING_SYSTEM.value: SYSTEM,
             Attribute.MESSAGING_OPERATION_NAME.value: "send",
@@ -62,6 +62,6 @@ class EventSender:
 
 
 def wait_for_position(future: Any) -> tuple[str, int, int]:
-    """(topic, partition, offset) of an acknowledged record. Raises KafkaError where it was not acknowledged."""
+    """Return (topic, partition, offset) of an acknowledged record. Raises KafkaError if it was not acknowledged."""
     acknowledged = future.get(timeout=SEND_TIMEOUT_S)
     return acknowledged.topic, acknowledged.partition, acknowledged.offset

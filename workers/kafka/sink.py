@@ -54,7 +54,7 @@ class TransactionalSink:
         )
 
     def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
-        """As `Sink.commit`. Raises SlotFenced, KafkaRefused, and KafkaUnavailable after FAILURES_MAX in a row."""
+        """See `Sink.commit`. Raises SlotFenced, KafkaRefused, and KafkaUnavailable after FAILURES_MAX in a row."""
         if not is_joined(ownership):
             # Brokers take an empty identity for an old client's and let it overwrite any offset (K5).
             logger.error("commit without group membership refused", extra={"slot": self._name})
@@ -74,7 +74,7 @@ class TransactionalSink:
         return False
 
     def close(self) -> None:
-        """As `Sink.close`; takes at most a few seconds."""
+        """See `Sink.close`; takes at most a few seconds."""
         self._producer.close()
 
     def _recover(self, aborted: Aborted) -> None:

@@ -2,9 +2,9 @@
 
     python -m workers.kafka.sink_child <file descriptor of the connection>
 
-It ends with the worker: when the connection is closed, when the kernel kills it because the worker died, and where the
-outcome of a transaction is unknown, with the watchdog's exit code. Whatever it still does for a worker that is gone is
-what a worker that was stopped would do: the next holder of the slot fences it.
+It ends when the connection is closed, when the kernel kills it because the worker died, and, with the watchdog's exit
+code, when the outcome of a transaction is unknown. If it outlives its worker for a moment, it can do no more than a
+worker that was stopped: the next holder of the slot fences it.
 """
 
 import signal
@@ -24,24 +24,24 @@ from workers.telemetry.logs import configure_logging
 
 
 class KeptCounts(Instruments):
-    """Keeps what is counted until it is taken: it is the worker that exports metrics."""
+    """Counters whose values are kept until the worker, which exports metrics, takes them."""
 
     def __init__(self) -> None:
         super().__init__(NoOpMeter("none"))
         self._counted: list[Counted] = []
 
     def count(self, name: str, n: float = 1, **labels: str) -> None:
-        """As `Instruments.count`, for later."""
+        """Keep a call of `Instruments.count` for later."""
         self._counted.append(Counted(str(name), n, {label: str(value) for label, value in labels.items()}))
 
     def take(self) -> tuple[Counted, ...]:
-        """What was counted since the last call."""
+        """Return and forget what was counted since the last call."""
         taken, self._counted = tuple(self._counted), []
         return taken
 
 
 def serve(connection: "Connection[Answer, Start]") -> None:
-    """Answer until the other side is gone or asks for the end; every request gets one answer."""
+    """Answer each request once, until the worker is gone or asks for the end."""
     try:
         start, counts = connection.recv(), KeptCounts()
         configure_logging(start.log_level)
@@ -57,7 +57,7 @@ def serve(connection: "Connection[Answer, Start]") -> None:
             connection.send(_answer(sink, decoder.decode(frame), counts))
         sink.close()
     except (EOFError, ConnectionError):
-        return  # the worker is gone, and nobody else may end what is open but the slot's next holder
+        return  # the worker is gone; only the slot's next holder may end an open transaction
 
 
 def _answer(sink: TransactionalSink, request: Request, counts: KeptCounts) -> Answer:
@@ -69,8 +69,8 @@ def _answer(sink: TransactionalSink, request: Request, counts: KeptCounts) -> An
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve the connection that was inherited."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the worker, which ends us when it is done
+    """Serve the inherited connection."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # they are for the worker, which ends this process when it is done
         signal.signal(number, signal.SIG_IGN)
     with Connection(int(arguments[0])) as connection:
         serve(connection)

@@ -1,10 +1,10 @@
 """The Sink port on a producer in a process of its own.
 
-A worker's threads share one interpreter, and its producer takes a third of it where nothing else is slow. Here the
-records of a round cross a pipe, and events are processed while they are sent: docs/bench.md has the figures. The steps
-of a transaction, and what each of its errors means, are those of `sink.TransactionalSink`, as ever.
+A worker's threads share one interpreter, and its producer takes a third of it if nothing else is slow. Here the records
+of a round cross a pipe, and events are processed while the records are sent: docs/bench.md has the figures. The child
+runs the same `sink.TransactionalSink`.
 
-Where the other process does not answer, nobody can tell what became of the round, and this process ends too.
+If the child does not answer, the outcome of the round is unknown, and this process ends too.
 """
 
 import os
@@ -26,22 +26,22 @@ from workers.process.child import KeptProcess
 from workers.settings import KafkaSettings
 
 END = b""
-"""The request to end."""
+"""The frame that asks the child to end."""
 
 CHILD_MODULE = "workers.kafka.sink_child"
 
 START_MARGIN_S = 30.0
-"""On top of `kafka.connect_timeout_s`, for the process to start and to say what it cannot."""
+"""Added to `kafka.connect_timeout_s`, for the process to start and to report a failure."""
 
 ANSWER_MARGIN_S = 10.0
-"""On top of `kafka.commit_timeout_s` and `kafka.connect_timeout_s`, which bound a transaction and a new producer."""
+"""Added to `kafka.commit_timeout_s` and `kafka.connect_timeout_s`, which bound a transaction and a new producer."""
 
 CLOSE_TIMEOUT_S = 5.0
-"""Until a process that was asked to end is killed."""
+"""The time after which a process that was asked to end is killed."""
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
-    """Which slot; pickled, since settings hold secrets that nothing else writes down."""
+    """The child's slot and settings. Pickled, because settings hold secrets that no other codec writes."""
 
     kafka: KafkaSettings
     slot: int
@@ -65,7 +65,7 @@ class Counted(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What came of a request, or of the start: the result, or the error that was raised; and what was counted."""
+    """The result of a request or of the start, or the error that it raised, and the metrics that it counted."""
 
     is_done: bool = False
     error: SluicegateError | None = None
@@ -73,9 +73,9 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProcessSink:
-    """One slot's producer, in a child process. Raises as `TransactionalSink` where it cannot be made.
+    """One slot's producer, in a child process. Raises as `TransactionalSink` if it cannot be made.
 
-    It logs where we log, from `log_level` up; what it counts is counted here.
+    The child logs where this process logs, from `log_level` up; this process counts its metrics.
     """
 
     def __init__(
@@ -101,16 +101,16 @@ class ProcessSink:
         try:
             self._begin(Start(kafka=kafka, slot=slot, log_level=log_level))
         except BaseException:
-            self._let_go()
+            self._release()
             raise
 
     @property
     def pid(self) -> int:
-        """The child's process id."""
+        """Return the child's process id."""
         return self._child.pid
 
     def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
-        """As `TransactionalSink.commit`. Ends this process where the other one does not answer."""
+        """See `TransactionalSink.commit`. Ends this process if the child does not answer."""
         frame = self._encoder.encode(Request(tuple(records), tuple(offsets), ownership))
         with self._watchdog.limit("commit", self._answer_timeout_s):
             try:
@@ -122,10 +122,10 @@ class ProcessSink:
         return self._result(answer)
 
     def close(self) -> None:
-        """As `Sink.close`; takes at most a few seconds."""
+        """See `Sink.close`; takes at most a few seconds."""
         with suppress(OSError):  # it has ended
             self._connection.send_bytes(END)
-        self._let_go()
+        self._release()
 
     def _begin(self, start: Start) -> None:
         try:
@@ -149,7 +149,7 @@ class ProcessSink:
         self._child.kill()
         return self._exit_process(code)
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._child.wait(CLOSE_TIMEOUT_S) is None:
             self._child.kill()
         self._connection.close()
@@ -163,7 +163,7 @@ def open_sink(
     metrics: Instruments | None = None,
     log_level: str = "INFO",
 ) -> ProcessSink | TransactionalSink:
-    """The slot's producer: in this process, or where `kafka.producer_process` says so in one of its own."""
+    """Open the slot's producer: in a child process if `kafka.producer_process` is set, else in this one."""
     if kafka.producer_process:
         return ProcessSink(kafka, slot, exit_process=exit_process, metrics=metrics, log_level=log_level)
     return TransactionalSink(kafka, slot, exit_process=exit_process, metrics=metrics)

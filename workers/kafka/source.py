@@ -1,7 +1,7 @@
 """The Source port on a static member of a consumer group.
 
-What is delivered always belongs to the membership that `ownership` names: when the membership changes, whatever was
-fetched is thrown away and every partition is read again from its committed offset (K7, docs/kafka.md).
+Delivered records always belong to the membership that `ownership` returns: when the membership changes, fetched records
+are dropped and every partition is read again from its committed offset (K7, docs/kafka.md).
 """
 
 import logging
@@ -29,15 +29,15 @@ from workers.settings import KafkaSettings
 logger = logging.getLogger("sluicegate.source")
 
 POSITION_TIMEOUT_S = 2.0
-"""Bound on finding the committed offsets within one poll; what is not found by then is looked up in the next. A
-predecessor's open transaction keeps them undecided until the broker aborts it, `transaction_timeout_ms` at most."""
+"""Bound on looking up committed offsets within one poll; the next poll looks up the rest. A predecessor's open
+transaction keeps them undecided until the broker aborts it, at most `transaction_timeout_ms`."""
 
 TOPIC_INTERVAL_S = 0.2
 CLOSE_TIMEOUT_S = 3.0
 
 
 class KafkaSource:
-    """Reads `topic` as the slot's group member. Connects when made: raises KafkaUnavailable or KafkaRefused."""
+    """The slot's group member, which reads `topic`. Connects when made: raises KafkaUnavailable or KafkaRefused."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class KafkaSource:
         self._unplaced: set[TopicPartition] = set()
         self._is_ready: Callable[[PartitionOffset], bool] = lambda _: True
         self._held: dict[TopicPartition, PartitionOffset] = {}
-        """Of the unplaced, those whose position is found and not ready."""
+        """Unplaced partitions whose position is found and is not ready."""
         self._next: dict[TopicPartition, int] = {}
         options = consumer_options(kafka, instance_id=self._name)
         self._consumer: Any = connect("consumer", lambda: make_consumer(**options), kafka.connect_timeout_s)
@@ -71,13 +71,13 @@ class KafkaSource:
         self._wait_for_topic(topic)
 
     def on_revoke(self, before: Callable[[], None]) -> None:
-        """As `Source.on_revoke`; called on the client's own thread, on which the heartbeat waits for it."""
+        """See `Source.on_revoke`; it is called on the client's own thread, where the heartbeat waits for it."""
         self._assignments.before_revoke = before
 
     def poll(self, timeout_s: float) -> Sequence[Record]:
-        """As `Source.poll`; takes up to POSITION_TIMEOUT_S longer after a change of membership.
+        """See `Source.poll`; takes up to POSITION_TIMEOUT_S longer after a change of membership.
 
-        Raises SlotFenced and KafkaRefused; brokers that are away are waited for.
+        Raises SlotFenced and KafkaRefused; waits for brokers that are away.
         """
         try:
             return self._poll(timeout_s)
@@ -93,37 +93,37 @@ class KafkaSource:
                     return ()
 
     def ownership(self) -> Ownership | None:
-        """As `Source.ownership`."""
+        """See `Source.ownership`."""
         return self._ownership
 
     def assignment(self) -> frozenset[PartitionId]:
-        """As `Source.assignment`."""
+        """See `Source.assignment`."""
         return self._assigned
 
     def positions(self) -> Sequence[PartitionOffset]:
-        """As `Source.positions`. A partition without a committed offset comes with the one that it begins at."""
+        """See `Source.positions`. A partition without a committed offset is given the offset at which it begins."""
         found, self._positions = self._positions, []
         return found
 
     def hold_until(self, is_ready: Callable[[PartitionOffset], bool]) -> None:
-        """As `Source.hold_until`."""
+        """See `Source.hold_until`."""
         self._is_ready = is_ready
 
     def pause(self, partitions: Collection[PartitionId]) -> None:
-        """As `Source.pause`."""
+        """See `Source.pause`."""
         wanted = frozenset(partitions)
         if wanted != self._paused:
             self._paused = wanted
             self._apply_pauses()
 
     def close(self) -> None:
-        """As `Source.close`; takes at most a few seconds."""
+        """See `Source.close`; takes at most a few seconds."""
         self._consumer.close(autocommit=False, timeout_ms=int(CLOSE_TIMEOUT_S * 1000))
 
     def end_offsets(self) -> dict[PartitionId, int]:
-        """As `Source.end_offsets`.
+        """See `Source.end_offsets`.
 
-        A transaction's markers have offsets too, so on a topic that is written in transactions nobody reads up to it.
+        Transaction markers have offsets too, so on a topic that is written in transactions no reader reaches it.
         """
         ends = {partition: self._consumer.highwater(partition) for partition in self._consumer.assignment()}
         return {(partition.topic, partition.partition): end for partition, end in ends.items() if end is not None}
@@ -131,15 +131,15 @@ class KafkaSource:
     def _wait_for_topic(self, topic: str) -> None:
         """Wait until the brokers know the topic. Raises KafkaRefused after `connect_timeout_s`.
 
-        Who joins a group without a topic's metadata is given no partition of it until the metadata expires, and who
-        joins before the first metadata after subscribing starts a second rebalance when it comes.
+        A member that joins without the topic's metadata is given no partition of it until the metadata expires, and one
+        that joins before the first metadata after subscribing starts a second rebalance when it arrives (K13).
         """
         deadline_s = self._monotonic_s() + self._kafka.connect_timeout_s
         while not self._is_known(topic):
             if self._monotonic_s() >= deadline_s:
                 self.close()
                 raise KafkaRefused("source", "no such topic", f"{topic}: create it with `sluicegate topics create`")
-            logger.warning("topic not there, looking again", extra={"topic": topic})
+            logger.warning("topic does not exist yet, looking again", extra={"topic": topic})
             time.sleep(TOPIC_INTERVAL_S)
 
     def _is_known(self, topic: str) -> bool:
@@ -151,12 +151,12 @@ class KafkaSource:
             return False
 
     def _poll(self, timeout_s: float) -> Sequence[Record]:
-        # While the group joins, its answer is what a poll waits for, and the brokers answer nothing else before.
+        # While the group joins, a poll waits for the join, and the brokers answer nothing else before it.
         if self._unplaced and self._consumer.group_metadata().state == MemberState.STABLE:
             self._place()
             self._release()
         fetched = self._consumer.poll(timeout_ms=int(timeout_s * 1000))
-        # The membership is looked at after the fetch: what was fetched under an older one is not passed on.
+        # The membership is read after the fetch: records that were fetched under an older one are not delivered.
         assignment_count = self._assignments.count
         ownership = self._membership()
         if ownership != self._ownership or assignment_count != self._adopted_count:
@@ -172,10 +172,10 @@ class KafkaSource:
         return records
 
     def _membership(self) -> Ownership | None:
-        """The membership now; None where there is none, which the broker would take for an old client's (K5).
+        """Return the present membership; None if there is none, which brokers would take for an old client's (K5).
 
-        The one in force goes on while a rebalance is under way, so that finished work can still be committed; the
-        broker decides. A new one counts once its assignment is complete.
+        The present one stays in force during a rebalance, so that finished work can still be committed; the broker
+        decides. A new one counts once its assignment is complete.
         """
         held = self._consumer.group_metadata()
         self._check_heartbeat(is_stable=held.state == MemberState.STABLE)
@@ -190,12 +190,12 @@ class KafkaSource:
         return ownership if held.state == MemberState.STABLE or ownership == self._ownership else None
 
     def _check_heartbeat(self, *, is_stable: bool) -> None:
-        """Raises SlotFenced where the library has silently stopped the heartbeat of a member that it calls stable.
+        """Raise SlotFenced if the library has silently stopped the heartbeat of a member that it calls stable.
 
-        That is all it does when another process joins with this instance id (K12); it would go on reading for ever.
+        That is all it does when another process joins with this instance id (K12); it would read on for ever.
         """
         now_s = self._monotonic_s()
-        if not is_stable or self._consumer._coordinator._heartbeat_enabled:  # noqa: SLF001 - not to be had otherwise
+        if not is_stable or self._consumer._coordinator._heartbeat_enabled:  # noqa: SLF001 - there is no accessor
             self._silent_since_s = None
         elif self._silent_since_s is None:
             self._silent_since_s = now_s
@@ -205,8 +205,8 @@ class KafkaSource:
     def _adopt(self, ownership: Ownership | None, assignment_count: int) -> None:
         """Read everything again under a new membership.
 
-        A member can be assigned anew within one generation. Its membership then looks the same, but positions do
-        not: None in between tells the reader to forget what it holds.
+        A member can get a new assignment within one generation. Its membership is then equal, but its positions are
+        not: None in between tells the caller to drop what it holds.
         """
         self._ownership = ownership if ownership != self._ownership else None
         self._adopted_count = assignment_count
@@ -217,7 +217,7 @@ class KafkaSource:
         self._positions = []
         self._next.clear()
         self._metrics.gauge_set(Metric.ASSIGNED_PARTITIONS, len(assigned) if ownership is not None else 0)
-        # A new assignment comes without the pauses of the old one.
+        # A new assignment does not keep the pauses of the old one.
         self._apply_pauses()
         logger.info(
             "membership changed",
@@ -229,7 +229,7 @@ class KafkaSource:
         )
 
     def _apply_pauses(self) -> None:
-        """Bring the client's pauses in line; safe as every fetched record is handed out at once (K6)."""
+        """Apply the pauses to the client; safe because every poll returns all fetched records (K6)."""
         assigned, paused = self._consumer.assignment(), self._consumer.paused()
         wanted = {partition for partition in assigned if (partition.topic, partition.partition) in self._paused}
         wanted |= assigned & self._held.keys()
@@ -237,7 +237,7 @@ class KafkaSource:
         self._consumer.resume(*((paused & assigned) - wanted))
 
     def _place(self) -> None:
-        """Find the committed offset of every partition that needs it, as many as the time allows."""
+        """Look up the committed offsets of the partitions that need it, as many as the time allows."""
         deadline_s = self._monotonic_s() + POSITION_TIMEOUT_S
         self._unplaced &= set(self._consumer.assignment())
         for partition in sorted(self._unplaced - self._held.keys()):
@@ -246,7 +246,7 @@ class KafkaSource:
                 return
 
     def _place_one(self, partition: TopicPartition, timeout_ms: int) -> bool:
-        """False where it has to wait for the next poll, which must come meanwhile to stay in the group."""
+        """Return False if it has to wait for the next poll, which must run in time to stay in the group."""
         try:
             committed = self._consumer.committed(partition, metadata=True, timeout_ms=timeout_ms)
             if committed is None:
@@ -265,23 +265,23 @@ class KafkaSource:
         return True
 
     def _release(self) -> None:
-        """Deliver what was held until now and is ready."""
+        """Let the partitions deliver whose position is ready."""
         ready = [partition for partition, position in self._held.items() if self._is_ready(position)]
         for partition in ready:
             position = self._held.pop(partition)
             try:
                 self._consumer.seek(partition, position.offset)
             except ValueError:
-                continue  # taken from us since we looked
+                continue  # the partition was revoked meanwhile
             self._next[partition] = position.offset
             self._positions.append(position)
             self._unplaced.discard(partition)
         self._apply_pauses()
 
     def _first_offset(self, partition: TopicPartition, timeout_ms: int) -> int:
-        """Where a group without a committed offset begins, made to hold before anything is delivered.
+        """Return the offset at which a group without a committed one begins; `latest` is committed before delivery.
 
-        `latest` moves on with every record: a second look after an aborted transaction would skip what was read.
+        The log end moves with every record: a second lookup after an aborted transaction would skip records.
         """
         if self._kafka.auto_offset_reset == "earliest":
             return self._only(self._consumer.beginning_offsets([partition], timeout_ms=timeout_ms))
@@ -296,7 +296,7 @@ class KafkaSource:
 
 
 class _Assignments(ConsumerRebalanceListener):
-    """Counts them; called on the client's own thread."""
+    """A counter of assignments; called on the client's own thread."""
 
     def __init__(self, metrics: Instruments) -> None:
         self.count = 0
@@ -304,18 +304,18 @@ class _Assignments(ConsumerRebalanceListener):
         self._metrics = metrics
 
     def on_partitions_assigned(self, assigned: object) -> None:
-        """Another one is in force."""
+        """Count an assignment that is now in force."""
         self.count += 1
         self._metrics.count(Metric.REBALANCES, reason="assigned")
 
     def on_partitions_revoked(self, revoked: object) -> None:
-        """What has finished can still be committed: the group goes on once this returns."""
+        """Let finished work be committed: the rebalance continues once this returns."""
         self._metrics.count(Metric.REBALANCES, reason="revoked")
         if self.before_revoke is not None:
             self.before_revoke()
 
     def on_partitions_lost(self, lost: object) -> None:
-        """Only counted: the broker refuses what is still under way."""
+        """Count the loss only: the broker refuses commits under the lost membership."""
         self._metrics.count(Metric.REBALANCES, reason="lost")
 
 

@@ -1,7 +1,7 @@
-"""The topics: one table of what each is for and how it is kept, and the command that makes them so.
+"""The topics: one table of their purpose and configuration, and the function that creates them.
 
-Nothing is ever deleted. An existing topic's configuration is changed only where that was asked for; its partition
-count never is, because keys would move to other partitions.
+Nothing is ever deleted. An existing topic's configuration is changed on request only; its partition count never is,
+because keys would move to other partitions.
 """
 
 import time
@@ -26,16 +26,16 @@ from workers.settings import KafkaSettings, TopicSettings
 DAY_MS = 24 * 3600 * 1000
 FOREVER_MS = -1
 STATE_RETENTION_MS = 31 * DAY_MS
-"""Longer than `state.ttl_s` can be; without an end the topic would grow with every conversation there ever was."""
+"""Longer than the longest `state.ttl_s`; without a retention the topic would keep every conversation for ever."""
 
 READY_TIMEOUT_S = 20.0
 READY_INTERVAL_S = 0.1
 RECORD_OVERHEAD_BYTES = 64 * 1024
-"""Room for a batch's and a record's own fields, and for headers, on top of the longest value."""
+"""Room for the fields of a batch and a record, and for headers, beside the longest value."""
 
 
 class Cleanup(StrEnum):
-    """`cleanup.policy`."""
+    """A topic's `cleanup.policy`."""
 
     DELETE = "delete"
     COMPACT = "compact"
@@ -43,7 +43,7 @@ class Cleanup(StrEnum):
 
 
 class TopicSpec(Struct, frozen=True, kw_only=True):
-    """One topic as it should be. `retention_ms` -1 keeps for ever; compacted topics keep the last of every key."""
+    """One topic as it should be. `retention_ms` -1 keeps for ever; a compacted topic keeps the last of each key."""
 
     name: str
     purpose: str
@@ -59,7 +59,7 @@ class TopicSpec(Struct, frozen=True, kw_only=True):
     """Another topic whose partition count it must have, because both are keyed alike and read together."""
 
     def configs(self) -> dict[str, str]:
-        """The topic's configuration as the broker spells it."""
+        """Return the topic's configuration in the broker's terms."""
         return {
             "cleanup.policy": self.cleanup.value,
             "retention.ms": str(self.retention_ms),
@@ -69,7 +69,7 @@ class TopicSpec(Struct, frozen=True, kw_only=True):
 
 
 class Difference(Struct, frozen=True, kw_only=True):
-    """Where an existing topic is not as the table says. `is_serious` where the worker's guarantees depend on it."""
+    """A setting of an existing topic that differs from the table. `is_serious` if a guarantee depends on it."""
 
     topic: str
     setting: str
@@ -82,7 +82,7 @@ class Difference(Struct, frozen=True, kw_only=True):
 
 
 class TopicsReport(Struct, frozen=True, kw_only=True):
-    """What was found and done."""
+    """The differences that were found, and the topics that were created or altered."""
 
     created: tuple[str, ...] = ()
     altered: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ class TopicsReport(Struct, frozen=True, kw_only=True):
 
     @property
     def is_fit(self) -> bool:
-        """Whether a worker may run on these topics: no difference is serious."""
+        """Return whether a worker may run on these topics: no difference is serious."""
         return not any(difference.is_serious for difference in self.differences)
 
 
@@ -103,7 +103,7 @@ class Existing(Struct, frozen=True, kw_only=True):
 
 
 def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
-    """Every topic, the input first."""
+    """Return the specification of every topic, the input first."""
     common = TopicSpec(
         name="",
         purpose="",
@@ -147,7 +147,7 @@ def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
             writers=("policy publisher",),
             readers=("worker",),
         ),
-        # Original bytes, never redacted: kept for a week, and only operators may read them.
+        # Dead letters are original bytes, never redacted: kept for a week, and only operators may read them.
         replace(common, name=topics.dead_letters, purpose="records not processed", readers=("operator",)),
     )
 
@@ -155,12 +155,12 @@ def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
 def create_topics(
     kafka: KafkaSettings, topics: TopicSettings, say: Callable[[str], object] = lambda _: None, *, alter: bool = False
 ) -> TopicsReport:
-    """Create what is missing, compare what is there, and with `alter` set differing configurations.
+    """Create missing topics, compare existing ones, and with `alter` set differing configurations.
 
-    Raises KafkaUnavailable and KafkaRefused. The mock broker makes its topics itself and cannot be asked about them.
+    Raises KafkaUnavailable and KafkaRefused. The mock broker creates its topics itself and cannot be asked about them.
     """
     if kafka.api_version is not None:
-        say("api_version is set, as for the mock broker: its topics are its own affair")
+        say("nothing to do: kafka.api_version is set, as for the mock broker, which creates its topics itself")
         return TopicsReport()
     table = topic_table(topics)
     options = admin_options(kafka)
@@ -173,10 +173,10 @@ def create_topics(
 
 
 def compare(table: Sequence[TopicSpec], existing: Mapping[str, Existing]) -> tuple[Difference, ...]:
-    """Where the existing topics differ from the table; a missing one is no difference.
+    """Return the differences between existing topics and the table; a missing topic is none.
 
-    Serious are: a topic whose partitions must match another's and do not, the wrong cleanup policy, a longest record
-    that is too short, and fewer synchronous copies than asked for.
+    Serious differences: a partition count that must match another topic's and does not, a wrong cleanup policy, a
+    `max.message.bytes` that is too small, and fewer in-sync replicas than asked for.
     """
     found: list[Difference] = []
     for spec in table:
@@ -223,7 +223,7 @@ def _apply(client: Any, table: Sequence[TopicSpec], say: Callable[[str], object]
 
 
 def _create(client: Any, spec: TopicSpec, partitions: int, say: Callable[[str], object]) -> bool:
-    """False where somebody else was faster."""
+    """Create a topic; return False if another process has created it meanwhile."""
     new = NewTopic(spec.name, partitions, spec.replication_factor, topic_configs=spec.configs())
     try:
         client.create_topics([new])
@@ -251,7 +251,7 @@ def _existing(client: Any, names: Sequence[str]) -> dict[str, Existing]:
     if not names:
         return {}
     described = {topic["name"]: topic["partitions"] for topic in client.describe_topics(list(names))}
-    # Right after its creation a topic may be listed and have no leader yet.
+    # A topic that was just created may be listed before it has a leader.
     names = [name for name in names if described.get(name)]
     resources = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
     configs = client.describe_configs(resources, config_filter="all")
@@ -272,7 +272,7 @@ def _values(configs: Any, name: str) -> dict[str, str]:
 def _alter(
     client: Any, table: Sequence[TopicSpec], differences: Sequence[Difference], say: Callable[[str], object]
 ) -> tuple[str, ...]:
-    """Names of the topics whose configuration was set."""
+    """Set differing configurations and return the names of these topics."""
     settable = table[0].configs()
     names = tuple(dict.fromkeys(d.topic for d in differences if d.setting in settable))
     for spec in (spec for spec in table if spec.name in names):

@@ -1,4 +1,4 @@
-"""A bound on calls that have none: when it expires the process ends, because nobody can tell what the call did."""
+"""A bound on calls that have no timeout: when it expires, the process ends, because the call's outcome is unknown."""
 
 import logging
 import threading
@@ -12,14 +12,14 @@ logger = logging.getLogger("sluicegate.watchdog")
 
 
 class Watchdog:
-    """Ends the process through `exit_process`, which does not return except in tests."""
+    """A watchdog that ends the process through `exit_process`, which returns in tests only."""
 
     def __init__(self, exit_process: Callable[[int], object]) -> None:
         self._exit = exit_process
 
     @contextmanager
     def limit(self, operation: str, seconds: float) -> Generator[None]:
-        """Let the block run for `seconds` at most. Raises OutcomeUnknown where it was late and we still live."""
+        """Let the block run for at most `seconds`. Raises OutcomeUnknown if it was late and the process still lives."""
         expired = threading.Event()
 
         def expire() -> None:
@@ -37,7 +37,7 @@ class Watchdog:
             raise OutcomeUnknown(operation, f"no answer within {seconds} s")
 
     def give_up(self, operation: str, reason: str) -> OutcomeUnknown:
-        """End the process now. What is returned is for the caller to raise, where the process still lives."""
+        """End the process now. Return the error to raise if the process still lives."""
         self._end(operation, reason)
         return OutcomeUnknown(operation, reason)
 
