@@ -46,7 +46,6 @@ class TopicSpec(Struct, frozen=True, kw_only=True):
     """One topic as it should be. `retention_ms` -1 keeps for ever; a compacted topic keeps the last of each key."""
 
     name: str
-    purpose: str
     partitions: int
     replication_factor: int
     min_insync_replicas: int
@@ -106,7 +105,6 @@ def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
     """Return the specification of every topic, the input first."""
     common = TopicSpec(
         name="",
-        purpose="",
         partitions=topics.partitions,
         replication_factor=topics.replication_factor,
         min_insync_replicas=topics.min_insync_replicas,
@@ -117,30 +115,25 @@ def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
         replace(
             common,
             name=topics.events,
-            purpose="conversation events: the input",
             message_bytes_max=topics.input_message_bytes_max,
             writers=("chat service",),
             readers=("worker",),
         ),
-        replace(common, name=topics.audited, purpose="audited responses", readers=("chat service",)),
-        replace(common, name=topics.audit, purpose="audit records", retention_ms=FOREVER_MS, readers=("auditor",)),
-        replace(common, name=topics.review, purpose="escalations", retention_ms=30 * DAY_MS, readers=("reviewer",)),
+        replace(common, name=topics.audited, readers=("chat service",)),
+        replace(common, name=topics.audit, retention_ms=FOREVER_MS, readers=("auditor",)),
+        replace(common, name=topics.review, retention_ms=30 * DAY_MS, readers=("reviewer",)),
         replace(
             common,
             name=topics.state,
-            purpose="conversation state",
             retention_ms=STATE_RETENTION_MS,
             cleanup=Cleanup.COMPACT_DELETE,
             readers=("worker",),
             partitions_of=topics.events,
         ),
-        replace(
-            common, name=topics.canary, purpose="responses to canaries", retention_ms=DAY_MS, readers=("operator",)
-        ),
+        replace(common, name=topics.canary, retention_ms=DAY_MS, readers=("operator",)),
         replace(
             common,
             name=topics.policy,
-            purpose="policy bundles and overlays",
             partitions=1,
             retention_ms=FOREVER_MS,
             cleanup=Cleanup.COMPACT,
@@ -148,7 +141,7 @@ def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
             readers=("worker",),
         ),
         # Dead letters are original bytes, never redacted: kept for a week, and only operators may read them.
-        replace(common, name=topics.dead_letters, purpose="records not processed", readers=("operator",)),
+        replace(common, name=topics.dead_letters, readers=("operator",)),
     )
 
 
