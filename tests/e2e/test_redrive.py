@@ -96,7 +96,7 @@ def test_ctrl_c_ends_between_two_transactions_and_says_how_far_it_came(kafka: Ka
     told = re.search(rf"put back on {desk.topics['events']}: (\d+) of {LETTERS}\n", out)
     assert told is not None
     assert len(kafka.values(desk.topics["events"])) == int(told[1]) < LETTERS
-    assert "the same command goes on with the rest" in out
+    assert "run the same command again to continue" in out
 
 
 def configured(settings: Settings, directory: Path) -> Path:

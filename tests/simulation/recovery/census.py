@@ -122,7 +122,7 @@ class RecoveryCensus:
         return position == (span.end, _note(span))
 
     def _span(self, index: int, partition: int) -> Span:
-        """A partition that is not part of a replay stands at 0 with an empty range."""
+        """Return the range of a partition in a replay: empty at 0 if it is not part of it."""
         wanted = self.jobs[index] if index < len(self.jobs) else {}
         return wanted.get(partition, Span(start=0, end=0))
 

@@ -25,7 +25,7 @@ are the sink's affair, and to run again after an unknown outcome is what an oper
 
 WRITERS = (
     Mutation(
-        "a writer goes on after a failure",
+        "a writer continues after a failure",
         "what was not written counts as done",
         (Change(WRITER, 'raise aborted.as_error("write") from aborted.cause', "self._producer.renew()"),),
     ),
@@ -35,7 +35,7 @@ WRITERS = (
         (Change(WRITER, 'raise aborted.as_error("write") from aborted.cause', "pass"),),
     ),
     Mutation(
-        "progress goes with a transaction of its own",
+        "progress is committed in a transaction of its own",
         "a crash between the two leaves copies that nobody knows of",
         (
             Change(
@@ -148,7 +148,7 @@ REPLAYS = (
     ),
     Mutation(
         "partitions are not committed at the start",
-        "what is there belongs to two replays, and neither goes on",
+        "the offsets belong to two replays, and neither can continue",
         (Change(REPLAYING, "writer.write((), {self._group: self._progress(job, at)})", "pass"),),
     ),
     Mutation(

@@ -1,4 +1,4 @@
-"""A copy of a record: what is put back for a dead letter, and what is replayed. Pure."""
+"""Copies of records: of the original that is put back for a dead letter, and of a record that is replayed. Pure."""
 
 from topology.contract.dead_letters import LETTER_HEADERS
 from topology.contract.headers import last_header
@@ -8,7 +8,7 @@ from topology.contract.records import OutRecord, Record
 
 
 def original(letter: Record) -> Record:
-    """The record that a whole letter was written for: bytes, key and own headers; time and place are the letter's."""
+    """Return the record that a whole letter was written for; its time and place are the letter's."""
     is_null = last_header(letter.headers, Header.ORIGINAL_NULL) == "1"
     return Record(
         topic=letter.topic,
@@ -22,9 +22,9 @@ def original(letter: Record) -> Record:
 
 
 def put_back(letter: Record, topic: str, partition: int | None) -> OutRecord:
-    """What is written for a whole letter: the original, with headers that name the very first copy and the letter."""
+    """Return the original of a whole letter, with headers that name its first copy and the letter."""
     origin = origin_of(letter.headers)
-    assert origin is not None, "a letter without its position is never put back"
+    assert origin is not None, "a letter without a position is never put back"
     before = original(letter)
     count = redriven_count(letter.headers) + 1
     taken_from = place(letter.topic, letter.partition, letter.offset)
@@ -34,9 +34,9 @@ def put_back(letter: Record, topic: str, partition: int | None) -> OutRecord:
 
 
 def replayed(record: Record, topic: str, partition: int | None) -> OutRecord:
-    """The same record for `topic`: key, value, time and headers, besides the position of this one and of the first."""
-    ours = {Header.REPLAYED_FROM.value, *(name for name, _ in origin_headers(position_of(record)))}
-    kept = tuple((name, value) for name, value in record.headers if name.lower() not in ours)
+    """Return a copy of a record for `topic`, with headers that name its own position and that of the first copy."""
+    lineage = {Header.REPLAYED_FROM.value, *(name for name, _ in origin_headers(position_of(record)))}
+    kept = tuple((name, value) for name, value in record.headers if name.lower() not in lineage)
     origin = origin_of(record.headers) or position_of(record)
     copied_from = place(record.topic, record.partition, record.offset).encode()
     return OutRecord(

@@ -47,7 +47,7 @@ def list_letters(arguments: argparse.Namespace, settings: Settings) -> int:
 def show(arguments: argparse.Namespace, settings: Settings) -> int:
     """Show one letter; 1 if there is none at that position. Raises WrongUse."""
     if arguments.output and not arguments.value:
-        raise WrongUse("--output", str(arguments.output), "says where --value goes; give both")
+        raise WrongUse("--output", str(arguments.output), "is the file for --value; give both")
     ((partition, offset),) = positions([arguments.position])
     topic = settings.topics.dead_letters
     with kafka_session(settings.kafka, "dlq show", topic) as kafka, RangeReader(kafka, topic) as reader:
@@ -68,7 +68,7 @@ def show(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def record_at(reader: RangeReader, partition: int, offset: int) -> Record | None:
-    """The record at one position; None where there is none."""
+    """Return the record at one position; None if there is none."""
     span = reader.bounds().get(partition)
     if span is None or not span.start <= offset < span.end:
         return None
@@ -83,7 +83,7 @@ def _held(reader: RangeReader) -> str:
 
 
 def _claim(reader: RangeReader, record: Record, letter: Letter) -> str:
-    """What the original position is worth: checked against the letter that the record says it was put back from."""
+    """Say whether the claimed original position is confirmed by the letter that the record was put back from."""
     origin = origin_of(record.headers)
     if origin == letter.source:
         return ""
@@ -98,12 +98,10 @@ def _claim(reader: RangeReader, record: Record, letter: Letter) -> str:
 
 
 def _give_value(record: Record, letter: Letter, output: Path | None, out: Terminal) -> None:
-    """The original bytes, as far as they were kept: to a file, to a pipe, or to a terminal that they cannot steer."""
+    """Write the original bytes that were kept to a file or a pipe, or to a terminal without control characters."""
     value = original(record).value or b""
     if letter.wholeness is not Wholeness.WHOLE:
-        out.say(
-            f"the value is {letter.wholeness.value}: what follows are the {len(value)} bytes that are there", "yellow"
-        )
+        out.say(f"the value is {letter.wholeness.value}; the {len(value)} bytes that were kept follow", "yellow")
     if output is not None:
         with os.fdopen(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, ONLY_OWNER), "wb") as file:
             file.write(value)

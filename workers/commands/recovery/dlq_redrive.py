@@ -1,4 +1,4 @@
-"""`sluicegate dlq redrive`: says what would be put back, and puts it back with --yes."""
+"""`sluicegate dlq redrive`: shows the letters that would be put back, and puts them back with --yes."""
 
 import argparse
 from collections.abc import Iterable
@@ -17,9 +17,9 @@ from workers.settings import Settings
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Plan, and write where that was asked for. 1 where a letter that was named cannot be put back.
+    """Plan, and write if --yes was given. Return 1 if a named letter cannot be put back.
 
-    Raises WrongUse; KeyboardInterrupt once a signal has ended it between two transactions.
+    Raises WrongUse, and KeyboardInterrupt if a signal ended it between two transactions.
     """
     topic, target = settings.topics.dead_letters, _target(arguments, settings)
     selection = selection_of(arguments)
@@ -44,14 +44,14 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
             with stopped_by_signals() as stop, CopyWriter(kafka, transactional_id(kafka)) as writer:
                 pace = Pace(arguments.rate, stop.wait)
                 steps = work.write(kafka, writer, onto, pace, settings.limits.batch_events_max)
-                follow(steps, total, stop, f"put back on {target}", "the same command goes on with the rest")
+                follow(steps, total, stop, f"put back on {target}", "run the same command again to continue")
     return 1 if selection.positions and (missing or plan.refused) else 0
 
 
 def follow(steps: Iterable[int], total: int, stop: Event, what: str, how_to_go_on: str) -> None:
-    """Take the steps, say how far they came, and stop between two of them when asked to.
+    """Take the steps, report progress, and stop between two of them when asked to.
 
-    Raises KeyboardInterrupt where it was stopped before the end.
+    Raises KeyboardInterrupt if it was stopped before the end.
     """
     terminal = Terminal()
     progress = Progress(Terminal("stderr").say, what)

@@ -1,4 +1,4 @@
-"""What `sluicegate dlq` prints. No key, no value, and of headers only what we wrote or what names a format."""
+"""The output of `sluicegate dlq`: no key, no value, and only header values that workers wrote or that name a format."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,7 +47,7 @@ SHOWN_HEADERS = LETTER_HEADERS | {
         Header.CE_TIME,
     )
 }
-"""Headers whose values `show` prints; of any other only the length, since a chat service may put anything there."""
+"""Headers whose values `show` prints; of others it prints the length, since a chat service may put anything there."""
 
 REASONS_OF = {
     Refusal.CUT: "only the beginning was kept; have the chat service send them again",
@@ -60,7 +60,7 @@ REASONS_OF = {
 
 
 def listed(letters: Sequence[Letter], marks: Marks | None) -> Iterator[str]:
-    """The table, its heading first; nothing for no letters."""
+    """Yield the table, its heading first; nothing if there are no letters."""
     if letters:
         yield _row(name for name, _ in COLUMNS)
     for letter in letters:
@@ -77,14 +77,14 @@ def totals(newest: Newest) -> str:
 
 
 def json_document(letters: Sequence[Letter], marks: Marks | None, newest: Newest) -> str:
-    """The same as one JSON object: `letters`, the newest last, `total`, and `by_reason`."""
+    """Return the list as one JSON object: `letters`, the newest last, `total`, and `by_reason`."""
     rows = [{**msgspec.to_builtins(letter), "redriven": _is_redriven(letter, marks)} for letter in letters]
     document = {"letters": rows, "total": newest.count, "by_reason": dict(newest.by_reason)}
     return msgspec.json.encode(document).decode()
 
 
 def described(record: Record, letter: Letter, marks: Marks | None, claim: str) -> Iterator[str]:
-    """Everything about one letter but its key and its value. `claim` says what the claimed position is worth."""
+    """Yield everything about one letter but its key and value. `claim` says whether its origin is confirmed."""
     cells = {
         "letter": place(record.topic, record.partition, record.offset),
         "time": shown(letter.timestamp_ms),
@@ -105,7 +105,7 @@ def described(record: Record, letter: Letter, marks: Marks | None, claim: str) -
 
 
 def planned(plan: Plan, topic: str, target: str, missing: Iterable[tuple[int, int]], *, again: bool) -> Iterator[str]:
-    """What a redrive would do."""
+    """Yield what a redrive would do."""
     yield f"from {topic} to {target}"
     yield f"  to put back: {plan.chosen.total()}{_in_brackets(plan.chosen)}"
     if plan.problems:

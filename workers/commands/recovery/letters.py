@@ -1,7 +1,7 @@
-"""A dead letter as an operator sees it: what its headers say, whether it is whole, whether it would decode now.
+"""A dead letter as an operator sees it: its headers, whether it is whole, and whether it would decode now.
 
-Nothing of a Letter is user text: keys and values show as lengths and digests, and what a header of ours holds is shown
-only where it has the form that we write.
+A Letter holds no user text: keys and values are shown as lengths and digests, and the value of a worker's header only
+if it has the form that workers write.
 """
 
 import hashlib
@@ -27,29 +27,29 @@ _REASON = re.compile(r"[a-z_]{1,40}")
 _STAGE = re.compile(r"[a-z_]{1,64}")
 _NUMBER = re.compile(r"[0-9]{1,19}")
 UNKNOWN = "?"
-"""In place of a word that is not one of ours."""
+"""Shown in place of a value that no worker wrote."""
 
 
 class Wholeness(StrEnum):
-    """Whether the original can be made from the letter again."""
+    """The state of a letter: only from a whole one can the original be restored."""
 
     WHOLE = "whole"
     CUT = "cut"
     """Value, key or headers were too long, and only their beginning was kept."""
     ALTERED = "altered"
-    """Length or SHA-256 of the value are not those that the headers say."""
+    """Length or SHA-256 of the value differ from the headers."""
     FOREIGN = "foreign"
-    """No dead letter of ours: it does not say why or whence."""
+    """Not written by a worker: it names no reason or no position."""
 
 
 class Letter(Struct, frozen=True, kw_only=True):
     """One record of the dead-letter topic.
 
-    `origin` is where the first copy stood, as claimed, `source` where a worker read this one; None where the letter
-    does not say. The claim's topic is UNKNOWN unless it is the input or that of `source`: anybody may have written it.
-    `original_bytes` is the length before the value was cut. `problem` is why it would be dead-lettered again under the
-    present settings: empty where it decodes, None where that cannot be told because it is not whole. `deadline_ms` is
-    the event's own; None where it has none or does not decode.
+    `origin` is the claimed position of the first copy, `source` the position at which a worker read this one; None if
+    the letter does not say. The claim's topic is UNKNOWN unless it is the input or that of `source`: anybody may have
+    written it. `original_bytes` is the length before the value was cut. `problem` is the reason for which it would be
+    dead-lettered again under the present settings: empty if it decodes, None if it is not whole, so that nobody can
+    tell. `deadline_ms` is the event's own; None if it has none or does not decode.
     """
 
     partition: int
@@ -70,7 +70,7 @@ class Letter(Struct, frozen=True, kw_only=True):
 
 
 def letter_of(record: Record, limits: RecordLimits, input_topic: str) -> Letter:
-    """What a record of the dead-letter topic says."""
+    """Read a record of the dead-letter topic."""
     headers, value = record.headers, record.value or b""
     stated = last_header(headers, Header.ORIGINAL_LENGTH) or ""
     wholeness = _wholeness(record, limits)
@@ -102,7 +102,7 @@ def _shown_origin(headers: Headers, input_topic: str) -> Position | None:
 
 
 def _from_here(record: Record) -> str | None:
-    """The letter it was put back from, where that is one of this topic."""
+    """Return the letter that it was put back from, if that is one of this topic."""
     claimed = place_in(record.headers, Header.REDRIVEN_FROM)
     return claimed if claimed is not None and claimed.startswith(f"{record.topic}:") else None
 
@@ -113,7 +113,7 @@ def _wholeness(record: Record, limits: RecordLimits) -> Wholeness:
         return Wholeness.FOREIGN
     stated_length = last_header(headers, Header.ORIGINAL_LENGTH)
     is_cut = stated_length is not None and _NUMBER.fullmatch(stated_length) and int(stated_length) > len(value)
-    # A letter does not say that its key was cut; one as long as what is kept may have been.
+    # A letter does not say that its key was cut; a key of the longest length that is kept may have been.
     is_key_cut = record.key is not None and len(record.key) >= limits.dead_letter_bytes_max
     if is_cut or is_key_cut or last_header(headers, Header.ORIGINAL_HEADERS_DROPPED) is not None:
         return Wholeness.CUT
@@ -137,7 +137,7 @@ def _word(headers: Headers, name: Header, form: re.Pattern[str]) -> str:
 
 
 class Newest:
-    """Keeps the `letters_max` newest letters of all that it was shown."""
+    """The `letters_max` newest of all letters that were added, and how many there were of each reason."""
 
     def __init__(self, letters_max: int) -> None:
         self._letters_max = letters_max
@@ -146,13 +146,13 @@ class Newest:
 
     @property
     def count(self) -> int:
-        """How many it was shown."""
+        """Return how many letters were added."""
         return self.by_reason.total()
 
     def add(self, letter: Letter) -> None:
-        """Count a letter, and keep it while it is among the newest."""
+        """Count a letter, and keep it while it is one of the newest."""
         self.by_reason[letter.reason] += 1
-        # No two letters have the same partition and offset: letters themselves are never compared.
+        # No two letters have the same partition and offset, so letters themselves are never compared.
         entry = ((letter.timestamp_ms, letter.partition, letter.offset), letter)
         if len(self._kept) < self._letters_max:
             heapq.heappush(self._kept, entry)
@@ -160,5 +160,5 @@ class Newest:
             heapq.heappushpop(self._kept, entry)
 
     def letters(self) -> list[Letter]:
-        """What was kept, the newest last."""
+        """Return the kept letters, the newest last."""
         return [letter for _, letter in sorted(self._kept, key=lambda entry: entry[0])]

@@ -1,13 +1,13 @@
-"""Which letters were put back already, as text for the metadata of committed offsets.
+"""The marks of letters that were put back, as text for the metadata of committed offsets.
 
     text     = "" | "m1." base64(raw) | "n1." base64(deflate(raw))          whichever is shortest
     raw      = checksum bits
     bits     = bit i of the segment, lowest bit of the first byte first, without zero bytes at the end
     checksum = 4 bytes, big endian: CRC-32 of partition and segment as 8 bytes each, and of the bits
 
-Letters of a partition are marked in segments of SEGMENT_LETTERS, each in a consumer group of its own: one group's
-metadata has room for one. A full segment has 4 + 2048 bytes, which is 2736 characters of base64, 2739 with the prefix:
-below the 4096 that brokers take.
+Letters of a partition are marked in segments of SEGMENT_LETTERS, each in its own consumer group: the metadata of one
+group has room for one. A full segment has 4 + 2048 bytes, which is 2736 characters of base64, 2739 with the prefix:
+less than the 4096 that brokers accept.
 """
 
 import binascii
@@ -23,7 +23,7 @@ _CHECKSUM_BYTES = 4
 
 
 class UnreadableMarks(SluicegateError):
-    """Nobody can tell which letters were put back: nothing is. `args` is (group, partition)."""
+    """The marks cannot be read, so nothing is put back. `args` is (group, partition)."""
 
     def __init__(self, group: str, partition: int) -> None:
         super().__init__(group, partition)
@@ -32,7 +32,7 @@ class UnreadableMarks(SluicegateError):
 
     def __str__(self) -> str:
         where = f"group {self.group}, partition {self.partition}"
-        return f"{where}: what is committed there is not a redrive's; nothing is put back"
+        return f"{where}: the committed metadata was not written by a redrive; nothing is put back"
 
 
 Segment = tuple[int, int]
@@ -40,41 +40,41 @@ Segment = tuple[int, int]
 
 
 def segment_of(partition: int, offset: int) -> Segment:
-    """The segment that a letter is marked in."""
+    """Return the segment that a letter is marked in."""
     return partition, offset // SEGMENT_LETTERS
 
 
 class Marks:
-    """The marked letters. Pure; loading and committing are the caller's."""
+    """The marked letters. Pure: the caller loads and commits them."""
 
     def __init__(self) -> None:
         self._bits: dict[Segment, bytearray] = {}
 
     def holds(self, partition: int, offset: int) -> bool:
-        """Whether the letter is marked."""
+        """Return whether the letter is marked."""
         bits = self._bits.get(segment_of(partition, offset))
         index, mask = _bit(offset)
         return bits is not None and bool(bits[index] & mask)
 
     def add(self, partition: int, offset: int) -> Segment:
-        """Mark a letter; returns the segment whose text has changed."""
+        """Mark a letter and return the segment whose text has changed."""
         segment = segment_of(partition, offset)
         index, mask = _bit(offset)
         self._bits.setdefault(segment, bytearray(_SEGMENT_BYTES))[index] |= mask
         return segment
 
     def segments(self) -> frozenset[Segment]:
-        """The segments that hold a mark."""
+        """Return the segments that hold a mark."""
         return frozenset(segment for segment, bits in self._bits.items() if any(bits))
 
     def next_offset(self, segment: Segment) -> int:
-        """The offset after the highest mark of a segment; its first where nothing is marked."""
+        """Return the offset after the highest mark of a segment; its first offset if nothing is marked."""
         bits = bytes(self._bits.get(segment, b"")).rstrip(b"\0")
         highest = 8 * (len(bits) - 1) + bits[-1].bit_length() if bits else 0
         return segment[1] * SEGMENT_LETTERS + highest
 
     def text(self, segment: Segment) -> str:
-        """What is to be committed for a segment; empty where nothing is marked."""
+        """Return the metadata to commit for a segment; empty if nothing is marked."""
         bits = bytes(self._bits.get(segment, b"")).rstrip(b"\0")
         if not bits:
             return ""
@@ -84,7 +84,7 @@ class Marks:
         return min(plain, deflated, key=len)
 
     def load(self, segment: Segment, text: str) -> None:
-        """Take over what was committed for a segment. Raises ValueError where it is not what `text` writes."""
+        """Load the committed metadata of a segment. Raises ValueError if `text` did not write it."""
         bits = _bits_of(segment, text)
         self._bits[segment] = bytearray(bits.ljust(_SEGMENT_BYTES, b"\0"))
 
@@ -116,7 +116,7 @@ def _bits_of(segment: Segment, text: str) -> bytes:
 
 
 def _inflated(raw: bytes) -> bytes:
-    """At most a segment's bytes, whatever the input claims. Raises ValueError and zlib.error."""
+    """Inflate at most a segment's bytes, whatever the input claims. Raises ValueError and zlib.error."""
     inflating = zlib.decompressobj()
     found = inflating.decompress(raw, _CHECKSUM_BYTES + _SEGMENT_BYTES + 1)
     if not inflating.eof or inflating.unused_data:

@@ -1,9 +1,9 @@
-"""Puts dead letters back on the input: which ones, and each of them once.
+"""Dead letters put back on the input: the choice of letters, and each of them once.
 
 A letter is marked as put back in the same transaction that writes its copy, so a redrive that was interrupted anywhere
-goes on where it stopped. The marks are metadata of offsets that consumer groups without members have committed
-(`marks`); like all such offsets, brokers drop them `offsets.retention.minutes` (a week) after the last commit. Every
-redrive commits all marks of its range anew.
+continues where it stopped. The marks are metadata of offsets that consumer groups without members have committed
+(`redriven_marks`); like all such offsets, brokers drop them `offsets.retention.minutes` (a week) after the last commit.
+Every redrive commits all marks of its range again.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ TRANSACTION_BYTES_MAX = 8 << 20
 
 
 class Refusal(StrEnum):
-    """Why a letter that was selected is not put back."""
+    """The reason why a selected letter is not put back."""
 
     CUT = "cut"
     ALTERED = "altered"
@@ -40,7 +40,7 @@ class Refusal(StrEnum):
 
 
 class Selection(Struct, frozen=True, kw_only=True):
-    """Which letters are meant. Empty sets and None leave nothing out; times are the letters' own."""
+    """A choice of letters. Empty sets and None exclude nothing; times are the letters' own."""
 
     reasons: frozenset[str] = frozenset()
     since_ms: int | None = None
@@ -48,7 +48,7 @@ class Selection(Struct, frozen=True, kw_only=True):
     positions: frozenset[tuple[int, int]] = frozenset()
 
     def holds(self, letter: Letter) -> bool:
-        """Whether this letter is meant."""
+        """Return whether this letter is selected."""
         return (
             (not self.reasons or letter.reason in self.reasons)
             and (self.since_ms is None or letter.timestamp_ms >= self.since_ms)
@@ -58,7 +58,7 @@ class Selection(Struct, frozen=True, kw_only=True):
 
 
 class Consent(Struct, frozen=True, kw_only=True):
-    """What was asked for in so many words."""
+    """Letters that are put back only if an option names them."""
 
     poison: bool = False
     answered: bool = False
@@ -66,18 +66,18 @@ class Consent(Struct, frozen=True, kw_only=True):
 
 
 class Plan(Struct, kw_only=True):
-    """What a redrive does, counted. `problems`: of the chosen, why they would be dead letters again."""
+    """The counts of a redrive. `problems`: reasons why chosen letters would be dead letters again."""
 
     chosen: Counter[str] = field(default_factory=Counter[str])
     refused: Counter[Refusal] = field(default_factory=Counter[Refusal])
     problems: Counter[str] = field(default_factory=Counter[str])
     late_count: int = 0
     found: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
-    """Of the positions that were asked for one by one, those that hold a letter."""
+    """Positions that were named one by one and hold a letter."""
 
 
 def refusal_of(letter: Letter, consent: Consent, *, is_marked: bool) -> Refusal | None:
-    """Why the letter is not put back; None where it is."""
+    """Return why the letter is not put back; None if it is."""
     if letter.wholeness is not Wholeness.WHOLE:
         return Refusal(letter.wholeness.value)
     if is_marked and not consent.again:
@@ -90,24 +90,24 @@ def refusal_of(letter: Letter, consent: Consent, *, is_marked: bool) -> Refusal 
 
 
 def _is_answered(letter: Letter) -> bool:
-    """Whether a response `withheld` was written with the letter: for every event that was decoded."""
+    """Return whether a response `withheld` was written with the letter, as for every event that was decoded."""
     if letter.reason == DeadLetterReason.POISON.value:
         return letter.stage != StageName.DECODE.value
     return letter.reason == DeadLetterReason.PROCESSING_FAILED.value
 
 
 def group_of(kafka: KafkaSettings, number: int) -> str:
-    """The group whose offsets carry the marks of one segment of every partition."""
+    """Return the group whose offsets carry the marks of one segment of every partition."""
     return f"{kafka.group_id}.redrive.{number}"
 
 
 def transactional_id(kafka: KafkaSettings) -> str:
-    """Of whoever puts letters back: one at a time."""
+    """Return the transactional id of a redrive, which one process at a time can hold."""
     return f"{kafka.group_id}.{kafka.cluster_name}.redrive"
 
 
 def load_marks(kafka: KafkaSettings, topic: str, spans: Spans) -> Marks:
-    """The letters of `spans` that were put back. Raises UnreadableMarks, KafkaUnavailable and KafkaRefused."""
+    """Load the marks of `spans`. Raises UnreadableMarks, KafkaUnavailable and KafkaRefused."""
     marks = Marks()
     partitions: dict[int, list[int]] = {}
     for partition, span in spans.items():
@@ -123,7 +123,7 @@ def load_marks(kafka: KafkaSettings, topic: str, spans: Spans) -> Marks:
 
 
 def marks_if_allowed(kafka: KafkaSettings, topic: str, spans: Spans) -> Marks | None:
-    """As `load_marks`; None where these credentials may not read them."""
+    """Load the marks; return None if these credentials may not read them."""
     try:
         return load_marks(kafka, topic, spans)
     except KafkaRefused:
@@ -131,7 +131,7 @@ def marks_if_allowed(kafka: KafkaSettings, topic: str, spans: Spans) -> Marks | 
 
 
 def spans_of(reader: RangeReader, selection: Selection) -> dict[int, Span]:
-    """Where the selected letters can stand, up to the end as it is now."""
+    """Return the ranges that can hold selected letters, up to the present end."""
     spans = reader.bounds()
     if selection.since_ms is not None:
         spans = since(reader, spans, selection.since_ms)
@@ -141,7 +141,7 @@ def spans_of(reader: RangeReader, selection: Selection) -> dict[int, Span]:
 
 
 def since(reader: RangeReader, spans: Spans, time_ms: int) -> dict[int, Span]:
-    """The spans without what is older than `time_ms`; empty where everything is."""
+    """Return the spans without records older than `time_ms`; a span is empty if all are older."""
     first = reader.offsets_at(time_ms)
     found: dict[int, Span] = {}
     for partition, span in spans.items():
@@ -156,14 +156,14 @@ def _around(span: Span, offsets: Sequence[int]) -> Span:
 
 
 class Terms(Struct, frozen=True, kw_only=True):
-    """What letters are judged by: the bounds under which workers decode now, and the topic that they read."""
+    """The bounds under which workers decode at present, and the topic that they read."""
 
     limits: RecordLimits
     input_topic: str
 
 
 def letters(reader: RangeReader, spans: Spans, selection: Selection, terms: Terms) -> Iterator[tuple[Record, Letter]]:
-    """The selected letters, partition by partition in offset order: the same order every time."""
+    """Yield the selected letters, partition by partition in offset order: the same order every time."""
     for partition, span in sorted(spans.items()):
         for records in reader.read({partition: span}):
             for record in records:
@@ -177,7 +177,7 @@ Chosen = tuple[tuple[int, int], OutRecord]
 
 
 class Redrive:
-    """One redrive over a fixed range: planned by `plan`, done by `write`; both choose the same letters."""
+    """One redrive over a fixed range: `plan` counts and `write` puts back; both choose the same letters."""
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class Redrive:
         *,
         letters_max: int = 0,
     ) -> None:
-        """`letters_max` 0: no limit."""
+        """Create a redrive that chooses at most `letters_max` letters; 0: no limit."""
         self._reader = reader
         self._spans = spans
         self._selection = selection
@@ -198,7 +198,7 @@ class Redrive:
         self._letters_max = letters_max
 
     def plan(self, marks: Marks, now_ms: int, looked_at: Callable[[int], object]) -> Plan:
-        """What `write` would do; `looked_at` hears how many letters were read."""
+        """Return what `write` would do; `looked_at` is called with how many letters were read."""
         plan = Plan()
         for count, (record, letter, refusal) in enumerate(self._judged(marks), 1):
             looked_at(count)
@@ -248,7 +248,7 @@ class Redrive:
             yield batch
 
     def _judged(self, marks: Marks) -> Iterator[tuple[Record, Letter, Refusal | None]]:
-        """Every selected letter with its refusal, until `letters_max` were chosen."""
+        """Yield every selected letter with its refusal, until `letters_max` were chosen."""
         chosen = 0
         for record, letter in letters(self._reader, self._spans, self._selection, self._terms):
             is_marked = marks.holds(record.partition, record.offset)
@@ -266,7 +266,7 @@ class Target(Struct, frozen=True, kw_only=True):
     partition_count: int
 
     def copy(self, record: Record, letter: Letter) -> OutRecord:
-        """What is written for a letter: to the partition it was read from where that is this topic, else by its key."""
+        """Return the record for a letter, for the partition it was read from if that is of this topic, else by key."""
         source = letter.source
         is_home = source is not None and source.topic == self.topic and source.partition < self.partition_count
         return put_back(record, self.topic, source.partition if is_home and source is not None else None)

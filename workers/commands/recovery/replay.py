@@ -21,9 +21,9 @@ _PARTITIONS = re.compile(r"[0-9]{1,10}(,[0-9]{1,10})*")
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Replay, or say what would be. 1 where the group is in use.
+    """Replay, or say what would be replayed. Return 1 if the group is in use.
 
-    Raises WrongUse; KeyboardInterrupt once a signal has ended it between two transactions.
+    Raises WrongUse, and KeyboardInterrupt if a signal ended it between two transactions.
     """
     return _move_group(arguments, settings) if arguments.into is None else _copy(arguments, settings)
 
@@ -51,7 +51,7 @@ def _copy(arguments: argparse.Namespace, settings: Settings) -> int:
             return 0
         with stopped_by_signals() as stop, CopyWriter(kafka, transactional_id(kafka, into)) as writer:
             steps = work.write(writer, Pace(arguments.rate, stop.wait), settings.limits.batch_events_max)
-            how_to_go_on = f"to go on: sluicegate replay {command(wanted, into)}"
+            how_to_go_on = f"to continue: sluicegate replay {command(wanted, into)}"
             follow(steps, _count(job.left()), stop, f"replayed into {into}", how_to_go_on)
     return 0
 
@@ -80,13 +80,13 @@ def _move_group(arguments: argparse.Namespace, settings: Settings) -> int:
         if others:
             without, reset = ",".join(map(str, sorted(others))), settings.kafka.auto_offset_reset
             terminal.say(
-                f"note: without an offset of {without} it starts there at the {reset} (kafka.auto_offset_reset)"
+                f"note: the group has no offset for {without} and starts there at the {reset} (kafka.auto_offset_reset)"
             )
         if arguments.dry_run or not starts:
             terminal.say("nothing was changed")
             return 0
         offsets.set(starts)
-    terminal.say(f"group {group} stands at {spelt(starts)}", "green")
+    terminal.say(f"group {group} is now at {spelt(starts)}", "green")
     terminal.say(f"to read from there: SLUICEGATE_KAFKA__GROUP_ID={group} sluicegate run")
     terminal.say(
         f"its answers go to {settings.topics.audited}, beside those that were given; topics.* names other topics"
@@ -129,12 +129,12 @@ def _partitions(text: str | None) -> frozenset[int]:
 
 
 def filled(spans: Spans) -> dict[int, Span]:
-    """The spans that are not empty."""
+    """Return the spans that are not empty."""
     return {partition: span for partition, span in spans.items() if span.start < span.end}
 
 
 def _say_plan(terminal: Terminal, topic: str, into: str, wanted: Spans, left: Spans) -> None:
-    """What there is to do. Offsets count more than records where transactions or compaction left gaps."""
+    """Say what is to be done. It counts offsets; transactions and compaction leave some without records."""
     terminal.say(f"from {topic} to {into}: {_count(left)} records at most")
     for partition, span in wanted.items():
         open_from = left[partition].start if partition in left else span.end

@@ -1,8 +1,8 @@
-"""Copies ranges of the input onto another topic, each record once.
+"""Ranges of the input copied onto another topic, each record once.
 
-How far a replay came is committed with its copies, as offsets of a consumer group without members; their metadata has
-the ranges, so that only a replay of the same ranges goes on. Every partition of the topic is committed at the start:
-what is there always belongs to one replay.
+A replay commits its progress with its copies, as offsets of a consumer group without members; their metadata names the
+ranges, so that only a replay of the same ranges continues. Every partition of the topic is committed at the start, so
+that all offsets belong to one replay.
 """
 
 import re
@@ -23,7 +23,7 @@ _NOTE = re.compile(r"r1:([0-9]{1,19}):([0-9]{1,19})")
 
 
 class Job:
-    """What was committed of a replay: its ranges, and the next offset to copy of each."""
+    """A replay's ranges, and the next offset to copy of each."""
 
     def __init__(self, spans: Spans, next_offsets: Mapping[int, int]) -> None:
         self.spans = {partition: span for partition, span in spans.items() if span.start < span.end}
@@ -31,29 +31,29 @@ class Job:
 
     @property
     def is_done(self) -> bool:
-        """Whether nothing is left to copy."""
+        """Return whether nothing is left to copy."""
         return not self.left()
 
     def left(self) -> dict[int, Span]:
-        """What is still to be copied."""
+        """Return the ranges that are still to be copied."""
         left = {p: Span(start=self.next_offsets[p], end=span.end) for p, span in self.spans.items()}
         return {partition: span for partition, span in left.items() if span.start < span.end}
 
 
 def group_of(kafka: KafkaSettings, into: str) -> str:
-    """The group whose offsets say how far a replay into a topic came."""
+    """Return the group whose offsets are the progress of a replay into a topic."""
     return f"{kafka.group_id}.replay.{into}"
 
 
 def transactional_id(kafka: KafkaSettings, into: str) -> str:
-    """Of whoever replays into a topic: one at a time."""
+    """Return the transactional id of a replay into a topic, which one process at a time can hold."""
     return f"{kafka.group_id}.{kafka.cluster_name}.replay.{into}"
 
 
 def resolved(reader: RangeReader, start: Moment, end: Moment | None, partitions: frozenset[int]) -> dict[int, Span]:
-    """The ranges that --from, --to and --partitions mean, empty ones too. Raises WrongUse.
+    """Return the ranges that --from, --to and --partitions name, empty ones too. Raises WrongUse.
 
-    `end` None: the end as it is now; `partitions` empty: all. Offsets that retention has taken stay as they were given.
+    `end` None: the present end; `partitions` empty: all. Offsets that retention has removed stay as they were given.
     """
     held = reader.bounds()
     if unknown := partitions - held.keys():
@@ -93,18 +93,18 @@ def _numbers(partitions: Iterable[int]) -> str:
 
 
 def spelt(offsets: Mapping[int, int]) -> str:
-    """Offsets by partition as --from and --to take them."""
+    """Return offsets by partition in the form of --from and --to."""
     return ",".join(f"{partition}:{offset}" for partition, offset in sorted(offsets.items()))
 
 
 def command(spans: Spans, into: str) -> str:
-    """The options that name exactly these ranges."""
+    """Return the options that name exactly these ranges."""
     starts, ends = {p: s.start for p, s in spans.items()}, {p: s.end for p, s in spans.items()}
     return f"--from {spelt(starts)} --to {spelt(ends)} --into {into}"
 
 
 def last_job(kafka: KafkaSettings, topic: str, into: str, partitions: tuple[int, ...]) -> Job | None:
-    """The last replay into a topic, done or not; None where brokers know of none."""
+    """Return the last replay into a topic, done or not; None if the brokers have none."""
     found = committed(kafka, group_of(kafka, into), topic, partitions)
     spans: dict[int, Span] = {}
     for partition, (_, metadata) in found.items():
@@ -115,14 +115,14 @@ def last_job(kafka: KafkaSettings, topic: str, into: str, partitions: tuple[int,
 
 
 def agreed(wanted: Spans, last: Job | None, into: str, *, again: bool) -> Job:
-    """The replay to be done: the wanted one from its start, or from where it stopped. Raises WrongUse."""
+    """Return the replay to do: the wanted one, from its start or from where it stopped. Raises WrongUse."""
     fresh = Job(wanted, {partition: span.start for partition, span in wanted.items()})
     if last is None or again:
         return fresh
     if last.spans == fresh.spans:
         return last
     if not last.is_done:
-        allowed = f"an earlier replay is not finished: `{command(last.spans, into)}` finishes it, --again leaves it"
+        allowed = f"an earlier replay is not finished: `{command(last.spans, into)}` finishes it, --again drops it"
         raise WrongUse("--into", into, allowed)
     return fresh
 
@@ -146,7 +146,7 @@ class Replay:
         self._wanted = wanted
         self._into = into
         self._again = again
-        # Where there are as many, the producer's choice is kept, whatever partitioner it used.
+        # With as many partitions, a record keeps its own, whatever partitioner its producer used.
         self._is_alike = partition_count == len(reader.partitions)
 
     def job(self) -> Job:

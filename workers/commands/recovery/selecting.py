@@ -1,4 +1,4 @@
-"""Which letters a command line means, and what it may not mean."""
+"""The letters and topics that a command line names, checked."""
 
 import argparse
 import time
@@ -14,12 +14,12 @@ from workers.settings import KafkaSettings, Settings
 
 
 def now_ms() -> int:
-    """Unix epoch milliseconds."""
+    """Return the present time in Unix epoch milliseconds."""
     return time.time_ns() // 1_000_000
 
 
 def terms_of(settings: Settings) -> Terms:
-    """What the present settings judge letters by."""
+    """Return the terms of the present settings."""
     limits = settings.limits
     records = RecordLimits(
         event_bytes_max=limits.event_bytes_max,
@@ -30,7 +30,7 @@ def terms_of(settings: Settings) -> Terms:
 
 
 def selection_of(arguments: argparse.Namespace) -> Selection:
-    """The letters that --reason, --since, --until and positions name. Raises WrongUse."""
+    """Return the selection that --reason, --since, --until and positions name. Raises WrongUse."""
     since_ms, until_ms = period_of(arguments)
     return Selection(
         reasons=frozenset(arguments.reason or ()),
@@ -41,7 +41,7 @@ def selection_of(arguments: argparse.Namespace) -> Selection:
 
 
 def period_of(arguments: argparse.Namespace) -> tuple[int | None, int | None]:
-    """What --since and --until mean, in Unix epoch milliseconds; None where one was not given. Raises WrongUse."""
+    """Return --since and --until in Unix epoch milliseconds; None for one that was not given. Raises WrongUse."""
     now = now_ms()
     since_ms = _time("--since", arguments.since, now)
     until_ms = _time("--until", arguments.until, now)
@@ -51,7 +51,7 @@ def period_of(arguments: argparse.Namespace) -> tuple[int | None, int | None]:
 
 
 def positions(texts: Iterable[str]) -> frozenset[tuple[int, int]]:
-    """(partition, offset) of each. Raises WrongUse."""
+    """Return (partition, offset) of each text. Raises WrongUse."""
     try:
         return frozenset(map(moments.position, texts))
     except ValueError as exc:
@@ -59,7 +59,7 @@ def positions(texts: Iterable[str]) -> frozenset[tuple[int, int]]:
 
 
 def kept_topics(settings: Settings) -> frozenset[str]:
-    """The topics of the table but the input: nobody but workers, or whom the table names, writes those."""
+    """Return the topics that only workers, or whom the table names, may write: all but the input."""
     return frozenset(spec.name for spec in topic_table(settings.topics)) - {settings.topics.events}
 
 

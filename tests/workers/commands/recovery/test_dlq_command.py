@@ -119,7 +119,7 @@ def test_a_letter_shows_lengths_and_digests_and_its_value_on_request_alone(desk:
         (("list", "--since", "soon"), "--since: 'soon' is not an ISO 8601 time"),
         (("list", "--since", "1h", "--until", "2h"), "--until 2h: not after --since 1h"),
         (("show", "0-1"), "PARTITION:OFFSET: '0-1' is not PARTITION:OFFSET"),
-        (("show", "0:1", "--output", "f"), "--output f: says where --value goes"),
+        (("show", "0:1", "--output", "f"), "--output f: is the file for --value"),
         (("redrive", "--to", "nowhere"), "--to nowhere: no such topic"),
         (("list", "--reason", "none"), "argument --reason: invalid choice: 'none'"),
         (("redrive", "--rate", "0"), "argument --rate: '0' is not a number per second"),

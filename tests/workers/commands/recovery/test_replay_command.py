@@ -94,7 +94,7 @@ def test_another_range_waits_for_one_that_is_not_finished(desk: Desk, into: str)
     stopped_after_one_transaction(desk, into)
     status, _, err = desk.run("replay", "--from", "1:0", "--to", "1:3", "--into", into)
     assert status == 2
-    assert f"`--from 0:0 --to 0:12 --into {into}` finishes it, --again leaves it" in err
+    assert f"`--from 0:0 --to 0:12 --into {into}` finishes it, --again drops it" in err
     assert desk.run("replay", "--from", "1:0", "--to", "1:3", "--into", into, "--again")[0] == 0
     assert desk.run("replay", "--from", "1:0", "--to", "1:3", "--into", into)[0] == 0
     assert values(desk, into, 1) == [b"x", b"y", b"z"]
@@ -174,7 +174,7 @@ def test_a_group_reads_on_from_where_it_was_set(desk: Desk) -> None:
 def test_a_partition_that_is_not_set_is_told(desk: Desk) -> None:
     status, out, _ = desk.run("replay", "--from", "0:10", "--group", "fresh-group", "--dry-run")
     assert status == 0
-    assert "without an offset of 1 it starts there at the earliest" in out
+    assert "has no offset for 1 and starts there at the earliest" in out
     assert out.splitlines()[-1] == "nothing was changed"
 
 
