@@ -1,7 +1,10 @@
-"""The Clock port on the machine's own time."""
+"""The Clock port on the machine's own time, and the waits between attempts."""
 
 import asyncio
 import time
+
+DOUBLINGS_MAX = 30
+"""2**1024 overflows a float, and after hours there are thousands of failures."""
 
 
 class SystemClock:
@@ -17,3 +20,8 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait on the running loop."""
         await asyncio.sleep(seconds)
+
+
+def backoff_s(first_s: float, doublings: int, longest_s: float) -> float:
+    """Return a wait of `first_s`, doubled so many times, of at most `longest_s`."""
+    return min(longest_s, first_s * 2 ** min(doublings, DOUBLINGS_MAX))

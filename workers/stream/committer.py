@@ -16,6 +16,7 @@ from topology.ports import Clock, Sink
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing
+from workers.process.clock import backoff_s
 from workers.settings import LimitSettings
 
 logger = logging.getLogger("sluicegate.committer")
@@ -23,8 +24,6 @@ logger = logging.getLogger("sluicegate.committer")
 RETRY_MAX_S = 2.0
 """Longest wait after a failed transaction. The wait doubles from the commit interval, so the sink's bound on failures
 in a row is reached after some 13 s. A rebalance, in whose last moments the generation is stale, is noticed sooner."""
-
-DOUBLINGS_MAX = 10
 
 IDLE_WAIT_S = 0.05
 """Longest wait for something to commit. It adds to the latency of the first result."""
@@ -156,10 +155,8 @@ class Committer:
 
     def _due_s(self) -> float:
         """Return when the next round is due; the wait doubles after each failure in a row."""
-        wait_s = min(
-            self._interval_s * 2 ** min(self._failure_count, DOUBLINGS_MAX), max(RETRY_MAX_S, self._interval_s)
-        )
-        return self._last_commit_s + wait_s
+        longest_s = max(RETRY_MAX_S, self._interval_s)
+        return self._last_commit_s + backoff_s(self._interval_s, self._failure_count, longest_s)
 
     def _is_due(self) -> bool:
         with self._lock:

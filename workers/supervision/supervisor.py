@@ -18,6 +18,7 @@ from ray.exceptions import RayActorError, RayError
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.policy.skew import PolicySkew
+from workers.process.clock import backoff_s
 from workers.settings import Settings
 from workers.stages.building import stage_settings
 from workers.supervision.actors import IngressActor, StageActor
@@ -220,7 +221,7 @@ class Supervisor:
         self._count_restart(run.actor)
         run.ref = None
         limits = self._settings.ray
-        run.not_before_s = self._now_s() + restart_pause_s(run.failures, limits.restart_backoff_max_s)
+        run.not_before_s = self._now_s() + backoff_s(RESTART_PAUSE_S, run.failures - 1, limits.restart_backoff_max_s)
         logger.error(
             "worker ended; starting it again",
             extra={"slot": run.slot, "error": type(error).__name__, "failures": run.failures},
@@ -299,12 +300,6 @@ class Supervisor:
         actor.is_up = False
         actor.began_s = self._now_s()
         ray.kill(actor.handle, no_restart=False)
-
-
-def restart_pause_s(failures: int, longest_s: float) -> float:
-    """Return the wait before a worker is started again after `failures` in a row, at least 1."""
-    doublings = min(failures - 1, 30)  # 2**1024 overflows a float, and after hours there are thousands of failures
-    return min(longest_s, RESTART_PAUSE_S * 2**doublings)
 
 
 def _state(actor: _Actor) -> str:

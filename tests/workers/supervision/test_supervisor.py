@@ -27,7 +27,7 @@ from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.settings import KafkaSettings, PolicySettings, RaySettings, Settings, StageSettings, StagesSettings
 from workers.supervision.actors import IngressActor
-from workers.supervision.supervisor import HEALTHY_RUN_S, Supervisor, SupervisorError, restart_pause_s
+from workers.supervision.supervisor import HEALTHY_RUN_S, Supervisor, SupervisorError
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
@@ -148,10 +148,6 @@ def test_a_failure_after_good_work_starts_counting_anew(local_ray: None) -> None
             ray.get(watched.handle("ingress-0").drain.remote(0))
             watched.step_until(lambda count=failures: watched.restarts("ingress-0") == count)
             clock.advance(1)
-
-
-def test_pauses_between_restarts_stay_bounded_after_any_number_of_failures() -> None:
-    assert [restart_pause_s(failures, 10.0) for failures in (1, 2, 3, 100_000)] == [0.25, 0.5, 1.0, 10.0]
 
 
 def test_a_stage_actor_that_is_stuck_in_a_batch_is_replaced(local_ray: None) -> None:
