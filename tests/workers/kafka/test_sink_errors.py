@@ -68,14 +68,14 @@ def _expected(error: library.KafkaError, step: str) -> str:
     return "refused" if fault_of(error) is Fault.REFUSED else "aborted"
 
 
-def _error(kind: type[library.KafkaError]) -> library.KafkaError:
+def error_of(kind: type[library.KafkaError]) -> library.KafkaError:
     return kind({}) if kind.__name__ == "LogTruncationError" else kind()
 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_every_error_at_every_step_leaves_its_producer_behind(step: str) -> None:
     for kind in KINDS:
-        error, ends = _error(kind), Ends()
+        error, ends = error_of(kind), Ends()
         producers = Producers({step: error})
         sink = _sink(producers, ends)
         outcome = _commit(sink)
