@@ -242,8 +242,8 @@ def stub_policy() -> None:
     def judged(*_given: object, **_named: object) -> Verdict:
         return verdict
 
-    topology.pipeline.make_plan = planned
-    topology.drafting.judge = judged
+    topology.pipeline.plan = planned
+    topology.steps.drafting.judge = judged
 
 
 @functools.cache

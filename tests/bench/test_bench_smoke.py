@@ -1,5 +1,7 @@
 """The bench runs: its shortest form gives figures of the shape that others read. Speed is not judged here."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -7,6 +9,7 @@ import pytest
 
 from bench.__main__ import main
 from bench.report import Figure, Report, table
+from tests.checkout import ROOT
 
 STEPS = {"decode", "encode", "plan", "judge", "pipeline", "labeler", "stage classification", "stage bias"}
 
@@ -33,3 +36,15 @@ def test_a_table_has_a_row_for_each_figure() -> None:
 def test_an_unknown_part_is_refused() -> None:
     with pytest.raises(SystemExit):
         main(["--only", "z"])
+
+
+def test_the_stand_in_policy_takes_the_place_of_plan_and_judge() -> None:
+    """In a process of its own, because it replaces them for good."""
+    code = (
+        "import asyncio; from bench import world; from topology.telemetry.instruments import Instruments; "
+        "from topology.telemetry.tracing import Tracing; world.stub_policy(); "
+        "pipeline = world.stub_pipeline(Tracing.none(), Instruments.none()); "
+        "print(len(asyncio.run(pipeline.process(world.record(0))).records))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["2"], done.stderr
