@@ -7,8 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench import first_event
 from bench.__main__ import main
 from bench.report import Figure, Report, table
+from bench.start_arm import Start
 from tests.checkout import ROOT
 
 STEPS = {"decode", "encode", "plan", "judge", "pipeline", "labeler", "stage classification", "stage bias"}
@@ -26,6 +28,21 @@ def test_the_quick_steps_are_written_as_json_and_shown_as_a_table(
     assert {"processor", "memory", "load before"} <= set(report.machine)
     assert "kafka-python" in report.versions
     assert len(capsys.readouterr().out.splitlines()) == 2 + len(report.figures)
+
+
+def test_the_first_event_is_compared_with_a_late_one(tmp_path: Path) -> None:
+    written = tmp_path / "bench.json"
+    assert main(["--quick", "--only", "h", "--json", str(written)]) == 0
+    report = msgspec.json.decode(written.read_bytes(), type=Report)
+    names = {figure.name for figure in report.figures}
+    assert names == {"first event to event 20, ratio", "first event", "event 20", "guards ready"}
+    assert all(figure.part == "h" and len(figure.runs) == first_event.QUICK.starts for figure in report.figures)
+
+
+def test_the_median_of_the_events_around_it_stands_for_the_late_one() -> None:
+    starts = [Start(ready_s=1.0, events_ms=(4.0, *[1.0] * 13, 2.0, *[2.0] * 10)) for _ in range(3)]
+    ratio, first, late, _ = first_event.figures(starts, first_event.QUICK)
+    assert (ratio.value, first.value, late.value) == (2.0, 4.0, 2.0)
 
 
 def test_a_table_has_a_row_for_each_figure() -> None:
