@@ -1,8 +1,14 @@
 """What a run of the tests says of itself, and how it is shared out among processes."""
 
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from tests.checkout import files, named
+from tests.checkout import ROOT, files, named
 from tests.plugins.progress import PartLines
 from tests.plugins.side_by_side import SERVICES, share_of
 
@@ -31,10 +37,10 @@ def test_a_part_has_a_line_when_its_last_test_is_done_and_a_failure_at_once() ->
     for nodeid in ("a.py::one", "b.py::one", "a.py::two"):
         lines.pytest_runtest_logreport(report(nodeid, "call", outcome="failed" if nodeid == "b.py::one" else "passed"))
         lines.pytest_runtest_logreport(report(nodeid, "teardown"))
-    assert written.lines == [
+    assert [re.sub(r" +\d+:\d\d", "", line) for line in written.lines] == [
         "FAILED b.py::one",
-        " 50%    0:00  b.py: 1 tests, 1.0 s, 1 failed",
-        " 75%    0:00  a.py: 2 tests, 2.0 s",
+        " 50%  b.py: 1 tests, 1.0 s, 1 failed",
+        " 75%  a.py: 2 tests, 2.0 s",
     ]
     assert not written.showfspath
 
@@ -54,3 +60,19 @@ def test_every_test_that_asks_for_a_service_is_in_the_share_that_has_it() -> Non
     }
     assert asking
     assert not [path for path in sorted(asking) if share_of(path) != SERVICES]
+
+
+def test_a_whole_run_says_how_far_it_is_and_ends_as_any_other(tmp_path: Path) -> None:
+    (tmp_path / "test_a.py").write_text("def test_well(): pass\ndef test_wrong(): assert False\n")
+    command = [sys.executable, "-m", "pytest", "-p", "tests.plugins.progress", "--parts", "-rf", "test_a.py"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
+    )
+    lines = iter(done.stdout.splitlines())
+    for expected in (
+        r"FAILED test_a.py::test_wrong",
+        r"100% +\d+:\d\d  test_a.py: 2 tests, \d+\.\d s, 1 failed",
+        r"FAILED test_a.py::test_wrong - assert False",
+        r"=+ 1 failed, 1 passed in \d.*s =+",
+    ):
+        assert any(re.fullmatch(expected, line) for line in lines), (expected, done.stdout)

@@ -11,6 +11,9 @@ from collections.abc import Generator, Iterable, Sequence
 
 import pytest
 
+Status = tuple[str, str, str | tuple[str, object]]
+"""Category, letter and word of a test, as pytest has them."""
+
 SLOWEST_SHOWN = 5
 QUIET_MAX_S = 30.0
 """After so long without a line, the next test that ends has its part say how many of its tests are done."""
@@ -39,6 +42,7 @@ class PartLines:
         reporter.showfspath = False
         self._reporter = reporter
         self._began_s = self._said_s = time.monotonic()
+        self._is_over = False
         self._expected: Counter[str] = Counter()
         self._done: Counter[str] = Counter()
         self._failed: Counter[str] = Counter()
@@ -54,11 +58,15 @@ class PartLines:
         """Take what is to be run by several processes; each says the same."""
         self._expect(ids)
 
+    def pytest_sessionfinish(self) -> None:
+        """Leave the rest to pytest: its summary asks for words."""
+        self._is_over = True
+
     @pytest.hookimpl(wrapper=True)
-    def pytest_report_teststatus(self) -> Generator[None, tuple[str, ...], tuple[str, str, str]]:
-        """Keep the category, which the summary counts, and write no letter."""
-        category, *_ = yield
-        return category, "", ""
+    def pytest_report_teststatus(self) -> Generator[None, Status, Status]:
+        """Keep the category, which the summary counts, and write no letter while tests run."""
+        status = yield
+        return status if self._is_over else (status[0], "", "")
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Count a test when it is torn down, and write what there is to say."""
