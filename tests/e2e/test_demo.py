@@ -1,4 +1,8 @@
-"""The demonstration as a newcomer runs it: real Kafka, Ray and vLLM, an ingress killed half way, and the census."""
+"""The demonstration as a newcomer runs it: real Kafka, Ray and vLLM, an ingress killed half way, and the census.
+
+Three runs: a whole one with both models; one on brokers that are there, with the scripted model alone, which is
+terminated once it stays up; and one that is interrupted while its parts start.
+"""
 
 import fcntl
 import json
@@ -7,47 +11,81 @@ import re
 import signal
 import subprocess
 import sys
-import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.checkout import ROOT
-from tests.plugins.patience import wait_until
+from tests.plugins.kafka_broker import BOOTSTRAP, Kafka
+from tests.plugins.patience import ENVIRONMENT, PATIENCE_S, wait_until
 from workers.commands.demo.scripts import ScriptKind, rejudged_scripts, sample_scripts
 
-pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.vllm, pytest.mark.timeout(600)]
+RUN_MAX_S = 1500.0
+"""A whole run takes two minutes on two idle cores, most of it the start of vLLM."""
 
-RUN_S = 540.0
-STOP_S = 90.0
+pytestmark = [pytest.mark.kafka, pytest.mark.ray, pytest.mark.vllm, pytest.mark.timeout(RUN_MAX_S + 60)]
+
+COUNT = 60
 
 
-def demo(directory: Path, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+class Demo:
     """The command in `directory`, in a session of its own; without `variables` it starts a broker of its own."""
-    environment = {name: value for name, value in os.environ.items() if name != "KAFKA_BOOTSTRAP_SERVERS"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "workers.cli", "demo", "--plain", *arguments],
-        cwd=directory,
-        env={**environment, "PYTHONPATH": str(ROOT), **variables},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
 
+    def __init__(self, directory: Path, *arguments: str, **variables: str) -> None:
+        self._out = directory / "out.txt"
+        environment = {name: value for name, value in os.environ.items() if name != BOOTSTRAP}
+        with self._out.open("w") as out:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "workers.cli", "demo", "--plain", *arguments],
+                cwd=directory,
+                env={**environment, **ENVIRONMENT, "PYTHONPATH": str(ROOT), **variables},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
-def left_running(session: int) -> list[str]:
-    """Processes of a session that are still there."""
-    found: list[str] = []
-    for process in psutil.process_iter(["pid", "cmdline"]):
+    @property
+    def out(self) -> str:
+        """What it has printed so far."""
+        return self._out.read_text()
+
+    def wait_said(self, text: str) -> None:
+        """Return once it has printed `text`; fail where it ends without."""
+        wait_until(lambda: text in self.out or self._process.poll() is not None)
+        assert text in self.out, self.out[-4000:]
+
+    def interrupt(self, number: signal.Signals) -> None:
+        """Signal it, and it alone."""
+        self._process.send_signal(number)
+
+    def wait(self, timeout_s: float = PATIENCE_S) -> int:
+        """Return its exit status."""
+        return self._process.wait(timeout_s)
+
+    def left(self) -> list[psutil.Process]:
+        """The processes of its session that are still there."""
+        return [process for process in psutil.process_iter(["name"]) if self._is_left(process)]
+
+    def _is_left(self, process: psutil.Process) -> bool:
         try:
-            if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(" ".join(process.info["cmdline"] or [])[:120])
+            return os.getsid(process.pid) == self._process.pid and process.status() != psutil.STATUS_ZOMBIE
         except (ProcessLookupError, psutil.NoSuchProcess):
-            continue
-    return found
+            return False
+
+
+@contextmanager
+def demo(directory: Path, *arguments: str, **variables: str) -> Generator[Demo]:
+    """Run the command; whatever the test finds, nothing of it is there afterwards."""
+    running = Demo(directory, *arguments, **variables)
+    try:
+        yield running
+    finally:
+        for process in running.left():
+            process.kill()
 
 
 def nested(tree: str, *names: str) -> bool:
@@ -63,19 +101,15 @@ def nested(tree: str, *names: str) -> bool:
 
 
 def test_every_record_ends_once_although_the_ingress_is_killed_and_one_trace_reaches_into_vllm(tmp_path: Path) -> None:
-    process = demo(tmp_path, "--count", "80", "--kill")
-    try:
-        out, _ = process.communicate(timeout=RUN_S)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, out[-4000:]
+    with demo(tmp_path, "--count", str(COUNT), "--kill") as running:
+        status, out = running.wait(RUN_MAX_S), running.out
+    assert status == 0, out[-4000:]
     assert "kill -9 of the ingress actor" in out
     assert "every record ended as the contract says, exactly once" in out
     census = re.search(r"census: (\d+) sent, (\d+) answered, (\d+) dead letters", out)
     assert census is not None
     sent, answered, letters = (int(count) for count in census.groups())
-    assert answered == 80 + len(rejudged_scripts())
+    assert answered == COUNT + len(rejudged_scripts())
     assert sent == answered + letters
     assert f"counts {answered} responses" in out
     left = tmp_path / "var" / "demo"
@@ -104,19 +138,29 @@ def assert_judged_again(out: str) -> None:
     assert thrice.groups() == ("safe_complete", "safe_complete", "refuse")
 
 
-def test_the_scripted_model_needs_no_vllm_and_its_answers_can_be_read(tmp_path: Path) -> None:
-    process = demo(tmp_path, "--count", "20", "--model", "scripted")
-    try:
-        out, _ = process.communicate(timeout=RUN_S)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-    assert process.returncode == 0, out[-4000:]
+def test_the_scripted_model_needs_no_vllm_its_answers_can_be_read_and_sigterm_ends_all(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    """On the session's brokers, which it must leave alone."""
+    with demo(tmp_path, "--count", "20", "--model", "scripted", "--keep", **{BOOTSTRAP: kafka.bootstrap}) as running:
+        running.wait_said("stays up until Ctrl-C")
+        running.interrupt(signal.SIGTERM)
+        status, out = running.wait(), running.out
+        wait_until(lambda: not running.left())
+    assert status == 0, out[-4000:]
     assert "vLLM" not in out
     assert "every record ended as the contract says, exactly once" in out
     answers = {script.within[:40] for script in sample_scripts()}
     assert sum(answer in out for answer in answers) >= 3
     assert_judged_again(out)
+
+
+def test_an_interrupted_start_leaves_nothing_running(tmp_path: Path) -> None:
+    with demo(tmp_path, "--count", "5") as running:
+        wait_until(lambda: any("raylet" in process.info["name"] for process in running.left()))
+        running.interrupt(signal.SIGINT)
+        assert running.wait() != 0
+        wait_until(lambda: not running.left())
 
 
 @pytest.mark.parametrize(
@@ -130,10 +174,9 @@ def test_the_scripted_model_needs_no_vllm_and_its_answers_can_be_read(tmp_path: 
 def test_a_wrong_option_ends_the_demo_before_anything_starts(
     tmp_path: Path, arguments: tuple[str, ...], complaint: str
 ) -> None:
-    process = demo(tmp_path, *arguments)
-    out, _ = process.communicate(timeout=60)
-    assert process.returncode == 2
-    assert complaint in out
+    with demo(tmp_path, *arguments) as running:
+        assert running.wait() == 2
+    assert complaint in running.out
     assert not (tmp_path / "var").exists()
 
 
@@ -141,43 +184,14 @@ def test_a_second_demo_in_the_same_directory_does_not_disturb_the_first(tmp_path
     (tmp_path / "var" / "demo").mkdir(parents=True)
     with (tmp_path / "var" / "demo" / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        process = demo(tmp_path)
-        out, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert f"another one runs in {tmp_path / 'var' / 'demo'}" in out
+        with demo(tmp_path) as running:
+            assert running.wait() == 1
+    assert f"another one runs in {tmp_path / 'var' / 'demo'}" in running.out
 
 
 def test_brokers_that_are_away_are_named(tmp_path: Path) -> None:
-    process = demo(
-        tmp_path, "--count", "1", KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1", SLUICEGATE_KAFKA__CONNECT_TIMEOUT_S="3"
-    )
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert "kafka.bootstrap_servers is 127.0.0.1:1" in out
-    assert "Traceback" not in out
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
-    process = demo(tmp_path, "--count", "5")
-    log = tmp_path / "var" / "demo" / "log.jsonl"
-    try:
-        wait_until(log.exists, 60)
-        wait_until(lambda: any("raylet" in line for line in left_running(process.pid)), 60)
-        process.send_signal(number)
-        process.communicate(timeout=STOP_S)
-        deadline_s = time.monotonic() + 20
-        while (left := left_running(process.pid)) and time.monotonic() < deadline_s:
-            time.sleep(0.2)
-        assert left == []
-        assert process.returncode != 0
-    finally:
-        for line_pid in (p.pid for p in psutil.process_iter() if _session(p.pid) == process.pid):
-            os.kill(line_pid, signal.SIGKILL)
-
-
-def _session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return -1
+    away = {BOOTSTRAP: "127.0.0.1:1", "SLUICEGATE_KAFKA__CONNECT_TIMEOUT_S": "3"}
+    with demo(tmp_path, "--count", "1", **away) as running:
+        assert running.wait() == 1
+    assert "kafka.bootstrap_servers is 127.0.0.1:1" in running.out
+    assert "Traceback" not in running.out
