@@ -107,7 +107,7 @@ class StageHost:
         """Return a snapshot, even while a batch runs."""
         since_s = self._busy_since_s
         busy_s = 0.0 if since_s is None else time.monotonic() - since_s
-        return StageHealth(pid=os.getpid(), busy_s=busy_s, batch_count=self._desk.batch_count)
+        return StageHealth(pid=os.getpid(), busy_s=busy_s, batch_count=self._desk.batch_count, node_id=_node_id())
 
 
 def _node_id() -> str:

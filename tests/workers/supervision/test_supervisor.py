@@ -104,6 +104,7 @@ def test_it_starts_pools_and_workers_and_drains_them(local_ray: None) -> None:
         assert watched.actors("stage", "starting") == 2
         watched.step_until(lambda: watched.is_healthy() and watched.actors("ingress", "ready") == 2)
         assert (watched.actors("stage", "ready"), watched.actors("stage", "starting")) == (2, 0)
+        assert [placed.name for _, placed in watched.supervisor.placed()][:2] == ["stage-bias-0", "stage-bias-1"]
         scope = f"{settings.kafka.group_id}.{settings.kafka.cluster_name}"
         assert watched.ask("ingress-4", "pools") == {"bias": [f"{scope}.stage-bias-0", f"{scope}.stage-bias-1"]}
         assert watched.ask("ingress-3", "run_count") == 1
