@@ -18,12 +18,12 @@ from pathlib import Path
 
 import msgspec
 
-from bench import first_event, kafka_ratio, memory, page, stages, stuck_key, token_ratio, visibility
+from bench import first_event, hand_written, kafka_ratio, memory, page, stages, stuck_key, token_ratio, visibility
 from bench.kafka_arm import peak_mib
 from bench.report import Figure, Report, machine, table, versions
 from workers.development.broker import DevelopmentBroker
 
-PARTS = ("a", "b", "c", "d", "e", "f", "g", "h")
+PARTS = ("a", "b", "c", "d", "e", "f", "g", "h", "i")
 RETENTION = {"log.segment.bytes": "67108864", "log.retention.bytes": "268435456"}
 """Nobody reads what the runs write, so old segments are deleted."""
 
@@ -59,6 +59,8 @@ def _measure(parts: Sequence[str], directory: Path, *, is_quick: bool, say: kafk
         figures += stages.measure(is_quick=is_quick, say=say)
     if "h" in parts:
         figures += first_event.measure(first_event.QUICK if is_quick else first_event.Size(), say)
+    if "i" in parts:
+        figures += hand_written.measure(is_quick=is_quick, say=say)
     figures += _measure_against_kafka(parts, directory, is_quick=is_quick, say=say)
     if not {"e", "f", "g"}.isdisjoint(parts):
         broker = DevelopmentBroker(directory / "kafka-engine", properties=RETENTION, say=say)

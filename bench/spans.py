@@ -83,8 +83,8 @@ class Forget(SpanExporter):
         pass
 
 
-def one_event(tracing: Tracing, action: Action) -> None:
-    with tracing.event(RECORD) as trace:
+def one_event(tracing: Tracing, action: Action, given: Record = RECORD) -> None:
+    with tracing.event(given) as trace:
         trace.of_event(EVENT, "p@1")
         with trace.guard_input() as span:
             span.labels(LABELS)
@@ -101,7 +101,7 @@ def one_event(tracing: Tracing, action: Action) -> None:
 
 
 def tracing_of(preset: str, ratio: float, *, is_encoding: bool = False) -> Tracing:
-    telemetry = _settings(preset, ratio)
+    telemetry = settings_of(preset, ratio)
     processor = BoundedSpanProcessor(Forget(is_encoding=is_encoding), QUEUE_MAX, lambda _: None)
     return start_telemetry(telemetry, "bench", span_processors=[processor]).tracing(Settings(telemetry=telemetry))
 
@@ -125,9 +125,9 @@ def promised(rounds: int, events: int) -> list[Figure]:
     The interpreter is tuned as a worker's, and stays so.
     """
     ids = random.Random(7)
-    records = [_traced(record(index), ids.getrandbits(128)) for index in range(TOGETHER * max(1, events // TOGETHER))]
+    records = [traced(record(index), ids.getrandbits(128)) for index in range(TOGETHER * max(1, events // TOGETHER))]
     bare = stub_pipeline(Tracing.none(), Mute.none())
-    worker = {preset: _worker_telemetry(preset) for preset in PROMISED_US}
+    worker = {preset: worker_telemetry(preset) for preset in PROMISED_US}
     piped = {preset: stub_pipeline(*_parts(each, preset)) for preset, each in worker.items()}
     added: dict[str, list[float]] = {preset: [] for preset in PROMISED_US}
     tune_interpreter()
@@ -147,26 +147,26 @@ def promised(rounds: int, events: int) -> list[Figure]:
     ]
 
 
-def _traced(given: Record, trace_id: int) -> Record:
+def traced(given: Record, trace_id: int) -> Record:
     """Return the record in a trace of its own, as sampling by trace id needs it."""
     parent = f"00-{trace_id:032x}-{'12' * 8}-01".encode()
     headers = tuple((name, parent if name == Header.TRACEPARENT.value else value) for name, value in given.headers)
     return structs.replace(given, headers=headers)
 
 
-def _worker_telemetry(preset: str) -> Telemetry:
+def worker_telemetry(preset: str) -> Telemetry:
     processor = BoundedSpanProcessor(Forget(is_encoding=True), QUEUE_MAX, lambda _: None)
     return start_telemetry(
-        _settings(preset, SHARE), "ingress", 0, span_processors=[processor], metric_exporters=[ForgetMetrics()]
+        settings_of(preset, SHARE), "ingress", 0, span_processors=[processor], metric_exporters=[ForgetMetrics()]
     )
 
 
-def _settings(preset: str, ratio: float) -> TelemetrySettings:
+def settings_of(preset: str, ratio: float) -> TelemetrySettings:
     return TelemetrySettings(preset="full" if preset == "full" else "ratio", ratio=ratio)
 
 
 def _parts(telemetry: Telemetry, preset: str) -> tuple[Tracing, Instruments]:
-    return telemetry.tracing(Settings(telemetry=_settings(preset, SHARE))), telemetry.instruments
+    return telemetry.tracing(Settings(telemetry=settings_of(preset, SHARE))), telemetry.instruments
 
 
 def _cpu_us(runner: asyncio.Runner, pipeline: Pipeline, records: Sequence[Record], flush: Callable[[], None]) -> float:

@@ -45,6 +45,14 @@ def test_the_median_of_the_events_around_it_stands_for_the_late_one() -> None:
     assert (ratio.value, first.value, late.value) == (2.0, 4.0, 2.0)
 
 
+def test_each_hand_written_part_is_measured_beside_the_librarys(tmp_path: Path) -> None:
+    written = tmp_path / "bench.json"
+    assert main(["--quick", "--only", "i", "--json", str(written)]) == 0
+    figures = msgspec.json.decode(written.read_bytes(), type=Report).figures
+    assert [(figure.part, figure.unit) for figure in figures] == [("i", "µs"), ("i", "µs"), ("i", "")] * 4
+    assert all(figure.value > 0 and len(figure.runs) == 3 for figure in figures)
+
+
 def test_a_table_has_a_row_for_each_figure() -> None:
     figure = Figure(part="a", name="events/s, ratio", value=0.5, unit="", runs=(0.4, 0.5, 0.6))
     assert table([figure]).splitlines()[-1] == "| a | events/s, ratio | 0.50 | 0.40 0.50 0.60 |  |  |"

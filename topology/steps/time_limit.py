@@ -1,6 +1,6 @@
 """A bound on how long a block may wait: `asyncio.timeout` at less than half its cost, which each event pays twice.
 
-Measured under uvloop: 5.4 µs against 11.5 µs.
+Measured under uvloop: 5.4 µs against 11.5 µs (docs/adr/0017-hand-written-hot-paths.md).
 """
 
 import asyncio
