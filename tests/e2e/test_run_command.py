@@ -53,11 +53,15 @@ port = {agent_port}
 
 
 @contextmanager
-def running(config: Path, log: Path) -> Generator["subprocess.Popen[bytes]"]:
-    """The command as a process, its output in `log`; ended with the block whatever happened."""
+def running(config: Path, log: Path, ray_address: str = "") -> Generator["subprocess.Popen[bytes]"]:
+    """Run the command as a process, its output in `log`; it ends with the block whatever happens.
+
+    Without `ray_address` it starts a Ray of its own.
+    """
     command = [sys.executable, "-m", "workers.cli", "run", "--config", str(config)]
+    environment = {**os.environ, **ENVIRONMENT, "SLUICEGATE_RAY__ADDRESS": ray_address}
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env={**os.environ, **ENVIRONMENT})
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
         try:
             yield process
         finally:

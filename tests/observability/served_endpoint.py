@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from tests.plugins.fake_endpoint import FakeEndpoint
 
-START_S = 10.0
+START_S = 60.0
 
 
 @contextmanager

@@ -22,13 +22,11 @@ from topology.contract.events import AuditRecord, GenerationParameters
 from topology.telemetry.span_names import Attribute
 from workers.settings import GenerationSettings, Settings, TelemetrySettings
 
-pytestmark = [pytest.mark.kafka, pytest.mark.vllm, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.kafka, pytest.mark.vllm, pytest.mark.timeout(1200)]
 
 EVENTS = 6
 LATER = frozenset({"e3", "e4", "e5"})
 """Sent when the first ones are answered: what a worker does once, such as loading words, is then done."""
-ANSWERED_S = 120.0
-EXPORTED_S = 60.0
 OUR_SPANS_MAX = 8
 DERIVED = ("llm.", "input.", "output.", "session.id", "openinference.", "metadata")
 """What Phoenix adds to a span that it understands."""
@@ -86,9 +84,9 @@ def test_an_event_is_one_tree_in_a_real_backend_with_the_models_own_span_inside(
         events = [question(number, f"c{number}", generation=parameters) for number in range(EVENTS)]
         with running_worker(settings, tmp_path):
             send_traced(settings, events[:3])
-            wait_until(lambda: len(audits(settings)) == 3, ANSWERED_S)
+            wait_until(lambda: len(audits(settings)) == 3)
             send_traced(settings, events[3:])
-            wait_until(lambda: len(audits(settings)) == EVENTS, ANSWERED_S)
+            wait_until(lambda: len(audits(settings)) == EVENTS)
         record = one_draft(settings)
         assert record is not None, [each.attempts for each in audits(settings)]
         spans = read_back(phoenix, model_traces, record.trace_id)
@@ -131,9 +129,9 @@ def assert_joined(spans: list[Json], record: AuditRecord) -> None:
 
 def read_back(phoenix: Phoenix, model_traces: KeptExports, trace_id: str) -> list[Json]:
     """The trace as Phoenix tells it, once the model's span is there too."""
-    wait_until(lambda: any(span.name == "llm_request" for span in model_traces.trace(trace_id)), EXPORTED_S)
+    wait_until(lambda: any(span.name == "llm_request" for span in model_traces.trace(trace_id)))
     for request in model_traces.traces:
         if bytes.fromhex(trace_id) in request:
             phoenix.push(request)
-    wait_until(lambda: len(phoenix.spans(trace_id)) >= OUR_SPANS_MAX + 2, EXPORTED_S)
+    wait_until(lambda: len(phoenix.spans(trace_id)) >= OUR_SPANS_MAX + 2)
     return phoenix.spans(trace_id)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 from msgspec import structs
 
+from tests.plugins.patience import PATIENCE_S
 from topology.contract.events import ConversationEvent
 from workers.kafka.sender import EventSender
 from workers.settings import Settings
 from workers.telemetry.setup import start_telemetry
 
 CHAT_SERVICE = "chat-service"
-STOP_S = 60.0
 FLUSH_S = 20.0
 
 
@@ -37,7 +37,7 @@ def running_worker(settings: Settings, directory: Path, **variables: str) -> Gen
     try:
         yield log
         process.send_signal(signal.SIGTERM)
-        assert process.wait(STOP_S) == 0, log.read_text(errors="replace")[-2000:]
+        assert process.wait(PATIENCE_S) == 0, log.read_text(errors="replace")[-2000:]
     finally:
         process.kill()
         process.wait(10)
