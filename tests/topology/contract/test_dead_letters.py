@@ -1,4 +1,4 @@
-"""A dead letter carries the original bytes, says why and whence, and always fits."""
+"""A dead letter carries the original bytes, says why it failed and where it was read, and always fits."""
 
 import hashlib
 

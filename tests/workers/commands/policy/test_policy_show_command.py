@@ -78,10 +78,10 @@ def test_wrong_use_names_what_was_given(desk: PolicyDesk, arguments: tuple[str, 
 
 def test_an_overlay_that_is_rejected_says_why(desk: PolicyDesk) -> None:
     status, _, err = desk.run(
-        "show", "--tenant", desk.file("bad.yaml", "tenant_id: t\nversion: '1'\ncaps: {nought: 0}\n")
+        "show", "--tenant", desk.file("bad.yaml", "tenant_id: t\nversion: '1'\ncaps: {nowhere: 0}\n")
     )
     assert status == 2
-    assert "caps.nought: unknown category" in err
+    assert "caps.nowhere: unknown category" in err
 
 
 @pytest.mark.kafka
