@@ -133,6 +133,7 @@ def test_a_model_endpoint_that_is_wrong_is_told_by_what_it_answers(play: Play, f
         ("http://no-such-host.invalid/v1", "does not resolve"),
         ("http://[::zz]/v1", ""),
     ],
+    ids=["closed port", "unknown host", "no address"],
 )
 def test_a_model_endpoint_that_cannot_be_reached_is_told_by_why(base_url: str, found: str) -> None:
     line = one(probe_generator, generator(base_url))
@@ -193,6 +194,7 @@ def test_a_collector_that_says_nothing_is_given_up_in_time(protocol: str, found:
 @pytest.mark.parametrize(
     ("server", "found"),
     [(closed_endpoint().removeprefix("http://"), "connection refused"), ("no-such-host.invalid:9", "not resolve")],
+    ids=["closed port", "unknown host"],
 )
 def test_brokers_that_are_not_there_are_told_by_why(server: str, found: str) -> None:
     line = one(probe_brokers, kafka_at(server))
