@@ -1,1 +1,1 @@
-"""The answering side: prompts, the vLLM client and application, guards, redaction, and a fake of each port."""
+"""The answering side: guards, prompts, model endpoints, vLLM, redaction, and a fake of each port."""

@@ -1,1 +1,1 @@
-"""Who runs it: settings, Kafka, Ray, telemetry, the command line."""
+"""The running side: settings, Kafka, Ray, telemetry export, and the command line."""

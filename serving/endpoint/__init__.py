@@ -1,1 +1,1 @@
-"""One client for any OpenAI-compatible endpoint."""
+"""The HTTP client of model servers: time limits, retries, breaker, streaming."""

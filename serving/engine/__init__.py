@@ -1,1 +1,1 @@
-"""vLLM as a Ray Serve application, and as a child process."""
+"""vLLM itself: its options, as a Ray Serve application or as a child process."""

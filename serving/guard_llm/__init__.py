@@ -1,1 +1,1 @@
-"""The second tier: a guard LLM that labels requests and checks drafts."""
+"""The second tier: a guard LLM, its prompts and questions, and the parsing of its answers."""

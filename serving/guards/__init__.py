@@ -1,1 +1,1 @@
-"""The embedded guards: labels of requests, classification and bias of drafts."""
+"""The first tier: small embedded models and rules that label requests and check drafts."""

@@ -1,1 +1,1 @@
-"""Reading a text, whichever guard asks: features, quotations, wrappers, language, phrases."""
+"""Reading a text, for every guard: features, quotations, disguises, language, phrases."""

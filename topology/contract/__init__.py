@@ -1,1 +1,1 @@
-"""What crosses a topic or a process: events, labels, records, names, errors, and their bytes."""
+"""Everything that crosses a topic or a process: events, answers, dead letters, reasons, bounds, names, bytes."""

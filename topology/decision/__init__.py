@@ -1,1 +1,1 @@
-"""Decisions: the ceilings and plan of a request, and the verdict on a draft. Pure."""
+"""Decisions from labels and a policy: ceilings and plan of a request, verdict on a draft. Pure."""

@@ -1,1 +1,1 @@
-"""Exactly-once delivery: the records that may run now, and the results that one transaction commits. Pure."""
+"""The rules of exactly-once delivery: what may run, what is committed together, what is a repeat. Pure."""

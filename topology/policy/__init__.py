@@ -1,1 +1,1 @@
-"""Policies: what one is, and how it is read, checked, narrowed for a tenant and published."""
+"""A policy's documents: thresholds, verdict rows and texts in each language; checks, overlays and signatures."""

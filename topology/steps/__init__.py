@@ -1,1 +1,1 @@
-"""The steps of the pipeline, each on its own."""
+"""The steps of the pipeline, one module each: assess, draft, check, remember, audit, publish."""

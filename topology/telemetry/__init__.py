@@ -1,1 +1,1 @@
-"""Telemetry: the spans of an event, and the metrics of a process."""
+"""The spans and metrics that exist: their names, labels and meaning."""

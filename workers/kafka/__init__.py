@@ -1,1 +1,1 @@
-"""Clients of the brokers: the Source and Sink ports, readers, topics."""
+"""The clients of the brokers: Source and Sink, the transaction protocol, credentials, readers, topics."""

@@ -1,1 +1,1 @@
-"""The policy in force: its sources, its signatures and its replacement."""
+"""The policy in force: fetched from files or a topic, its signature checked, replaced without a restart."""

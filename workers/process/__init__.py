@@ -1,1 +1,1 @@
-"""This operating-system process: its children, interpreter, clock, exit codes and captured output."""
+"""Matters of the operating-system process: children, exit codes, clock, interpreter, captured output."""

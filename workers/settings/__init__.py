@@ -1,4 +1,4 @@
-"""The settings: their bounds and meaning, how they are loaded, and the page that lists them."""
+"""Every setting: default, allowed range and meaning; how settings are loaded; the page that lists them."""
 
 from workers.settings.brokers import KafkaSettings, TopicSettings
 from workers.settings.events import (

@@ -1,1 +1,1 @@
-"""Everything that the pipeline asks: micro-batches, pools of stage actors, language models."""
+"""Batches of drafts, and calls to the pools of actors and models that check them."""

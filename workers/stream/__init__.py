@@ -1,1 +1,1 @@
-"""One stream worker: poll, process, commit; conversations' states; the crash journal."""
+"""One stream worker, the loop over the rules of delivery: poll, process, commit; states, crash journal, drain."""

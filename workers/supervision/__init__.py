@@ -1,1 +1,1 @@
-"""Ray actors started, watched, replaced and drained; the port of a node."""
+"""Ray actors kept alive: started, watched, restarted, drained; probes and status on the node's port."""

@@ -1,1 +1,1 @@
-"""Traces, metrics and logs: their set-up and export."""
+"""The way of traces, metrics and logs out of the process: set-up, sampling, exporters, the metrics page."""

@@ -1,1 +1,1 @@
-"""`sluicegate check`: the probes of settings, policy, brokers, models and telemetry. None changes anything."""
+"""`sluicegate check`, run before a deployment: looks at settings, policy, brokers, models, collector."""
