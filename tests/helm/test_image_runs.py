@@ -15,10 +15,10 @@ import pytest
 from tests.helm.engine import Engine
 from tests.helm.local_pod import LocalPod
 from tests.helm.pods import pods
-from tests.helm.test_chart_runs import ANSWERED_S, FIELDS, PLAIN, SECRETS, chart_values, is_answered
+from tests.helm.test_chart_runs import FIELDS, PLAIN, SECRETS, chart_values, is_answered
 from tests.plugins.image import install_worker
 from tests.plugins.kafka_broker import Kafka
-from tests.plugins.patience import wait_until
+from tests.plugins.patience import PATIENCE_S, wait_until
 from tests.plugins.running_worker import fresh_settings, question, responses, send
 from workers.commands.demo.parts import free_port
 
@@ -77,13 +77,13 @@ def test_the_image_runs_the_rendered_worker_read_only_and_as_user_1000(
             contained(tmp_path, environment, pod.command), cwd="/", stdout=out, stderr=subprocess.STDOUT
         )
     try:
-        wait_until(lambda: process.poll() is not None or is_answered(f"http://127.0.0.1:{port}/readyz"), ANSWERED_S)
+        wait_until(lambda: process.poll() is not None or is_answered(f"http://127.0.0.1:{port}/readyz"))
         assert process.poll() is None, log.read_text(errors="replace")[-3000:]
         assert Path(f"/proc/{process.pid}").stat().st_uid == 1000
         send(settings, [question(number, candidate=PLAIN) for number in range(5)])
-        wait_until(lambda: len(responses(settings)) == 5, ANSWERED_S)
+        wait_until(lambda: len(responses(settings)) == 5)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(pod.grace_s) == 0, log.read_text(errors="replace")[-3000:]
+        assert process.wait(PATIENCE_S) == 0, log.read_text(errors="replace")[-3000:]
     finally:
         process.kill()
         process.wait(10)

@@ -24,6 +24,7 @@ from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from serving.guards.per_policy import PolicyLabeler
 from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import PATIENCE_S
 from tests.plugins.running_worker import fresh_settings, question, running_loop, wait_committed
 from topology.contract.events import Candidate, TextPart
 from topology.contract.names import StageName
@@ -40,7 +41,6 @@ PROMTOOL = shutil.which("promtool") or ""
 pytestmark = [
     pytest.mark.kafka,
     pytest.mark.ray,
-    pytest.mark.timeout(300),
     pytest.mark.usefixtures("local_ray"),
     pytest.mark.skipif(not PROMTOOL, reason="promtool (Debian package prometheus) is not installed"),
 ]
@@ -54,7 +54,7 @@ ALARMS = ("SluicegateFailClosed", "SluicegateCanaryFailing")
 def guard() -> Generator[Any]:
     """The classification stage in a process of its own."""
     actor = StageActor.options(num_cpus=0.1).remote(Settings(), StageName.CLASSIFICATION.value)
-    ray.get(actor.health.remote(), timeout=90)
+    ray.get(actor.health.remote(), timeout=PATIENCE_S)
     yield actor
     ray.kill(actor, no_restart=True)
 
@@ -130,7 +130,7 @@ def _replayed(recording: Recording, healthy_minute: int, tmp_path: Path) -> None
     suite = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [test]}
     (tmp_path / "replay.yaml").write_text(yaml.safe_dump(suite))
     command = [PROMTOOL, "test", "rules", "replay.yaml"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
