@@ -122,9 +122,13 @@ class Names(Struct, frozen=True, kw_only=True):
 
 
 def answer_schema(kind: type[AnyAnswer], names: Names) -> dict[str, Any]:
-    """Return the JSON Schema of an answer that may use these names only."""
+    """Return the JSON Schema of an answer that may use these names only.
+
+    It has no descriptions: they are docstrings, and a reworded one must not change the hash of a prompt.
+    """
     schema = msgspec.json.schema(kind)
     for definition in schema["$defs"].values():
+        definition.pop("description", None)
         properties = definition.get("properties", {})
         for field, allowed in (("category", names.categories), ("rule", names.rules)):
             if field in properties:
