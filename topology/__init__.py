@@ -1,5 +1,5 @@
 """The flow of an event, and the rules it is decided under.
 
-Without effects of its own. It imports the standard library and msgspec; PyYAML in `policy/document_bounds.py` alone,
-OpenTelemetry's API in `telemetry/` alone.
+The package has no effects of its own. It imports the standard library and msgspec; only `policy/document_bounds.py`
+imports PyYAML, and only `telemetry/` imports OpenTelemetry's API.
 """

@@ -13,7 +13,7 @@ from topology.contract.records import OutRecord, Ownership, PartitionId, Partiti
 from topology.policy.bundle import PolicyBundle
 
 Rest = Callable[[float], Awaitable[None]]
-"""A wait of so many seconds for a backend to recover, during which other events may use the caller's permit."""
+"""A function that waits some seconds for a backend to recover; meanwhile other events may use the caller's permit."""
 
 
 class CheckInput(Struct, frozen=True, kw_only=True):

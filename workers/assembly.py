@@ -227,7 +227,7 @@ def build_pipeline(
 
 
 def canary_guard(settings: Settings) -> RequireGenuine:
-    """Return what tells canaries that the platform signed from forged ones."""
+    """Return the check that refuses canaries which the platform did not sign."""
     is_signed = signature_verifier(public_keys(settings.canary.keys, "canary.keys"))
     age_max_ms = int(settings.canary.age_max_s * 1000)
     return lambda event, now_ms: require_genuine(event, now_ms, age_max_ms, is_signed)

@@ -21,7 +21,7 @@ class EngineServer(LLMServer):
     """
 
     async def check_health(self) -> None:
-        """Return while the engine lives; leave any failure but its death to Serve to count."""
+        """End the process if the engine is dead. Any other failure is raised, for Serve to count."""
         try:
             await super().check_health()
         except EngineDeadError:

@@ -42,7 +42,7 @@ _DEMAND = re.compile(
 )
 _ADDRESS = re.compile(r"(?:https?://[^\s)\"'>]{4,200}|[\w.+-]{2,64}@[\w-]{2,64}\.[a-z]{2,12})")
 _CONTENT_HEADS = frozenset({"hateful_text", "harassing_text", "sexual.explicit", "sexual.exploitative"})
-"""Heads that judge the words of a draft themselves. The others learnt from requests, and only tell its subject."""
+"""Heads that judge the words of a draft themselves. The others learnt from requests, and only tell the subject."""
 
 
 class ClassificationStage:
@@ -190,7 +190,7 @@ def demands(folded: str) -> list[str]:
 
 
 def _keep(found: dict[CategoryId, OutputFinding], finding: OutputFinding | None) -> None:
-    """Put the finding in `found`. Of two of one category the one with more detail stays, of equal ones the first."""
+    """Put the finding in `found`. Each category keeps the finding with the most detail, the first of equal ones."""
     if finding is None:
         return
     known = found.get(finding.category)

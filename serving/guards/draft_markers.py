@@ -191,7 +191,7 @@ def _holds_number(folded: str, number: str) -> bool:
 
 
 def offers_present(folded: str, wanted: tuple[str, ...], bundle: PolicyBundle, locale: str) -> tuple[str, ...]:
-    """Return those of the wanted offers of which most significant words are in the text."""
+    """Return the wanted offers that have most of their significant words in the text."""
     words = set(_OFFER_WORD.findall(folded))
     return tuple(
         name for name in wanted if name in bundle.offers and _is_offered(bundle.offers[name], folded, words, locale)

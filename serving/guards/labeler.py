@@ -2,8 +2,8 @@
 
 Only user messages count as requests. The last one is labelled; intent and risk are read from all of them. A message
 that shows something, such as a quotation (serving/text/quotations.py), is read twice: as a whole, and only the user's
-own words. The stricter reading counts, and only the own words set a context, so what is shown can tighten a label but
-never loosen one. Text that a tool returned yields at most the injection signal.
+own words. The stricter reading counts, and only the user's own words set a context, so what is shown can tighten a
+label but never loosen one. Text that a tool returned yields at most the injection signal.
 """
 
 from collections.abc import Mapping
@@ -43,7 +43,7 @@ from topology.policy.bundle import Category
 
 NAME = "embedded"
 HISTORY_CHARACTERS_MAX = 32_000
-"""How many characters of earlier user messages are read for intent and risk, those of the latest message first."""
+"""The most characters of earlier user messages that are read for intent and risk, the latest message first."""
 FINDINGS_MAX = 8
 
 _RED_LINE = 4
@@ -84,7 +84,7 @@ class _Reading(NamedTuple):
 
 
 class _Ask(NamedTuple):
-    """The traits that all findings of a request share. `endangered`: the own words say that the user is in danger."""
+    """The traits that all findings of a request share. `endangered`: the user's own words tell of their danger."""
 
     detail: Level
     malicious: bool
@@ -152,7 +152,7 @@ class EmbeddedLabeler:
         return _Reading(text, inner, scores, markers, {each.category: each for each in seen})
 
     def _findings(self, own: _Reading, whole: _Reading, ask: _Ask) -> tuple[RequestFinding, ...]:
-        """Return the findings: first those that the own words name, then those that are only shown."""
+        """Return the findings: first those that the user's own words name, then those only shown."""
         context = Context.GENERAL if ask.malicious else context_of(ask.said, ask.detail)
         supplied = self._read(ask.said.shown_text) if transforms(ask.said, ask.detail) else None
         findings: list[RequestFinding] = []
@@ -206,7 +206,7 @@ class EmbeddedLabeler:
     def _signals(self, event: ConversationEvent, said: Told, own: _Reading, whole: _Reading) -> tuple[Signal, ...]:
         signals: set[Signal] = set()
         attacked = any(self._is_attack(reading.scores) for reading in (own, whole))
-        speaking = own if said.own else whole  # a user who shows everything says it
+        speaking = own if said.own else whole  # a message that only shows things counts as said
         tags = {tag.removeprefix(PHRASE_PREFIX) for tag in speaking.markers.hits}
         if said.shown and whole.inner:
             tags |= tags_in("\n".join(whole.inner))

@@ -13,7 +13,7 @@ from serving.text.lexicon import Hits, hits_in
 from topology.contract.labels import Intent, Level, Vulnerability
 
 REQUEST_CHARACTERS_MAX = 16_000
-"""How many characters of a request are read from each end. Only the heads read what lies between."""
+"""The number of characters that are read from each end of a request. Only the heads read what lies between."""
 
 _RISKS: tuple[tuple[Vulnerability, tuple[str, ...]], ...] = (
     (Vulnerability.IMMINENT_DANGER, ("phrase.danger",)),

@@ -1,7 +1,7 @@
 """Labellers, checks and stages of one policy each, and the ports that choose among them by an event's policy.
 
 While a policy is being replaced, events of two policies are in flight at once. A labeller, check or stage knows one
-policy and stays simple; the ports below ask that of the event's policy, so no event is judged by a mix of two.
+policy and stays simple; the ports below ask the one of the event's policy, so no event is judged by a mix of two.
 """
 
 import threading
@@ -22,7 +22,7 @@ Made = TypeVar("Made")
 
 
 class PerPolicy(Generic[Made]):
-    """A cache of what `make` makes of a bundle: made at first use, the `KEPT_MAX` used last are kept. Thread-safe."""
+    """A cache of what `make` makes of a bundle, at first use. It keeps the `KEPT_MAX` used last. Thread-safe."""
 
     def __init__(self, make: Callable[[PolicyBundle], Made]) -> None:
         self._make = make
@@ -63,7 +63,7 @@ class PolicyLabeler:
 
 
 class PolicyCheck:
-    """The Check port over checks of one policy each. They share `version`; a report names its check's own."""
+    """The Check port over checks of one policy each. They share `version`; a report names its own check's."""
 
     def __init__(self, name: str, version: str, make: Callable[[PolicyBundle], Check]) -> None:
         self.name = name

@@ -17,7 +17,7 @@ from topology.policy.bundle import PolicyBundle
 
 PRIVATE, PUBLIC_ROLE = CategoryId("privacy.private"), CategoryId("privacy.public_role")
 CONTEXT_CHARACTERS = 64
-"""The characters before a number in which words that say whose it is are looked for."""
+"""The characters before a number that are searched for words saying whose number it is."""
 _GRAVE_HARM, _HARM, _PUBLIC_HARM, _DETAIL = 3, 2, 1, 3
 _REGION = "US"
 """The region assumed for a telephone number without country code or telling shape."""

@@ -1,8 +1,8 @@
 """Recognisers of personal data by pattern and checksum, from presidio-analyzer, without its language models.
 
-Importing `presidio_analyzer` loads spaCy and, if they are installed, torch and transformers: seconds and hundreds of
-megabytes that nothing here uses. So the modules that hold the recognisers are imported under an empty package of the
-same name, which is removed again. No recogniser touches the network.
+Importing `presidio_analyzer` loads spaCy and, if they are installed, torch and transformers. That costs seconds and
+hundreds of megabytes, and nothing here uses them. So the modules that hold the recognisers are imported under an empty
+package of the same name, which is removed again. No recogniser touches the network.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Hashed n-grams of a text, which are what the embedded model sees of it.
+"""Hashed n-grams of a text: the only input of the embedded model.
 
 Words (one and two) and characters (three to five, within a word) are hashed with 64-bit arithmetic that is the same on
 every machine. A text is read as a whole: one longer than a window is cut into overlapping windows, never shortened.
@@ -17,7 +17,7 @@ WINDOW_CHARACTERS = 2_000
 """Longest text whose n-grams are counted together. A longer one would dilute a short harmful passage."""
 WINDOW_OVERLAP = 200
 CHARACTERS_MAX = 1_000_000
-"""Longest text accepted. In practice, an event's `CHARACTERS_MAX` do not grow to so many when they are folded."""
+"""Longest text accepted. In practice, folding does not make an event's `CHARACTERS_MAX` that many."""
 
 _WORD_SALT = np.uint64(0x9E3779B97F4A7C15)
 _PAIR_SALT = np.uint64(0xC2B2AE3D27D4EB4F)

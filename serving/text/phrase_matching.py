@@ -39,7 +39,7 @@ Alternative = tuple[int, tuple[str, ...]]
 
 
 class Choice(NamedTuple):
-    """A part of a phrase: alternatives, of which the first is taken that lets the rest of the phrase follow."""
+    """A part of a phrase: alternatives. The first one that lets the rest of the phrase follow is taken."""
 
     by_word: Mapping[str, Sequence[Alternative]]
     """Alternatives by their first word."""
@@ -299,7 +299,7 @@ def _united(masks: Sequence[int]) -> int:
 
 
 def _follow(wanted: Sequence[str], words: Sequence[str], position: int) -> bool:
-    """Return whether the wanted words but the first stand behind `position`."""
+    """Return whether the wanted words, except for the first, follow the word at `position`."""
     if position + len(wanted) > len(words):
         return False
     return all(_fits(each, words[position + index]) for index, each in enumerate(wanted) if index)

@@ -23,7 +23,7 @@ from topology.contract.intervals import joined
 
 PHRASES_FOLDER = Path(__file__).parent / "phrases"
 FRAMED_CHARACTERS_MAX = 300
-"""How far after a named setting, such as a novel, the text still belongs to it."""
+"""The number of characters after a named setting, such as a novel, that still belong to it."""
 RISKS = frozenset(
     {"self_harm", "method", "other_self_harm", "danger", "harm_others", "distress", "delusion", "radical"}
 )

@@ -1,8 +1,8 @@
 # ruff: noqa: E501, RUF001
 """The parts of a message that a user shows rather than says: quotations, code, data, pasted text, transcripts.
 
-What is shown has no authority. To take too much for shown costs a little usefulness, to take too little could loosen a
-label; so in doubt, text counts as shown. Every pattern is linear: one without an end takes the rest of the text.
+What is shown has no authority. Counting too much as shown costs a little usefulness, counting too little could loosen a
+label; so in doubt, text counts as shown. Every pattern is linear: a part without an end takes the rest of the text.
 """
 
 import re

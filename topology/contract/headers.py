@@ -23,7 +23,7 @@ _TRACEPARENT_NAME, _TRACESTATE_NAME, _BAGGAGE_NAME = _TRACE_NAMES
 
 TRACESTATE_CHARACTERS_MAX = 512
 BAGGAGE_CHARACTERS_MAX = 8192
-"""Lengths that must at least be passed on (W3C Trace Context 3.3.1.5, W3C Baggage 3.3.2); longer values are not."""
+"""The lengths that W3C requires to be passed on (Trace Context 3.3.1.5, Baggage 3.3.2); longer values are left out."""
 
 # Any flag byte is accepted; a version after 00 may carry more behind another hyphen.
 _TRACEPARENT = re.compile(

@@ -1,9 +1,9 @@
 """The headers that name the position of a record and of its first copy, read and written.
 
 `x-source-*` on a dead letter is the position at which a worker read the record; nothing on the input can change it.
-`x-original-*` is the position of the very first copy. It is taken over from the record's own headers if they have it,
-and so is a claim: whoever may write the input may write headers. Only the shape of a claim is checked, and it is used
-for nothing but headers.
+`x-original-*` is the position of the very first copy. It is copied from the record's own headers if they have it,
+so it is only a claim: whoever may write the input may write headers. Only the shape of a claim is checked, and a claim
+is used for nothing but headers.
 """
 
 import re

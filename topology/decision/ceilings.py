@@ -99,8 +99,8 @@ def harm_of(category: Category, harm: Level) -> Level:
 def is_serious(category: Category, harm: Level, intent: Intent) -> bool:
     """Return whether answers at the ceiling add up: several of them, put together, may give more than one.
 
-    Advice does not add up: nobody assembles it, and those who ask most are often those who need it. Neither do plainly
-    benign requests.
+    Advice does not add up: nobody assembles it, and those who ask most are often those who need it. Plainly benign
+    requests do not add up either.
     """
     if category.content_class is ContentClass.PROHIBITED:
         return True

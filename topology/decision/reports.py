@@ -14,7 +14,7 @@ def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> O
 
     A field that is None in a report means that its check does not look for that fault.
     """
-    # One pass over the reports: an event comes here once a draft.
+    # One pass over the reports, because this runs for every draft of every event.
     findings: dict[CategoryId, list[OutputFinding]] = {}
     offers: set[str] = set()
     obligations: set[str] = set()

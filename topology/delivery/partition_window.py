@@ -114,7 +114,7 @@ class PartitionWindow:
     _backlog: deque[Entry] = field(default_factory=deque[Entry])
     _lines: dict[bytes | int, _Line] = field(default_factory=dict["bytes | int", _Line])
     _startable: list[tuple[int, _Line]] = field(default_factory=list["tuple[int, _Line]"])
-    """A heap of the lines whose first record may start, by its offset, so that the oldest record starts first."""
+    """The lines whose first record may start: a heap by that record's offset, so that the oldest starts first."""
 
     def __post_init__(self) -> None:
         done = decode(self.position.metadata, self.position.offset)
@@ -208,7 +208,7 @@ class PartitionWindow:
         self.admit()
 
     def update_fullness(self) -> bool:
-        """Return whether reading has to pause: from the bounds of the map on, until half of them.
+        """Return whether reading has to pause: once the map reaches its bounds, until it is down to half of them.
 
         It never pauses while a record that the committed map lists has not been delivered again, because only reading
         makes room then.

@@ -98,7 +98,7 @@ class Rounds:
         self._taken = []
 
     def _take_ready(self, count_max: int, bytes_max: int) -> list[Entry]:
-        """Take the oldest results of partitions that may be committed; the first one whatever its size."""
+        """Take the oldest results of partitions that may be committed; the first is taken whatever its size."""
         taken: list[Entry] = []
         kept: deque[Entry] = deque()
         left_bytes = bytes_max

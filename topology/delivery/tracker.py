@@ -139,8 +139,8 @@ class Tracker:
     def restore(self, position: PartitionOffset) -> int:
         """Own an assigned partition that is committed at `position`; return the offset to read from.
 
-        A window in limbo continues, with its running items, if `position` is the one it committed last. It differs if
-        another member owned the partition for a generation that this member did not see. A partition that was
+        A window in limbo continues, with its running items, if `position` is the one it committed last. The two differ
+        if another member owned the partition for a generation that this member did not see. A partition that was
         suspended while its position was looked up stays suspended. Raises UnreadableMap and stops the partition:
         nothing of it is accepted until it is assigned again and readable.
         """

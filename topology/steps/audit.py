@@ -92,7 +92,7 @@ def audit_id(position: Position, event_id: str) -> str:
 
 
 def assemble(done: Processed, digest: TextDigest) -> tuple[AuditedResponse, AuditRecord, ReviewItem | None]:
-    """Return response, audit record and review item of one event; the item is None if no person need look.
+    """Return response, audit record and review item of one event; the item is None if no person has to look.
 
     `digest` is applied to the response's text. A person must look when the last verdict is `escalate`, or when
     `side_effects` asks for human review. Raises AssertionError if the parts contradict each other.

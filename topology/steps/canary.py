@@ -59,7 +59,7 @@ def no_canaries(event: ConversationEvent, now_ms: int) -> None:
 
 
 def is_as_expected(mark: CanaryMark, action: Action) -> bool:
-    """Return whether a canary ended with the action that it must: published unchanged, or anything else."""
+    """Return whether a canary ended as its mark requires: published unchanged, or in any other action."""
     return (action is Action.PUBLISHED) == (mark.expect is Expectation.PUBLISHED)
 
 

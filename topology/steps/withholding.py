@@ -55,7 +55,7 @@ def first_answer_of(case: Case) -> str:
 
 
 def repeated(case: Case, first_audit_id: str) -> Decision:
-    """Return the decision on a second copy of an event: no person need look, for the first copy was answered."""
+    """Return the decision on a second copy of an event: no person has to look, because the first was answered."""
     decision = withheld(case, ActionReason.DUPLICATE, DUPLICATE_EVENT, None)
     return structs.replace(decision, side_effects=(), duplicate_of=first_audit_id)
 

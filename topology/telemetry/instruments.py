@@ -92,7 +92,7 @@ def _of_kind(kind: Kind) -> list[MetricSpec]:
 
 
 _NO_CONTEXT = set_span_in_context(INVALID_SPAN, Context())
-"""Passed instead of None or an empty context: both would make the SDK take the ambient one, perhaps another event's."""
+"""The context to pass instead of None or an empty one: for both the SDK takes the ambient one, perhaps another's."""
 
 
 class _MeterHistograms:

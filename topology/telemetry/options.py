@@ -1,4 +1,4 @@
-"""What is fixed about the tracing of a process: who makes spans, and what they may say."""
+"""The tracing options that are fixed for a process: the maker of spans, and what spans may contain."""
 
 import time
 from collections.abc import Callable, Mapping

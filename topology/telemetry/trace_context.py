@@ -36,7 +36,7 @@ def carrier(context: SpanContext) -> dict[str, str]:
 
 
 def span_context(headers: Mapping[str, str]) -> SpanContext | None:
-    """Return the upstream span of a carrier that `trace_carrier` made, and so is valid; None if there is none."""
+    """Return the upstream span of a carrier, valid because `trace_carrier` made it; None if there is none."""
     parent = headers.get(Header.TRACEPARENT.value)
     if parent is None:
         return None

@@ -76,13 +76,13 @@ class TracedEvent:
 
     @property
     def trace_id(self) -> str:
-        """Return the event's, whether it is sampled or not."""
+        """Return the event's trace id, whether the event is sampled or not."""
         context = self._span.get_span_context()
         return f"{context.trace_id:032x}" if context.is_valid else ""
 
     @property
     def span_id(self) -> str:
-        """Return the `process` span's."""
+        """Return the id of the `process` span."""
         context = self._span.get_span_context()
         return f"{context.span_id:016x}" if context.is_valid else ""
 

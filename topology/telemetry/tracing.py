@@ -43,7 +43,7 @@ class Tracing:
 
     @classmethod
     def none(cls) -> "Tracing":
-        """Return one that records nothing; a record's own trace context is passed on unchanged."""
+        """Return a tracing that records nothing; a record's own trace context is passed on unchanged."""
         return cls(TracingOptions(tracer=NoOpTracer()))
 
     def event(self, record: Record) -> EventTrace:

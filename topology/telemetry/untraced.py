@@ -15,7 +15,7 @@ from topology.telemetry.trace_context import carrier, conversation_hash, header_
 _TRACEPARENT: Final = Header.TRACEPARENT.value
 _TRACESTATE: Final = Header.TRACESTATE.value
 _VERSION: Final = "00-"
-"""How a `traceparent` of the version that `carrier` writes begins."""
+"""The beginning of every `traceparent` of the version that `carrier` writes."""
 
 
 def _nothing(*_reported: object, **_named: object) -> None:

@@ -56,7 +56,7 @@ def _records(kafka: KafkaSettings, topic: str, output: Terminal, arguments: argp
 
 
 def _show(found: AuditedResponse | AuditRecord, output: Terminal, *, as_json: bool) -> None:
-    """Print one. An audit record is always JSON, because it is for programs."""
+    """Print one record. An audit record is always JSON, because it is for programs."""
     if isinstance(found, AuditedResponse) and not as_json:
         output.say(line_of(found))
     else:

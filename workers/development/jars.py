@@ -17,7 +17,7 @@ from pathlib import Path
 KAFKA_VERSION = "4.2.0"
 JAVA_MIN = 17
 FETCH_TIMEOUT_S = 300
-"""The jars are 55 MB."""
+"""The longest time to fetch the jars, which are 55 MB."""
 JAVA_VERSION_TIMEOUT_S = 30
 
 DEVELOPMENT = Path(__file__).parent

@@ -22,7 +22,7 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.trace.v1 import trace_pb2
 
 BODY_BYTES_MAX: Final = 8 * 1024 * 1024
-"""Per request, compressed and not."""
+"""The most bytes of one request, compressed as well as unpacked."""
 CONNECTIONS_MAX: Final = 32
 READ_TIMEOUT_S: Final = 10.0
 TRACES_MAX: Final = 1_000

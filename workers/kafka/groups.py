@@ -18,11 +18,11 @@ from workers.settings import KafkaSettings
 
 NO_LEADER_EPOCH = -1
 _NO_SUCH_GROUP = f"[Error {GroupIdNotFoundError.errno}]"
-"""How the description of a group begins that nobody ever was in; before Kafka 4 it is one without members."""
+"""The beginning of the error for a group that nobody was ever in; before Kafka 4 it is a group without members."""
 
 
 class GroupIsActive(SluicegateError):
-    """`args` is (group, number of its members)."""
+    """A group has members, so its offsets cannot be moved. `args` is (group, number of its members)."""
 
     def __init__(self, group: str, member_count: int) -> None:
         super().__init__(group, member_count)

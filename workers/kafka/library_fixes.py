@@ -24,7 +24,7 @@ def _keep_answered_joins(coordinator: Any) -> None:
     async def join_or_take_over(timeout_ms: float | None = None) -> bool:
         answered = coordinator._join_task  # noqa: SLF001 - the library has no hook for it
         if answered is not None and answered.is_done and answered.succeeded():
-            # Wrapped in a task that still has to run: a poll waits for no other, and this thread cannot run it earlier.
+            # As a task that still has to run: a poll waits for no other kind, and this thread cannot run it earlier.
             coordinator._join_task = coordinator._manager.call_soon(lambda: answered.value)  # noqa: SLF001 - as above
         return await join(timeout_ms)
 

@@ -1,4 +1,4 @@
-"""Reads topics outside of any group, committed records only: as they come, to their end, or from offset to offset."""
+"""Readers of topics, outside of any group: committed records as they come, to their end, or from offset to offset."""
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from workers.settings import KafkaSettings
 
 POLL_S = 0.2
 STALL_S = 30.0
-"""How long a range may bring nothing before reading it is given up."""
+"""The time without any record after which the reading of a range is given up."""
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ Spans = Mapping[int, Span]
 
 
 class ReadingStalled(SluicegateError):
-    """`args` is (topic, seconds)."""
+    """The reading of a range brought nothing for too long. `args` is (topic, seconds)."""
 
     def __init__(self, topic: str, seconds: float) -> None:
         super().__init__(topic, seconds)
@@ -162,7 +162,7 @@ class RangeReader(_Reader):
         return {partition.partition: Span(start=starts[partition], end=ends[partition]) for partition in named}
 
     def offsets_at(self, time_ms: int) -> dict[int, int | None]:
-        """Return the first offset of each partition whose record is not older than `time_ms`; None if all are."""
+        """Return each partition's first offset whose record is not older than `time_ms`; None if all are older."""
         with translated(self._operation):
             found = self._consumer.offsets_for_times(dict.fromkeys(self._named(self.partitions), time_ms))
         return {partition.partition: at and at.offset for partition, at in found.items()}

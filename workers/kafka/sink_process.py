@@ -31,7 +31,7 @@ END = b""
 CHILD_MODULE = "workers.kafka.sink_child"
 
 START_MARGIN_S = 30.0
-"""Added to `kafka.connect_timeout_s`, for the process to start and to report a failure."""
+"""The time added to `kafka.connect_timeout_s`, for the process to start and to report a failure."""
 
 ANSWER_MARGIN_S = 10.0
 """Added to `kafka.commit_timeout_s` and `kafka.connect_timeout_s`, which bound a transaction and a new producer."""

@@ -123,7 +123,7 @@ class KafkaSource:
     def end_offsets(self) -> dict[PartitionId, int]:
         """See `Source.end_offsets`.
 
-        Transaction markers have offsets too, so on a topic that is written in transactions no reader reaches it.
+        Transaction markers have offsets too, so no reader reaches the end of a topic written in transactions.
         """
         ends = {partition: self._consumer.highwater(partition) for partition in self._consumer.assignment()}
         return {(partition.topic, partition.partition): end for partition, end in ends.items() if end is not None}
@@ -192,7 +192,7 @@ class KafkaSource:
     def _check_heartbeat(self, *, is_stable: bool) -> None:
         """Raise SlotFenced if the library has silently stopped the heartbeat of a member that it calls stable.
 
-        That is all it does when another process joins with this instance id (K12); it would read on for ever.
+        The library does no more when another process joins with this instance id (K12): it would read on for ever.
         """
         now_s = self._monotonic_s()
         if not is_stable or self._consumer._coordinator._heartbeat_enabled:  # noqa: SLF001 - there is no accessor
@@ -246,7 +246,7 @@ class KafkaSource:
                 return
 
     def _place_one(self, partition: TopicPartition, timeout_ms: int) -> bool:
-        """Return False if it has to wait for the next poll, which must run in time to stay in the group."""
+        """Look up one offset. Return False if that must wait for the next poll, due in time to stay in the group."""
         try:
             committed = self._consumer.committed(partition, metadata=True, timeout_ms=timeout_ms)
             if committed is None:

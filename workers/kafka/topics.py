@@ -26,7 +26,7 @@ from workers.settings import KafkaSettings, TopicSettings
 DAY_MS = 24 * 3600 * 1000
 FOREVER_MS = -1
 STATE_RETENTION_MS = 31 * DAY_MS
-"""Longer than the longest `state.ttl_s`; without a retention the topic would keep every conversation for ever."""
+"""Longer than the longest `state.ttl_s`. Without a retention the topic would keep every conversation for ever."""
 
 READY_TIMEOUT_S = 20.0
 READY_INTERVAL_S = 0.1
@@ -166,7 +166,7 @@ def create_topics(
 
 
 def compare(table: Sequence[TopicSpec], existing: Mapping[str, Existing]) -> tuple[Difference, ...]:
-    """Return the differences between existing topics and the table; a missing topic is none.
+    """Return the differences between existing topics and the table; a missing topic counts as none.
 
     Serious differences: a partition count that must match another topic's and does not, a wrong cleanup policy, a
     `max.message.bytes` that is too small, and fewer in-sync replicas than asked for.

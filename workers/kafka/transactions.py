@@ -28,7 +28,7 @@ from workers.kafka.watchdog import Watchdog
 from workers.settings import KafkaSettings
 
 FLUSH_MARGIN_S = 1.0
-"""Added to `delivery_timeout_ms`, after which the library itself fails every record."""
+"""The time added to `delivery_timeout_ms`, after which the library itself fails every record."""
 
 NO_LEADER_EPOCH = -1
 NO_GENERATION = -1

@@ -1,4 +1,4 @@
-"""What libraries print, turned into log lines: standard output is for JSON logs, or for the person at the terminal."""
+"""Output of libraries, turned into log lines: standard output is for JSON logs, or for the person at the terminal."""
 
 import io
 import logging

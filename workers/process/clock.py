@@ -23,5 +23,5 @@ class SystemClock:
 
 
 def backoff_s(first_s: float, doublings: int, longest_s: float) -> float:
-    """Return a wait of `first_s`, doubled so many times, of at most `longest_s`."""
+    """Return a wait: `first_s`, doubled `doublings` times, but at most `longest_s`."""
     return min(longest_s, first_s * 2 ** min(doublings, DOUBLINGS_MAX))

@@ -8,7 +8,7 @@ class ExitCode(IntEnum):
 
     DONE = 0
     FAILED = 1
-    """What was asked for could not be done, or a check found something."""
+    """The command could not do its task, or a check found something."""
     WRONG_USE = 2
     """The arguments, the settings or a document are wrong. argparse uses the same number."""
     OUTCOME_UNKNOWN = 70

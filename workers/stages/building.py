@@ -1,4 +1,4 @@
-"""What a pipeline asks, built from settings: the stages, the checks that run them, and the step that drafts."""
+"""The parts of a pipeline, built from settings: the stages, the checks that run them, and the step that drafts."""
 
 import functools
 import logging

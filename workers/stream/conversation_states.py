@@ -54,7 +54,7 @@ class HeldBounds(Struct, frozen=True, kw_only=True):
 
 
 class PartitionStates:
-    """The encoded states of one partition's conversations. Beyond the bounds, those with the oldest last turn go."""
+    """The encoded states of one partition's conversations. If they exceed the bounds, the longest idle are dropped."""
 
     def __init__(self, bounds: HeldBounds, wire: Wire) -> None:
         self._bounds = bounds

@@ -39,7 +39,7 @@ class StateReader:
         self._monotonic_s = monotonic_s
         self._committed: RangeReader | None = None
         self._written: RangeReader | None = None
-        """Sees records that are not committed yet; asked for log-end offsets only."""
+        """A reader that also sees records not committed yet; it is asked for log-end offsets only."""
 
     def read(self, partition: int) -> Iterator[Record]:
         """Yield the states of a partition, oldest first. Raises StatesUnreadable; the next call then connects anew."""

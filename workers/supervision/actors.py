@@ -62,7 +62,7 @@ class Ingress:
         wait_until_warm([handle for pool in handles.values() for handle in pool], self._settings.ray.start_timeout_s)
         worker = build_worker(self._settings, self._slot, handles)
         self._worker = worker
-        if self._drain_timeout_s is not None:  # asked for while it was being built
+        if self._drain_timeout_s is not None:  # a drain was asked for while the worker was built
             worker.drain(self._drain_timeout_s)
         return worker.run()
 

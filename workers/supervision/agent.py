@@ -32,7 +32,7 @@ STOP_S: Final = 3.0
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
-    """What an agent knows of its node. All functions are called from its threads; `families` may block, `state` not."""
+    """An agent's view of its node. Its threads call all functions; `families` may block, `state` must not."""
 
     state: Callable[[], NodeState]
     families: Callable[[], list[Family]]

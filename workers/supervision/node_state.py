@@ -25,7 +25,7 @@ class WorkerHealth(LoopHealth, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, loop: LoopHealth, policy: PolicyHealth | None) -> Self:
-        """Return both in one value."""
+        """Return the health of a loop and of its policy in one value."""
         return cls(**structs.asdict(loop), policy=policy)
 
 
@@ -62,7 +62,7 @@ Faults = tuple[str, ...]
 
 
 def not_live(node: NodeState, beat_max_s: float, poll_max_s: float) -> Faults:
-    """Return why the pod should be restarted: nobody watches, or a worker polls no more and was not replaced."""
+    """Return why the pod should be restarted: nobody watches, or a worker no longer polls and was not replaced."""
     return tuple(_not_live(node, beat_max_s, poll_max_s))
 
 

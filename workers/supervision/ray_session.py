@@ -55,8 +55,9 @@ def _initialise(settings: RaySettings, *, show_actors: bool) -> None:
 def _interrupts_deferred() -> Generator[None]:
     """Have SIGINT and SIGTERM raise KeyboardInterrupt at the end of the block; starting Ray takes some ten seconds.
 
-    Ray's own SIGTERM handler is kept out: it would end the process by SystemExit, wherever it happens to be, and a
-    worker without its drain. (Starting Ray on another thread keeps it out too, but then `ray.shutdown` never returns.)
+    Ray's own SIGTERM handler is kept out: it would raise SystemExit wherever the process happens to be, and so
+    end a worker without its drain. (Starting Ray on another thread keeps it out too, but then `ray.shutdown` never
+    returns.)
     """
     import ray._private.utils as ray_utils
 

@@ -51,18 +51,18 @@ class _Actor:
     role: str
     handle: Any
     began_s: float
-    """When it was started, or was found to be away."""
+    """The time at which it was started, or was found to be away."""
     is_up: bool = False
     """Whether it has answered since."""
     working_since_s: float | None = None
-    """Since when its loop runs; None if it does not, or if it is a stage."""
+    """The time since which its loop runs; None if the loop does not run, or for a stage."""
     ping: Any = None
     ping_since_s: float = 0.0
     missed: int = 0
     pid: int | None = None
     restart_count: int = 0
     loop: WorkerHealth | None = None
-    """As of its last answer."""
+    """The health that it reported in its last answer."""
     node_id: str = ""
 
 

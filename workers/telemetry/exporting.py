@@ -16,7 +16,7 @@ SCHEDULE_DELAY_MS: Final = 1_000
 BATCH_SPANS_MAX: Final = 512
 
 Dropped = Callable[[int], None]
-"""Is told how many items were lost; called from any thread."""
+"""A function that is told how many items were lost; it is called from any thread."""
 
 
 class BoundedSpanProcessor(SpanProcessor):

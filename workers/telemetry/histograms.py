@@ -30,7 +30,7 @@ from topology.telemetry.instruments import Recorder
 from topology.telemetry.metrics import MetricSpec
 
 NowNs = Callable[[], int]
-"""Returns wall-clock nanoseconds."""
+"""A function that returns wall-clock nanoseconds."""
 
 NEW_MAX = 256
 """Most values of one label set that wait to be sorted into buckets."""

@@ -22,7 +22,7 @@ def right_lines(
 ) -> Iterator[Line]:
     """Check a worker's rights on its topics, on the consumer group and on the transactional id of the first slot.
 
-    Brokers that never had a group create their internal topics when asked about one, as for the first worker.
+    Brokers that never had a group create their internal topics when asked about one, as they do for a first worker.
     """
     deadline_s = time.monotonic() + timeout_s
     group = settings.kafka.group_id

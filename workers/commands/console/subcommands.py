@@ -10,7 +10,7 @@ from workers.settings import Settings
 ROOM = "workers.commands"
 
 Command = Callable[[argparse.Namespace, Settings], int]
-"""Runs a command and returns its exit status."""
+"""A function that runs a command and returns its exit status."""
 
 
 class Subcommands:

@@ -1,7 +1,7 @@
 """The answers that were withheld because a check or a stage was late, and whether a busy machine explains that.
 
 Pure: audit records and readings of the machine in, a verdict out. At most LATE_SHARE_MAX of a run's answers may be
-late; more is a fault unless other work kept the machine busy. It did where both are true:
+late; more is a fault, unless other work kept the machine busy. Other work counts as the cause if both are true:
 
 * the one-minute load average, as its mean over the run, stood above the number of cores, and
 * processes outside the demo used more than OTHERS_SHARE_MIN of the machine's CPU time. The demo alone brings the load

@@ -23,7 +23,7 @@ LINES_SHOWN = 12
 ANSWERS_SHOWN = 4
 
 SPANS_SHOWN = ("process ", "guard ", "chat ", "classification", "bias", "logging", "llm_request", "commit ")
-"""The beginnings of the names of spans whose latencies are shown."""
+"""The spans whose latencies are shown, each by the beginning of its name."""
 
 
 TIME_SETTINGS = {
@@ -31,7 +31,7 @@ TIME_SETTINGS = {
     StageName.ASSESS.value: "limits.assess_timeout_s",
     "generator": "generation.request_timeout_s",
 }
-"""The setting that bounds each of these; each check has its own, below that of all checks together."""
+"""For what can be late, the setting that bounds it; each check has its own, below that of all checks together."""
 
 
 class LiveView:

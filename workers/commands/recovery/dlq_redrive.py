@@ -1,4 +1,4 @@
-"""`sluicegate dlq redrive`: shows the letters that would be put back, and puts them back with --yes."""
+"""`sluicegate dlq redrive`: show the letters that would be put back, and put them back with --yes."""
 
 import argparse
 from collections.abc import Iterable

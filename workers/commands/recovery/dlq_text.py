@@ -68,7 +68,7 @@ def listed(letters: Sequence[Letter], marks: Marks | None) -> Iterator[str]:
 
 
 def totals(newest: Newest) -> str:
-    """How many there are of each reason, and whether all are shown."""
+    """Say how many letters there are of each reason, and whether all are shown."""
     text = f"letters: {newest.count}"
     if newest.count:
         text += f"; {_counted(newest.by_reason)}"

@@ -59,7 +59,7 @@ def positions(texts: Iterable[str]) -> frozenset[tuple[int, int]]:
 
 
 def kept_topics(settings: Settings) -> frozenset[str]:
-    """Return the topics that only workers, or whom the table names, may write: all but the input."""
+    """Return the topics that only workers, or the writers in the topic table, may write: all but the input."""
     return frozenset(spec.name for spec in topic_table(settings.topics)) - {settings.topics.events}
 
 

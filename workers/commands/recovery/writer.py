@@ -1,4 +1,4 @@
-"""Writes copies of records, and how far the copying came, in transactions: together or not at all.
+"""The writer of record copies and of the progress of the copying, in transactions: together or not at all.
 
 One name is one transactional id. A second process with it ends the first one's transactions, so two that run side by
 side never both write: each learns how far the work came only after it has the id. Any failure ends the writer: what is
