@@ -6,7 +6,7 @@ first argument of `count`, `observe` or `gauge_set`.
 """
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 
 from msgspec import inspect
 
@@ -20,15 +20,16 @@ SETTINGS = ROOT / "workers" / "settings"
 SETTERS = frozenset({"count", "observe", "gauge_set"})
 
 
-def _nodes() -> Iterator[ast.AST]:
-    """Yield every node of the packages but those that declare and check settings."""
-    for package in PACKAGES:
-        for path in files(".py", below=package):
-            if not path.is_relative_to(SETTINGS):
-                yield from ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-
-
-NODES = list(_nodes())
+@cache
+def nodes() -> list[ast.AST]:
+    """Return every node of the packages but those that declare and check settings."""
+    paths = [path for package in PACKAGES for path in files(".py", below=package)]
+    return [
+        node
+        for path in paths
+        if not path.is_relative_to(SETTINGS)
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    ]
 
 
 def _offers_a_choice(leaf: Leaf) -> bool:
@@ -37,7 +38,7 @@ def _offers_a_choice(leaf: Leaf) -> bool:
 
 
 def test_every_setting_is_read() -> None:
-    read = {node.attr for node in NODES if isinstance(node, ast.Attribute)}
+    read = {node.attr for node in nodes() if isinstance(node, ast.Attribute)}
     unread = [leaf for leaf in leaves(Settings) if leaf.key.rpartition(".")[2] not in read]
     assert not [leaf.key for leaf in unread if _offers_a_choice(leaf)]
 
@@ -45,7 +46,7 @@ def test_every_setting_is_read() -> None:
 def test_every_metric_is_set() -> None:
     named = [
         node.args[0]
-        for node in NODES
+        for node in nodes()
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in SETTERS
