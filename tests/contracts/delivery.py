@@ -8,12 +8,10 @@ from typing import Protocol
 import pytest
 from msgspec.structs import replace
 
-from tests.plugins.patience import wait_until
+from tests.plugins.patience import PATIENCE_S, wait_until
 from topology.contract.records import OutRecord, Ownership, PartitionOffset, Record
 from topology.ports import Sink, Source
 from workers.kafka.errors import SlotFenced
-
-WAIT_S = 30.0
 
 
 class World(Protocol):
@@ -38,9 +36,9 @@ class World(Protocol):
 def poll_until(source: Source, enough: Callable[[Sequence[Record]], bool]) -> list[Record]:
     """What is delivered until `enough` says so."""
     records: list[Record] = []
-    deadline_s = time.monotonic() + WAIT_S
+    deadline_s = time.monotonic() + PATIENCE_S
     while not enough(records):
-        assert time.monotonic() < deadline_s, f"only {len(records)} records within {WAIT_S} s"
+        assert time.monotonic() < deadline_s, f"only {len(records)} records within {PATIENCE_S} s"
         records.extend(source.poll(0.05))
     return records
 
@@ -142,7 +140,7 @@ class DeliveryContract:
             world.send(b"a")
             source = world.source()
             known: dict[int, tuple[int, str]] = {}
-            deadline_s = time.monotonic() + WAIT_S
+            deadline_s = time.monotonic() + PATIENCE_S
             records: list[Record] = []
             while not records or len(known) < 2:
                 assert time.monotonic() < deadline_s
@@ -250,7 +248,7 @@ class DeliveryContract:
             world.send(b"a", partition=0)
             world.send(b"b", partition=1)
             seen: list[set[bytes | None]] = [set(), set()]
-            deadline_s = time.monotonic() + WAIT_S
+            deadline_s = time.monotonic() + PATIENCE_S
             while not (seen[0] and seen[1]):
                 assert time.monotonic() < deadline_s
                 for index, source in enumerate(sources):

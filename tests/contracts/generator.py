@@ -98,6 +98,6 @@ class GeneratorContract:
                 await asyncio.sleep(0.05)
                 task.cancel()
                 with pytest.raises(asyncio.CancelledError):
-                    await asyncio.wait_for(task, timeout=5.0)
+                    await asyncio.wait_for(task, timeout=60.0)
 
         asyncio.run(run())

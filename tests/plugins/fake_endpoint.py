@@ -169,7 +169,7 @@ class FakeEndpoint:
                 self._all_closed.set()
             writer.close()
 
-    async def wait_closed_by_client(self, timeout_s: float = 5.0) -> None:
+    async def wait_closed_by_client(self, timeout_s: float = 60.0) -> None:
         """Return when no connection is open; raises TimeoutError."""
         async with asyncio.timeout(timeout_s):
             await self._all_closed.wait()

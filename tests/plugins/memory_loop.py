@@ -20,7 +20,8 @@ from workers.stream.processing import Process
 INPUT = "in"
 OUTPUT = "out"
 AUDIT = "audit"
-WAIT_S = 10.0
+WAIT_S = 60.0
+"""For what takes milliseconds on a quiet machine: nothing here leaves the process."""
 
 Place = tuple[int, int]
 """Partition and offset of an input record."""

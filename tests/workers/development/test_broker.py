@@ -62,7 +62,7 @@ def test_a_child_dies_with_a_killed_parent(tmp_path: Path) -> None:
     pid = int(parent.stdout.readline())
     assert psutil.pid_exists(pid)
     parent.send_signal(signal.SIGKILL)
-    parent.wait(10)
+    parent.wait(60)
     parent.stdout.close()
     wait_until(lambda: not _is_running(pid), 10)
 
@@ -76,7 +76,7 @@ def test_a_child_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=start)
     thread.start()
-    thread.join(10)
+    thread.join(60)
     child = kept[0]
     with pytest.raises(subprocess.TimeoutExpired):
         child._child.wait(0.5)  # pyright: ignore[reportPrivateUsage]
@@ -155,7 +155,7 @@ def test_the_command_prints_the_address_and_stops_on_ctrl_c(kafka: Kafka, tmp_pa
     assert process.stdout.readline().startswith(b"127.0.0.1:")
     (child,) = psutil.Process(process.pid).children()
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     process.stdout.close()
     assert not _is_running(child.pid)
 

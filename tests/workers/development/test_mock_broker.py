@@ -33,7 +33,7 @@ def settings(broker: MockBroker) -> KafkaSettings:
         api_version=broker.api_version,
         request_timeout_ms=1000,
         delivery_timeout_ms=1500,
-        connect_timeout_s=5,
+        connect_timeout_s=60,
     )
 
 
@@ -43,7 +43,7 @@ def _must_not_exit(code: int) -> None:
 
 def _send(settings: KafkaSettings, value: bytes) -> None:
     producer: Any = KafkaProducer(**producer_options(settings))
-    producer.send(TOPICS.events, value=value, key=b"key", headers=[("name", b"value")]).get(timeout=10)
+    producer.send(TOPICS.events, value=value, key=b"key", headers=[("name", b"value")]).get(timeout=60)
     producer.close(timeout=1)
 
 

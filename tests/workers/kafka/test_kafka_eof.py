@@ -7,10 +7,10 @@ from typing import Any
 from kafka.net.selector import NetworkSelector
 from kafka.net.transport import KafkaTCPTransport
 
+from tests.plugins.patience import PATIENCE_S
 from workers.kafka.library_fixes import deliver_bytes_before_eof
 
 WORDS = b"the login was refused"
-WAIT_S = 20.0
 
 
 class Listener:
@@ -49,7 +49,7 @@ def _heard(library: Any) -> bytes:
     transport = net.run(library._build_transport, None)
     transport.set_protocol(listener)
     transport.resume_reading()
-    deadline_s = time.monotonic() + WAIT_S
+    deadline_s = time.monotonic() + PATIENCE_S
     while not listener.is_lost:
         assert time.monotonic() < deadline_s, "the connection does not end"
         net.poll(timeout_ms=50)

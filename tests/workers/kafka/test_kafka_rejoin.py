@@ -10,15 +10,13 @@ from kafka.structs import MemberState  # pyright: ignore[reportAttributeAccessIs
 
 from tests.contracts.delivery import poll_until, read
 from tests.plugins.kafka_broker import Kafka
-from tests.plugins.patience import wait_until
+from tests.plugins.patience import PATIENCE_S, wait_until
 from workers.kafka.client import consumer_options
 from workers.kafka.library_fixes import GroupConsumer
 from workers.kafka.source import KafkaSource
 from workers.settings import KafkaSettings
 
 pytestmark = pytest.mark.kafka
-
-ANSWERED_S = 10.0
 
 
 @pytest.fixture
@@ -45,7 +43,7 @@ def _poll_and_leave_it_to_be_answered(consumer: Any) -> int:
         task = coordinator._join_task
         if task is None:
             return False
-        wait_until(lambda: task.is_done, ANSWERED_S)
+        wait_until(lambda: task.is_done, PATIENCE_S)
         return task.succeeded()
 
     # The first of a broker's groups is refused until its coordinator has loaded.
@@ -74,7 +72,7 @@ def test_ours_is_assigned_by_the_join_that_was_answered_between_two_polls(kafka:
 def test_a_source_that_is_polled_now_and_then_settles_in_its_first_generation(kafka: Kafka, opened: list[Any]) -> None:
     source = KafkaSource(kafka.settings(), kafka.topic(), 0)
     opened.append(source)
-    deadline_s = time.monotonic() + ANSWERED_S
+    deadline_s = time.monotonic() + PATIENCE_S
     while (ownership := source.ownership()) is None:
         assert time.monotonic() < deadline_s
         source.poll(0.0)

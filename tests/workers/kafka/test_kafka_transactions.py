@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.kafka_slot import QUICK, Slot, bare_member, bare_producer, freeze, offset_of, open_slots
-from tests.plugins.patience import wait_until
+from tests.plugins.patience import PATIENCE_S, wait_until
 from topology.contract.records import PartitionOffset
 from workers.development.mock_broker import MockBroker
 from workers.kafka.errors import OutcomeUnknown
@@ -29,8 +29,6 @@ NOT_ENOUGH_REPLICAS = 19
 
 BLOCKED_S = 5.0
 """Longer than every timeout that the producer was given."""
-
-ANSWER_S = 30.0
 
 
 @pytest.fixture
@@ -81,7 +79,7 @@ def test_the_library_commits_a_transaction_without_the_record_that_it_gave_up() 
         broker.fail(PRODUCE, [NOT_ENOUGH_REPLICAS] * 1000)
         lost = producer.send(TOPIC, value=b"lost")
         commit = Call(producer.commit_transaction)
-        assert commit.is_done(ANSWER_S)
+        assert commit.is_done(PATIENCE_S)
         assert lost.failed()
         assert commit.error is None
 
@@ -127,7 +125,7 @@ def test_the_library_reports_a_commit_although_its_identity_was_renewed(kafka: K
     output = kafka.topic()
     with bare_producer(kafka.settings()) as producer:
         producer.begin_transaction()
-        producer.send(output, value=b"sent", key=b"key").get(timeout=ANSWER_S)
+        producer.send(output, value=b"sent", key=b"key").get(timeout=PATIENCE_S)
         before = _identity(producer)
         lost = _send_out_of_order(producer, output)
         producer.commit_transaction()
@@ -176,7 +174,7 @@ def test_the_library_waits_in_a_commit_beyond_every_timeout_it_was_given() -> No
     """K4. When this fails, the rule can go: the watchdog around every transaction."""
     with MockBroker() as broker, bare_producer(_on(broker)) as producer:
         producer.begin_transaction()
-        producer.send(TOPIC, value=b"sent").get(timeout=ANSWER_S)
+        producer.send(TOPIC, value=b"sent").get(timeout=PATIENCE_S)
         broker.close()
         assert not Call(producer.commit_transaction).is_done(BLOCKED_S)
 
@@ -197,9 +195,9 @@ def test_a_commit_that_is_not_answered_ends_the_process_in_time(kafka: Kafka, ma
     slot = make_slot(Freezing, commit_timeout_s=2.0)
     slot.sink._producer._producer.freeze = lambda: freeze(kafka)  # pyright: ignore[reportPrivateUsage]
     commit = Call(slot.commit)
-    assert slot.ends.asked.wait(ANSWER_S)
+    assert slot.ends.asked.wait(PATIENCE_S)
     assert not commit.is_done(0.0), "the library still waits"
     kafka.broker.resume()
-    assert commit.is_done(ANSWER_S)
+    assert commit.is_done(PATIENCE_S)
     assert slot.ends.codes == [70]
     assert isinstance(commit.error, OutcomeUnknown)

@@ -11,7 +11,7 @@ from kafka import KafkaProducer
 from kafka.errors import IllegalStateError, KafkaError, MessageSizeTooLargeError
 
 from tests.plugins.kafka_broker import Kafka
-from tests.plugins.patience import wait_until
+from tests.plugins.patience import PATIENCE_S, wait_until
 from topology.contract.records import Record
 from workers.kafka.client import REQUEST_BYTES_MAX, producer_options
 from workers.kafka.producer import PLAIN_VALUE_BYTES_MAX, RoundProducer
@@ -20,7 +20,6 @@ from workers.kafka.reader import read_topic
 pytestmark = pytest.mark.kafka
 
 NAMES = itertools.count()
-ANSWER_S = 20.0
 
 
 @contextmanager
@@ -37,7 +36,7 @@ def started(kafka: Kafka, make: Callable[..., Any] = RoundProducer, **changed: o
 
 
 def committed(producer: Any) -> None:
-    producer.flush(ANSWER_S)
+    producer.flush(PATIENCE_S)
     producer.commit_transaction()
 
 
@@ -80,7 +79,7 @@ def test_a_full_batch_does_not_wait_for_the_flush(kafka: Kafka) -> None:
     with started(kafka, batch_size=1024, linger_ms=0) as producer:
         first = producer.send(topic, value=bytes(600), key=b"k")
         producer.send(topic, value=bytes(600), key=b"k")
-        assert first.get(timeout=ANSWER_S).offset == 0
+        assert first.get(timeout=PATIENCE_S).offset == 0
 
 
 def test_a_key_follows_its_topic_that_has_grown_from_the_next_transaction_on(kafka: Kafka) -> None:
@@ -105,7 +104,7 @@ def test_a_key_follows_its_topic_that_has_grown_from_the_next_transaction_on(kaf
 def test_a_record_without_a_key_goes_anywhere(kafka: Kafka) -> None:
     topic = kafka.topic(partitions=3)
     with started(kafka) as producer:
-        places = {producer.send(topic, value=b"keyless").get(timeout=ANSWER_S).partition for _ in range(60)}
+        places = {producer.send(topic, value=b"keyless").get(timeout=PATIENCE_S).partition for _ in range(60)}
         committed(producer)
     assert places == {0, 1, 2}
     assert [(read.key, read.value) for read in read_topic(kafka.settings(), topic)] == [(None, b"keyless")] * 60
@@ -140,7 +139,7 @@ def test_nothing_of_a_broken_transaction_is_committed(kafka: Kafka) -> None:
     topic = kafka.topic()
     with started(kafka) as producer:
         sent = [producer.send(topic, value=b"before", key=b"k") for _ in range(2)]
-        producer.flush(ANSWER_S)
+        producer.flush(PATIENCE_S)
         producer._transaction_manager.transition_to_abortable_error(KafkaError("broken"))
         late = producer.send(topic, value=b"after", key=b"k")
         with pytest.raises(KafkaError):
@@ -153,7 +152,7 @@ def test_nothing_of_a_broken_transaction_is_committed(kafka: Kafka) -> None:
 def test_nothing_is_sent_by_a_producer_that_is_closed(kafka: Kafka) -> None:
     topic = kafka.topic()
     with started(kafka) as producer:
-        producer.send(topic, value=b"in", key=b"k").get(timeout=ANSWER_S)
+        producer.send(topic, value=b"in", key=b"k").get(timeout=PATIENCE_S)
         producer.close(timeout=1)
         with pytest.raises(IllegalStateError):
             producer.send(topic, value=b"after", key=b"k")

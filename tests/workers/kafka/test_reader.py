@@ -3,12 +3,12 @@
 import pytest
 
 from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import PATIENCE_S
 from workers.kafka.errors import KafkaRefused
 from workers.kafka.reader import RangeReader, Span, TopicReader
 
 pytestmark = pytest.mark.kafka
 
-READ_S = 20.0
 LARGE = bytes(200_000)
 """A fetch brings at most two of these from one partition."""
 
@@ -19,12 +19,12 @@ def test_what_is_written_while_a_topic_is_read_to_its_end_is_not_lost(kafka: Kaf
     kafka.send(topic, b"first", partition=0)
     kafka.send(topic, *[LARGE] * 24, partition=1)
     with TopicReader(kafka.settings(), [topic], from_beginning=True) as reader:
-        records = reader.read_to_end(READ_S)
+        records = reader.read_to_end(PATIENCE_S)
         found = [next(records)]
         kafka.send(topic, b"late", partition=0)
         found += records
         while len(found) < 26:
-            found += reader.poll(READ_S)
+            found += reader.poll(PATIENCE_S)
     assert sorted(record.value or b"" for record in found if record.partition == 0) == [b"first", b"late"]
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from tests.contracts.delivery import read, settle
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.kafka_slot import QUICK, Slot, frozen, open_slots
-from tests.plugins.patience import wait_until
+from tests.plugins.patience import PATIENCE_S, wait_until
 from workers.kafka.client import REQUEST_BYTES_MAX
 from workers.kafka.errors import KafkaRefused, OutcomeUnknown
 from workers.kafka.sink import TransactionalSink
@@ -51,7 +51,7 @@ def test_a_record_that_expires_inside_a_transaction_is_no_success(make_slot: Cal
         thread.start()
         # Records expire after 1.5 s; then the sink waits for the broker to build a new producer.
         thread.join(4)
-    thread.join(30)
+    thread.join(PATIENCE_S)
     assert outcome == [False]
     assert slot.ends.codes == []
     assert (slot.visible(), slot.committed()) == ([], None)
@@ -75,8 +75,8 @@ def test_a_commit_without_an_answer_ends_the_process(make_slot: Callable[..., Sl
     with frozen(slot.kafka):
         thread = threading.Thread(target=commit)
         thread.start()
-        assert slot.ends.asked.wait(10)
-    thread.join(30)
+        assert slot.ends.asked.wait(PATIENCE_S)
+    thread.join(PATIENCE_S)
     assert slot.ends.codes == [70]
     assert [type(error) for error in raised] == [OutcomeUnknown]
 
@@ -85,7 +85,7 @@ def test_what_a_dead_process_left_open_is_invisible_once_its_slot_is_taken(make_
     slot = make_slot()
     producer = slot.sink._producer._producer  # pyright: ignore[reportPrivateUsage]
     producer.begin_transaction()
-    producer.send(slot.output, value=b"left open", key=b"key").get(timeout=10)
+    producer.send(slot.output, value=b"left open", key=b"key").get(timeout=PATIENCE_S)
     again = TransactionalSink(slot.settings, 0, exit_process=slot.ends)
     try:
         assert again.commit([slot.answer()], [slot.offset], slot.ownership)

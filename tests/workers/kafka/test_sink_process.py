@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from tests.checkout import ROOT
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.kafka_slot import QUICK, Slot, open_slots
-from tests.plugins.patience import wait_until
+from tests.plugins.patience import PATIENCE_S, wait_until
 from tests.plugins.processes import children_of
 from tests.workers.kafka import test_delivery
 from tests.workers.kafka.test_delivery import must_not_exit
@@ -32,7 +32,6 @@ from workers.settings.secret import Secret
 
 pytestmark = pytest.mark.kafka
 
-ANSWER_S = 20.0
 
 DYING_WORKER = """
 import sys, pickle, time
@@ -140,7 +139,7 @@ def test_a_process_that_dies_ends_ours(make_slot: Callable[..., ProcessSlot], is
         commit.join(0.5)
         assert commit.is_alive(), "it waits for an answer"
         os.kill(one.sink.pid, signal.SIGKILL)
-    commit.join(ANSWER_S)
+    commit.join(PATIENCE_S)
     assert [type(each) for each in outcomes] == [OutcomeUnknown]
     assert one.slot.ends.codes == [70]
     again = TransactionalSink(one.slot.settings, 0, exit_process=must_not_exit)
@@ -190,7 +189,7 @@ def test_it_does_not_outlive_a_worker_that_is_killed(kafka: Kafka) -> None:
         pid = int(worker.stdout.readline())
         assert is_running(pid)
         worker.kill()
-    wait_until(lambda: not is_running(pid), ANSWER_S)
+    wait_until(lambda: not is_running(pid), PATIENCE_S)
 
 
 def test_secrets_are_on_no_command_line_and_in_no_environment(make_slot: Callable[..., ProcessSlot]) -> None:

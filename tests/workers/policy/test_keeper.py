@@ -24,7 +24,7 @@ from workers.policy.keeper import PolicyKeeper, PolicySource
 from workers.process.clock import SystemClock
 from workers.settings import PolicySettings, Settings
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class Mount:

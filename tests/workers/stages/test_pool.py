@@ -13,7 +13,7 @@ import ray
 
 from tests.checkout import ROOT
 from tests.contracts.samples import check_input
-from tests.plugins.patience import wait_until
+from tests.plugins.patience import PATIENCE_S, wait_until
 from tests.plugins.scripted_actors import GarbageActor, SlowActor
 from topology.contract.drafts import CheckReport
 from topology.contract.errors import CheckFailed
@@ -30,7 +30,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
 SETTINGS = Settings()
 STAGE = StageSettings(placement="actor", timeout_s=20)
-START_S = 60.0
 SLOW_S = 0.6
 
 Actors = list[Any]
@@ -40,7 +39,7 @@ Actors = list[Any]
 def pool(local_ray: None) -> Generator[Actors]:
     """Two replicas of the bias stage, for tests that leave them as they are."""
     actors = [StageActor.options(num_cpus=0.1).remote(SETTINGS, "bias") for _ in range(2)]
-    ray.get([actor.health.remote() for actor in actors], timeout=START_S)
+    ray.get([actor.health.remote() for actor in actors], timeout=PATIENCE_S)
     yield actors
     end(actors)
 
@@ -83,7 +82,7 @@ def failure(actors: Actors, inputs: Sequence[CheckInput], settings: StageSetting
 
 
 def health(actor: Any) -> Any:
-    return ray.get(actor.health.remote(), timeout=START_S)
+    return ray.get(actor.health.remote(), timeout=PATIENCE_S)
 
 
 def test_actors_import_this_checkout(pool: Actors) -> None:
@@ -93,7 +92,7 @@ def test_actors_import_this_checkout(pool: Actors) -> None:
 
         return workers.__path__[0]
 
-    found: Any = ray.get(where.remote(), timeout=START_S)
+    found: Any = ray.get(where.remote(), timeout=PATIENCE_S)
     assert Path(found) == ROOT / "workers"
 
 
@@ -135,7 +134,7 @@ def test_an_actor_that_answers_garbage_could_not_tell(actors: Actors) -> None:
 
 def test_a_replica_that_is_gone_for_good_leaves_its_batches_to_the_other(actors: Actors) -> None:
     actors.extend(StageActor.options(num_cpus=0.1).remote(SETTINGS, "bias") for _ in range(2))
-    ray.get([actor.health.remote() for actor in actors], timeout=START_S)
+    ray.get([actor.health.remote() for actor in actors], timeout=PATIENCE_S)
     ray.kill(actors[0], no_restart=True)
     assert run(actors, DRAFTS[:2]) == expected(DRAFTS[:2])
 
@@ -143,7 +142,7 @@ def test_a_replica_that_is_gone_for_good_leaves_its_batches_to_the_other(actors:
 def test_a_replica_that_hangs_leaves_its_batches_to_the_other(actors: Actors) -> None:
     actors.append(SlowActor.options(num_cpus=0.1).remote(SETTINGS, "bias"))
     actors.append(StageActor.options(num_cpus=0.1).remote(SETTINGS, "bias"))
-    ray.get([actor.health.remote() for actor in actors], timeout=START_S)
+    ray.get([actor.health.remote() for actor in actors], timeout=PATIENCE_S)
     assert run(actors, DRAFTS[:2], StageSettings(placement="actor", timeout_s=8)) == expected(DRAFTS[:2])
 
 

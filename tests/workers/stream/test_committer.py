@@ -18,7 +18,7 @@ from workers.process.clock import SystemClock
 from workers.settings import LimitSettings
 from workers.stream.committer import RETRY_MAX_S, Committer
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 class Frozen(SystemClock):

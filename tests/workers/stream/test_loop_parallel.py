@@ -20,7 +20,7 @@ from workers.process.clock import SystemClock
 from workers.settings import LimitSettings
 from workers.stream.loop import Loop, LoopState
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class Work:

@@ -8,6 +8,7 @@ import pytest
 from kafka import KafkaProducer
 
 from tests.plugins.kafka_broker import Kafka
+from tests.plugins.patience import PATIENCE_S
 from topology.contract.records import Record
 from workers.kafka.client import producer_options
 from workers.kafka.errors import StatesUnreadable
@@ -15,7 +16,6 @@ from workers.stream.state_reader import StateReader
 
 pytestmark = pytest.mark.kafka
 
-READ_S = 20.0
 HELD_S = 0.5
 
 
@@ -34,11 +34,11 @@ def producer(kafka: Kafka) -> Generator[Any]:
 
 def test_it_reads_what_is_committed_and_ends_behind_what_was_aborted(kafka: Kafka, producer: Any) -> None:
     topic = kafka.topic(2)
-    reader = StateReader(kafka.settings(), topic, READ_S)
+    reader = StateReader(kafka.settings(), topic, PATIENCE_S)
     assert values(list(reader.read(1))) == []
     for value, is_committed in ((b"first", True), (b"aborted", False)):
         producer.begin_transaction()
-        producer.send(topic, value=value, key=b"c", partition=1).get(timeout=READ_S)
+        producer.send(topic, value=value, key=b"c", partition=1).get(timeout=PATIENCE_S)
         (producer.commit_transaction if is_committed else producer.abort_transaction)()
     assert values(list(reader.read(1))) == [b"first"]
     assert values(list(reader.read(0))) == []
@@ -49,10 +49,10 @@ def test_a_transaction_that_is_open_is_waited_for(kafka: Kafka, producer: Any) -
     """Its offsets may be decided, and its markers on their way."""
     topic = kafka.topic()
     producer.begin_transaction()
-    producer.send(topic, value=b"late", key=b"c").get(timeout=READ_S)
+    producer.send(topic, value=b"late", key=b"c").get(timeout=PATIENCE_S)
     timer = threading.Timer(HELD_S, producer.commit_transaction)
     timer.start()
-    reader = StateReader(kafka.settings(), topic, READ_S)
+    reader = StateReader(kafka.settings(), topic, PATIENCE_S)
     assert values(list(reader.read(0))) == [b"late"]
     reader.close()
     timer.join()
@@ -61,7 +61,7 @@ def test_a_transaction_that_is_open_is_waited_for(kafka: Kafka, producer: Any) -
 def test_what_does_not_end_in_time_is_unreadable(kafka: Kafka, producer: Any) -> None:
     topic = kafka.topic()
     producer.begin_transaction()
-    producer.send(topic, value=b"never", key=b"c").get(timeout=READ_S)
+    producer.send(topic, value=b"never", key=b"c").get(timeout=PATIENCE_S)
     reader = StateReader(kafka.settings(), topic, 1.0)
     with pytest.raises(StatesUnreadable, match="not read up to offset 1 within 1 s"):
         list(reader.read(0))
@@ -71,7 +71,7 @@ def test_what_does_not_end_in_time_is_unreadable(kafka: Kafka, producer: Any) ->
 
 def test_a_topic_with_fewer_partitions_than_the_input_is_said_to_be_one(kafka: Kafka) -> None:
     topic = kafka.topic(2)
-    reader = StateReader(kafka.settings(), topic, READ_S)
+    reader = StateReader(kafka.settings(), topic, PATIENCE_S)
     with pytest.raises(StatesUnreadable, match=f"{topic} has 2 partitions and must have as many as the input"):
         list(reader.read(2))
     reader.close()

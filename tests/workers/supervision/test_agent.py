@@ -80,7 +80,7 @@ class World:
 
     def get(self, path: str) -> tuple[int, str]:
         try:
-            with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
+            with urllib.request.urlopen(f"{self.url}{path}", timeout=60) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as exc:
             return exc.code, exc.read().decode()
@@ -176,7 +176,7 @@ def test_only_the_token_drains(world: World) -> None:
             ask_to_drain(world.url, token)
     assert not world.drained.is_set()
     ask_to_drain(world.url, "let me")
-    assert world.drained.wait(5)
+    assert world.drained.wait(60)
 
 
 def test_a_port_that_is_taken_is_an_error_that_names_it(world: World) -> None:
@@ -207,6 +207,6 @@ def test_the_command_shows_a_node_and_its_exit_status_says_whether_it_is_ready(
     config = tmp_path / "settings.toml"
     config.write_text('[agent]\ntoken = "let me"\n', encoding="utf-8")
     assert main(["--config", str(config), "drain", "--url", world.url]) == 0
-    assert world.drained.wait(5)
+    assert world.drained.wait(60)
     assert main(["status", "--url", "nowhere"]) == 1
     assert "http://" in capsys.readouterr().err

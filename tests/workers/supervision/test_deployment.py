@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.plugins.kafka_broker import Kafka
-from tests.plugins.patience import wait_until
+from tests.plugins.patience import PATIENCE_S, wait_until
 from tests.plugins.running_worker import fresh_settings
 from topology.contract.errors import SettingsError
 from workers.commands.demo.parts import free_port
@@ -18,7 +18,6 @@ from workers.supervision.node_client import AgentError, ask_to_drain, node_statu
 from workers.supervision.node_state import NodeStatus
 
 APPLICATION = "sluicegate-test"
-START_S = 90.0
 
 
 class ServedSupervisor:
@@ -93,18 +92,18 @@ def test_serve_starts_changes_and_ends_the_workers(served: ServedSupervisor) -> 
     from ray import serve
 
     served.deploy(slots=1)
-    wait_until(lambda: served.ready("ingress-0"), START_S)
-    with urllib.request.urlopen(f"{served.url}/metrics", timeout=10) as answer:
+    wait_until(lambda: served.ready("ingress-0"), PATIENCE_S)
+    with urllib.request.urlopen(f"{served.url}/metrics", timeout=PATIENCE_S) as answer:
         assert 'process="ingress-0"' in answer.read().decode()
 
     served.deploy(slots=2)
-    wait_until(lambda: served.ready("ingress-0", "ingress-1"), START_S)
+    wait_until(lambda: served.ready("ingress-0", "ingress-1"), PATIENCE_S)
 
     ask_to_drain(served.url, "let me")
     wait_until(lambda: (status := served.status()) is not None and status.draining and not status.ready)
 
     serve.delete(APPLICATION)
-    wait_until(lambda: served.status() is None, START_S)
+    wait_until(lambda: served.status() is None, PATIENCE_S)
 
 
 def test_an_application_without_a_readable_settings_file_is_refused(tmp_path: Path) -> None:

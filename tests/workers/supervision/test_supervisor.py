@@ -14,7 +14,7 @@ from msgspec import structs
 
 from serving.fakes import ManualClock
 from tests.plugins.kafka_broker import Kafka
-from tests.plugins.patience import wait_until
+from tests.plugins.patience import PATIENCE_S, wait_until
 from tests.plugins.running_worker import fresh_settings
 from tests.plugins.scripted_actors import (
     FailingActor,
@@ -31,8 +31,7 @@ from workers.supervision.supervisor import HEALTHY_RUN_S, Supervisor, Supervisor
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("local_ray")]
 
-START_S = 60.0
-QUICK = RaySettings(health_interval_s=0.1, health_timeout_s=0.4, unhealthy_after=2, start_timeout_s=START_S)
+QUICK = RaySettings(health_interval_s=0.1, health_timeout_s=2, unhealthy_after=2, start_timeout_s=PATIENCE_S)
 ACTOR = StageSettings(placement="actor", timeout_s=0.5)
 
 
@@ -55,7 +54,7 @@ class Watched:
         return ray.get_actor(f"{self._scope}.{name}")
 
     def ask(self, name: str, method: str) -> Any:
-        return ray.get(getattr(self.handle(name), method).remote(), timeout=START_S)
+        return ray.get(getattr(self.handle(name), method).remote(), timeout=PATIENCE_S)
 
     def pid(self, name: str) -> int:
         (found,) = [actor.pid for actor in self.supervisor.status() if actor.name == name]
@@ -66,7 +65,7 @@ class Watched:
         (found,) = [actor.restart_count for actor in self.supervisor.status() if actor.name == name]
         return found
 
-    def step_until(self, holds: Callable[[], bool], timeout_s: float = START_S) -> None:
+    def step_until(self, holds: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
         def stepped() -> bool:
             self.supervisor.step()
             return holds()
@@ -127,7 +126,7 @@ def test_a_worker_that_fails_is_started_again_with_growing_pauses_until_it_is_gi
             assert watched.ask("ingress-0", "run_count") == failures, "too early"
             clock.advance(0.02)
             watched.supervisor.step()
-            wait_until(lambda count=failures: watched.ask("ingress-0", "run_count") == count + 1, START_S)
+            wait_until(lambda count=failures: watched.ask("ingress-0", "run_count") == count + 1, PATIENCE_S)
         with pytest.raises(SupervisorError, match="ConnectionError") as caught:
             watched.step_until(lambda: False, 20)
         assert caught.value.args[:2] == ("ingress-0", 4)
@@ -142,7 +141,7 @@ def test_a_failure_after_good_work_starts_counting_anew(local_ray: None) -> None
             watched.step_until(lambda count=failures: watched.ask("ingress-0", "run_count") == count)
             for _ in range(2):
                 watched.step_until(watched.is_healthy)
-            wait_until(lambda: watched.ask("ingress-0", "health").loop is not None, START_S)
+            wait_until(lambda: watched.ask("ingress-0", "health").loop is not None, PATIENCE_S)
             for _ in range(20):
                 watched.supervisor.step()
             clock.advance(HEALTHY_RUN_S)
@@ -198,7 +197,7 @@ def test_a_broken_policy_is_given_up_with_its_reason(local_ray: None, tmp_path: 
     policy = PolicySettings(bundle=str(bundle))
     with watching(settings_of(RaySettings(restarts_max=0), policy=policy), ingress_class=IngressActor) as watched:
         with pytest.raises(SupervisorError, match="PolicyError") as by_worker:
-            watched.step_until(lambda: False, START_S)
+            watched.step_until(lambda: False, PATIENCE_S)
         assert by_worker.value.args[:2] == ("ingress-0", 1)
 
 
