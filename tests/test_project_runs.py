@@ -43,6 +43,15 @@ def test_a_part_has_a_line_when_its_last_test_is_done_and_a_failure_at_once() ->
     assert not written.showfspath
 
 
+def test_a_test_that_needs_a_service_counts_for_twenty_in_the_share_done() -> None:
+    written = Written()
+    lines = PartLines(written)  # type: ignore[arg-type]
+    service = "tests/e2e/test_kcat.py::test_kcat_sends_an_event_and_reads_the_audited_response"
+    lines.pytest_xdist_node_collection_finished([service, *(f"a.py::{number}" for number in range(20))])
+    lines.pytest_runtest_logreport(report(service, "teardown"))
+    assert written.lines[0].startswith(" 50% ")
+
+
 def test_files_that_need_ray_or_a_broker_alone_are_two_shares_and_every_other_file_is_its_own() -> None:
     assert share_of("tests/e2e/test_demo.py::test_x[a::b]") == MODELS
     assert share_of("tests/e2e/test_canary.py::test_x") == BROKERS

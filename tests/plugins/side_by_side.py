@@ -50,5 +50,6 @@ def share_of(nodeid: str) -> str:
 
 @cache
 def _needed(path: str) -> str:
-    text = (ROOT / path).read_text(encoding="utf-8")
+    file = ROOT / path
+    text = file.read_text(encoding="utf-8") if file.exists() else ""
     return next((share for share, marks in _NEEDS.items() if marks.search(text)), "")
