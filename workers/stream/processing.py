@@ -118,12 +118,16 @@ class Processing:
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_forever()
-        pending = asyncio.all_tasks(self._loop)
-        self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+        self._loop.run_until_complete(asyncio.gather(*self._running, return_exceptions=True))
         with self._lock:
             self._hand_over()
         if self._close is not None:
             self._loop.run_until_complete(self._close())
+        # Only now: a task such as the watch over a dead stage actor goes on until its owner is closed.
+        left = asyncio.all_tasks(self._loop)
+        for task in left:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         self._loop.close()
 
     def _fill_soon(self) -> None:

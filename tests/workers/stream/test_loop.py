@@ -33,6 +33,7 @@ from workers.stream.polling import POLL_TIMEOUT_S
 
 MINE = instance_id("group", 0)
 IDLE_POLLS = 5
+LONG_S = 3600.0
 
 
 def places(partition: int, count: int, start: int = 0) -> list[tuple[int, int]]:
@@ -366,3 +367,24 @@ def test_what_process_holds_is_released_on_the_event_loop_it_ran_on(*, fails: bo
     wait_until(lambda: bool(ran_on), WAIT_S)
     run.drain(WAIT_S)
     assert closed_on == ran_on
+
+
+def test_a_task_that_goes_on_until_the_close_does_not_hold_up_the_end() -> None:
+    """Such as the watch over a stage actor that is gone for good: it was waited for before its owner was closed."""
+    world = World()
+    world.send(0, 1)
+    watches: list[asyncio.Task[None]] = []
+    is_cancelled_before_the_close: list[bool] = []
+
+    async def process(record: Record, _rest: Rest) -> Result:
+        watches.append(asyncio.create_task(asyncio.sleep(LONG_S)))
+        return answer(record)
+
+    async def close() -> None:
+        is_cancelled_before_the_close.append(watches[0].done())
+
+    run = Running(world.loop(process, close=close))
+    world.wait_answered(1)
+    run.drain(WAIT_S)
+    assert is_cancelled_before_the_close == [False]
+    assert watches[0].cancelled()
