@@ -14,7 +14,12 @@ from typing import Any, Final
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import NodeNotReadyError
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    NodeNotReadyError,
+    NotCoordinatorError,
+)
 from kafka.structs import TopicPartition
 
 from tests.plugins.patience import PATIENCE_S, wait_until
@@ -134,12 +139,15 @@ class Kafka:
 
 
 def _once_connected(ask: Callable[[], Any]) -> Any:
-    """The answer; asked again while the client still backs off from a fault of an earlier test."""
+    """Return the answer; ask again while the client backs off from an earlier fault, or a group has no coordinator.
+
+    A broker that was frozen, or that a busy machine held up, takes itself for dead and gives its groups up for a while.
+    """
     deadline_s = time.monotonic() + PATIENCE_S
     while True:
         try:
             return ask()
-        except NodeNotReadyError:
+        except (NodeNotReadyError, NotCoordinatorError, CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
             assert time.monotonic() < deadline_s, f"no connection within {PATIENCE_S} s"
             time.sleep(0.1)
 

@@ -103,18 +103,25 @@ def test_a_batch_is_answered_by_an_actor_as_it_would_be_here(pool: Actors) -> No
 def test_micro_batches_keep_each_report_with_its_draft(pool: Actors) -> None:
     settings = StageSettings(placement="actor", replicas=2, batch_events_max=7, timeout_s=20)
 
-    async def session() -> list[CheckReport]:
-        check = BatchedCheck("bias", "1", ActorRunner("bias", pool, settings), settings, Instruments.none())
+    def batch_counts() -> list[int]:
+        return [health(actor).batch_count for actor in pool]
+
+    async def session() -> tuple[list[int], list[CheckReport]]:
+        runner = ActorRunner("bias", pool, settings)
+        check = BatchedCheck("bias", "1", runner, settings, Instruments.none())
         try:
-            return await asyncio.gather(*(check.check(one) for one in DRAFTS))
+            await check.check(DRAFTS[0])
+            while not all(replica.is_warm for replica in runner._replicas):  # noqa: ASYNC110 - Ray says when
+                await asyncio.sleep(0.01)
+            before = await asyncio.to_thread(batch_counts)
+            return before, await asyncio.gather(*(check.check(one) for one in DRAFTS))
         finally:
             await check.close()
 
-    before = [health(actor).batch_count for actor in pool]
-    reports = asyncio.run(session())
+    before, reports = asyncio.run(session())
     assert reports == expected(DRAFTS)
     assert len({report.scores["stereotype"] for report in reports}) > 1
-    took = [health(actor).batch_count - count for actor, count in zip(pool, before, strict=True)]
+    took = [after - count for after, count in zip(batch_counts(), before, strict=True)]
     assert min(took) >= 3, "both replicas work"
     assert sum(took) == -(-len(DRAFTS) // 7)
 
@@ -153,7 +160,7 @@ def test_a_batch_whose_actor_is_killed_is_answered_within_its_timeout(actors: Ac
     async def session() -> Sequence[CheckReport]:
         runner = ActorRunner("bias", actors, STAGE)
         batch = asyncio.create_task(runner.run([runner.prepare(DRAFTS[0])]))
-        await asyncio.to_thread(wait_until, lambda: health(actors[0]).busy_s > 0, 10)
+        await asyncio.to_thread(wait_until, lambda: health(actors[0]).busy_s > 0, PATIENCE_S)
         os.kill(pid, signal.SIGKILL)
         return await batch
 
@@ -170,5 +177,5 @@ def test_health_is_answered_while_a_batch_runs_and_a_late_batch_could_not_tell(a
     busy = health(actors[0])
     assert 0 < busy.busy_s <= time.monotonic() - began_s
     assert busy.batch_count == 0
-    wait_until(lambda: health(actors[0]).batch_count == 1, 10)
+    wait_until(lambda: health(actors[0]).batch_count == 1, PATIENCE_S)
     assert health(actors[0]).busy_s == 0
