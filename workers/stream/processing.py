@@ -100,12 +100,16 @@ class Processing:
             raise self._error
 
     def stop(self, timeout_s: float) -> None:
-        """Cancel everything and end the thread. Its records are not counted as running in a crash."""
+        """Cancel everything and end the thread. Its records are not counted as running in a crash.
+
+        A second call only waits: the event loop must not be stopped again while it ends what was cancelled.
+        """
         with self._gate:
-            self._is_ended = True
+            is_first, self._is_ended = not self._is_ended, True
         if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._cancel_all)
-            self._loop.call_soon_threadsafe(self._loop.stop)
+            if is_first:
+                self._loop.call_soon_threadsafe(self._cancel_all)
+                self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(timeout_s)
         self._journal.close()
 
