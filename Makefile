@@ -10,7 +10,7 @@ PHOENIX_TOOL := var/tools/phoenix/lock.txt
 COMPILE := $(UV) pip compile pyproject.toml --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 EXIT_CODE := var/pytest-exit-code
 PYTEST := $(PYTHON_BIN) -m pytest --parts --durations=5
-# Who runs what, so that Ray and vLLM are started once: tests/plugins/side_by_side.py.
+# One process has the broker, Ray and vLLM, the other everything else: tests/plugins/side_by_side.py.
 SIDE_BY_SIDE := -n 2
 
 # uv trusts the system's certificates as other clients do; it reads neither pip's index nor pip's certificates by itself.

@@ -10,7 +10,9 @@ import pytest
 
 from tests.checkout import ROOT, files, named
 from tests.plugins.progress import PartLines
-from tests.plugins.side_by_side import BROKERS, MODELS, share_of
+from tests.plugins.side_by_side import SERVICES, share_of
+
+FIXTURES = ("kafka", "kafka_session", "secure_broker", "local_ray", "ray_address", "vllm_server", "model_traces")
 
 
 class Written:
@@ -43,40 +45,21 @@ def test_a_part_has_a_line_when_its_last_test_is_done_and_a_failure_at_once() ->
     assert not written.showfspath
 
 
-def test_a_test_that_needs_a_service_counts_for_twenty_in_the_share_done() -> None:
-    written = Written()
-    lines = PartLines(written)  # type: ignore[arg-type]
-    service = "tests/e2e/test_kcat.py::test_kcat_sends_an_event_and_reads_the_audited_response"
-    lines.pytest_xdist_node_collection_finished([service, *(f"a.py::{number}" for number in range(20))])
-    lines.pytest_runtest_logreport(report(service, "teardown"))
-    assert written.lines[0].startswith(" 50% ")
-
-
-def test_files_that_need_ray_or_a_broker_alone_are_two_shares_and_every_other_file_is_its_own() -> None:
-    assert share_of("tests/e2e/test_demo.py::test_x[a::b]") == MODELS
-    assert share_of("tests/e2e/test_canary.py::test_x") == BROKERS
+def test_files_that_need_a_service_are_one_share_and_every_other_file_is_its_own() -> None:
+    assert share_of("tests/e2e/test_canary.py::test_x[a::b]") == SERVICES
     assert share_of("tests/test_project_runs.py::test_x") == "tests/test_project_runs.py"
 
 
-@pytest.mark.parametrize(
-    ("fixtures", "shares"),
-    [
-        (("kafka", "kafka_session", "secure_broker"), {MODELS, BROKERS}),
-        (("local_ray", "ray_address", "vllm_server", "model_traces"), {MODELS}),
-    ],
-)
-def test_every_test_that_asks_for_a_service_is_in_a_share_that_has_it(
-    fixtures: tuple[str, ...], shares: set[str]
-) -> None:
+def test_every_test_that_asks_for_a_service_is_in_the_share_that_has_it() -> None:
     asking = {
         named(path)
         for path in files(".py", below="tests")
         if path.name.startswith("test_")
         for line in path.read_text(encoding="utf-8").splitlines()
-        if "def " in line and any(f"{fixture}: " in line for fixture in fixtures)
+        if any(f"{fixture}: " in line or f'"{fixture}"' in line for fixture in FIXTURES) and "def " in line
     }
     assert asking
-    assert not [path for path in sorted(asking) if share_of(path) not in shares]
+    assert not [path for path in sorted(asking) if share_of(path) != SERVICES]
 
 
 def test_a_whole_run_says_how_far_it_is_and_ends_as_any_other(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """What a test run says of itself: a line for each part that is done, and at the end what was counted and took longest.
 
-A part is a file of tests. With `--parts` its line, `share of all work done, time since the start, part, seconds`,
+A part is a file of tests. With `--parts` its line, `share of all tests done, time since the start, part, seconds`,
 stands for the dots of its tests: a log that somebody follows shows how far a run is, whoever runs the parts. A test
 that fails is named at once.
 """
@@ -11,15 +11,10 @@ from collections.abc import Generator, Iterable, Sequence
 
 import pytest
 
-from tests.plugins.side_by_side import BROKERS, MODELS, share_of
-
 Status = tuple[str, str, str | tuple[str, object]]
 """Category, letter and word of a test, as pytest has them."""
 
 SLOWEST_SHOWN = 5
-SERVICE_WEIGHT = 20
-"""How many times as long as another test one takes that needs a broker, Ray or vLLM; so it counts in the share done."""
-
 QUIET_MAX_S = 30.0
 """After so long without a line, the next test that ends has its part say how many of its tests are done."""
 
@@ -94,7 +89,7 @@ class PartLines:
 
     def _say(self, now_s: float, part: str, what: str) -> None:
         minutes, seconds = divmod(int(now_s - self._began_s), 60)
-        share = _weight(self._done) / max(1, _weight(self._expected))
+        share = self._done.total() / max(1, self._expected.total())
         failed = f", {self._failed[part]} failed" if self._failed[part] else ""
         self._reporter.write_line(f"{share:4.0%} {minutes:4d}:{seconds:02d}  {part}: {what}{failed}")
         self._said_s = now_s
@@ -115,12 +110,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"{seconds:8.1f} s  {tests:4d} tests  {part}")
     total = sum(seconds for _, (seconds, _) in parts)
     terminalreporter.write_line(f"{total:8.1f} s  all parts")
-
-
-def _weight(counts: Counter[str]) -> int:
-    """Return how much work so many tests of each part are."""
-    services = sum(count for part, count in counts.items() if share_of(part) in {MODELS, BROKERS})
-    return counts.total() + services * (SERVICE_WEIGHT - 1)
 
 
 def _part_of(nodeid: str) -> str:

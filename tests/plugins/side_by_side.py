@@ -1,9 +1,7 @@
-"""How `pytest -n 2` shares the tests out: what needs Ray or vLLM to one process, what needs a broker alone to another.
+"""How `pytest -n 2` shares the tests out: what needs a broker, Ray or vLLM in one process, everything else in others.
 
-The rest, file by file, goes to whichever process is free: the other two shares mostly wait, and end at different times.
-So Ray and vLLM are started once, as without `-n`, and each of the two processes has a broker of its own, which its
-tests may kill. A file of tests stays in one process, with the fixtures of its own. Needs pytest-xdist, and does nothing
-without.
+So each of the three is started once a session, as without `-n`, and unit tests run while that process waits for them.
+A file of tests stays in one process, with the fixtures of its own. Needs pytest-xdist, and does nothing without.
 """
 
 import re
@@ -14,17 +12,16 @@ import pytest
 
 from tests.checkout import ROOT
 
-MODELS, BROKERS = "models", "brokers"
-"""The shares of the files that need Ray or vLLM, and of those that need a broker alone; in order of their length."""
+SERVICES = "services"
+"""The share of whatever needs a service."""
 
-_NEEDS = {MODELS: re.compile(r"\bmark\.(ray|vllm)\b"), BROKERS: re.compile(r"\bmark\.kafka\b")}
+_NEEDS = re.compile(r"\bmark\.(kafka|ray|vllm)\b")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the longest shares first where tests are shared out."""
+    """Put what needs a service first where tests are shared out: it takes longest."""
     if hasattr(config, "workerinput"):
-        order = {MODELS: 0, BROKERS: 1}
-        items.sort(key=lambda item: order.get(share_of(item.nodeid), len(order)))
+        items.sort(key=lambda item: share_of(item.nodeid) != SERVICES)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -43,13 +40,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def share_of(nodeid: str) -> str:
-    """Return the name of the share that a test belongs to: its file's path where it needs neither."""
+    """Return the name of the share that a test belongs to."""
     path = nodeid.partition("::")[0]
-    return _needed(path) or path
+    return SERVICES if _needs_service(path) else path
 
 
 @cache
-def _needed(path: str) -> str:
-    file = ROOT / path
-    text = file.read_text(encoding="utf-8") if file.exists() else ""
-    return next((share for share, marks in _NEEDS.items() if marks.search(text)), "")
+def _needs_service(path: str) -> bool:
+    return bool(_NEEDS.search((ROOT / path).read_text(encoding="utf-8")))
