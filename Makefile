@@ -17,7 +17,7 @@ SIDE_BY_SIDE := -n 2
 export UV_SYSTEM_CERTS ?= true
 export UV_HTTP_TIMEOUT ?= 180
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
-# Byte code is kept: without it every process compiles whatever it imports, which doubles the start of Ray and of vLLM.
+# Byte code is kept: without it every process compiles whatever it imports (`ray.serve`: 6.9 s of CPU time against 3.2 s).
 unexport PYTHONDONTWRITEBYTECODE
 # No part of this project, or of what it starts, reports its use to anyone.
 export DO_NOT_TRACK := 1
