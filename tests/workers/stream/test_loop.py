@@ -388,3 +388,27 @@ def test_a_task_that_goes_on_until_the_close_does_not_hold_up_the_end() -> None:
     run.drain(WAIT_S)
     assert is_cancelled_before_the_close == [False]
     assert watches[0].cancelled()
+
+
+def test_a_second_stop_waits_for_the_close_that_the_first_began() -> None:
+    """It stopped the event loop again, and the thread died before what it held was released."""
+    world = World()
+    has_begun, may_end = threading.Event(), threading.Event()
+    ended: list[bool] = []
+
+    async def process(record: Record, _rest: Rest) -> Result:
+        return answer(record)
+
+    async def close() -> None:
+        has_begun.set()
+        await asyncio.to_thread(may_end.wait)
+        ended.append(True)
+
+    processing = world.loop(process, close=close)._processing
+    processing.start()
+    processing.stop(0)
+    assert has_begun.wait(WAIT_S)
+    processing.stop(0.1)  # while the close is under way
+    may_end.set()
+    processing.stop(WAIT_S)
+    assert ended == [True]
