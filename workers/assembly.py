@@ -37,12 +37,9 @@ from workers.stream.processing import Close
 from workers.stream.quarantine import build_quarantine
 from workers.telemetry.logs import configure_logging
 from workers.telemetry.openmetrics import Family
-from workers.telemetry.setup import Telemetry, start_telemetry
+from workers.telemetry.setup import TELEMETRY_STOP_S, Telemetry, start_telemetry
 
 logger = logging.getLogger("sluicegate.assembly")
-
-TELEMETRY_STOP_S = 5.0
-"""Longest wait for the last export."""
 
 
 class Worker:

@@ -8,14 +8,13 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
-from workers.assembly import TELEMETRY_STOP_S
 from workers.process.captured_output import prints_as_logs
 from workers.settings import Settings
 from workers.supervision.agent import Agent, Node
 from workers.supervision.ray_session import ray_session
 from workers.supervision.supervisor import Supervisor, SupervisorError
 from workers.telemetry.logs import configure_logging
-from workers.telemetry.setup import Telemetry, own_version, start_telemetry
+from workers.telemetry.setup import TELEMETRY_STOP_S, Telemetry, own_version, start_telemetry
 
 logger = logging.getLogger("sluicegate.run")
 

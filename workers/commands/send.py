@@ -18,7 +18,7 @@ from workers.kafka.client import REQUEST_BYTES_MAX, kafka_session
 from workers.kafka.sender import EventSender, wait_for_position
 from workers.process.exit_codes import ExitCode
 from workers.settings import KafkaSettings, Settings
-from workers.telemetry.setup import start_telemetry
+from workers.telemetry.setup import TELEMETRY_STOP_S, start_telemetry
 
 PENDING_MAX = 5_000
 """The most records that may wait for their acknowledgement."""
@@ -27,8 +27,6 @@ PROGRESS_EVERY = 1_000
 
 LINE_BYTES_MAX = REQUEST_BYTES_MAX
 """The longest line that is sent, even with --raw: no producer of this project sends a larger request."""
-
-TELEMETRY_STOP_S = 5.0
 
 EVENT_HEADERS: Headers = (
     (Header.CONTENT_TYPE.value, CONTENT_TYPE_JSON.encode()),

@@ -16,12 +16,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from workers.assembly import TELEMETRY_STOP_S
 from workers.settings import Settings, load_settings
 from workers.supervision.node_agents import NodeAgents
 from workers.supervision.supervisor import Supervisor
 from workers.telemetry.logs import configure_logging
-from workers.telemetry.setup import start_telemetry
+from workers.telemetry.setup import TELEMETRY_STOP_S, start_telemetry
 
 if TYPE_CHECKING:
     from ray.serve import Application

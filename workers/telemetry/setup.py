@@ -43,6 +43,8 @@ ATTRIBUTE_CHARACTERS_MAX: Final = 32_768
 """Longest attribute value; only captured content comes near it."""
 ROLE_ATTRIBUTE: Final = "sluicegate.role"
 SLOT_ATTRIBUTE: Final = "sluicegate.slot"
+TELEMETRY_STOP_S: Final = 5.0
+"""The longest wait for the last export, when a process ends."""
 STABILITY_OPT_IN: Final = "OTEL_SEMCONV_STABILITY_OPT_IN"
 """OpenTelemetry's own variable for conventions that are not stable yet: names separated by commas."""
 
