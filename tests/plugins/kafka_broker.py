@@ -14,12 +14,7 @@ from typing import Any, Final
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import (
-    CoordinatorLoadInProgressError,
-    CoordinatorNotAvailableError,
-    NodeNotReadyError,
-    NotCoordinatorError,
-)
+from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
 
 from tests.plugins.patience import PATIENCE_S, wait_until
@@ -139,15 +134,18 @@ class Kafka:
 
 
 def _once_connected(ask: Callable[[], Any]) -> Any:
-    """Return the answer; ask again while the client backs off from an earlier fault, or a group has no coordinator.
+    """Return the answer; ask again while the error is one that passes, such as a group without a coordinator.
 
-    A broker that was frozen, or that a busy machine held up, takes itself for dead and gives its groups up for a while.
+    A broker that was frozen, or that a busy machine held up, takes itself for dead for a while: it names no brokers and
+    gives its groups up.
     """
     deadline_s = time.monotonic() + PATIENCE_S
     while True:
         try:
             return ask()
-        except (NodeNotReadyError, NotCoordinatorError, CoordinatorNotAvailableError, CoordinatorLoadInProgressError):
+        except KafkaError as error:
+            if not error.retriable:
+                raise
             assert time.monotonic() < deadline_s, f"no connection within {PATIENCE_S} s"
             time.sleep(0.1)
 

@@ -39,3 +39,11 @@ def wait_until(holds: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None
     while not holds():
         assert time.monotonic() < deadline_s, f"not within {timeout_s} s"
         time.sleep(0.02)
+
+
+def is_soon(holds: Callable[[], bool], timeout_s: float) -> bool:
+    """Return whether something holds within `timeout_s`: for what may happen, and need not."""
+    deadline_s = time.monotonic() + timeout_s
+    while not (held := holds()) and time.monotonic() < deadline_s:
+        time.sleep(0.02)
+    return held
