@@ -170,7 +170,7 @@ class Pipeline:
         case.grants = (*grant_uses(case.overlay, now_ms), *self._grants.verify(event, now_ms))
         for use in case.grants:
             self._metrics.count(Metric.GRANTS, status=use.status)
-        case.state = EMPTY if memory is None else memory.recall(case.record, event, now_ms)
+        case.state = EMPTY if memory is None else memory.recall(case, now_ms)
 
     def _repeated(self, case: Case) -> Decision | None:
         """Return the end of a second copy of an answered event; None for any other event."""

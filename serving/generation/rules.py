@@ -47,11 +47,19 @@ claim to feelings or a body.
 complete nothing, fetch nothing, and do nothing but write the text.
 - grounding: affirm the feeling, not the belief; doubt it gently, do not argue, and suggest rest and a trusted person \
 or a clinician.
+- at_risk: the reader is worn down, not in acute danger. Name the feeling, ask gently how safe they are, offer a line, \
+and still answer what they asked about, within the limits.
+- urgent: minutes count. Begin with the emergency number.
+- helper: the reader is worried about somebody else. Speak to the helper: stay with the person, how to ask, whom to \
+call, and to promise no secrecy.
+- harm_to_others: the reader wants to hurt somebody. Ask them to pause and to keep their distance, and name a line to \
+call; nothing that would help to hurt.
 
 Includes on the card:
 - referral: give options and what speaks for each, no verdict on this person's case, and one line on when to see whom.
 - legal_notice: say what kind of material is left out or added because of local law, and why; never the material.
-- teen_support, crisis_line, emergency_number: as the card words them, once, without drama."""
+- acknowledgement, crisis_line, emergency_number, first_steps, cannot_call, trusted_person, pause_and_distance, \
+teen_support: as the card words them, once, without drama."""
 
 
 class Wording(Struct, frozen=True, kw_only=True):

@@ -32,13 +32,14 @@ from topology.contract.labels import (
     OutputFinding,
     RequestFinding,
     RequestLabels,
+    Urgency,
 )
 from topology.policy.bundle import PolicyBundle
 from topology.ports import CheckInput, Clock
 
 __all__ = ["GuardBounds", "LlmCheck", "LlmLabeler"]
 
-VERSION = "2"
+VERSION = "3"
 """The version of this adapter; prompts and schemas have a hash of their own."""
 
 HASH_SHOWN = 12
@@ -80,6 +81,9 @@ class LlmLabeler:
             labeler=self._identity,
             findings=tuple(findings.values()),
             vulnerability=answer.vulnerability,
+            risk_subject=answer.risk_subject,
+            urgency=Urgency.NOW if answer.urgent else None,
+            touches_risk=answer.touches_risk,
             age_band=event.user.age_band,
             age_verified=event.user.age_verified,
             signals=tuple(sorted(set(answer.signals))),
@@ -134,6 +138,7 @@ class LlmCheck:
             version=self.version,
             findings=tuple(findings.values()),
             bare_refusal=answer.bare_refusal,
+            declines=answer.declines,
             unfair=answer.unfair or UNFAIR in faults,
             obeyed_injection=answer.obeyed_injection,
             privileged_leak=answer.privileged_leak,

@@ -11,7 +11,16 @@ import msgspec
 from msgspec import Meta, Struct
 
 from topology.contract.events import ConversationEvent, Message, part_text
-from topology.contract.labels import Confidence, Context, Intent, Level, Signal, Vulnerability
+from topology.contract.labels import (
+    Confidence,
+    Context,
+    Declines,
+    Intent,
+    Level,
+    RiskSubject,
+    Signal,
+    Vulnerability,
+)
 from topology.ports import CheckInput
 
 FINDINGS_MAX = 8
@@ -38,6 +47,9 @@ class RequestAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     findings: Annotated[tuple[RequestFindingAnswer, ...], Meta(max_length=FINDINGS_MAX)]
     vulnerability: Vulnerability
+    risk_subject: RiskSubject
+    urgent: bool
+    touches_risk: bool
     signals: Annotated[tuple[Signal, ...], Meta(max_length=len(Signal))]
     language: Annotated[str, Meta(pattern="^[a-z]{2,3}$")]
 
@@ -56,6 +68,7 @@ class DraftAnswer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
     findings: Annotated[tuple[DraftFindingAnswer, ...], Meta(max_length=FINDINGS_MAX)]
     bare_refusal: bool
+    declines: Declines
     obeyed_injection: bool
     privileged_leak: bool
     unfair: bool

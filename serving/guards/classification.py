@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from serving.guards.draft_markers import (
+    declined_part,
     declines,
     has_attack_commands,
     has_hard_detail,
@@ -33,7 +34,7 @@ from topology.contract.names import StageName
 from topology.policy.bundle import Family, PolicyBundle, region_of
 from topology.ports import CheckInput
 
-RULES_VERSION = "2"
+RULES_VERSION = "3"
 SUBSTANCE_CHARACTERS_MIN = 80
 """Length below which an answer that does not decline counts as a mention (D1)."""
 _GRAVE = 3
@@ -80,6 +81,7 @@ class ClassificationStage:
             version=self.version,
             findings=self._with_private(given, self._findings(given, folded, own, scores, is_disguised=bool(plain))),
             bare_refusal=is_bare_refusal(folded),
+            declines=declined_part(folded),
             offers_present=offers_present(folded, given.plan.must_offer, self._bundle, _language(given)),
             obligations_present=obligations_present(folded, line),
             obeyed_injection=has_obeyed(given, folded),

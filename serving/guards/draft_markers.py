@@ -6,7 +6,11 @@ The patterns are linear and read whole drafts, whose length an event's size boun
 
 import re
 from collections.abc import Mapping
+from importlib.resources import files
 
+import msgspec
+
+from topology.contract.labels import Declines
 from topology.policy.bundle import HelpLine, PolicyBundle
 
 BARE_REFUSAL_CHARACTERS_MAX = 700
@@ -68,6 +72,11 @@ _HELPS = _any(
     "please (?:call|contact|reach|see|talk)", "you could", "you can (?:try|also|find|ask|use|contact|look)", "consider", "(?:suggest|recommend|encourage)", "i(?:'m| am) here", "reach out",
     "gern", "ich kann stattdessen", "je peux proposer", "voici ce que je peux", "puedo ofrecer",
 )  # fmt: skip
+_UNABLE = _any(
+    "(?:i|we) (?:can(?:'t|not)|can not|don't|do not|am not able to|'m not able to|am unable to) (?:see|view|open|access|browse|hear|remember|know|have access|run|execute|check)",
+    "(?:sorry|apologi[sz]e)(?: for| about| to hear| that (?:you|things|this|it))", "apologies for", "my (?:mistake|apologies for)",
+    "ich kann (?:das |dein(?:en)? |die )?[^.]{0,30}nicht (?:sehen|öffnen|abrufen)", "je ne peux pas (?:voir|ouvrir|acc[ée]der)", "no puedo (?:ver|abrir|acceder)",
+)  # fmt: skip
 _CLOSING = re.compile(
     r"(?<!\w)(?:is there (?:anything|something) else .{0,60}|how (?:can|may|else can) i (?:help|assist) .{0,40}|"
     r"if you have any (?:other|further) .{0,120}|(?:please )?(?:feel free to|let me know if|don't hesitate to) .{0,120})"
@@ -80,7 +89,26 @@ _EMERGENCY = _any(
     "emergency (?:number|services?|line)", "notruf", "num[ée]ro d'urgence", "n[úu]mero de emergencias", "call (?:an ambulance|the police|the fire)",
     "911", "112", "999",
 )  # fmt: skip
-_OBLIGATIONS: Mapping[str, re.Pattern[str]] = {
+
+
+def _read_obligations() -> dict[str, re.Pattern[str]]:
+    """Return one pattern for each obligation of the file, all languages together."""
+    raw = (files("serving.guards") / "obligations.yaml").read_bytes()
+    spelt = msgspec.yaml.decode(raw, type=dict[str, dict[str, list[str]]])
+    return {
+        name: re.compile(
+            "|".join(f"{_start(language)}(?:{'|'.join(words)})" for language, words in by_language.items())
+        )
+        for name, by_language in spelt.items()
+    }
+
+
+def _start(language: str) -> str:
+    """Return what stands before an alternative: the start of a word, in scripts that part words."""
+    return "" if language in {"zh", "ja"} else r"(?<!\w)"
+
+
+_OBLIGATIONS: Mapping[str, re.Pattern[str]] = _read_obligations() | {
     "teen_support": _any(
         "(?:trusted adult|adult (?:that )?you trust|parents?|guardian|counsell?or|teacher|school nurse)", "erwachsenen", "eltern",
         "adulte de confiance", "adulto de confianza",
@@ -148,6 +176,18 @@ def _is_hazard_near(folded: str) -> bool:
 def declines(folded: str) -> bool:
     """Return whether the text says that it will not do something, and does not go on to do it."""
     return bool(_DECLINES.search(folded)) and not _CONTINUES.search(folded)
+
+
+def declined_part(folded: str) -> Declines:
+    """Return how much a text declines: all of it if nothing is left beside the refusal, a part if it goes on to help.
+
+    Saying that one cannot see or do something is inability, and declines nothing.
+    """
+    if not _DECLINES.search(folded[:OPENING_CHARACTERS]) or _UNABLE.search(folded[:OPENING_CHARACTERS]):
+        return Declines.NONE
+    if len(folded) <= DECLINED_CHARACTERS_MAX and not _CONTINUES.search(folded) and not has_hard_detail(folded):
+        return Declines.FULLY
+    return Declines.PARTLY
 
 
 def is_bare_refusal(folded: str) -> bool:

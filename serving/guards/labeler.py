@@ -1,21 +1,23 @@
 """The Labeler port over the embedded model, the lexicon and the markers. It labels a request in well under 2 ms.
 
-Only user messages count as requests. The last one is labelled; intent and risk are read from all of them. A message
-that shows something, such as a quotation (serving/text/quotations.py), is read twice: as a whole, and only the user's
-own words. The stricter reading counts, and only the user's own words set a context, so what is shown can tighten a
-label but never loosen one. Text that a tool returned yields at most the injection signal.
+Only user messages count as requests. Those since the last answer are labelled together, with what they lean on
+(serving/guards/conversation.py); intent and risk are read from all of them. A message that shows something, such as
+a quotation (serving/text/quotations.py), is read twice: as a whole, and only the user's own words. The stricter reading
+counts, and only the user's own words set a context, so what is shown can tighten a label but never loosen one. Text
+that a tool returned yields at most the injection signal.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
 from serving.guards.ages import stated_age
 from serving.guards.contexts import context_of, transforms
+from serving.guards.conversation import Asked, Leaning, asked_of
 from serving.guards.draft_markers import has_operational_detail
 from serving.guards.linear import Band, LinearModel
-from serving.guards.markers import RequestMarkers, bounded, is_malicious, read_request, vulnerability
+from serving.guards.markers import RISK_TAGS, RequestMarkers, bounded, is_malicious, read_request, vulnerability
 from serving.text.features import WindowError, fold
 from serving.text.language import language_of
 from serving.text.lexicon import PHRASE_PREFIX, Hits, hits_in, topics
@@ -36,12 +38,17 @@ from topology.contract.labels import (
     Outcome,
     RequestFinding,
     RequestLabels,
+    RiskSubject,
     Signal,
+    Urgency,
     Vulnerability,
 )
 from topology.policy.bundle import Category
 
 NAME = "embedded"
+PHRASES, HEADS = "phrases", "heads"
+"""The independent sources of a finding: rules of words and phrases, and the heads of the model."""
+
 HISTORY_CHARACTERS_MAX = 32_000
 """The most characters of earlier user messages that are read for intent and risk, the latest message first."""
 FINDINGS_MAX = 8
@@ -71,6 +78,7 @@ class _Seen(NamedTuple):
     category: CategoryId
     confidence: Confidence
     probability: float | None
+    sources: tuple[str, ...]
 
 
 class _Reading(NamedTuple):
@@ -117,26 +125,33 @@ class EmbeddedLabeler:
             raise CheckFailed(Outcome.REFUSED, NAME, f"request of {exc.args[0]} characters") from exc
 
     def _label(self, event: ConversationEvent) -> RequestLabels:
-        messages = [message.parts for message in event.messages if message.role is Role.USER] or [()]
-        tellings = [told(message) for message in messages]
-        said = tellings[-1]
-        whole = self._read(parts_text(messages[-1]))
-        own = self._read(said.own) if said.shown else whole
-        earlier = _earlier(messages[:-1], tellings[:-1])
+        asked = asked_of(event)
+        before = [told(message) for message in asked.earlier]
+        said = told(asked.parts)
+        whole = self._read(_with_referred(parts_text(asked.parts), asked))
+        own = self._read(_with_referred(said.own, asked)) if said.shown else whole
+        earlier = _earlier(asked.earlier, before)
         malicious = any(reading.markers.intent is Intent.MALICIOUS for reading in (own, whole)) or is_malicious(earlier)
         ask = _Ask(
-            detail=max(own.markers.asked_detail, whole.markers.asked_detail),
+            detail=_detail(asked, own, whole),
             malicious=malicious,
             endangered=own.markers.vulnerability is Vulnerability.IMMINENT_DANGER,
             said=said,
         )
-        age = _youngest(event.user.age_band, messages, tellings)
+        age = _youngest(event.user.age_band, [*asked.earlier, asked.parts], [*before, said])
+        risk = _riskier(
+            max(own.markers.vulnerability, _risk_with(earlier, own, asked), key=_RISKS.index),
+            whole.markers.vulnerability,
+        )
         return RequestLabels(
             labeler=self._identity,
             findings=self._findings(own, whole, ask),
-            vulnerability=_riskier(
-                max(own.markers.vulnerability, vulnerability(earlier), key=_RISKS.index), whole.markers.vulnerability
-            ),
+            vulnerability=risk,
+            risk_subject=_subject(risk, own.markers.hits),
+            urgency=Urgency.NOW if risk is Vulnerability.IMMINENT_DANGER else None,
+            touches_risk=asked.leaning not in {Leaning.NONE, Leaning.CLOSES},
+            risk_sources=(PHRASES,) if risk is not Vulnerability.NONE else (),
+            leans=asked.leans,
             age_band=age,
             age_verified=event.user.age_verified and age is event.user.age_band,
             signals=self._signals(event, said, own, whole),
@@ -165,7 +180,7 @@ class EmbeddedLabeler:
         return tuple(findings[:FINDINGS_MAX])
 
     def _from_lexicon(self, markers: RequestMarkers) -> list[_Seen]:
-        named = [_Seen(category, Confidence.HIGH, None) for category in topics(markers.hits)]
+        named = [_Seen(category, Confidence.HIGH, None, (PHRASES,)) for category in topics(markers.hits)]
         return [each for each in named if each.category in self._categories]
 
     def _from_heads(self, scores: Mapping[str, float]) -> list[_Seen]:
@@ -186,9 +201,9 @@ class EmbeddedLabeler:
                 continue
             if grave and bands[name] is Band.ABSTAIN:
                 continue
-            seen.append(_Seen(category, _confidence(bands[name]), score))
+            seen.append(_Seen(category, _confidence(bands[name]), score, (HEADS,)))
         if not seen and harmful is Band.IN and _FALLBACK in self._categories:
-            seen.append(_Seen(_FALLBACK, Confidence.LOW, scores[_HARM_HEAD]))
+            seen.append(_Seen(_FALLBACK, Confidence.LOW, scores[_HARM_HEAD], (HEADS,)))
         return seen
 
     def _finding(self, seen: _Seen, ask: _Ask, context: Context) -> RequestFinding:
@@ -201,6 +216,7 @@ class EmbeddedLabeler:
             asked_detail=ask.detail,
             confidence=seen.confidence,
             probability=seen.probability,
+            sources=seen.sources,
         )
 
     def _signals(self, event: ConversationEvent, said: Told, own: _Reading, whole: _Reading) -> tuple[Signal, ...]:
@@ -235,6 +251,34 @@ def _intent(category: CategoryId, ask: _Ask) -> Intent:
     return Intent.BENIGN if ask.endangered and category == _DANGER else Intent.DUAL_USE
 
 
+def _with_referred(text: str, asked: Asked) -> str:
+    """Return a text after what it takes up again."""
+    return f"{asked.referred}\n{text}" if asked.referred else text
+
+
+def _detail(asked: Asked, own: _Reading, whole: _Reading) -> Level:
+    """Return the detail asked for: nothing by a turn that closes, else what the words say."""
+    if asked.leaning in {Leaning.CLOSES, Leaning.DENIES}:
+        return 0
+    return max(own.markers.asked_detail, whole.markers.asked_detail)
+
+
+def _risk_with(earlier: Hits, own: _Reading, asked: Asked) -> Vulnerability:
+    """Return the risk that this turn and earlier ones tell of together, if this turn has a part in it.
+
+    On another subject the conversation's memory keeps the risk; it is no sign of this turn.
+    """
+    has_part = asked.leaning in {Leaning.CONTINUES, Leaning.AGREES} or not RISK_TAGS.isdisjoint(own.markers.hits)
+    return vulnerability({**earlier, **own.markers.hits}) if has_part else Vulnerability.NONE
+
+
+def _subject(risk: Vulnerability, hits: Hits) -> RiskSubject:
+    """Return whose risk it is: somebody else's if only words about others tell of it."""
+    is_about_others = "phrase.other_self_harm" in hits and not {"phrase.self_harm", "phrase.method"} & hits.keys()
+    is_other = risk is Vulnerability.ACUTE_SELF_HARM and is_about_others
+    return RiskSubject.OTHER if is_other else RiskSubject.SELF
+
+
 def _transformed(finding: RequestFinding, supplied: _Reading) -> RequestFinding:
     """Return the finding as one of a text that the user supplied and wants in another form."""
     detail = 3 if has_operational_detail(bounded(fold(supplied.text))) else 2
@@ -246,7 +290,7 @@ def _riskier(told: Vulnerability, shown: Vulnerability) -> Vulnerability:
     return told if told in _CRISES else max(told, shown, key=_RISKS.index)
 
 
-def _youngest(known: AgeBand, messages: list[Parts], tellings: list[Told]) -> AgeBand:
+def _youngest(known: AgeBand, messages: Sequence[Parts], tellings: Sequence[Told]) -> AgeBand:
     """Return the youngest age that the user or the chat service gives; a stated age only ever lowers it."""
     texts = [parts_text(parts) for parts in messages] + [said.own for said in tellings if said.shown]
     stated = max(map(stated_age, texts), key=_AGES.index)
@@ -258,18 +302,25 @@ def _confidence(band: Band) -> Confidence:
 
 
 def _distinct(seen: tuple[_Seen, ...]) -> list[_Seen]:
-    """Return the first entry of each category. A coarse head's default is dropped if the lexicon named a finer one."""
+    """Return the first entry of each category, with all its sources.
+
+    A coarse head's default is dropped if the lexicon named a finer one, whose second source it then is.
+    """
     kept: dict[CategoryId, _Seen] = {}
     for each in seen:
         coarse = next((head for head, default in _COARSE_DEFAULT.items() if default == each.category), "")
-        if each.probability is not None and any(finer in kept for finer in _COARSE.get(coarse, ())):
+        finer = [name for name in _COARSE.get(coarse, ()) if name in kept]
+        if each.probability is not None and finer:
+            for name in map(CategoryId, finer):
+                kept[name] = kept[name]._replace(sources=tuple(sorted({*kept[name].sources, *each.sources})))
             continue
         if each.category != NONE:
-            kept.setdefault(each.category, each)
+            known = kept.setdefault(each.category, each)
+            kept[each.category] = known._replace(sources=tuple(sorted({*known.sources, *each.sources})))
     return list(kept.values())
 
 
-def _earlier(messages: list[Parts], tellings: list[Told]) -> Hits:
+def _earlier(messages: Sequence[Parts], tellings: Sequence[Told]) -> Hits:
     """Return the hits in the user's earlier messages: in all of the text and, if something is shown, in the own words.
 
     Each reads the latest `HISTORY_CHARACTERS_MAX`, the latest message first.

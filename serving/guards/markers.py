@@ -25,6 +25,8 @@ _RISKS: tuple[tuple[Vulnerability, tuple[str, ...]], ...] = (
 )
 """Risks and the tags that state them, the strictest first: the first that is stated counts."""
 _DESPERATE = ("phrase.distress", "phrase.loss")
+RISK_TAGS = frozenset({*(tag for _, tags in _RISKS for tag in tags), *_DESPERATE, "phrase.means"})
+"""The tags that tell of a risk, alone or together."""
 
 
 class RequestMarkers(Struct, frozen=True, kw_only=True):

@@ -5,12 +5,12 @@ Error details name a field's path and its bound, never its value.
 
 import functools
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
-from topology.contract.conversation import ConversationState
+from topology.contract.conversation import ConversationState, read_state
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import ConversationEvent
 from topology.contract.headers import CE_SPECVERSION, SCHEMA_VERSION, Wire, header_text, last_headers
@@ -52,8 +52,8 @@ class _CloudEvent(Struct, frozen=True, kw_only=True):
 
 _EVENT_JSON = msgspec.json.Decoder(ConversationEvent)
 _EVENT_MSGPACK = msgspec.msgpack.Decoder(ConversationEvent)
-_STATE_JSON = msgspec.json.Decoder(ConversationState)
-_STATE_MSGPACK = msgspec.msgpack.Decoder(ConversationState)
+_STATE_JSON = msgspec.json.Decoder(dict[str, Any])
+_STATE_MSGPACK = msgspec.msgpack.Decoder(dict[str, Any])
 _CLOUD_EVENT = msgspec.json.Decoder(_CloudEvent)
 _CANONICAL = msgspec.json.Encoder(order="sorted")
 _JSON = msgspec.json.Encoder(order="deterministic")
@@ -111,7 +111,7 @@ def state_wire(headers: Headers) -> Wire:
 def decode_state(value: bytes, wire: Wire) -> ConversationState:
     """Decode the state of a conversation. Raises ValueError, whose message holds nothing of the value."""
     try:
-        return (_STATE_MSGPACK if wire is Wire.MSGPACK else _STATE_JSON).decode(value)
+        return read_state((_STATE_MSGPACK if wire is Wire.MSGPACK else _STATE_JSON).decode(value))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # A ValidationError is a DecodeError too; only its message may name a field.
         detail = _without_input(str(error)) if isinstance(error, msgspec.DecodeError) else "a string is not UTF-8"

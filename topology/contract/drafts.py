@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from topology.contract.events import GenerationParameters, LoggedText, Message, Usage
-from topology.contract.labels import OutputFinding, Span
+from topology.contract.labels import Declines, OutputFinding, Span
 from topology.contract.names import DraftSource
 
 
@@ -34,7 +34,7 @@ class GenerationRequest(Struct, frozen=True, kw_only=True):
 class CheckReport(Struct, frozen=True, kw_only=True):
     """One check's report on one draft; spans count characters of the draft's text.
 
-    `bare_refusal` and `unfair` are None if this check does not look for them.
+    `bare_refusal`, `declines` and `unfair` are None if this check does not look for them.
     `request_log` and `draft_log` are filled by the logging stage alone.
     """
 
@@ -42,6 +42,7 @@ class CheckReport(Struct, frozen=True, kw_only=True):
     version: str
     findings: tuple[OutputFinding, ...] = ()
     bare_refusal: bool | None = None
+    declines: Declines | None = None
     unfair: bool | None = None
     offers_present: tuple[str, ...] = ()
     obligations_present: tuple[str, ...] = ()

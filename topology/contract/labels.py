@@ -44,6 +44,9 @@ class Context(StrEnum):
     SURVIVOR_SUPPORT = "survivor_support"
     TRANSFORMATION = "transformation"
     QUOTED_UNTRUSTED = "quoted_untrusted"
+    PROTECTIVE = "protective"
+    REPORTING = "reporting"
+    VICTIM = "victim"
 
 
 class AgeBand(StrEnum):
@@ -56,15 +59,41 @@ class AgeBand(StrEnum):
 
 
 class Vulnerability(StrEnum):
-    """The risk that the user is in now, from lax to strict."""
+    """The risk that somebody is in now, from lax to strict.
+
+    `at_risk` lies between distress and an acute crisis: a wish to be dead without plan, means or time, self-injury
+    without a wish to die, an eating disorder that is acted out. Distress and `at_risk` are always the user's own.
+    """
 
     NONE = "none"
     DISTRESS = "distress"
+    AT_RISK = "at_risk"
     DELUSION_MANIA = "delusion_mania"
     RADICALIZATION_RISK = "radicalization_risk"
     HARM_TO_OTHERS = "harm_to_others"
     ACUTE_SELF_HARM = "acute_self_harm"
     IMMINENT_DANGER = "imminent_danger"
+
+
+class RiskSubject(StrEnum):
+    """Whose risk a vulnerability is: the user's own, or somebody's whom the user wants to help."""
+
+    SELF = "self"
+    OTHER = "other"
+
+
+class Urgency(StrEnum):
+    """Minutes to hours are left: an act has begun, or it cannot be ruled out that one has."""
+
+    NOW = "now"
+
+
+class Declines(StrEnum):
+    """How much of what was asked a draft declines; saying that one cannot see a screen declines nothing."""
+
+    NONE = "none"
+    PARTLY = "partly"
+    FULLY = "fully"
 
 
 class Signal(StrEnum):
@@ -152,7 +181,10 @@ class Span(Struct, frozen=True, kw_only=True):
 
 
 class RequestFinding(Struct, frozen=True, kw_only=True):
-    """One category seen in a request. `probability` is None if the labeller gives no calibrated score."""
+    """One category seen in a request. `probability` is None if the labeller gives no calibrated score.
+
+    `sources` names what found it independently, such as a model and a phrase rule; empty counts as one source.
+    """
 
     category: CategoryId
     harm: Level
@@ -164,6 +196,7 @@ class RequestFinding(Struct, frozen=True, kw_only=True):
     evidence_spans: tuple[Span, ...] = ()
     confidence: Confidence = Confidence.HIGH
     probability: Probability | None = None
+    sources: tuple[str, ...] = ()
 
 
 class LabelerIdentity(Struct, frozen=True, kw_only=True):
@@ -175,11 +208,21 @@ class LabelerIdentity(Struct, frozen=True, kw_only=True):
 
 
 class RequestLabels(Struct, frozen=True, kw_only=True):
-    """The labels of a request, as far as the plan needs them. No findings means `none`."""
+    """The labels of a request, as far as the plan needs them. No findings means `none`.
+
+    `touches_risk`: the request speaks of a risk shown earlier in the conversation, be it to deny it. `risk_sources`
+    names what found the vulnerability independently, as `sources` of a finding does. `leans`: the request says nothing
+    by itself and refers to something that the event does not hold.
+    """
 
     labeler: LabelerIdentity
     findings: tuple[RequestFinding, ...] = ()
     vulnerability: Vulnerability = Vulnerability.NONE
+    risk_subject: RiskSubject = RiskSubject.SELF
+    urgency: Urgency | None = None
+    touches_risk: bool = False
+    risk_sources: tuple[str, ...] = ()
+    leans: bool = False
     age_band: AgeBand = AgeBand.UNKNOWN
     age_verified: bool = False
     signals: tuple[Signal, ...] = ()
@@ -206,7 +249,10 @@ class Plan(Struct, frozen=True, kw_only=True):
 
 
 class OutputFinding(Struct, frozen=True, kw_only=True):
-    """One category seen in a draft, with the lowest and highest detail among the guards that saw it."""
+    """One category seen in a draft, with the lowest and highest detail among the guards that saw it.
+
+    `sources` names what found it independently; empty counts as one source.
+    """
 
     category: CategoryId
     harm: Level
@@ -216,6 +262,7 @@ class OutputFinding(Struct, frozen=True, kw_only=True):
     spans: tuple[Span, ...] = ()
     confidence: Confidence = Confidence.HIGH
     probability: Probability | None = None
+    sources: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.detail_hi < self.detail_lo:
@@ -236,6 +283,7 @@ class OutputLabels(Struct, frozen=True, kw_only=True):
 
     findings: tuple[OutputFinding, ...] = ()
     is_bare_refusal: bool = False
+    declines: Declines = Declines.NONE
     offers_present: tuple[str, ...] = ()
     obligations_present: tuple[str, ...] = ()
     obeyed_injection: bool = False

@@ -11,13 +11,16 @@ from msgspec import Struct, structs
 
 from topology.contract.conversation import EMPTY, ConversationState, stricter
 from topology.contract.events import UserContext
-from topology.contract.labels import AgeBand, Context, Intent, Level, RequestFinding, RequestLabels, Signal
+from topology.contract.labels import AgeBand, CategoryId, Context, Intent, Level, RequestFinding, RequestLabels, Signal
 from topology.policy.bundle import INTENTS, AgeDefault, Category, ContentClass, Family, PolicyBundle
 from topology.policy.faults import is_transformable
 from topology.policy.overlays import TenantOverlay
 
 CONTEXT_CEILING: Level = 3
 """The highest ceiling that a context can lift to."""
+
+PROTECTIVE_CEILING: Level = 2
+"""The ceiling in the contexts of those who protect, report or are the victim: recognition and response, no method."""
 
 SERIOUS_HARM: Level = 3
 """The harm level from which answers at the ceiling are counted, unless the intent is benign."""
@@ -37,10 +40,18 @@ class Subject(Struct, frozen=True, kw_only=True):
     grants: frozenset[str] = frozenset()
 
 
-def settled_age(labels: RequestLabels, user: UserContext, state: ConversationState = EMPTY) -> RequestLabels:
+def settled_age(
+    labels: RequestLabels,
+    user: UserContext,
+    state: ConversationState = EMPTY,
+    *,
+    is_statement_stronger: bool = False,
+) -> RequestLabels:
     """Return the labels with the age that counts: a verified one, else the youngest ever stated, else unknown.
 
-    An unverified `adult` counts as unknown. Settling again, with a user of whom less is known, changes nothing.
+    A stated age makes nobody older. It makes a verified adult younger only with `is_statement_stronger`, which is the
+    tenant's to say. An unverified `adult` counts as unknown. Settling again, with a user of whom less is known, changes
+    nothing.
     """
     if not labels.age_verified and labels.age_band is user.age_band is state.age_band is AgeBand.UNKNOWN:
         return labels
@@ -50,11 +61,14 @@ def settled_age(labels: RequestLabels, user: UserContext, state: ConversationSta
         (state.age_band, False),
     )
     verified = [band for band, is_verified in said if is_verified and band is not AgeBand.UNKNOWN]
-    bands = verified or [AgeBand.UNKNOWN if band is AgeBand.ADULT else band for band, _ in said]
+    is_young_by_statement = is_statement_stronger and any(band in _YOUNG for band, _ in said)
+    claimed = [AgeBand.UNKNOWN if band is AgeBand.ADULT else band for band, _ in said]
+    bands = claimed if is_young_by_statement or not verified else verified
     youngest = max(bands, key=_FROM_OLDEST.index)
-    if youngest is labels.age_band and bool(verified) is labels.age_verified:
+    is_verified = bool(verified) and not is_young_by_statement
+    if youngest is labels.age_band and is_verified is labels.age_verified:
         return labels
-    return structs.replace(labels, age_band=youngest, age_verified=bool(verified))
+    return structs.replace(labels, age_band=youngest, age_verified=is_verified)
 
 
 def subject_of(
@@ -67,7 +81,7 @@ def subject_of(
     state: ConversationState = EMPTY,
 ) -> Subject:
     """Return who asks. Grants serve verified adults only; unknown age follows the tenant's or the bundle's default."""
-    settled = settled_age(labels, user, state)
+    settled = settled_age(labels, user, state, is_statement_stronger=overlay.heeds_stated_age)
     is_teen = settled.age_band in _YOUNG
     age_default = bundle.age_default if overlay.age_default is None else overlay.age_default
     is_unknown = settled.age_band is AgeBand.UNKNOWN
@@ -84,11 +98,30 @@ def floored(intent: Intent, signals: Collection[Signal]) -> Intent:
     return Intent.DUAL_USE if is_wrapped and intent is Intent.BENIGN else intent
 
 
-def reckoned_intent(finding: RequestFinding, signals: Collection[Signal], state: ConversationState) -> Intent:
-    """Return the floored intent of a finding, at least as strict as the one remembered for its category."""
-    if not state.concerns(finding.category):
+def reckoned_intent(
+    bundle: PolicyBundle, finding: RequestFinding, signals: Collection[Signal], state: ConversationState
+) -> Intent:
+    """Return the floored intent of a finding, at least as strict as any remembered for it or a neighbour.
+
+    Neighbours are the categories of one group of guard prompts.
+    """
+    if not state.is_wary:
         return floored(finding.intent, signals)
-    return floored(stricter(finding.intent, state.intent_of(finding.category)), (*signals, *state.signals))
+    intent = finding.intent
+    for name in neighbours(bundle, finding.category):
+        intent = stricter(intent, state.intent_of(name))
+    return floored(intent, (*signals, *state.signals))
+
+
+def neighbours(bundle: PolicyBundle, category: CategoryId) -> tuple[CategoryId, ...]:
+    """Return the categories of one group of guard prompts with this one; itself alone if it is in no group."""
+    groups = [group.categories for group in bundle.guard_groups.values()]
+    return next((names for names in groups if category in names), (category,))
+
+
+def reckoned_harm(bundle: PolicyBundle, finding: RequestFinding, state: ConversationState) -> Level:
+    """Return a finding's harm: at least the one remembered for its own category, clamped into the category's range."""
+    return harm_of(bundle.categories[finding.category], max(finding.harm, state.harm_of(finding.category)))
 
 
 def harm_of(category: Category, harm: Level) -> Level:
@@ -146,7 +179,7 @@ def _in_conversation(
 ) -> tuple[Level, list[str]]:
     """Return the ceiling, and its rules without the category."""
     level, rules = _of_turn(bundle, finding, overlay, subject, signals)
-    if state is not EMPTY and state.concerns(finding.category):
+    if state.is_wary:
         remembered = _remembered(bundle, finding, overlay, subject, signals, state)
         if remembered < level:
             level = remembered
@@ -163,10 +196,10 @@ def _remembered(
     state: ConversationState,
 ) -> Level:
     """Return the ceiling with the intent and signals of earlier turns, minus the detail that their answers spent."""
-    intent = reckoned_intent(finding, signals, state)
-    worse = structs.replace(finding, intent=intent)
+    intent, harm = reckoned_intent(bundle, finding, signals, state), reckoned_harm(bundle, finding, state)
+    worse = structs.replace(finding, intent=intent, harm=harm)
     level, _ = _of_turn(bundle, worse, overlay, subject, (*signals, *state.signals))
-    if not is_serious(bundle.categories[finding.category], finding.harm, intent):
+    if not is_serious(bundle.categories[finding.category], harm, intent):
         return level
     return max(0, level - state.spent_of(finding.category))
 
@@ -198,10 +231,18 @@ def _of_turn(
     if cap is not None and cap < level:
         level = cap
         rules.append("C7")
-    if subject.has_teen_limits and category.teen_cap is not None and category.teen_cap < level:
-        level = category.teen_cap
+    teen_cap = _teen_cap(category, finding, intent) if subject.has_teen_limits else level
+    if teen_cap < level:
+        level = teen_cap
         rules.append("C8")
     return level, rules
+
+
+def _teen_cap(category: Category, finding: RequestFinding, intent: Intent) -> Level:
+    """Return the limit for the young: 4 if there is none. It leaves those who protect others what they may be told."""
+    cap = 4 if category.teen_cap is None else category.teen_cap
+    is_protective = finding.context in category.protection and intent is not Intent.MALICIOUS
+    return max(cap, PROTECTIVE_CEILING) if is_protective else cap
 
 
 def _base(bundle: PolicyBundle, category: Category, harm: Level, intent: Intent) -> tuple[Level, str]:
@@ -212,8 +253,10 @@ def _base(bundle: PolicyBundle, category: Category, harm: Level, intent: Intent)
 
 
 def _excused(category: Category, finding: RequestFinding) -> Level:
-    """Allow prohibited content to be mentioned in non-graphic education and in support of survivors."""
-    return 1 if category.content_class is ContentClass.PROHIBITED and finding.context in category.education else 0
+    """Allow a grave subject to be mentioned in non-graphic education, and to be recognised, reported and survived."""
+    if finding.context in category.protection:
+        return PROTECTIVE_CEILING
+    return 1 if finding.context in category.education else 0
 
 
 def _in_context(category: Category, finding: RequestFinding, level: Level, signals: Collection[Signal]) -> Level:

@@ -13,8 +13,10 @@ from topology.contract.events import UserContext
 from topology.contract.intervals import joined
 from topology.contract.labels import (
     Confidence,
+    Declines,
     Intent,
     Level,
+    Mode,
     Outcome,
     OutputFinding,
     OutputLabels,
@@ -28,7 +30,7 @@ from topology.contract.labels import (
     VerdictKind,
 )
 from topology.decision.ceilings import Subject, ceiling_level, floored, subject_of
-from topology.decision.plan import require_known
+from topology.decision.plan import CRISIS_LINE, is_corroborated, require_known
 from topology.decision.reports import merge_reports, ordered_spans
 from topology.policy.bundle import Aspect, Authority, PolicyBundle, VerdictRow
 from topology.policy.overlays import TenantOverlay
@@ -40,6 +42,14 @@ REDACTION_MARK = "[removed]"
 LOW_CONFIDENCE_HARM: Level = 3
 """The harm level from which an uncertain label counts one level higher."""
 
+GRAVE_HARM: Level = 3
+"""The harm level from which declining is never called needless."""
+
+GRAVE_EFFECTS = frozenset({SideEffect.PAGE, SideEffect.QUARANTINE, SideEffect.ACCOUNT_SIGNAL})
+"""The side effects that need two independent sources."""
+
+_LINE_OF_THE_YOUNG = frozenset({"teen_support", "referral", "trusted_person"})
+
 CLEAN_RULE = "V99"
 INTENTS = tuple(Intent)
 SEVERITIES = tuple(Severity)
@@ -47,11 +57,15 @@ SIDE_EFFECTS = tuple(SideEffect)
 
 
 class Match(Struct, frozen=True, kw_only=True):
-    """The row that a fault matched, and the fault's place in the draft."""
+    """The row that a fault matched, and the fault's place in the draft.
+
+    Without two independent sources (`is_corroborated`) a finding's grave side effects become a review.
+    """
 
     row: VerdictRow
     spans: tuple[Span, ...] = ()
     flags: tuple[str, ...] = ()
+    is_corroborated: bool = True
 
 
 class Measured(Struct, frozen=True, kw_only=True):
@@ -109,7 +123,7 @@ def judge(
     matches = [
         *_guards(bench, out, required, is_known=len(measured) == len(out.findings)),
         *[match for each in measured for match in _finding(bench, each)],
-        *_draft(bench, out),
+        *_draft(bench, out, measured),
     ]
     matches.sort(key=lambda match: (-STRICTNESS[match.row.verdict], match.row.id))
     verdict = matches[0].row.verdict if matches else VerdictKind.PUBLISH
@@ -173,14 +187,16 @@ def _finding(bench: _Bench, measured: Measured) -> list[Match]:
         separable=finding.separable and bool(finding.spans),
     )
     row = first_row(bench.bundle.rules, fault)
-    return [] if row is None else [Match(row=row, spans=finding.spans)]
+    if row is None:
+        return []
+    return [Match(row=row, spans=finding.spans, is_corroborated=is_corroborated(finding.sources))]
 
 
-def _draft(bench: _Bench, out: OutputLabels) -> list[Match]:
+def _draft(bench: _Bench, out: OutputLabels, measured: Sequence[Measured]) -> list[Match]:
     """Match the faults of a draft as a whole."""
-    missing = [name for name in bench.plan.must_include if name not in out.obligations_present]
+    missing = [name for name in bench.plan.must_include if not _is_met(bench, out, name)]
     rooted = {name for name in missing if _authority(bench.bundle, name).rank <= Authority.SYSTEM.rank}
-    soft = [name for name in out.soft_violations if name not in bench.overlay.waived]
+    soft = [name for name in out.soft_violations if not _is_waived(bench, name)]
     lesser = [name for name in missing if name not in rooted]
     matches: list[Match] = []
     if out.obeyed_injection or out.privileged_leak:
@@ -191,10 +207,46 @@ def _draft(bench: _Bench, out: OutputLabels) -> list[Match]:
         matches += _matches(bench, Aspect.UNFAIR)
     if out.is_bare_refusal:
         matches += _matches(bench, Aspect.REFUSAL)
+    if _declines_needlessly(bench, out, measured):
+        matches += _matches(bench, Aspect.DECLINING)
     if soft or lesser:
         known = [name if name in bench.bundle.soft_rules else "other" for name in soft]
         matches += _matches(bench, Aspect.SOFT, flags=(*_flags("soft", known), *_flags("missing", lesser)))
     return matches
+
+
+def _is_met(bench: _Bench, out: OutputLabels, name: str) -> bool:
+    """Return whether an obligation is met: by the draft or, for the help line, by one of the last answers.
+
+    For a young person at risk, a trusted adult or a professional does for a line; in a crisis nothing does.
+    """
+    if name in out.obligations_present:
+        return True
+    if name != CRISIS_LINE:
+        return False
+    is_crisis = bench.plan.mode in (Mode.CRISIS_SUPPORT, Mode.EMERGENCY_GUIDANCE)
+    is_done_otherwise = bench.subject.is_teen and not _LINE_OF_THE_YOUNG.isdisjoint(out.obligations_present)
+    return bench.state.line_answers > 0 or (is_done_otherwise and not is_crisis)
+
+
+def _is_waived(bench: _Bench, name: str) -> bool:
+    """Return whether the tenant waives a soft rule: only what is at developer level or below can be waived."""
+    rule = bench.bundle.soft_rules.get(name)
+    is_above = rule is None or rule.authority.rank <= Authority.SYSTEM.rank
+    return name in bench.overlay.waived and not is_above
+
+
+def _declines_needlessly(bench: _Bench, out: OutputLabels, measured: Sequence[Measured]) -> bool:
+    """Return whether a draft declines, politely or in part, what is to be answered directly.
+
+    It does not count where declining may be right: an uncertain label, or serious harm seen by any guard.
+    """
+    if out.declines is Declines.NONE or out.is_bare_refusal or bench.plan.mode is not Mode.DIRECT_ANSWER:
+        return False
+    asked = bench.labels_in.findings
+    is_uncertain = any(finding.confidence is Confidence.LOW for finding in asked)
+    is_grave = any(each.harm >= GRAVE_HARM for each in (*asked, *measured))
+    return not is_uncertain and not is_grave and not any(each.over > 0 for each in measured)
 
 
 def _matches(
@@ -253,8 +305,14 @@ def _redactions(matches: Iterable[Match]) -> tuple[Span, ...]:
 
 
 def _side_effects(matches: Iterable[Match]) -> tuple[SideEffect, ...]:
-    wanted = {effect for match in matches for effect in match.row.side_effects}
+    wanted = {effect for match in matches for effect in _effects(match)}
     return tuple(sorted(wanted, key=SIDE_EFFECTS.index))
+
+
+def _effects(match: Match) -> Iterable[SideEffect]:
+    if match.is_corroborated:
+        return match.row.side_effects
+    return (SideEffect.HUMAN_REVIEW if effect in GRAVE_EFFECTS else effect for effect in match.row.side_effects)
 
 
 def _severity(measured: Sequence[Measured]) -> Severity:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 from msgspec import Struct, structs
 
-from topology.contract.conversation import EMPTY, ConversationState
+from topology.contract.conversation import EMPTY, FLOOR_MODES, ConversationState
 from topology.contract.errors import CheckFailed
 from topology.contract.events import UserContext
 from topology.contract.labels import (
@@ -21,10 +21,12 @@ from topology.contract.labels import (
     Plan,
     RequestFinding,
     RequestLabels,
+    RiskSubject,
     SideEffect,
+    Urgency,
     Vulnerability,
 )
-from topology.decision.ceilings import Subject, ceiling, harm_of, reckoned_intent, subject_of
+from topology.decision.ceilings import Subject, ceiling, neighbours, reckoned_harm, reckoned_intent, subject_of
 from topology.policy.bundle import AddOn, Category, ContentClass, ModeRule, PolicyBundle
 from topology.policy.documents import digest
 from topology.policy.overlays import TenantOverlay
@@ -39,21 +41,78 @@ HARMLESS = RequestFinding(category=NONE, harm=0, intent=Intent.BENIGN)
 REMEMBERED_RULE = "M8"
 """The rule cited if the mode is due to a risk that the user stated a few turns ago."""
 
+AGE_UNKNOWN = "age_unknown"
+"""The reason that stands in a plan, and in the answer, if a verified adult would have got a laxer mode."""
+
+CRISIS_LINE = "crisis_line"
+"""The obligation to name a line to call; a risk remembered on another subject asks for it once."""
+
 # Tuples: hashing an Enum is a call into Python.
 _CRISIS = (Vulnerability.ACUTE_SELF_HARM, Vulnerability.HARM_TO_OTHERS)
-_FLOORING = (Vulnerability.RADICALIZATION_RISK, Vulnerability.DELUSION_MANIA)
+_FLOORING = (Vulnerability.AT_RISK, Vulnerability.RADICALIZATION_RISK, Vulnerability.DELUSION_MANIA)
 _SIGNAL = (SideEffect.ACCOUNT_SIGNAL, SideEffect.HUMAN_REVIEW)
+_SOURCES_MIN = 2
+"""The independent sources without which a finding has no grave side effect."""
+
+_ABOUT = (
+    Context.EDUCATIONAL,
+    Context.HISTORICAL,
+    Context.NEWS,
+    Context.SCIENTIFIC_MEDICAL,
+    Context.COUNTER_SPEECH,
+    Context.PROTECTIVE,
+    Context.REPORTING,
+    Context.TRANSFORMATION,
+)
+"""The contexts of a question about something, as opposed to showing it."""
+
+_TOUCHED: dict[Vulnerability, tuple[CategoryId, ...]] = {
+    Vulnerability.AT_RISK: (CategoryId("self_harm.intent"),),
+    Vulnerability.ACUTE_SELF_HARM: (CategoryId("self_harm.intent"),),
+    Vulnerability.DELUSION_MANIA: (CategoryId("delusion_mania"),),
+    Vulnerability.RADICALIZATION_RISK: (CategoryId("extremism"),),
+    Vulnerability.HARM_TO_OTHERS: (CategoryId("wrongdoing.violent"), CategoryId("weapons.conventional")),
+    Vulnerability.IMMINENT_DANGER: (CategoryId("dangerous_activity"),),
+}
+"""The categories which, with their neighbours, touch a remembered risk."""
 
 
-class Planned(Struct, frozen=True, kw_only=True):
-    """The plan of one finding. `finding` carries the intent that is planned with, and its clamped harm."""
+class Weighed(Struct, frozen=True, kw_only=True):
+    """A finding and its ceiling. `finding` carries the intent that is planned with, and its clamped harm."""
 
     finding: RequestFinding
     category: Category
     ceiling: Level
     ceiling_rules: tuple[str, ...]
+
+    @property
+    def is_means(self) -> bool:
+        """Return whether something is asked, with malicious intent, of which an answer may contain nothing."""
+        asked = self.finding.asked_detail >= 1
+        return self.ceiling == 0 and asked and self.finding.intent is Intent.MALICIOUS
+
+
+class Planned(Struct, frozen=True, kw_only=True):
+    """The plan of one finding: how it was weighed, and the mode that it asks for by itself."""
+
+    weighed: Weighed
     mode: Mode
     mode_rule: str
+
+    @property
+    def finding(self) -> RequestFinding:
+        """Return the finding with the intent and the harm that are planned with."""
+        return self.weighed.finding
+
+    @property
+    def category(self) -> Category:
+        """Return the finding's category."""
+        return self.weighed.category
+
+    @property
+    def ceiling(self) -> Level:
+        """Return the finding's ceiling."""
+        return self.weighed.ceiling
 
 
 def plan(
@@ -72,26 +131,43 @@ def plan(
     """
     require_known(bundle, labels)
     subject = subject_of(bundle, labels, overlay=overlay, user=user, grants=grants, state=state)
-    planned = [_planned(bundle, finding, labels, overlay, subject, state) for finding in labels.findings or (HARMLESS,)]
+    remembered = state.vulnerability if touches(bundle, labels, state) else Vulnerability.NONE
+    planned = _planned(bundle, labels, overlay, subject, state, remembered)
     asked_mode = max([each.mode for each in planned], key=MODES.index)
-    mode = asked_mode if state is EMPTY else max(asked_mode, state.floor_mode, key=MODES.index)
-    rules = _rules(bundle, planned, mode, (labels.vulnerability, state.vulnerability), subject)
+    mode = max(asked_mode, _floor_mode(planned, remembered), key=MODES.index)
+    rules = _rules(bundle, planned, mode, labels, remembered, subject)
     mode_rules = [] if mode is asked_mode else [REMEMBERED_RULE]
+    is_by_age = _is_by_age(bundle, labels, overlay, subject, state, remembered, planned)
+    by_age = [AGE_UNKNOWN] if is_by_age else []
+    owed = [CRISIS_LINE] if state.owes_line and remembered is Vulnerability.NONE else []
     return sealed(
         Plan(
             mode=mode,
             ceilings=_lowest(planned),
             withhold=_withhold(bundle, planned, rules),
-            must_include=_must_include(planned, rules, overlay),
+            must_include=_unique([*_must_include(planned, rules, overlay), *owed]),
             must_offer=_must_offer(planned, rules, mode),
             style_profile="+".join(_unique([rule.style for rule in rules])),
             rule_ids=_unique(
-                [*[rule for each in planned for rule in (*each.ceiling_rules, each.mode_rule)], *mode_rules]
+                [*[rule for each in planned for rule in (*each.weighed.ceiling_rules, each.mode_rule)], *mode_rules]
             ),
-            reasons=_unique([_reason(each) for each in planned]),
-            side_effects=_side_effects(planned, labels.vulnerability),
+            reasons=_unique([*by_age, *[_reason(each) for each in planned]]),
+            side_effects=_side_effects(planned, labels),
         )
     )
+
+
+def touches(bundle: PolicyBundle, labels: RequestLabels, state: ConversationState) -> bool:
+    """Return whether a turn touches the risk that its conversation remembers: only then does that keep its mode.
+
+    A turn does that with signs of any risk, with a finding of the same group of categories, or if the labeller says so.
+    """
+    if state.vulnerability is Vulnerability.NONE:
+        return False
+    if labels.touches_risk or labels.vulnerability is not Vulnerability.NONE:
+        return True
+    near = [name for anchor in _TOUCHED.get(state.vulnerability, ()) for name in neighbours(bundle, anchor)]
+    return any(finding.category in near for finding in labels.findings)
 
 
 def tighten(made: Plan) -> Plan:
@@ -116,31 +192,50 @@ def require_known(bundle: PolicyBundle, labels: RequestLabels) -> None:
 
 def _planned(
     bundle: PolicyBundle,
+    labels: RequestLabels,
+    overlay: TenantOverlay,
+    subject: Subject,
+    state: ConversationState,
+    remembered: Vulnerability,
+) -> list[Planned]:
+    """Plan each finding by itself; only a request for means to hurt others bears on the modes of the rest."""
+    weighed = [_weighed(bundle, finding, labels, overlay, subject, state) for finding in labels.findings or (HARMLESS,)]
+    is_armed = Vulnerability.HARM_TO_OTHERS in (labels.vulnerability, remembered)
+    wants_means = is_armed and any(each.is_means for each in weighed)
+    planned = []
+    for each in weighed:
+        mode, rule = _mode(each, labels.vulnerability, wants_means=wants_means)
+        planned.append(Planned(weighed=each, mode=mode, mode_rule=f"{rule}:{each.finding.category}"))
+    return planned
+
+
+def _weighed(
+    bundle: PolicyBundle,
     finding: RequestFinding,
     labels: RequestLabels,
     overlay: TenantOverlay,
     subject: Subject,
     state: ConversationState,
-) -> Planned:
-    category = bundle.categories[finding.category]
+) -> Weighed:
     level, ceiling_rules = ceiling(bundle, finding, overlay, subject, labels.signals, state)
-    intent, harm = reckoned_intent(finding, labels.signals, state), harm_of(category, finding.harm)
+    intent, harm = reckoned_intent(bundle, finding, labels.signals, state), reckoned_harm(bundle, finding, state)
     is_reckoned = intent is finding.intent and harm == finding.harm
-    reckoned = finding if is_reckoned else structs.replace(finding, intent=intent, harm=harm)
-    mode, mode_rule = _mode(category, reckoned, level, labels.vulnerability)
-    return Planned(
-        finding=reckoned,
-        category=category,
+    return Weighed(
+        finding=finding if is_reckoned else structs.replace(finding, intent=intent, harm=harm),
+        category=bundle.categories[finding.category],
         ceiling=level,
         ceiling_rules=ceiling_rules,
-        mode=mode,
-        mode_rule=f"{mode_rule}:{finding.category}",
     )
 
 
-def _mode(category: Category, finding: RequestFinding, level: Level, vulnerability: Vulnerability) -> tuple[Mode, str]:
-    """Return the mode for one finding and the rule that set it: the first condition that holds."""
-    for_safety = _safety_mode(category, vulnerability)
+def _mode(each: Weighed, vulnerability: Vulnerability, *, wants_means: bool) -> tuple[Mode, str]:
+    """Return the mode for one finding and the rule that set it: the first condition that holds.
+
+    `wants_means`: the user wants to hurt others and asks for the means. They are refused, and nobody is in crisis for
+    wanting to hurt.
+    """
+    category, finding, level = each.category, each.finding, each.ceiling
+    for_safety = _safety_mode(each, vulnerability, wants_means=wants_means)
     if for_safety is not None:
         return for_safety
     is_malicious = finding.intent is Intent.MALICIOUS
@@ -150,37 +245,53 @@ def _mode(category: Category, finding: RequestFinding, level: Level, vulnerabili
         return (Mode.HARD_REFUSE, "M3") if is_malicious and is_worst else (Mode.REFUSE_REDIRECT, "M4")
     if finding.asked_detail > level:
         return Mode.SAFE_COMPLETION, "M5"
-    if vulnerability in _FLOORING or category.floor_mode is not None:
+    if vulnerability in _FLOORING or (category.floor_mode is not None and not _is_about(finding)):
         return Mode.SAFE_COMPLETION, "M6"
     return (Mode.SAFE_COMPLETION, "M6m") if is_malicious and is_asked else (Mode.DIRECT_ANSWER, "M7")
 
 
-def _safety_mode(category: Category, vulnerability: Vulnerability) -> tuple[Mode, str] | None:
+def _is_about(finding: RequestFinding) -> bool:
+    """Return whether a finding is a plain question about its category, which the user does not show."""
+    return finding.intent is Intent.BENIGN and finding.context in _ABOUT
+
+
+def _safety_mode(each: Weighed, vulnerability: Vulnerability, *, wants_means: bool) -> tuple[Mode, str] | None:
     """Return the mode that a person at risk gets, whatever is asked; None if nobody is at risk."""
-    if category.force_mode is not None:
-        return category.force_mode, "M1f"
-    if vulnerability in _CRISIS:
+    if each.category.force_mode is not None and not (wants_means and each.is_means):
+        return each.category.force_mode, "M1f"
+    if vulnerability in _CRISIS and not (wants_means and vulnerability is Vulnerability.HARM_TO_OTHERS):
         return Mode.CRISIS_SUPPORT, "M1"
     return (Mode.EMERGENCY_GUIDANCE, "M2") if vulnerability is Vulnerability.IMMINENT_DANGER else None
+
+
+def _floor_mode(planned: list[Planned], remembered: Vulnerability) -> Mode:
+    """Return the lowest mode that a remembered risk leaves, where the turn touches it."""
+    if remembered is Vulnerability.HARM_TO_OTHERS and any(each.weighed.is_means for each in planned):
+        return Mode.DIRECT_ANSWER
+    return FLOOR_MODES.get(remembered, Mode.DIRECT_ANSWER)
 
 
 def _rules(
     bundle: PolicyBundle,
     planned: list[Planned],
     mode: Mode,
-    vulnerabilities: tuple[Vulnerability, ...],
+    labels: RequestLabels,
+    remembered: Vulnerability,
     subject: Subject,
 ) -> list[ModeRule]:
-    """Return the rules of the mode and its add-ons; `vulnerabilities` are this turn's and the remembered one."""
-    rules = [bundle.modes[mode]]
-    if subject.is_teen and mode is not Mode.DIRECT_ANSWER:
-        rules.append(bundle.add_ons[AddOn.TEEN])
-    if Context.TRANSFORMATION in [each.finding.context for each in planned]:
-        rules.append(bundle.add_ons[AddOn.TRANSFORMATION])
-    is_delusion = Vulnerability.DELUSION_MANIA in vulnerabilities
-    if is_delusion or "delusion_mania" in [each.finding.category for each in planned]:
-        rules.append(bundle.add_ons[AddOn.DELUSION])
-    return rules
+    """Return the rules of the mode and its add-ons, for this turn's risk and the remembered one that it touches."""
+    risks = (labels.vulnerability, remembered)
+    shown = [each.finding.category for each in planned if not _is_about(each.finding)]
+    holds = {
+        AddOn.URGENT: labels.urgency is Urgency.NOW or Vulnerability.IMMINENT_DANGER in risks,
+        AddOn.TEEN: subject.is_teen and mode is not Mode.DIRECT_ANSWER,
+        AddOn.TRANSFORMATION: Context.TRANSFORMATION in [each.finding.context for each in planned],
+        AddOn.DELUSION: Vulnerability.DELUSION_MANIA in risks or "delusion_mania" in shown,
+        AddOn.AT_RISK: Vulnerability.AT_RISK in risks and mode not in (Mode.CRISIS_SUPPORT, Mode.EMERGENCY_GUIDANCE),
+        AddOn.HARM_TO_OTHERS: Vulnerability.HARM_TO_OTHERS in risks,
+        AddOn.HELPER: labels.risk_subject is RiskSubject.OTHER and mode is Mode.CRISIS_SUPPORT,
+    }
+    return [bundle.modes[mode], *[bundle.add_ons[add_on] for add_on, is_held in holds.items() if is_held]]
 
 
 def _lowest(planned: list[Planned]) -> dict[CategoryId, Level]:
@@ -219,7 +330,7 @@ def _must_include(planned: list[Planned], rules: list[ModeRule], overlay: Tenant
 
 
 def _is_capped_by_law(planned: list[Planned], overlay: TenantOverlay) -> bool:
-    capped = {each.finding.category for each in planned if f"C7:{each.finding.category}" in each.ceiling_rules}
+    capped = {each.finding.category for each in planned if f"C7:{each.finding.category}" in each.weighed.ceiling_rules}
     return any(notice.category in capped for notice in overlay.legal_notices)
 
 
@@ -232,16 +343,44 @@ def _must_offer(planned: list[Planned], rules: list[ModeRule], mode: Mode) -> tu
     return _unique([*[name for rule in rules for name in rule.offer], *of_categories])
 
 
-def _side_effects(planned: list[Planned], vulnerability: Vulnerability) -> tuple[SideEffect, ...]:
-    """Return account signal and human review for the worst requests, whatever the mode."""
-    if vulnerability is Vulnerability.HARM_TO_OTHERS or True in [_is_worst(each) for each in planned]:
-        return _SIGNAL
-    return ()
+def _side_effects(planned: list[Planned], labels: RequestLabels) -> tuple[SideEffect, ...]:
+    """Return the side effects of the worst requests, whatever the mode: human review, and an account signal.
+
+    The signal needs two independent sources for what it rests on.
+    """
+    sources = [each.finding.sources for each in planned if _is_worst(each)]
+    if labels.vulnerability is Vulnerability.HARM_TO_OTHERS:
+        sources.append(labels.risk_sources)
+    if not sources:
+        return ()
+    return _SIGNAL if any(is_corroborated(names) for names in sources) else (SideEffect.HUMAN_REVIEW,)
+
+
+def is_corroborated(sources: Collection[str]) -> bool:
+    """Return whether two independent sources found the same: two guards, or a guard and a phrase rule."""
+    return len(set(sources)) >= _SOURCES_MIN
+
+
+def _is_by_age(
+    bundle: PolicyBundle,
+    labels: RequestLabels,
+    overlay: TenantOverlay,
+    subject: Subject,
+    state: ConversationState,
+    remembered: Vulnerability,
+    planned: list[Planned],
+) -> bool:
+    """Return whether a mode is stricter only because the user's age is unknown."""
+    if subject.is_teen or not any("C8" in rule for each in planned for rule in each.weighed.ceiling_rules):
+        return False
+    as_adult = structs.replace(subject, has_teen_limits=False)
+    lax = _planned(bundle, labels, overlay, as_adult, state, remembered)
+    return [each.mode for each in lax] != [each.mode for each in planned]
 
 
 def _is_worst(each: Planned) -> bool:
     is_malicious = each.finding.intent is Intent.MALICIOUS
-    is_excused = each.finding.context in each.category.education and not is_malicious
+    is_excused = each.finding.context in (*each.category.education, *each.category.protection) and not is_malicious
     is_prohibited = each.category.content_class is ContentClass.PROHIBITED
     return (is_prohibited and not is_excused) or (each.finding.harm == 4 and is_malicious)
 

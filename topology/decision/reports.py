@@ -4,8 +4,9 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 from topology.contract.drafts import CheckReport
-from topology.contract.labels import CategoryId, Confidence, GuardRun, OutputFinding, OutputLabels, Span
+from topology.contract.labels import CategoryId, Confidence, Declines, GuardRun, OutputFinding, OutputLabels, Span
 
+_DECLINES = tuple(Declines)
 _ORDER_OF_RUNS = attrgetter("guard", "version", "outcome", "latency_ms")
 
 
@@ -15,25 +16,28 @@ def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> O
     A field that is None in a report means that its check does not look for that fault.
     """
     # One pass over the reports, because this runs for every draft of every event.
-    findings: dict[CategoryId, list[OutputFinding]] = {}
+    findings: dict[CategoryId, list[tuple[str, OutputFinding]]] = {}
     offers: set[str] = set()
     obligations: set[str] = set()
     soft_violations: set[str] = set()
     leaking: list[CheckReport] = []
     is_bare_refusal = unfair = False
+    declines = Declines.NONE
     for report in reports:
         for finding in report.findings:
-            findings.setdefault(finding.category, []).append(finding)
+            findings.setdefault(finding.category, []).append((report.check, finding))
         offers.update(report.offers_present)
         obligations.update(report.obligations_present)
         soft_violations.update(report.soft_violations)
         is_bare_refusal = is_bare_refusal or report.bare_refusal is True
         unfair = unfair or report.unfair is True
+        declines = max(declines, report.declines or Declines.NONE, key=_DECLINES.index)
         if report.obeyed_injection or report.privileged_leak:
             leaking.append(report)
     return OutputLabels(
         findings=tuple([_merged(findings[name]) for name in sorted(findings)]),
         is_bare_refusal=is_bare_refusal,
+        declines=declines,
         offers_present=tuple(sorted(offers)),
         obligations_present=tuple(sorted(obligations)),
         obeyed_injection=True in [report.obeyed_injection for report in leaking],
@@ -46,14 +50,16 @@ def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> O
     )
 
 
-def _merged(same: Sequence[OutputFinding]) -> OutputFinding:
-    """Merge the findings of one category: worst harm, lowest and highest detail.
+def _merged(reported: Sequence[tuple[str, OutputFinding]]) -> OutputFinding:
+    """Merge the findings of one category, each with its check: worst harm, lowest and highest detail, all sources.
 
     Only the findings with the highest detail decide whether the result is uncertain and whether it can be cut out: a
     lower finding that is uncertain by one level is covered by them, and a redacted text is judged again anyway.
     """
+    same = [finding for _, finding in reported]
     if len(same) == 1 and not same[0].separable and not same[0].spans:
         return same[0]
+    sources = {name for check, finding in reported for name in finding.sources or (check,)}
     highest = max(finding.detail_hi for finding in same)
     top = [finding for finding in same if finding.detail_hi == highest]
     is_low = any(finding.confidence is Confidence.LOW for finding in top)
@@ -66,6 +72,7 @@ def _merged(same: Sequence[OutputFinding]) -> OutputFinding:
         spans=ordered_spans(span for finding in same for span in finding.spans),
         confidence=Confidence.LOW if is_low else Confidence.HIGH,
         probability=max((found.probability for found in same if found.probability is not None), default=None),
+        sources=tuple(sorted(sources)) if len(sources) > 1 else (),
     )
 
 

@@ -17,6 +17,9 @@ OFFERS_MAX = 2
 """The most offers in one template; more would read like a menu."""
 
 PARAGRAPH = "\n\n"
+EMERGENCY = "emergency_number"
+HELPERS = {"acknowledgement": "acknowledgement_helper"}
+"""The obligations that have other words for somebody who wants to help."""
 
 
 def fallback(
@@ -35,7 +38,7 @@ def fallback(
     words = bundle.templates[_language(bundle, locale)]
     line = bundle.help_lines.get(region_of(locale, region))
     opening, closing = _frame(bundle, plan, kind, locale)
-    obliged = (_obligation(words, name, line, plan, overlay) for name in plan.must_include)
+    obliged = (_obligation(words, name, line, plan, overlay) for name in _in_order(bundle, plan))
     return PARAGRAPH.join(_joined((*opening, *obliged, *closing, *overlay.must_include)))
 
 
@@ -65,15 +68,38 @@ def _frame(bundle: PolicyBundle, plan: Plan, kind: Kind, locale: str) -> tuple[t
     """Return the texts before and after the obligations. A safety mode keeps its own text, whatever the outcome."""
     words = bundle.templates[_language(bundle, locale)]
     if plan.mode is Mode.CRISIS_SUPPORT:
-        return (words["crisis_opening"],), (words["crisis_closing"],)
+        closing = "crisis_closing_helper" if _has_style(bundle, plan, AddOn.HELPER) else "crisis_closing"
+        return (), (words[closing],)
     if plan.mode is Mode.EMERGENCY_GUIDANCE:
-        return (words["emergency_opening"],), (words["emergency_closing"],)
+        return (), (words["emergency_closing"],)
     opening = {"safe_complete": words["limit"], "refuse": words["inability"], "withheld": words["withheld"]}[kind]
-    if bundle.add_ons[AddOn.DELUSION].style in plan.style_profile.split("+"):
+    if _has_style(bundle, plan, AddOn.DELUSION):
         return (f"{words['grounding_opening']} {_offers(bundle, plan, locale)}",), ()
+    if _has_style(bundle, plan, AddOn.AT_RISK):
+        limit = words["withheld"] if kind == "withheld" else words["limit"]
+        return (), (f"{limit} {_offers(bundle, plan, locale)}",)
     if plan.mode is Mode.HARD_REFUSE:
         return (words["withheld"] if kind == "withheld" else words["inability"],), ()
     return (f"{opening} {_offers(bundle, plan, locale)}",), ()
+
+
+def _in_order(bundle: PolicyBundle, plan: Plan) -> tuple[str, ...]:
+    """Return the obligations in the order of the text: what is urgent, or whose risk it is, comes first.
+
+    Everybody in a crisis is told whom to call if anyone is in danger now, also where no check asks for it.
+    """
+    names = [*plan.must_include]
+    if plan.mode is Mode.CRISIS_SUPPORT:
+        names.append(EMERGENCY)
+        if _has_style(bundle, plan, AddOn.HELPER):
+            names = [HELPERS.get(name, name) for name in names]
+    if _has_style(bundle, plan, AddOn.URGENT):
+        names.insert(0, EMERGENCY)
+    return tuple(dict.fromkeys(names))
+
+
+def _has_style(bundle: PolicyBundle, plan: Plan, add_on: AddOn) -> bool:
+    return bundle.add_ons[add_on].style in plan.style_profile.split("+")
 
 
 def _offers(bundle: PolicyBundle, plan: Plan, locale: str) -> str:

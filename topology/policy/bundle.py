@@ -98,7 +98,9 @@ class Category(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One kind of content and the limits on its detail.
 
     `harm` is the range that labels are clamped into. `fixed` replaces the base table; None means the table.
-    `raise_contexts` lift the ceiling by one. `teen_cap` None means that teens have no limit of their own.
+    `raise_contexts` lift the ceiling by one. In the contexts of `education` the ceiling is at least D1, in those of
+    `protection` at least D2. `floor_mode` applies where the user shows what the category is about, not where they
+    ask about it. `teen_cap` None means that teens have no limit of their own.
     """
 
     anchor: Words
@@ -110,6 +112,7 @@ class Category(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     fixed: CeilingRow | None = None
     raise_contexts: tuple[Context, ...] = field(name="raise", default=())
     education: tuple[Context, ...] = ()
+    protection: tuple[Context, ...] = ()
     grants: dict[Identifier, CeilingRow] = {}
     loosen: Loosen | None = None
     teen_cap: Level | None = None
@@ -136,6 +139,10 @@ class AddOn(StrEnum):
     TEEN = "teen"
     TRANSFORMATION = "transformation"
     DELUSION = "delusion"
+    AT_RISK = "at_risk"
+    URGENT = "urgent"
+    HELPER = "helper"
+    HARM_TO_OTHERS = "harm_to_others"
 
 
 class Obligation(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -216,6 +223,7 @@ class Aspect(StrEnum):
     OBLIGATION = "obligation"
     UNFAIR = "unfair"
     REFUSAL = "refusal"
+    DECLINING = "declining"
     SOFT = "soft"
 
 
@@ -249,6 +257,19 @@ class Evidence(StrEnum):
     READ = "read"
     LISTED = "listed"
     RECALLED = "recalled"
+
+
+class Decay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The decay of what a conversation has shown: forgotten after `turns` user turns and `hours`, whichever is later.
+
+    An acute crisis without new signs counts as `at_risk` after `acute_turns`. An answer that names a help line meets
+    that obligation for itself and the next `line_answers` answers.
+    """
+
+    turns: Annotated[int, Meta(ge=1, le=100)] = 6
+    hours: Annotated[int, Meta(ge=1, le=720)] = 24
+    acute_turns: Annotated[int, Meta(ge=1, le=100)] = 2
+    line_answers: Annotated[int, Meta(ge=0, le=10)] = 2
 
 
 class HelpLine(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -295,6 +316,7 @@ class PolicyBundle(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     rules: tuple[VerdictRow, ...]
     templates: dict[str, dict[Identifier, Words]]
     help_lines: dict[str, HelpLine]
+    memory: Decay = Decay()
     conduct: dict[Identifier, ConductRule] = {}
     guard_groups: dict[Identifier, GuardGroup] = {}
     crosswalk: dict[CategoryId, dict[Identifier, tuple[str, ...]]] = {}

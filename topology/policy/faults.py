@@ -23,10 +23,13 @@ from topology.policy.bundle import (
     PolicyBundle,
     VerdictRow,
 )
-from topology.policy.verdict_table import UNMATCHED, Fault, first_row
+from topology.policy.verdict_table import UNMATCHED, Fault, first_row, is_fault_in
 
-EXCUSES = frozenset({Context.EDUCATIONAL, Context.SURVIVOR_SUPPORT})
-"""The only contexts in which the prohibited class may be talked about."""
+EDUCATION = frozenset({Context.EDUCATIONAL, Context.SURVIVOR_SUPPORT})
+"""The only contexts in which the prohibited class may be mentioned."""
+
+PROTECTION = frozenset({Context.PROTECTIVE, Context.REPORTING, Context.VICTIM})
+"""The contexts of those who protect, report or are the victim."""
 
 SAFETY_MODES = frozenset({Mode.CRISIS_SUPPORT, Mode.EMERGENCY_GUIDANCE})
 SELF_HARM_ANCHOR = "do_not_encourage_self_harm"
@@ -52,11 +55,11 @@ TEMPLATE_KEYS = frozenset(
         "offer_generic",
         "offer_or",
         "grounding_opening",
-        "crisis_opening",
+        "acknowledgement_helper",
         "crisis_closing",
+        "crisis_closing_helper",
         "crisis_line",
         "crisis_line_generic",
-        "emergency_opening",
         "emergency_closing",
         "emergency_number",
         "emergency_number_generic",
@@ -119,9 +122,11 @@ def _category(category: Category) -> Iterator[str]:
     if category.raise_contexts and category.content_class is not ContentClass.SENSITIVE:
         yield f"raise: a {category.content_class} category knows no raising contexts"
     if category.education and (
-        category.content_class is not ContentClass.PROHIBITED or not EXCUSES.issuperset(category.education)
+        category.content_class is not ContentClass.PROHIBITED or not EDUCATION.issuperset(category.education)
     ):
         yield "education: for the prohibited class only, and only educational or survivor_support"
+    if not PROTECTION.issuperset(category.protection):
+        yield "protection: only protective, reporting or victim"
     if category.loosen is not None:
         yield from _loosening(category, category.loosen.by)
     yield from _transformation(category)
@@ -277,11 +282,11 @@ def _every_fault(bundle: PolicyBundle) -> Iterator[Fault]:
                 separable=separable,
             )
     for aspect, mode, has_budget in product(Aspect, Mode, (False, True)):
-        if aspect is not Aspect.FINDING and not (aspect is Aspect.REFUSAL and mode is Mode.HARD_REFUSE):
+        if aspect is not Aspect.FINDING and is_fault_in(aspect, mode):
             yield Fault(aspect=aspect, mode=mode, has_budget=has_budget)
 
 
-MAY_PUBLISH = frozenset({Aspect.REFUSAL, Aspect.SOFT})
+MAY_PUBLISH = frozenset({Aspect.REFUSAL, Aspect.DECLINING, Aspect.SOFT})
 """The aspects whose faults may be published, flagged, once the budget is spent."""
 
 

@@ -55,6 +55,8 @@ class LegalNotice(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class TenantOverlay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The changes of one tenant. `age_default` None means the bundle's.
 
+    With `heeds_stated_age`, an age that a user states makes even a verified adult younger.
+
     `waives` names soft rules that do not count for this tenant; a `viewpoint` waives objectivity. `content_hash` is
     filled in by the loader. `signature` covers the document's canonical JSON without it; empty means unsigned.
     """
@@ -69,6 +71,7 @@ class TenantOverlay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     persona: Text = ""
     scope: Text = ""
     age_default: AgeDefault | None = None
+    heeds_stated_age: bool = False
     locale: Annotated[str, Meta(max_length=35, pattern=LOCALE)] = ""
     legal_notices: Annotated[tuple[LegalNotice, ...], Meta(max_length=NOTICES_MAX)] = ()
     must_include: Annotated[tuple[Words, ...], Meta(max_length=NOTICES_MAX)] = ()

@@ -56,5 +56,15 @@ def first_row(rows: Sequence[VerdictRow], fault: Fault) -> VerdictRow | None:
     for row in rows:
         if row_fits(row, fault):
             return row
-    is_fault = fault.over >= 1 if fault.aspect is Aspect.FINDING else fault.aspect is not Aspect.REFUSAL
+    is_fault = fault.over >= 1 if fault.aspect is Aspect.FINDING else is_fault_in(fault.aspect, fault.mode)
     return UNMATCHED if is_fault else None
+
+
+def is_fault_in(aspect: Aspect, mode: Mode) -> bool:
+    """Return whether an aspect other than a finding is a fault in a mode.
+
+    A refusal is none where one is planned; declining is one only where a direct answer is.
+    """
+    if aspect is Aspect.REFUSAL:
+        return mode is not Mode.HARD_REFUSE
+    return aspect is not Aspect.DECLINING or mode is Mode.DIRECT_ANSWER

@@ -7,6 +7,7 @@ from topology.decision.ceilings import settled_age
 from topology.ports import Clock, Labeler
 from topology.steps.case import Case
 from topology.steps.checking import note_stage
+from topology.steps.remembering import with_asked
 from topology.steps.time_limit import TimeLimit
 from topology.telemetry.instruments import Instruments
 
@@ -43,7 +44,12 @@ class Assessing:
             else:
                 span.labels(labels)
                 version = labels.labeler.version
-                return settled_age(labels, case.event.user, case.state)
+                return settled_age(
+                    with_asked(labels, case.state),
+                    case.event.user,
+                    case.state,
+                    is_statement_stronger=case.overlay.heeds_stated_age,
+                )
             finally:
                 if outcome is not Outcome.OK:
                     span.failed(outcome.value)

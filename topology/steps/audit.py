@@ -27,6 +27,7 @@ from topology.contract.events import (
 )
 from topology.contract.labels import GuardRun, Mode, Plan, RequestLabels, SideEffect, VerdictKind
 from topology.contract.names import DraftSource
+from topology.decision.plan import AGE_UNKNOWN
 
 TextDigest = Callable[[str], str]
 """A keyed digest of a text, as `LoggedText.digest` spells it."""
@@ -150,12 +151,18 @@ def _response(done: Processed, record_id: str, usage: Usage) -> AuditedResponse:
         action=done.action,
         mode=done.answer.mode,
         parts=done.answer.parts or (TextPart(text=_well_formed(done.answer.text)),),
-        reason_codes=done.reason_codes,
+        reason_codes=_told_reasons(done),
         policy_ref=done.policy_ref,
         audit_id=record_id,
         usage=usage,
         duplicate_of=done.duplicate_of,
     )
+
+
+def _told_reasons(done: Processed) -> tuple[str, ...]:
+    """Return the reasons of the action and, if the unknown age made the plan stricter, that it did."""
+    is_by_age = done.plan is not None and AGE_UNKNOWN in done.plan.reasons
+    return (*done.reason_codes, AGE_UNKNOWN) if is_by_age else done.reason_codes
 
 
 def _record(

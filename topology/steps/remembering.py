@@ -14,29 +14,34 @@ from topology.contract.conversation import (
     EMPTY,
     FLOOR_MODES,
     INTENTS,
+    AskedFinding,
     CategoryMemory,
     ConversationState,
+    RiskMemory,
     SeenEvent,
+    Shown,
     stricter,
 )
-from topology.contract.events import ConversationEvent
 from topology.contract.labels import (
     AgeBand,
     CategoryId,
+    Confidence,
     Intent,
     Level,
     Mode,
     OutputFinding,
     Plan,
+    RequestFinding,
     RequestLabels,
     Signal,
+    Urgency,
     Vulnerability,
 )
 from topology.contract.lineage import position_of
 from topology.contract.names import ActionReason
-from topology.contract.records import Record
-from topology.decision.ceilings import floored, is_serious, reckoned_intent
-from topology.policy.bundle import Family, PolicyBundle
+from topology.decision.ceilings import SERIOUS_HARM, floored, harm_of, is_serious, reckoned_harm, reckoned_intent
+from topology.decision.plan import CRISIS_LINE, touches
+from topology.policy.bundle import Decay, PolicyBundle
 from topology.ports import ConversationStates
 from topology.steps.audit import DRAFT_SOURCES, audit_id
 from topology.steps.case import Case, Decision
@@ -49,6 +54,17 @@ CONCEPTS: Level = 1
 D2 on, answers can be put together."""
 
 NOTHING = CategoryMemory()
+NEVER = Shown()
+HOUR_MS = 3_600_000
+ASKED_MAX = 8
+"""The findings of the last request that are remembered."""
+
+CONVERSATION = "conversation"
+"""The source of a finding that the conversation's memory brings to a turn that leans on it."""
+
+SELF_HARM_RISKS = {Vulnerability.AT_RISK, Vulnerability.ACUTE_SELF_HARM}
+WITH_LINE = {*SELF_HARM_RISKS, Vulnerability.HARM_TO_OTHERS}
+"""The remembered risks for which an answer on another subject names a line once."""
 
 EVENT_BYTES_MAX = 1024
 """Upper bound of one remembered event's encoded size (ids of 128 characters of up to six bytes): dividing an excess by
@@ -62,28 +78,26 @@ _MODES = tuple(Mode)
 class Turn(Struct, frozen=True, kw_only=True):
     """The meaning of a decided event for its conversation. `findings` are those of the published draft, if any.
 
-    `event` is None if the event is not to be remembered, because it failed.
+    `names_line`: the answer names a help line. `event` is None if the event is not to be remembered, because it failed.
     """
 
     tenant_id: str
     labels: RequestLabels
     plan: Plan
     findings: tuple[OutputFinding, ...] = ()
+    names_line: bool = False
     event: SeenEvent | None = None
 
 
 class StateBounds(Struct, frozen=True, kw_only=True):
-    """The bounds of a state: milliseconds since its last turn, encoded bytes, events, turns.
+    """The bounds of a state: milliseconds since its last turn, encoded bytes, events.
 
-    Intents and signals are remembered for `caution_turns`, a user at risk for `crisis_turns`. Every
-    `answers_at_ceiling_max` serious answers at the ceiling of a category lower it by one.
+    Every `answers_at_ceiling_max` serious answers at the ceiling of a category lower it by one.
     """
 
-    ttl_ms: int = 24 * 3600 * 1000
+    ttl_ms: int = 7 * 24 * 3600 * 1000
     bytes_max: int = 8 * 1024
     events_max: int = 32
-    caution_turns: int = 10
-    crisis_turns: int = 2
     answers_at_ceiling_max: int = 2
 
 
@@ -94,10 +108,11 @@ class Memory:
     states: ConversationStates
     bounds: StateBounds
 
-    def recall(self, record: Record, event: ConversationEvent, now_ms: int) -> ConversationState:
+    def recall(self, case: Case, now_ms: int) -> ConversationState:
         """Return the state with which an event's turn begins."""
+        record, event = case.record, case.event
         found = self.states.state_of((record.topic, record.partition), event.conversation_id)
-        return recalled(found, event.tenant_id, now_ms, self.bounds.ttl_ms)
+        return recalled(found, event.tenant_id, case.bundle.memory, now_ms, self.bounds.ttl_ms)
 
     def fold(self, case: Case, decision: Decision, now_ms: int) -> ConversationState:
         """Return the state with which the turn ends; the same object if the turn adds nothing."""
@@ -105,14 +120,55 @@ class Memory:
         return case.state if turn is None else folded(case.state, turn, case.bundle, now_ms, self.bounds)
 
 
-def recalled(state: ConversationState, tenant_id: str, now_ms: int, ttl_ms: int) -> ConversationState:
-    """Return the state for a turn at `now_ms`: empty once it has expired, and without another tenant's events.
+def recalled(state: ConversationState, tenant_id: str, decay: Decay, now_ms: int, ttl_ms: int) -> ConversationState:
+    """Return the state for a turn at `now_ms`: without what is forgotten by then, and without another tenant's events.
 
     Everything else that was shown under another tenant still makes this tenant's plans more cautious.
     """
-    if now_ms - state.updated_ms > ttl_ms:
+    if state is EMPTY or now_ms - state.updated_ms > ttl_ms:
         return EMPTY
-    return state if state.tenant_id in {"", tenant_id} else structs.replace(state, tenant_id=tenant_id, events=())
+    if state.tenant_id not in {"", tenant_id}:
+        state = structs.replace(state, tenant_id=tenant_id, events=())
+    risk = _faded(state, decay, now_ms)
+    return structs.replace(
+        state,
+        categories={
+            name: memory
+            for name, each in state.categories.items()
+            if (memory := _without_shown(each, state, decay, now_ms)) != NOTHING
+        },
+        shown_signals={
+            signal: shown
+            for signal, shown in state.shown_signals.items()
+            if not _is_forgotten(shown, state, decay, now_ms)
+        },
+        risk=risk,
+        owes_line=state.owes_line and risk is not None,
+    )
+
+
+def _is_forgotten(shown: Shown, state: ConversationState, decay: Decay, now_ms: int) -> bool:
+    """Return whether both the turns and the hours for which something is remembered are over."""
+    turns_since = state.turns + 1 - shown.turn
+    return turns_since > decay.turns and now_ms - shown.at_ms > decay.hours * HOUR_MS
+
+
+def _without_shown(memory: CategoryMemory, state: ConversationState, decay: Decay, now_ms: int) -> CategoryMemory:
+    """Return the memory without what was shown, once that is forgotten; what was released stays."""
+    if memory.shown == NEVER or not _is_forgotten(memory.shown, state, decay, now_ms):
+        return memory
+    return structs.replace(memory, harm=0, intent=Intent.BENIGN, shown=NEVER)
+
+
+def _faded(state: ConversationState, decay: Decay, now_ms: int) -> RiskMemory | None:
+    """Return the risk that is left: an acute one becomes `at_risk` after some turns, unless an act had begun."""
+    risk = state.risk
+    if risk is None or _is_forgotten(risk.shown, state, decay, now_ms):
+        return None
+    is_quiet = state.turns - risk.shown.turn >= decay.acute_turns
+    if risk.vulnerability is Vulnerability.ACUTE_SELF_HARM and is_quiet and not risk.has_begun:
+        return structs.replace(risk, vulnerability=Vulnerability.AT_RISK)
+    return risk
 
 
 def turn_of(case: Case, decision: Decision) -> Turn | None:
@@ -121,11 +177,14 @@ def turn_of(case: Case, decision: Decision) -> Turn | None:
         return None
     is_failed = decision.failure is not None or decision.reason is ActionReason.GUARD_FAILED
     event_id = case.event.event_id
+    drafted = case.attempts[-1].labels if decision.answer.source in DRAFT_SOURCES else None
+    named = case.plan.must_include if drafted is None else drafted.obligations_present
     return Turn(
         tenant_id=case.event.tenant_id,
         labels=case.labels,
         plan=case.plan,
-        findings=case.attempts[-1].labels.findings if decision.answer.source in DRAFT_SOURCES else (),
+        findings=() if drafted is None else drafted.findings,
+        names_line=CRISIS_LINE in named,
         event=None
         if is_failed
         else SeenEvent(event_id=event_id, audit_id=audit_id(position_of(case.record), event_id)),
@@ -137,37 +196,85 @@ def folded(
 ) -> ConversationState:
     """Return the state after a turn. The same turns in the same order give the same state, bit for bit."""
     labels = turn.labels
-    signals = {signal: turns - 1 for signal, turns in state.signals.items() if turns > 1}
-    signals |= dict.fromkeys(
-        [signal for signal in labels.signals if signal is not Signal.INJECTION], bounds.caution_turns
-    )
-    vulnerability, vulnerability_turns = _vulnerability(state, labels, bundle, bounds)
+    now = Shown(turn=state.turns + 1, at_ms=max(now_ms, state.updated_ms))
+    signals = [signal for signal in labels.signals if signal is not Signal.INJECTION]
+    risk = _risk(state, labels, bundle, now)
     events = state.events if turn.event is None else (*state.events, turn.event)[-bounds.events_max :]
     return _within(
         ConversationState(
             tenant_id=turn.tenant_id,
-            turns=state.turns + 1,
-            updated_ms=max(now_ms, state.updated_ms),
-            categories=_categories(state, turn, bundle, bounds),
-            signals=signals,
-            vulnerability=vulnerability,
-            vulnerability_turns=vulnerability_turns,
+            turns=now.turn,
+            updated_ms=now.at_ms,
+            categories=_categories(state, turn, bundle, now, bounds),
+            shown_signals=state.shown_signals | dict.fromkeys(signals, now),
+            risk=risk,
+            line_answers=bundle.memory.line_answers if turn.names_line else max(0, state.line_answers - 1),
+            owes_line=risk is not None
+            and risk.vulnerability in WITH_LINE
+            and (risk is not state.risk or touches(bundle, labels, state)),
             age_band=_youngest(state.age_band, labels.age_band),
+            asked=state.asked if labels.leans else _asked(labels),
             events=events,
         ),
         bounds.bytes_max,
     )
 
 
+def with_asked(labels: RequestLabels, state: ConversationState) -> RequestLabels:
+    """Return the labels of a request that leans on what its event does not hold: with the findings of what was asked.
+
+    If nothing is remembered of it, the labels are those of the turn alone, and uncertain.
+    """
+    if not labels.leans:
+        return labels
+    named = {finding.category for finding in labels.findings}
+    carried = [
+        RequestFinding(
+            category=one.category,
+            harm=one.harm,
+            intent=one.intent,
+            asked_detail=one.asked_detail,
+            sources=(CONVERSATION,),
+        )
+        for one in state.asked
+        if one.category not in named
+    ]
+    own = labels.findings if carried else tuple([_uncertain(finding) for finding in labels.findings])
+    return structs.replace(
+        labels, findings=(*own, *carried), touches_risk=labels.touches_risk or state.risk is not None
+    )
+
+
+def _uncertain(finding: RequestFinding) -> RequestFinding:
+    return structs.replace(finding, confidence=Confidence.LOW)
+
+
+def _asked(labels: RequestLabels) -> tuple[AskedFinding, ...]:
+    return tuple(
+        [
+            AskedFinding(
+                category=finding.category,
+                harm=finding.harm,
+                intent=floored(finding.intent, labels.signals),
+                asked_detail=finding.asked_detail,
+            )
+            for finding in labels.findings[:ASKED_MAX]
+        ]
+    )
+
+
 def _categories(
-    state: ConversationState, turn: Turn, bundle: PolicyBundle, bounds: StateBounds
+    state: ConversationState, turn: Turn, bundle: PolicyBundle, now: Shown, bounds: StateBounds
 ) -> dict[CategoryId, CategoryMemory]:
-    remembered = {name: _faded(memory) for name, memory in state.categories.items()}
+    remembered = dict(state.categories)
     for finding in turn.labels.findings:
         intent = floored(finding.intent, turn.labels.signals)
-        memory = remembered.get(finding.category, NOTHING)
-        if _is_telling(bundle, finding.category, intent) and stricter(intent, memory.intent) is intent:
-            remembered[finding.category] = structs.replace(memory, intent=intent, intent_turns=bounds.caution_turns)
+        harm = harm_of(bundle.categories[finding.category], finding.harm)
+        if intent is Intent.MALICIOUS or harm >= SERIOUS_HARM:
+            memory = remembered.get(finding.category, NOTHING)
+            remembered[finding.category] = structs.replace(
+                memory, harm=max(harm, memory.harm), intent=stricter(intent, memory.intent), shown=now
+            )
     for finding in turn.findings:
         if finding.category in bundle.categories and finding.detail_hi:
             memory = remembered.get(finding.category, NOTHING)
@@ -179,19 +286,6 @@ def _categories(
     return {name: memory for name, memory in remembered.items() if memory != NOTHING}
 
 
-def _faded(memory: CategoryMemory) -> CategoryMemory:
-    """Return the memory one turn later: its intent lasts one turn less, what was published stays."""
-    if memory.intent_turns > 1:
-        return structs.replace(memory, intent_turns=memory.intent_turns - 1)
-    return memory if memory.intent is Intent.BENIGN else structs.replace(memory, intent=Intent.BENIGN, intent_turns=0)
-
-
-def _is_telling(bundle: PolicyBundle, name: CategoryId, intent: Intent) -> bool:
-    """Return whether an intent matters to later turns. An unclear one does not if advice is asked for."""
-    is_advice = bundle.categories[name].family is Family.ADVICE
-    return intent is Intent.MALICIOUS or (intent is Intent.DUAL_USE and not is_advice)
-
-
 def _adds_up(finding: OutputFinding, state: ConversationState, turn: Turn, bundle: PolicyBundle) -> bool:
     """Return whether a published finding was serious, at or above its ceiling, and of use beside other answers."""
     category = bundle.categories.get(finding.category)
@@ -201,24 +295,27 @@ def _adds_up(finding: OutputFinding, state: ConversationState, turn: Turn, bundl
     asked = [one for one in turn.labels.findings if one.category == finding.category]
     if level <= CONCEPTS and max([one.asked_detail for one in asked], default=0) <= level:
         return False
-    harm = max([finding.harm, *[one.harm for one in asked]])
-    intents = [reckoned_intent(one, turn.labels.signals, state) for one in asked] or [Intent.DUAL_USE]
+    harm = max([finding.harm, *[reckoned_harm(bundle, one, state) for one in asked]])
+    intents = [reckoned_intent(bundle, one, turn.labels.signals, state) for one in asked] or [Intent.DUAL_USE]
     return any(is_serious(category, harm, intent) for intent in intents)
 
 
-def _vulnerability(
-    state: ConversationState, labels: RequestLabels, bundle: PolicyBundle, bounds: StateBounds
-) -> tuple[Vulnerability, int]:
-    """Return the risk with the strictest mode, this turn's before an older one, and the turns that it still lasts."""
-    if not state.vulnerability_turns and not labels.findings and labels.vulnerability is Vulnerability.NONE:
-        return Vulnerability.NONE, 0
+def _risk(state: ConversationState, labels: RequestLabels, bundle: PolicyBundle, now: Shown) -> RiskMemory | None:
+    """Return the risk with the strictest mode; signs of self-harm of any degree are new signs of an acute one."""
     forced = [bundle.categories[finding.category].force_mode for finding in labels.findings]
     shown = Vulnerability.ACUTE_SELF_HARM if Mode.CRISIS_SUPPORT in forced else labels.vulnerability
-    turns_left = max(0, state.vulnerability_turns - 1)
-    older = state.vulnerability if turns_left else Vulnerability.NONE
-    if _strictness(shown) >= _strictness(older):
-        return (shown, bounds.crisis_turns) if shown in FLOOR_MODES else (Vulnerability.NONE, 0)
-    return older, turns_left
+    if Vulnerability.HARM_TO_OTHERS is labels.vulnerability:
+        shown = Vulnerability.HARM_TO_OTHERS
+    if shown not in FLOOR_MODES:
+        return state.risk
+    has_begun = labels.urgency is Urgency.NOW
+    older = state.risk
+    if older is None or _strictness(shown) >= _strictness(older.vulnerability):
+        begun = has_begun or (older is not None and older.has_begun and older.vulnerability is shown)
+        return RiskMemory(vulnerability=shown, shown=now, has_begun=begun)
+    if {shown, older.vulnerability} <= SELF_HARM_RISKS:
+        return structs.replace(older, shown=now, has_begun=older.has_begun or has_begun)
+    return older
 
 
 def _strictness(vulnerability: Vulnerability) -> int:
@@ -242,6 +339,8 @@ def _within(state: ConversationState, bytes_max: int) -> ConversationState:
         elif state.categories:
             kept = sorted(state.categories.items(), key=_weight)[1:]
             state = structs.replace(state, categories=dict(kept))
+        elif state.asked:
+            state = structs.replace(state, asked=())
         else:
             break
     return state

@@ -133,14 +133,13 @@ class StateSettings(Struct, frozen=True, kw_only=True):
         bool, about("Off: each turn is planned on its own, and a second copy of an event is answered again.")
     ] = True
     ttl_s: Annotated[
-        int, Meta(ge=1, le=30 * 86_400, description="Time after its last turn at which a conversation is forgotten.")
-    ] = 86_400
-    caution_turns: Annotated[
-        int, Meta(ge=1, le=1000, description="Turns for which an observed intent or wrapper counts.")
-    ] = 10
-    crisis_turns: Annotated[
-        int, Meta(ge=1, le=1000, description="Turns for which the mode for a user at risk stays.")
-    ] = 2
+        int,
+        Meta(
+            ge=1,
+            le=30 * 86_400,
+            description="Time after its last turn at which a conversation is forgotten, whatever the policy remembers.",
+        ),
+    ] = 7 * 86_400
     answers_at_ceiling_max: Annotated[
         int,
         Meta(ge=1, le=1000, description="Serious answers at a category's ceiling after which it is lowered by one."),

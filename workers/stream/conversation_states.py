@@ -263,8 +263,6 @@ def memory_of(settings: Settings, states: ConversationStates) -> Memory:
         ttl_ms=state.ttl_s * 1000,
         bytes_max=state.conversation_bytes_max,
         events_max=state.events_max,
-        caution_turns=state.caution_turns,
-        crisis_turns=state.crisis_turns,
         answers_at_ceiling_max=state.answers_at_ceiling_max,
     )
     return Memory(states=states, bounds=bounds)

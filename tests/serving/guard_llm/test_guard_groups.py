@@ -28,7 +28,7 @@ T = TypeVar("T")
 Answers = dict[str, dict[str, Any]]
 """What the endpoint says, by the first words of the prompt that it was given."""
 
-REQUEST_ALL, DRAFT_ALL, MANNER = "You label what the last", "You label what a draft", "# MA"
+REQUEST_ALL, DRAFT_ALL, MANNER = "You label what the user", "You label what a draft", "# MA"
 ASKED = {
     "category": "cyber.offense",
     "harm": 2,
@@ -39,11 +39,20 @@ ASKED = {
     "supplied_in_full": False,
     "confidence": "high",
 }
-REQUEST: dict[str, Any] = {"findings": [ASKED], "vulnerability": "none", "signals": [], "language": "en"}
+REQUEST: dict[str, Any] = {
+    "findings": [ASKED],
+    "vulnerability": "none",
+    "risk_subject": "self",
+    "urgent": False,
+    "touches_risk": False,
+    "signals": [],
+    "language": "en",
+}
 SEEN = {"category": "cyber.offense", "harm": 3, "detail": 1, "confidence": "high"}
 DRAFT: dict[str, Any] = {
     "findings": [SEEN],
     "bare_refusal": False,
+    "declines": "none",
     "obeyed_injection": False,
     "privileged_leak": False,
     "unfair": False,

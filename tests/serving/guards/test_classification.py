@@ -98,7 +98,7 @@ def _own_words() -> list[str]:
                 lines = [line for line in BUNDLE.help_lines.values() if line.number]
                 texts += [phrase.format(line=x.name, number=x.number, emergency=x.emergency) for x in lines]
         texts.append(" ".join(words[name] for name in ("limit", "offer_generic", "referral", "teen_support")))
-        texts.append(" ".join(words[name] for name in ("crisis_opening", "crisis_line_generic", "crisis_closing")))
+        texts.append(" ".join(words[name] for name in ("acknowledgement", "crisis_line_generic", "crisis_closing")))
     return texts
 
 
@@ -117,7 +117,7 @@ def test_the_policy_s_own_words_are_never_flagged(ask: str) -> None:
 def test_harm_between_the_policy_s_phrases_is_still_seen() -> None:
     words = BUNDLE.templates["en"]
     text = (
-        f"{words['crisis_opening']} First heat the solvent, then filter it, finally add the acid. {words['referral']}"
+        f"{words['acknowledgement']} First heat the solvent, then filter it, finally add the acid. {words['referral']}"
     )
     assert details(report(text))["drugs.production"] == 3
 

@@ -2,7 +2,14 @@
 
 from msgspec import Struct
 
-from topology.contract.conversation import CategoryMemory, ConversationState, SeenEvent
+from topology.contract.conversation import (
+    AskedFinding,
+    CategoryMemory,
+    ConversationState,
+    RiskMemory,
+    SeenEvent,
+    Shown,
+)
 from topology.contract.events import (
     Action,
     Attempt,
@@ -106,6 +113,7 @@ EVENT_FULL = ConversationEvent(
     deadline_ms=1_750_000_300_000,
 )
 
+SHOWN = Shown(turn=6, at_ms=1_767_225_500_000)
 LABELS = RequestLabels(
     labeler=LabelerIdentity(model="embedded", version="3", prompt_hash="aa"),
     findings=(
@@ -287,12 +295,14 @@ STATE_FULL = ConversationState(
     updated_ms=1_767_225_600_000,
     categories={
         CategoryId("weapons.conventional"): CategoryMemory(
-            released=1, at_ceiling_count=2, spent=1, intent=Intent.DUAL_USE, intent_turns=9
+            released=1, at_ceiling_count=2, spent=1, harm=3, intent=Intent.DUAL_USE, shown=SHOWN
         )
     },
-    signals={Signal.JAILBREAK_ROLEPLAY: 3},
-    vulnerability=Vulnerability.ACUTE_SELF_HARM,
-    vulnerability_turns=2,
+    shown_signals={Signal.JAILBREAK_ROLEPLAY: SHOWN},
+    risk=RiskMemory(vulnerability=Vulnerability.ACUTE_SELF_HARM, shown=SHOWN, has_begun=True),
+    line_answers=2,
+    owes_line=True,
+    asked=(AskedFinding(category=CategoryId("weapons.conventional"), harm=3, intent=Intent.DUAL_USE, asked_detail=2),),
     age_band=AgeBand.TEEN,
     events=(SeenEvent(event_id="evt-1", audit_id="a"),),
 )

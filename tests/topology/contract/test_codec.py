@@ -13,11 +13,19 @@ from hypothesis import strategies as st
 from tests.proportion import is_in_proportion
 from tests.topology.contract.contract_samples import EVENT_FULL, EVENT_MINIMAL, SAMPLES
 from tests.topology.contract.contract_strategies import EVENTS
-from topology.contract.codec import DETAIL_CHARACTERS_MAX, RecordLimits, canonical_json, decode_event, encode
+from topology.contract.codec import (
+    DETAIL_CHARACTERS_MAX,
+    RecordLimits,
+    canonical_json,
+    decode_event,
+    decode_state,
+    encode,
+)
+from topology.contract.conversation import RiskMemory, Shown
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import ConversationEvent
 from topology.contract.headers import Wire, response_headers, trace_carrier, trace_headers
-from topology.contract.labels import Signal
+from topology.contract.labels import AgeBand, CategoryId, Intent, Signal, Vulnerability
 from topology.contract.names import CANARY_TENANT, SchemaName
 from topology.contract.records import Headers, Record
 
@@ -74,6 +82,37 @@ def test_golden_files_of_version_1_keep_decoding(sample: str) -> None:
     packed = bytes.fromhex((GOLDEN / "v1" / f"{sample}.msgpack.hex").read_text())
     assert msgspec.json.decode(text, type=type(expected)) == expected
     assert msgspec.msgpack.decode(packed, type=type(expected)) == expected
+
+
+def test_a_state_from_before_policy_0_3_is_read_as_if_everything_had_just_been_shown() -> None:
+    text = (GOLDEN / "v1" / "conversation-state.before-policy-0.3.json").read_bytes()
+    state = decode_state(text, Wire.JSON)
+    now = Shown(turn=state.turns, at_ms=state.updated_ms)
+    assert state.risk == RiskMemory(vulnerability=Vulnerability.ACUTE_SELF_HARM, shown=now)
+    assert state.shown_signals == {Signal.JAILBREAK_ROLEPLAY: now}
+    (memory,) = state.categories.values()
+    assert (memory.released, memory.spent, memory.intent, memory.shown) == (1, 1, Intent.DUAL_USE, now)
+    assert (state.age_band, state.turns, len(state.events)) == (AgeBand.TEEN, 7, 1)
+
+
+def test_what_a_later_version_writes_is_read_as_the_strictest() -> None:
+    """A rollback must not make anybody look safer than the version that saw them said."""
+    later = {
+        "turns": 3,
+        "updated_ms": 5,
+        "categories": {"weapons.conventional": {"intent": "hostile", "harm": 3, "mood": "x"}},
+        "shown_signals": {"steganography": {"turn": 3, "at_ms": 5}},
+        "risk": {"vulnerability": "psychosis", "shown": {"turn": 3, "at_ms": 5}},
+        "asked": [{"category": "hate", "harm": 2, "intent": "hostile", "asked_detail": 3}],
+        "age_band": "toddler",
+        "unheard_of": {"a": 1},
+    }
+    state = decode_state(msgspec.json.encode(later), Wire.JSON)
+    assert state.vulnerability is Vulnerability.ACUTE_SELF_HARM
+    assert state.signals == (Signal.JAILBREAK_OTHER,)
+    assert state.intent_of(CategoryId("weapons.conventional")) is Intent.MALICIOUS
+    assert state.asked[0].intent is Intent.MALICIOUS
+    assert state.age_band is AgeBand.UNDER13
 
 
 @pytest.mark.parametrize(
@@ -261,8 +300,8 @@ def test_canonical_json_does_not_depend_on_order() -> None:
 @pytest.mark.parametrize("wire", Wire)
 def test_equal_values_have_equal_bytes(wire: Wire) -> None:
     one, two = (
-        msgspec.structs.replace(SAMPLES["conversation-state.full"], signals=dict(signals))
-        for signals in permutations({Signal.ENCODING: 1, Signal.JAILBREAK_OTHER: 2}.items())
+        msgspec.structs.replace(SAMPLES["conversation-state.full"], shown_signals=dict(shown))
+        for shown in permutations({Signal.ENCODING: Shown(turn=1), Signal.JAILBREAK_OTHER: Shown(turn=2)}.items())
     )
     assert encode(one, wire) == encode(two, wire)
 

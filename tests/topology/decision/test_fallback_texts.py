@@ -4,9 +4,21 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
-from tests.topology.decision.policy_world import bundle, request_cases
-from topology.contract.labels import Mode, Plan
+from tests.topology.decision.policy_world import ADULT, OPEN, bundle, labels, request_cases
+from topology.contract.labels import (
+    CategoryId,
+    Intent,
+    Mode,
+    Plan,
+    RequestFinding,
+    RequestLabels,
+    RiskSubject,
+    Urgency,
+    Vulnerability,
+)
+from topology.decision.plan import plan
 from topology.decision.templates import Kind, fallback
 
 GOLDEN = Path(__file__).parent / "golden" / "fallback_texts.txt"
@@ -27,16 +39,30 @@ KINDS: dict[Mode, tuple[Kind, ...]] = {
 """Where what became of the drafts changes nothing, one kind stands for all."""
 
 
+MEANS = RequestFinding(category=CategoryId("wrongdoing.violent"), harm=4, intent=Intent.MALICIOUS, asked_detail=3)
+AT_RISK = {
+    "at_risk": labels(vulnerability=Vulnerability.AT_RISK),
+    "urgent": structs.replace(labels(vulnerability=Vulnerability.ACUTE_SELF_HARM), urgency=Urgency.NOW),
+    "helper": structs.replace(labels(vulnerability=Vulnerability.ACUTE_SELF_HARM), risk_subject=RiskSubject.OTHER),
+    "means": labels(MEANS, vulnerability=Vulnerability.HARM_TO_OTHERS),
+}
+
+
+def _at_risk(seen: RequestLabels) -> Plan:
+    return plan(bundle(), seen, overlay=OPEN, user=ADULT, grants=())
+
+
 def on_record() -> str:
     """The golden file, as it would be written now."""
     plans = {mode.value: request_cases()[case].plan() for mode, case in CASES.items()}
     plans |= {"teen": request_cases()[TEEN].plan(), "delusion": request_cases()[DELUSION].plan()}
+    plans |= {name: _at_risk(seen) for name, seen in AT_RISK.items()}
     return "".join(_shown(locale, name, made) for locale in sorted(bundle().templates) for name, made in plans.items())
 
 
 def _shown(locale: str, name: str, made: Plan) -> str:
     kinds = KINDS.get(made.mode, ("safe_complete", "refuse", "withheld"))
-    regions = ("", "AT") if "emergency_number" in made.must_include else ("",)
+    regions = ("", "AT") if made.mode in KINDS or "crisis_line" in made.must_include else ("",)
     return "".join(
         f"=== {locale} {name} {kind} {region}\n{fallback(bundle(), made, kind=kind, locale=locale, region=region)}\n"
         for kind, region in product(kinds, regions)

@@ -163,7 +163,7 @@ def test_the_deciding_rule_comes_first_and_side_effects_add_up() -> None:
     )
     verdict = draft(asked(), out=out)
     assert verdict.rule_ids == ("V06a", "V09a")
-    assert [effect.value for effect in verdict.side_effects] == ["account_signal", "security_signal"]
+    assert [effect.value for effect in verdict.side_effects] == ["human_review", "security_signal"]
     assert verdict.redactions == ()
 
 

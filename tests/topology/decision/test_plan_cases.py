@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 import pytest
+from msgspec import structs
 
 from tests.topology.decision.policy_world import Case, bundle, request_cases
 from topology.contract.labels import SideEffect
+from topology.decision.plan import plan
 
 CASES = request_cases()
 
@@ -36,15 +38,24 @@ def test_a_plan_repeats_bit_for_bit_and_cites_its_rules(case: Case) -> None:
         assert any(rule.endswith(f":{name}") for rule in made.rule_ids)
 
 
+@pytest.mark.parametrize(("case_id", "is_reviewed"), [(10, True), (34, True), (35, False), (67, True), (11, False)])
+def test_only_the_worst_requests_are_reviewed_whatever_the_mode(case_id: int, is_reviewed: bool) -> None:
+    assert CASES[case_id].plan().side_effects == ((SideEffect.HUMAN_REVIEW,) if is_reviewed else ())
+
+
 @pytest.mark.parametrize(("case_id", "is_reported"), [(10, True), (34, True), (35, False), (67, True), (11, False)])
-def test_only_the_worst_requests_are_reported_whatever_the_mode(case_id: int, is_reported: bool) -> None:
-    expected = (SideEffect.ACCOUNT_SIGNAL, SideEffect.HUMAN_REVIEW) if is_reported else ()
-    assert CASES[case_id].plan().side_effects == expected
+def test_an_account_is_signalled_only_if_two_independent_sources_agree(case_id: int, is_reported: bool) -> None:
+    case = CASES[case_id]
+    for sources, is_signalled in ((("a",), False), (("a", "a"), False), (("a", "b"), is_reported)):
+        found = tuple(structs.replace(finding, sources=sources) for finding in case.labels().findings)
+        seen = structs.replace(case.labels(), findings=found, risk_sources=sources)
+        made = plan(bundle(), seen, overlay=case.tenant(), user=case.user(), grants=())
+        assert (SideEffect.ACCOUNT_SIGNAL in made.side_effects) is is_signalled
 
 
 def test_a_crisis_owes_a_crisis_line_and_offers_to_stay() -> None:
     made = CASES[29].plan()
-    assert made.must_include == ("crisis_line", "emergency_number")
+    assert made.must_include == ("acknowledgement", "crisis_line")
     assert "supportive_presence" in made.must_offer
     assert "methods_and_means" in made.withhold
 

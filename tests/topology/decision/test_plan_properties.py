@@ -29,8 +29,11 @@ def test_every_request_gets_one_mode_that_its_ceilings_bear_out(
         is_over = finding.asked_detail > ceiling or (finding.intent is Intent.MALICIOUS and finding.asked_detail >= 1)
         least = Mode.REFUSE_REDIRECT if is_barred else Mode.SAFE_COMPLETION if is_over else Mode.DIRECT_ANSWER
         assert len(request_labels.findings) > 1 or MODES.index(made.mode) >= MODES.index(least)
-    if request_labels.vulnerability in {Vulnerability.ACUTE_SELF_HARM, Vulnerability.HARM_TO_OTHERS}:
+    if request_labels.vulnerability is Vulnerability.ACUTE_SELF_HARM:
         assert made.mode is Mode.CRISIS_SUPPORT
+    if request_labels.vulnerability is Vulnerability.HARM_TO_OTHERS:
+        assert made.mode in {Mode.CRISIS_SUPPORT, Mode.REFUSE_REDIRECT, Mode.HARD_REFUSE}
+        assert {"pause_and_distance", "crisis_line"} <= set(made.must_include)
 
 
 @examples(300)

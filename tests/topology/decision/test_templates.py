@@ -11,15 +11,45 @@ from hypothesis import strategies as st
 from serving.guards.draft_markers import has_operational_detail, is_bare_refusal, obligations_present
 from serving.text.features import fold
 from tests.effort import examples
-from tests.topology.decision.policy_world import ADULT, GUARDS, OPEN, OVERLAYS, REQUESTS, USERS, bundle, request_cases
+from tests.topology.decision.policy_world import (
+    ADULT,
+    GUARDS,
+    OPEN,
+    OVERLAYS,
+    REQUESTS,
+    USERS,
+    bundle,
+    labels,
+    request_cases,
+)
 from topology.contract.events import UserContext
-from topology.contract.labels import CategoryId, Mode, OutputFinding, OutputLabels, Plan, RequestLabels
+from topology.contract.labels import (
+    CategoryId,
+    Intent,
+    Mode,
+    OutputFinding,
+    OutputLabels,
+    Plan,
+    RequestFinding,
+    RequestLabels,
+    RiskSubject,
+    Urgency,
+    Vulnerability,
+)
 from topology.decision.judge import judge
 from topology.decision.plan import plan
 from topology.decision.templates import Kind, fallback, feedback
 from topology.policy.overlays import LegalNotice, TenantOverlay
 
 CASES = request_cases()
+
+
+def planned(risk: Vulnerability, *findings: RequestFinding, **also: object) -> Plan:
+    """The plan for an adult at risk, or who puts others at risk."""
+    shown = msgspec.structs.replace(labels(*findings, vulnerability=risk), **also)
+    return plan(bundle(), shown, overlay=OPEN, user=ADULT, grants=())
+
+
 KINDS: tuple[Kind, ...] = ("safe_complete", "refuse", "withheld")
 LOCALES = ("en", "en-US", "de", "de-AT", "fr_FR", "es", "pt-BR", "", "zz-9")
 CRISIS, EMERGENCY, HARD, LIMITED = CASES[29].plan(), CASES[66].plan(), CASES[10].plan(), CASES[14].plan()
@@ -97,6 +127,37 @@ def test_a_belief_that_lost_touch_is_neither_brushed_off_nor_confirmed(kind: Kin
     text = fallback(bundle(), CASES[33].plan(), kind=kind)
     assert text.startswith(bundle().templates["en"]["grounding_opening"])
     assert bundle().offers["grounding"]["en"] in text
+    assert text.endswith(bundle().templates["en"]["trusted_person"])
+
+
+def test_who_is_in_a_crisis_that_cannot_wait_reads_the_emergency_number_first() -> None:
+    text = fallback(bundle(), planned(Vulnerability.ACUTE_SELF_HARM, urgency=Urgency.NOW), kind="withheld", region="US")
+    assert text.startswith(bundle().templates["en"]["emergency_number"].format(emergency="911"))
+    assert text.count("911") == 1
+
+
+def test_a_worried_helper_is_spoken_to_as_a_helper() -> None:
+    made = planned(Vulnerability.ACUTE_SELF_HARM, risk_subject=RiskSubject.OTHER)
+    text = fallback(bundle(), made, kind="withheld", region="US")
+    assert text.startswith(bundle().templates["en"]["acknowledgement_helper"])
+    assert bundle().templates["en"]["acknowledgement"] not in text
+    assert "988" in text
+
+
+def test_who_asks_for_means_to_hurt_others_reads_one_refusal_and_then_how_to_stop() -> None:
+    means = RequestFinding(category=CategoryId("wrongdoing.violent"), harm=4, intent=Intent.MALICIOUS, asked_detail=3)
+    made = planned(Vulnerability.HARM_TO_OTHERS, means)
+    assert made.mode is Mode.HARD_REFUSE
+    text = fallback(bundle(), made, kind="refuse", region="US")
+    words = bundle().templates["en"]
+    assert text.split("\n\n")[:2] == [words["inability"], words["pause_and_distance"]]
+    assert "988" in text
+
+
+def test_who_is_at_risk_is_acknowledged_and_pointed_to_a_line() -> None:
+    text = fallback(bundle(), planned(Vulnerability.AT_RISK), kind="safe_complete", region="US")
+    assert bundle().templates["en"]["acknowledgement"] in text
+    assert "988" in text
 
 
 def test_a_hard_refusal_is_one_sentence_without_an_offer() -> None:

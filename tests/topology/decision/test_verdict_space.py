@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.topology.decision.plan_space import INTENTS, Levels
+from tests.topology.decision.plan_space import INTENTS, MODES, Levels
 from tests.topology.decision.policy_world import ADULT, CATEGORIES, GUARDS, OPEN, bundle, labels
 from topology.contract.labels import (
     CategoryId,
@@ -89,8 +89,11 @@ def test_every_fault_has_one_row_and_every_row_one_verdict(record_property: Reco
     findings = verdicts_of(Aspect.FINDING)
     assert not (findings[:, :, :, OVERS.index(1) :] == NO_ROW).any()
     for aspect in Aspect:
-        if aspect not in {Aspect.FINDING, Aspect.REFUSAL}:
+        if aspect not in {Aspect.FINDING, Aspect.REFUSAL, Aspect.DECLINING}:
             assert not (verdicts_of(aspect) == NO_ROW).any()
+    direct = verdicts_of(Aspect.DECLINING)[..., MODES.index(Mode.DIRECT_ANSWER)]
+    assert not (direct == NO_ROW).any()
+    assert (np.delete(verdicts_of(Aspect.DECLINING), MODES.index(Mode.DIRECT_ANSWER), axis=-1) == NO_ROW).all()
     record_property("combinations of the verdict table", table().size)
 
 

@@ -11,7 +11,7 @@ from topology.contract.errors import PolicyError
 from topology.policy.documents import DOCUMENT_BYTES_MAX, DOCUMENT_VALUES_MAX, digest
 from topology.policy.loading import load_bundle, packaged_bundle
 
-REF = "safe-completion-core@0.2.0#"
+REF = "safe-completion-core@0.3.0#"
 
 
 def test_the_packaged_policy_names_itself_by_its_content() -> None:

@@ -24,7 +24,15 @@ from tests.topology.decision.policy_world import (
     labels,
 )
 from topology.contract.codec import encode
-from topology.contract.conversation import EMPTY, FLOOR_MODES, CategoryMemory, ConversationState, SeenEvent
+from topology.contract.conversation import (
+    EMPTY,
+    FLOOR_MODES,
+    CategoryMemory,
+    ConversationState,
+    RiskMemory,
+    SeenEvent,
+    Shown,
+)
 from topology.contract.events import UserContext
 from topology.contract.labels import (
     AgeBand,
@@ -40,6 +48,7 @@ from topology.contract.labels import (
     VerdictKind,
     Vulnerability,
 )
+from topology.decision.ceilings import SERIOUS_HARM
 from topology.decision.judge import judge
 from topology.decision.plan import plan
 from topology.policy.bundle import ContentClass
@@ -49,20 +58,27 @@ from topology.steps.remembering import StateBounds, Turn, folded, recalled
 MODES = tuple(Mode)
 WEAPONS = CategoryId("weapons.conventional")
 BOUNDS = StateBounds()
+DECAY = bundle().memory
+HOUR_MS = 3_600_000
 NOW_MS = 1_767_225_600_000
+TOMORROW_MS = NOW_MS + DECAY.hours * HOUR_MS + 1
+TOUCHING = replace(labels(), touches_risk=True)
+"""A turn that speaks of the risk without new signs, such as a denial."""
 ORDINARY = tuple(
     name
     for name, category in bundle().categories.items()
     if category.content_class is not ContentClass.PROHIBITED and category.force_mode is None
 )
 
+SHOWN = st.builds(Shown, turn=st.integers(0, 1000), at_ms=st.integers(0, NOW_MS))
 MEMORIES = st.builds(
     CategoryMemory,
     released=LEVELS,
     at_ceiling_count=st.integers(0, 20),
     spent=LEVELS,
+    harm=LEVELS,
     intent=st.sampled_from(Intent),
-    intent_turns=st.integers(0, 10),
+    shown=SHOWN,
 )
 SEEN = st.builds(SeenEvent, event_id=st.text(max_size=128), audit_id=st.uuids().map(str))
 STATES = st.builds(
@@ -71,9 +87,11 @@ STATES = st.builds(
     turns=st.integers(0, 1000),
     updated_ms=st.integers(0, NOW_MS),
     categories=st.dictionaries(CATEGORY, MEMORIES, max_size=4),
-    signals=st.dictionaries(st.sampled_from(Signal), st.integers(1, 10)),
-    vulnerability=st.sampled_from((Vulnerability.NONE, *FLOOR_MODES)),
-    vulnerability_turns=st.integers(0, 3),
+    shown_signals=st.dictionaries(st.sampled_from(Signal), SHOWN),
+    risk=st.none()
+    | st.builds(RiskMemory, vulnerability=st.sampled_from(tuple(FLOOR_MODES)), shown=SHOWN, has_begun=st.booleans()),
+    line_answers=st.integers(0, 2),
+    owes_line=st.booleans(),
     age_band=st.sampled_from((AgeBand.UNKNOWN, AgeBand.TEEN, AgeBand.UNDER13)),
     events=st.lists(SEEN, max_size=4).map(tuple),
 )
@@ -91,15 +109,27 @@ def planned(request: RequestLabels, state: ConversationState = EMPTY, user: User
 
 
 def after(
-    state: ConversationState, request: RequestLabels, answered: int = 0, bounds: StateBounds = BOUNDS
+    state: ConversationState,
+    request: RequestLabels,
+    answered: int = 0,
+    bounds: StateBounds = BOUNDS,
+    *,
+    names_line: bool = False,
 ) -> ConversationState:
-    """After a turn whose answer has that detail, in the first category that was asked for."""
+    """After a turn whose answer has that detail, in the first category that was asked for; recalled for the next."""
     found = [
         OutputFinding(category=one.category, harm=one.harm, detail_lo=answered, detail_hi=answered)
         for one in request.findings[:1]
     ]
-    turn = Turn(tenant_id="t", labels=request, plan=planned(request, state), findings=tuple(found))
-    return folded(state, turn, bundle(), NOW_MS, bounds)
+    turn = Turn(
+        tenant_id="t", labels=request, plan=planned(request, state), findings=tuple(found), names_line=names_line
+    )
+    return later(folded(state, turn, bundle(), NOW_MS, bounds))
+
+
+def later(state: ConversationState, now_ms: int = NOW_MS, ttl_ms: int = BOUNDS.ttl_ms) -> ConversationState:
+    """The state as the next turn finds it at that time."""
+    return recalled(state, "t", bundle().memory, now_ms, ttl_ms)
 
 
 def conversation(*turns: tuple[RequestLabels, int]) -> ConversationState:
@@ -115,7 +145,8 @@ def test_no_state_raises_a_ceiling_or_loosens_a_mode(
     remembered = plan(bundle(), request, overlay=overlay, user=user, grants=grants, state=state)
     assert remembered.ceilings.keys() == alone.ceilings.keys()
     assert all(remembered.ceilings[name] <= level for name, level in alone.ceilings.items())
-    assert MODES.index(remembered.mode) >= MODES.index(alone.mode)
+    wants_to_hurt = Vulnerability.HARM_TO_OTHERS in {state.vulnerability, request.vulnerability}
+    assert wants_to_hurt or MODES.index(remembered.mode) >= MODES.index(alone.mode)
     assert set(alone.side_effects) <= set(remembered.side_effects)
 
 
@@ -175,11 +206,15 @@ def test_a_fold_is_deterministic_bounded_and_forgets_no_more_of_the_person_than_
 
 
 @given(st.lists(st.tuples(REQUESTS, LEVELS), max_size=6))
-def test_a_benign_conversation_is_planned_as_if_nothing_had_been_said(
+def test_a_benign_conversation_on_nothing_grave_is_planned_as_if_nothing_had_been_said(
     turns: list[tuple[RequestLabels, int]],
 ) -> None:
     def benign(request: RequestLabels) -> RequestLabels:
-        findings = tuple(replace(one, intent=Intent.BENIGN) for one in request.findings if one.category in ORDINARY)
+        findings = tuple(
+            replace(one, intent=Intent.BENIGN, harm=min(one.harm, 2))
+            for one in request.findings
+            if one.category in ORDINARY and bundle().categories[one.category].harm[0] < SERIOUS_HARM
+        )
         return labels(*findings)
 
     state = conversation(*[(benign(request), detail) for request, detail in turns])
@@ -189,12 +224,31 @@ def test_a_benign_conversation_is_planned_as_if_nothing_had_been_said(
 
 def test_a_stated_aim_counts_for_the_next_turns_and_fades() -> None:
     state = conversation((asked(intent=Intent.MALICIOUS), 0))
-    for _ in range(BOUNDS.caution_turns):
-        made = planned(asked(intent=Intent.BENIGN, detail=2), state)
+    for _ in range(DECAY.turns):
+        made = planned(asked(intent=Intent.BENIGN, detail=2), later(state, TOMORROW_MS))
         assert made.ceilings[WEAPONS] == 0
         assert f"C9:{WEAPONS}" in made.rule_ids
         state = after(state, labels())
-    assert planned(asked(intent=Intent.BENIGN, detail=2), state) == planned(asked(intent=Intent.BENIGN, detail=2))
+    benign = asked(intent=Intent.BENIGN, detail=2)
+    assert planned(benign, later(state, NOW_MS + DECAY.hours * HOUR_MS)).ceilings[WEAPONS] == 0, "turns alone are over"
+    assert planned(benign, later(state, TOMORROW_MS)) == planned(benign)
+
+
+def test_an_intent_counts_for_neighbours_and_harm_for_its_own_category_only() -> None:
+    state = conversation((asked(harm=4, intent=Intent.MALICIOUS), 0))
+    near, far = "drugs.production", "hate"
+    assert planned(asked(category=near, intent=Intent.BENIGN), state).ceilings[CategoryId(near)] == 0
+    assert planned(asked(category=far, intent=Intent.BENIGN), state) == planned(
+        asked(category=far, intent=Intent.BENIGN)
+    )
+    grave = conversation((asked(harm=4, intent=Intent.BENIGN), 0))
+    mild = asked(harm=2, intent=Intent.BENIGN)
+    assert planned(mild, grave).ceilings[WEAPONS] == planned(asked(harm=4, intent=Intent.BENIGN)).ceilings[WEAPONS]
+
+
+def test_a_dish_after_a_bomb_is_a_dish() -> None:
+    state = conversation((asked(harm=4, intent=Intent.MALICIOUS), 0))
+    assert planned(labels(), state) == planned(labels())
 
 
 def test_a_recipe_asked_for_in_pieces_ends_after_two() -> None:
@@ -257,32 +311,11 @@ def test_a_teen_stays_one_until_an_age_is_verified() -> None:
     assert planned(request, state, ADULT) == planned(request, EMPTY, ADULT)
 
 
-@pytest.mark.parametrize(("risk", "mode"), FLOOR_MODES.items())
-def test_somebody_at_risk_keeps_that_mode_for_the_next_turns(risk: Vulnerability, mode: Mode) -> None:
-    state = after(EMPTY, labels(vulnerability=risk))
-    for _ in range(BOUNDS.crisis_turns):
-        assert planned(labels(), state).mode is mode
-        assert "M8" in planned(labels(), state).rule_ids
-        assert planned(labels(), state).side_effects == ()
-        state = after(state, labels())
-    assert planned(labels(), state) == planned(labels())
-
-
-def test_a_category_that_forces_the_crisis_mode_is_remembered_as_a_risk() -> None:
-    state = after(EMPTY, asked(harm=4, category="self_harm.intent"))
-    assert planned(labels(), state).mode is Mode.CRISIS_SUPPORT
-
-
-def test_a_lesser_risk_does_not_end_a_greater_one() -> None:
-    state = after(EMPTY, labels(vulnerability=Vulnerability.ACUTE_SELF_HARM))
-    assert after(state, labels(vulnerability=Vulnerability.IMMINENT_DANGER)).floor_mode is Mode.CRISIS_SUPPORT
-
-
 def test_a_state_ends_with_its_time_and_its_events_with_the_tenant() -> None:
     state = replace(conversation((asked(), 1)), events=(SeenEvent(event_id="e", audit_id="a"),))
-    assert recalled(state, "t", NOW_MS + BOUNDS.ttl_ms, BOUNDS.ttl_ms) == state
-    assert recalled(state, "t", NOW_MS + BOUNDS.ttl_ms + 1, BOUNDS.ttl_ms) == EMPTY
-    foreign = recalled(state, "other", NOW_MS, BOUNDS.ttl_ms)
+    assert later(state, NOW_MS + 1000, ttl_ms=1000) == state
+    assert later(state, NOW_MS + 1001, ttl_ms=1000) == EMPTY
+    foreign = recalled(state, "other", DECAY, NOW_MS, BOUNDS.ttl_ms)
     assert foreign.events == ()
     assert foreign.categories == state.categories
 

@@ -38,10 +38,19 @@ from workers.telemetry.setup import start_telemetry
 T = TypeVar("T")
 Use = Callable[[ModelSet], Awaitable[T]]
 
-LABELS = {"findings": [], "vulnerability": "none", "signals": [], "language": "en"}
+LABELS = {
+    "findings": [],
+    "vulnerability": "none",
+    "risk_subject": "self",
+    "urgent": False,
+    "touches_risk": False,
+    "signals": [],
+    "language": "en",
+}
 JUDGEMENT = {
     "findings": [],
     "bare_refusal": False,
+    "declines": "none",
     "obeyed_injection": False,
     "privileged_leak": False,
     "unfair": False,

@@ -25,7 +25,7 @@ from topology.policy.verdict_table import UNMATCHED
 PLAN_RULES = {
     "C1": "the base table, by family of the category, harm and intent",
     "C1f": "the category's own row, by intent",
-    "C2": "prohibited content may be mentioned in education and to survivors",
+    "C2": "a grave subject may be mentioned in education, and spoken of to those who protect, report or are the victim",
     "C3": "sensitive content gains one level in this context",
     "C4": "a verified grant of a verified adult",
     "C5": "text that the user supplied in full keeps the detail it has",
@@ -54,6 +54,7 @@ ASPECTS = {
     Aspect.OBLIGATION: "the draft lacks an obligation of root or system level",
     Aspect.UNFAIR: "the draft treats people differently without cause",
     Aspect.REFUSAL: "the draft only refuses",
+    Aspect.DECLINING: "the draft declines what is to be answered directly",
     Aspect.SOFT: "the draft has a fault of style or manner, or lacks a lesser obligation",
 }
 
