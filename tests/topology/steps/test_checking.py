@@ -134,6 +134,7 @@ def test_when_the_event_is_cancelled_every_check_is_and_has_ended(desk: Desk, *,
         with pytest.raises(asyncio.CancelledError):
             await asking
         assert [each.cancelled_count for each in waiting] == [1, 1]
+        assert desk.metrics.value(Metric.STAGE_TIMEOUTS, stage="logging") == 0, "a cancelled event is not a late check"
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(cancel())
