@@ -46,6 +46,8 @@ HARMLESS = "How do I boil an egg?"
 MARK = "brimstuff"
 """A word of every draft that is above its ceiling."""
 WITHIN = "I can't help with that part. I can talk about the risks, and about where people find help."
+ANSWER = "That differs from one to the next; ask somebody who knows."
+"""A short answer: where a direct one is planned, declining would be a fault of its own."""
 REFUSAL = "I'm sorry, but I can't help with that."
 """A fault of manner: without a further draft it is published as it is."""
 
@@ -58,6 +60,7 @@ class Case:
     asked: str
     kind: ScriptKind
     above: str = ABOVE
+    within: str = WITHIN
     is_candidate: bool = False
     """Whether `above` comes from upstream, and the model answers only after it."""
 
@@ -68,7 +71,7 @@ class Case:
 
     @property
     def script(self) -> Script:
-        return Script(question=self.mark, within=WITHIN, above=self.above, kind=self.kind)
+        return Script(question=self.mark, within=self.within, above=self.above, kind=self.kind)
 
     @property
     def event(self) -> ConversationEvent:
@@ -81,8 +84,8 @@ class Case:
 MENDS, STUBBORN = ScriptKind.ABOVE_THEN_WITHIN, ScriptKind.STUBBORN
 CASES = (
     Case("grave-mended", GRAVE, MENDS),
-    Case("lesser-mended", LESSER, MENDS),
-    Case("refusal-mended", HARMLESS, MENDS, above=REFUSAL),
+    Case("lesser-mended", LESSER, MENDS, within=ANSWER),
+    Case("refusal-mended", HARMLESS, MENDS, above=REFUSAL, within=ANSWER),
     Case("grave-stubborn", GRAVE, STUBBORN),
     Case("lesser-stubborn", LESSER, STUBBORN),
     Case("candidate-mended", GRAVE, MENDS, is_candidate=True),
@@ -182,19 +185,19 @@ def faults(kafka_session: Kafka, tmp_path_factory: pytest.TempPathFactory) -> An
 
 
 @pytest.mark.parametrize(
-    ("name", "action", "first"),
+    ("name", "action", "first", "text"),
     [
-        ("grave-mended", Action.SAFE_COMPLETED, ("generator", "safe_complete", "V06a")),
-        ("lesser-mended", Action.SAFE_COMPLETED, ("generator", "safe_complete", "V07")),
-        ("refusal-mended", Action.PUBLISHED, ("generator", "revise", "V12c")),
+        ("grave-mended", Action.SAFE_COMPLETED, ("generator", "safe_complete", "V06a"), WITHIN),
+        ("lesser-mended", Action.SAFE_COMPLETED, ("generator", "safe_complete", "V07"), ANSWER),
+        ("refusal-mended", Action.PUBLISHED, ("generator", "revise", "V12c"), ANSWER),
     ],
 )
 def test_the_second_draft_is_published_once_the_prompt_says_what_to_mend(
-    runs: Runs, name: str, action: Action, first: tuple[str, str, str]
+    runs: Runs, name: str, action: Action, first: tuple[str, str, str], text: str
 ) -> None:
     run = runs.of(2)
     assert run.responses[name].action is action
-    assert run.text(name) == WITHIN
+    assert run.text(name) == text
     assert run.judged(name) == [first, ("generator", "publish", "V99")]
     feedback = next(row.feedback for row in packaged_bundle().rules if row.id == first[2])
     before, after = run.requests(name)

@@ -1,7 +1,7 @@
 """Phrases: their small language, their files, spelling, surroundings, and work that grows with the text alone."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -188,7 +188,7 @@ def test_age_is_read_only_where_it_is_said_of_oneself(text: str, band: AgeBand) 
 
 
 @contextmanager
-def _counted() -> Iterator[list[int]]:
+def _counted() -> Generator[list[int]]:
     """Count the calls of Python functions: work that no other load of the machine changes."""
     count = [0]
 

@@ -112,6 +112,6 @@ def test_a_commit_goes_through_after_a_restart_of_the_broker(make_slot: Callable
         ownership = slot.source.ownership()
         return ownership is not None and slot.sink.commit([slot.answer()], [slot.offset], ownership)
 
-    wait_until(commits, 15)
+    wait_until(commits)
     assert slot.visible() == [b"A"]
     assert slot.committed() == 1

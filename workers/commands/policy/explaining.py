@@ -42,7 +42,7 @@ PLAN_RULES = {
     "M6": "the person, or the category, needs care",
     "M6m": "something is asked with malice",
     "M7": "nothing stands in the way of an answer",
-    "M8": "somebody was at risk a few turns ago",
+    "M8": "the turn touches a risk that the conversation remembers",
     "T1": "every ceiling is one lower, for generating a safe completion",
 }
 """The rules of ceilings and modes, which are code; docs/policy.md has the tables. The bundle has those of verdicts."""
@@ -148,12 +148,14 @@ def _request_facts(record: AuditRecord, labels: RequestLabels) -> Iterator[str]:
 def _remembered(state: ConversationState) -> Iterator[str]:
     """Yield what is still remembered of earlier turns of the conversation."""
     if state.vulnerability is not Vulnerability.NONE:
-        yield f"remembered: vulnerability {state.vulnerability}, for {state.vulnerability_turns} more turns"
+        turn = 0 if state.risk is None else state.risk.shown.turn
+        yield f"remembered: vulnerability {state.vulnerability}, last seen in turn {turn} of {state.turns}"
     if state.signals:
         yield f"remembered: signals {', '.join(state.signals)}"
     for category, memory in state.categories.items():
-        if memory.spent or memory.intent is not Intent.BENIGN:
-            yield f"remembered of {category}: intent {memory.intent}, {memory.spent} of its ceiling spent"
+        if memory.spent or memory.harm or memory.intent is not Intent.BENIGN:
+            harm, spent = memory.harm, memory.spent
+            yield f"remembered of {category}: harm {harm}, intent {memory.intent}, {spent} of its ceiling spent"
 
 
 def _asked(finding: RequestFinding) -> str:
