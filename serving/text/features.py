@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from serving.text.invisible import CONTROLS, INVISIBLE
+
 BUCKET_BITS = 17
 BUCKETS = 1 << BUCKET_BITS
 WINDOW_CHARACTERS = 2_000
@@ -27,12 +29,6 @@ _BLOCK_NORM = float(np.sqrt(0.5))  # words and characters each have half of the 
 _SPACE = 32
 _WORD_PUNCTUATION = frozenset("@$*'#_")  # part of words: masked swear words, handles, contractions
 
-_INVISIBLE = dict.fromkeys(
-    (
-        *(0xAD, 0x180E, 0xFEFF, *range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2065)),
-        *(*range(0xFE00, 0xFE10), *range(0xE0000, 0xE0080)),
-    )
-)
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": " "})  # noqa: RUF001
 _LOOKALIKES = str.maketrans("аеорсухіјѕԁһӏνοαρκτ", "aeopcyxijsdhlvoapkt")
 _MIXED_WORD = re.compile(r"\S+")
@@ -55,8 +51,8 @@ def fold(text: str) -> str:
     Line breaks stay. Look-alike letters are replaced only in words that also have ASCII letters.
     """
     if text.isascii():
-        return text.lower()
-    folded = unicodedata.normalize("NFKC", text.translate(_INVISIBLE)).translate(_QUOTES).lower()
+        return CONTROLS.sub("", text).lower()
+    folded = unicodedata.normalize("NFKC", text.translate(INVISIBLE)).translate(_QUOTES).lower()
     return _MIXED_WORD.sub(_latin, folded)
 
 

@@ -3,18 +3,30 @@
 import base64
 import binascii
 import codecs
+import html
 import re
 from collections.abc import Callable, Iterator
 from itertools import islice
 from urllib.parse import unquote_to_bytes
 
+from serving.text.invisible import hidden_bytes
 from serving.text.phrases import tags_in
 
 ENCODED_CHARACTERS_MAX = 8_192
 DECODINGS_MAX = 8
 _PRINTABLE_SHARE_MIN = 0.9
-_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/]{24,}={0,2}(?![A-Za-z0-9+/=])")
-_HEX = re.compile(r"(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{2} ?){12,}(?![0-9A-Fa-f])")
+# A line break may stand in the middle: mail programs and shells wrap after 60 to 76 characters.
+_BASE64 = re.compile(
+    r"(?<![A-Za-z0-9+/_-])(?:(?:[A-Za-z0-9+/]{20,}\r?\n[ \t]{0,8})++[A-Za-z0-9+/]*|[A-Za-z0-9+/]{24,})={0,2}"
+    r"(?![A-Za-z0-9+/=])"
+)
+_BASE64_MIN = 24
+_BASE32 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Z2-7]{24,}={0,6}(?![A-Za-z0-9+/=])")
+_HEX = re.compile(r"(?<![0-9A-Fa-f])(?:0x)?(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ ,]{0,2}){12,}(?![0-9A-Fa-f])", re.IGNORECASE)
+_HEX_MARKS = re.compile(r"0x|\\x|,", re.IGNORECASE)
+_ESCAPES = re.compile(r"(?:[\w .,!?'-]{0,40}\\u[0-9A-Fa-f]{4}){4,}[\w .,!?'-]{0,40}")
+_ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})")
+_ENTITIES = re.compile(r"(?:[\w .,!?'-]{0,40}&#(?:x[0-9A-Fa-f]{1,6}|[0-9]{1,7});){4,}[\w .,!?'-]{0,40}", re.IGNORECASE)
 _BINARY = re.compile(r"(?<![01])(?:[01]{8} ?){6,}(?![01])")
 _PERCENT = re.compile(r"[\w.\-+]{0,40}(?:%[0-9A-Fa-f]{2}[\w.\-+]{0,40}){4,}")
 _TAGS_START = 0xE0000
@@ -44,6 +56,8 @@ def _decodings(text: str) -> Iterator[str]:
             yield from _readable(decode(match.group()[:ENCODED_CHARACTERS_MAX]))
     hidden = "".join(chr(ord(letter) - _TAGS_START) for letter in _TAGS.findall(text)[:ENCODED_CHARACTERS_MAX])
     yield from _readable(hidden.encode())
+    for content in hidden_bytes(text[:ENCODED_CHARACTERS_MAX]):
+        yield from _readable(content)
     start = text[:ENCODED_CHARACTERS_MAX]
     if _ROT.search(text):
         yield codecs.decode(start, "rot13")
@@ -70,8 +84,19 @@ def gives_orders(text: str) -> bool:
 
 
 def _from_base64(text: str) -> bytes:
+    text = "".join(text.split())
+    if len(text) < _BASE64_MIN:
+        return b""
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _from_base32(text: str) -> bytes:
+    bare = text.rstrip("=")
+    try:
+        return base64.b32decode(bare + "=" * (-len(bare) % 8))
     except (binascii.Error, ValueError):
         return b""
 
@@ -82,16 +107,27 @@ def _from_binary(text: str) -> bytes:
 
 def _from_hex(text: str) -> bytes:
     try:
-        return bytes.fromhex(text)
+        return bytes.fromhex(_HEX_MARKS.sub("", text))
     except ValueError:
         return b""
 
 
+def _from_escapes(text: str) -> bytes:
+    return _ESCAPE.sub(lambda match: chr(int(match.group(1), 16)), text).encode("utf-8", "replace")
+
+
+def _from_entities(text: str) -> bytes:
+    return html.unescape(text).encode("utf-8", "replace")
+
+
 _ENCODINGS: tuple[tuple[re.Pattern[str], Callable[[str], bytes]], ...] = (
     (_BASE64, _from_base64),
+    (_BASE32, _from_base32),
     (_HEX, _from_hex),
     (_BINARY, _from_binary),
     (_PERCENT, unquote_to_bytes),
+    (_ESCAPES, _from_escapes),
+    (_ENTITIES, _from_entities),
 )
 
 
