@@ -38,7 +38,10 @@ WEAK = 0.3
 """The scores below and above the one that counts without a context word; another kind's checksum outweighs both."""
 
 # At least seven digits, each at most four separators from the next; possessive, so that it is linear.
-_CANDIDATE = re.compile(r"(?<![\d.])[+(]{0,2}\d(?:[ \t\u00a0().\-/+]{0,4}\d){6,}+")
+# Neither end touches a letter or an underscore of ASCII, but for an extension: what does is part of a word.
+_CANDIDATE = re.compile(
+    r"(?<![\w.])(?<![A-Za-z_]\()[+(]{0,2}\d(?:[ \t().\-/+]{0,4}\d){6,}+(?![A-Za-z_](?<!x))(?!x[A-Za-z_])", re.ASCII
+)
 
 _SHAPE = re.compile(
     r"(?=0\d*[ \-./]|\+|\(\d+\)|\d+[\-.)])"  # a trunk zero, a plus, a pair of brackets, or more than spaces between
@@ -49,9 +52,11 @@ _SHAPE = re.compile(
 _YEAR = r"(?:1\d|20)\d\d"
 _NOT_A_PHONE = re.compile(
     r"\d+\.\d+(?![\d.\-/() ])|"
-    rf"[(+]*(?:{_YEAR}(?:[-./ ]\d\d?){{2}}(?!\d)|\d\d?([-./ ])\d\d?\1{_YEAR}(?!\d)|(?:{_YEAR}[-./ ]*)+(?!\d))"
+    r"(?=[\d.]*(?:(?<!\d)\d\.|\.\d{5,}))\d+(?:\.\d+){3,}(?![\d.])|"
+    r"\d\d([-./])\d\d\1\d\d[ T]\d\d(?!\d)|"
+    rf"[(+]*(?:{_YEAR}(?:[-./ ]\d\d?){{2}}(?!\d)|\d\d?([-./ ])\d\d?\2{_YEAR}(?!\d)|(?:{_YEAR}[-./ ]*)+(?!\d))"
 )
-"""Decimal fractions, dates and rows of years; the library excludes only some of them."""
+"""Decimal fractions, versions, dates and rows of years; the library excludes only some of them."""
 
 _WORD = re.compile(r"\S+")
 _EXTENSION = re.compile(r" ?(?:x|ext\.?|extension) ?\d{1,6}", re.IGNORECASE)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from serving.personal_data.sight import same_length, seen
 from serving.text.features import CHARACTERS_MAX
 from topology.contract.events import ConversationEvent, Role, parts_text
 from topology.contract.labels import CategoryId, Confidence, OutputFinding, Span
@@ -67,7 +68,8 @@ _OFFICIAL = re.compile(
     re.IGNORECASE,
 )
 _TELEPHONE = re.compile(
-    r"\b(?:phone|telephone|tel|call|cell|mobile|number|whatsapp|text|dial|ring|reach|contact|fax|handy|telefon|t[ée]l[ée]phone|tel[ée]fono|numm?er)",
+    r"\b(?:phone|telephone|tel|call|cell|mobile|whatsapp|text|dial|ring|reach|contact|fax|handy|telefon|t[ée]l[ée]phone|tel[ée]fono|"
+    r"(?:my|your|his|her|their|our|whose|direct|private|home|work|office|['\u2019]s) (?:\w{1,12} )?numm?er|number(?: is|:)|numm?er (?:von|van|ist|is))",
     re.IGNORECASE,
 )
 _NO_TELEPHONE = re.compile(
@@ -103,7 +105,8 @@ def private_findings(draft: str, event: ConversationEvent, bundle: PolicyBundle)
 
 def items(draft: str, event: ConversationEvent, bundle: PolicyBundle) -> list[Item]:
     """Find personal data of the draft that neither user, system nor policy supplied, in order."""
-    if not _MAY_HOLD.search(draft):
+    draft = same_length(draft)
+    if not _MAY_HOLD.search(seen(draft).text):
         return []
     known = _supplied(event, bundle)
     streets = [Span(start=match.start(1), end=match.end(1), label=STREET) for match in _STREET.finditer(draft)]

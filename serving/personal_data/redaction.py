@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from serving.personal_data.phones import PhoneRecognizer
 from serving.personal_data.recognizers import SHORT_MAX, Recognizer, load_recognizers
+from serving.personal_data.sight import seen
 from topology.contract.drafts import CheckReport
 from topology.contract.events import LoggedText, request_text
 from topology.contract.labels import Span
@@ -76,8 +77,9 @@ class Redactor:
 
     def spans(self, text: str) -> tuple[Span, ...]:
         """Find what is to be hidden; overlapping matches merge, and the longer, then the surer one gives the label."""
-        kept = text[: self._text_characters_max + OVERLAP_CHARACTERS]
-        found = [match for match in self._matches(kept) if match[0] < self._text_characters_max]
+        sight = seen(text[: self._text_characters_max + OVERLAP_CHARACTERS])
+        placed = ((*sight.span(start, end), score, label) for start, end, score, label in self._matches(sight.text))
+        found = [match for match in placed if match[0] < self._text_characters_max]
         spans = _merged(found)
         if len(text) <= self._text_characters_max:
             return spans
