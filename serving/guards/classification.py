@@ -8,7 +8,6 @@ import re
 from collections.abc import Mapping, Sequence
 
 from serving.guards.draft_markers import (
-    declined_part,
     declines,
     has_attack_commands,
     has_hard_detail,
@@ -81,7 +80,6 @@ class ClassificationStage:
             version=self.version,
             findings=self._with_private(given, self._findings(given, folded, own, scores, is_disguised=bool(plain))),
             bare_refusal=is_bare_refusal(folded),
-            declines=declined_part(folded),
             offers_present=offers_present(folded, given.plan.must_offer, self._bundle, _language(given)),
             obligations_present=obligations_present(folded, line),
             obeyed_injection=has_obeyed(given, folded),
