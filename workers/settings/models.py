@@ -42,6 +42,15 @@ class GuardSettings(Struct, frozen=True, kw_only=True):
     """The labeller of requests, and the guard LLM."""
 
     labeler: Annotated[LabelerKind, about("Labeller of requests: the packaged model, or the guard LLM.")] = "embedded"
+    encoder_path: Annotated[
+        Text,
+        about(
+            "Folder of a trained encoder, which then labels requests and drafts; empty: n-gram heads and phrases only."
+        ),
+    ] = ""
+    encoder_threads: Annotated[
+        int, Meta(ge=1, le=64, description="Threads of the encoder in one process; each takes a core while it reads.")
+    ] = 1
     judge_base_url: Annotated[Url, about("Endpoint of the guard LLM; required by `labeler = llm`.")] = ""
     judge_model: Annotated[Text, about("Model name of the guard LLM.")] = ""
     judge_api_key: Annotated[Secret, about("Bearer token for the guard LLM; empty: none is sent.")] = Secret()

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from serving.generation.rules import rules_hash
-from serving.guards.per_policy import PolicyStage
 from serving.guards.warm_up import warm_up_input
 from topology.contract.names import StageName
 from topology.ports import Check, Generator, Stage
@@ -63,18 +62,14 @@ async def close_checks(checks: Sequence[Check]) -> None:
 
 def build_stage(settings: Settings, name: str) -> Stage:
     """Return the stage `name`. Loads its model, which takes up to a few seconds."""
-    from serving.guards.bias import BiasStage
-    from serving.guards.classification import ClassificationStage, classification_version
-    from serving.guards.linear import LinearModel
     from serving.personal_data.redaction import LoggingStage, Redactor
+    from workers.stages.embedded import bias, classification
 
     match name:
         case StageName.CLASSIFICATION:
-            model = LinearModel.load()
-            version = classification_version(model)
-            return PolicyStage(name, version, lambda policy: ClassificationStage(model, policy))
+            return classification(settings.guard)
         case StageName.BIAS:
-            return BiasStage(LinearModel.load())
+            return bias(settings.guard)
         case StageName.LOGGING:
             region = settings.redaction.default_region
             return LoggingStage(Redactor(text_digest(settings), region=region))

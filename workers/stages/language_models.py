@@ -11,10 +11,7 @@ from serving.generation.generator import GenerationDefaults, OpenAiGenerator
 from serving.generation.prompts import compile_prompt, tenant_text
 from serving.generation.rules import wording
 from serving.guard_llm.adapters import GuardBounds, LlmCheck, LlmLabeler
-from serving.guards.labeler import EmbeddedLabeler
-from serving.guards.linear import LinearModel
 from serving.guards.per_policy import PerPolicy, PolicyCheck, PolicyLabeler
-from serving.guards.warm_up import warm_up_event, warm_up_policy
 from topology.contract.drafts import CheckReport
 from topology.contract.events import ConversationEvent, Message
 from topology.contract.labels import Outcome, Plan, RequestLabels
@@ -29,6 +26,7 @@ from topology.telemetry.metrics import Metric
 from topology.telemetry.span_handles import CURRENT_SPAN
 from topology.telemetry.trace_context import carrier
 from workers.settings import Settings
+from workers.stages.embedded import embedded_labeler
 
 BREAKER_LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
@@ -76,7 +74,7 @@ class ModelSet:
     def _build_guards(self) -> tuple[Labeler, tuple[Check, ...]]:
         guard = self._settings.guard
         if not guard.judge_base_url:
-            return _embedded_labeler(), ()
+            return embedded_labeler(guard), ()
         endpoint = Endpoint(
             name=LlmRole.JUDGE.value,
             base_url=guard.judge_base_url,
@@ -100,7 +98,7 @@ class ModelSet:
 
         check = TracedCheck(PolicyCheck(StageName.GUARD_LLM.value, bounds.model, check_of))
         if guard.labeler == "embedded":
-            return _embedded_labeler(), (check,)
+            return embedded_labeler(guard), (check,)
         return TracedLabeler(PolicyLabeler(labeler_of)), (check,)
 
     def _client(self, endpoint: Endpoint, api_key: str, model: str, role: LlmRole) -> ChatClient:
@@ -163,13 +161,6 @@ class TracedCheck:
             return await self._check.check(given)
         with trace.chat(LlmRole.JUDGE.value, given.attempt):
             return await self._check.check(given)
-
-
-def _embedded_labeler() -> PolicyLabeler:
-    """Return the embedded labeller after it has labelled a first text, so that no event waits for what it builds."""
-    model = LinearModel.load()
-    EmbeddedLabeler(model, warm_up_policy().categories).label_now(warm_up_event())
-    return PolicyLabeler(lambda policy: EmbeddedLabeler(model, policy.categories))
 
 
 def _span_headers() -> Mapping[str, str]:

@@ -1,0 +1,144 @@
+"""The labeller and the stages with the encoder: its readings, joined with what phrase rules and markers find.
+
+One pass reads a request, and one a draft with the request it answers. Classification and bias share the latter where
+they run in one process: the encoder keeps its latest readings.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from msgspec import structs
+
+from serving.guards.bias import BiasStage
+from serving.guards.classification import ClassificationStage
+from serving.guards.conversation import asked_of
+from serving.guards.draft_markers import declined_part
+from serving.guards.encoder.heads import Kind
+from serving.guards.encoder.model import Encoder, Reading
+from serving.guards.encoder.replies import with_reply
+from serving.guards.encoder.requests import with_reading
+from serving.guards.encoder.texts import Given, context_of_turns
+from serving.guards.encoder.thresholds import Thresholds
+from serving.guards.labeler import PHRASES, EmbeddedLabeler
+from serving.text.features import fold
+from topology.contract.drafts import CheckReport
+from topology.contract.events import ConversationEvent, Role, parts_text
+from topology.contract.labels import CategoryId, LabelerIdentity, RequestLabels
+from topology.policy.bundle import Category, PolicyBundle
+from topology.ports import CheckInput
+
+NAME = "encoder"
+
+
+def given_request(event: ConversationEvent) -> Given:
+    """Return an event's request as the encoder reads it: what is asked, with the turn before it."""
+    last = max((at for at, each in enumerate(event.messages) if each.role is Role.ASSISTANT), default=-1)
+    turns = [(each.role.value, parts_text(each.parts)) for each in event.messages[: last + 1]]
+    return Given(kind=Kind.REQUEST, text=parts_text(asked_of(event).parts), context=context_of_turns(turns))
+
+
+def given_reply(given: CheckInput) -> Given:
+    """Return a draft as the encoder reads it: with the request that it answers."""
+    return Given(kind=Kind.REPLY, text=given.draft.text, context=parts_text(asked_of(given.event).parts))
+
+
+class EncodedLabeler:
+    """A labeller with the encoder, for one policy. Readings are made on threads of `pool`."""
+
+    def __init__(
+        self,
+        rules: EmbeddedLabeler,
+        encoder: Encoder,
+        categories: Mapping[CategoryId, Category],
+        pool: ThreadPoolExecutor,
+        at: Thresholds,
+    ) -> None:
+        self._rules = rules
+        self._encoder = encoder
+        self._categories = categories
+        self._pool = pool
+        self._at = at
+        self._identity = LabelerIdentity(model=NAME, version=encoder.version)
+
+    async def label(self, event: ConversationEvent) -> RequestLabels:
+        """Return the labels of the request. Raises CheckFailed as the phrase rules do."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self.label_now, event)
+
+    def label_now(self, event: ConversationEvent) -> RequestLabels:
+        """Return what `label` does, as a plain call."""
+        ruled = self._rules.label_now(event)
+        spoken = tuple(finding for finding in ruled.findings if PHRASES in finding.sources)
+        (reading,) = self._encoder.read([given_request(event)])
+        labels = with_reading(structs.replace(ruled, findings=spoken), reading, self._categories, self._at)
+        return structs.replace(labels, labeler=self._identity)
+
+
+class EncodedClassification:
+    """The classification stage with the encoder, for one policy."""
+
+    def __init__(self, rules: ClassificationStage, encoder: Encoder, bundle: PolicyBundle, at: Thresholds) -> None:
+        self._rules = rules
+        self._encoder = encoder
+        self._categories = bundle.categories
+        self._at = at
+
+    @property
+    def name(self) -> str:
+        """Return `classification`."""
+        return self._rules.name
+
+    @property
+    def version(self) -> str:
+        """Return the versions of the rules and of the encoder."""
+        return f"{self._rules.version}+encoder-{self._encoder.version}"
+
+    def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
+        """Return one report per draft, in order."""
+        reports = self._rules.run(batch)
+        readings = self._encoder.read([given_reply(given) for given in batch])
+        return [
+            self._joined(given, report, reading)
+            for given, report, reading in zip(batch, reports, readings, strict=True)
+        ]
+
+    def _joined(self, given: CheckInput, report: CheckReport, reading: Reading) -> CheckReport:
+        """Join rules and reading. Only here is it looked for whether a draft declines too much.
+
+        Rules alone miss most of what is asked for, and would call refusals needless that are not.
+        """
+        ruled = structs.replace(report, version=self.version, declines=declined_part(fold(given.draft.text)))
+        return with_reply(ruled, reading, given.labels.findings, self._categories, self._at)
+
+
+class EncodedBias:
+    """The bias stage with the encoder, which says what is unfair; the rules count mentions of groups."""
+
+    def __init__(self, rules: BiasStage, encoder: Encoder, at: Thresholds) -> None:
+        self._rules = rules
+        self._encoder = encoder
+        self._at = at
+
+    @property
+    def name(self) -> str:
+        """Return `bias`."""
+        return self._rules.name
+
+    @property
+    def version(self) -> str:
+        """Return the versions of the rules and of the encoder."""
+        return f"{self._rules.version}+encoder-{self._encoder.version}"
+
+    def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
+        """Return one report per draft, in order."""
+        reports = self._rules.run(batch)
+        readings = self._encoder.read([given_reply(given) for given in batch])
+        return [
+            structs.replace(
+                report,
+                version=self.version,
+                unfair=reading.of("unfair") >= self._at.unfair,
+                scores=report.scores | {"encoder.unfair": reading.of("unfair")},
+            )
+            for report, reading in zip(reports, readings, strict=True)
+        ]

@@ -1,0 +1,184 @@
+"""The encoder at work: texts in, probabilities of every head out. ONNX Runtime with 8-bit weights, no torch.
+
+A text longer than a window is read window by window. Of what several windows say, the gravest counts: each value of a
+head that has several keeps its highest probability, and a choice is taken from the window that speaks most clearly.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import onnxruntime
+from msgspec import Struct
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from serving.guards.encoder.heads import HEADS, HEADS_VERSION, Head, Kind
+from serving.guards.encoder.texts import Given, Window, padded, windows_of
+
+BATCH_TOKENS = 2_048
+"""The most tokens, padding included, of one pass over several windows."""
+WINDOWS_MAX = 64
+READINGS_KEPT = 64
+"""The latest readings that are kept: a draft is read by two stages, one shortly after the other."""
+
+
+class EncoderError(ValueError):
+    """Weights that cannot be used; `args` is (what is wrong)."""
+
+
+class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What belongs to the weights: the version of the heads, and each head's temperature."""
+
+    heads_version: int
+    version: str = ""
+    rows: int = 0
+    public_rows: int = 0
+    temperatures: dict[str, float] = {}
+
+
+class Reading(NamedTuple):
+    """What the encoder says of one text: probabilities by head, in the order of its values.
+
+    `spans` are stretches of a document that give orders, in characters. `read` and `windows` count windows: if fewer
+    were read than there are, the rest of the text is unknown.
+    """
+
+    heads: Mapping[str, NDArray[np.float32]]
+    spans: tuple[tuple[int, int], ...]
+    read: int
+    windows: int
+
+    def of(self, head: str, value: str = "yes") -> float:
+        """Return the probability of one value."""
+        return float(self.heads[head][HEADS[head].values.index(value)])
+
+    def chosen(self, head: str) -> str:
+        """Return the likeliest value of a choice."""
+        return HEADS[head].values[int(self.heads[head].argmax())]
+
+
+class Encoder:
+    """A loaded encoder. Thread-safe: ONNX Runtime sessions are, and nothing else is changed."""
+
+    def __init__(self, folder: Path, threads: int = 1) -> None:
+        self._description = msgspec.json.decode((folder / "encoder.json").read_bytes(), type=Description)
+        if self._description.heads_version != HEADS_VERSION:
+            raise EncoderError(
+                f"{folder}: heads of version {self._description.heads_version}, this code has {HEADS_VERSION}"
+            )
+        self._tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._lock = threading.Lock()
+        self._latest: OrderedDict[Given, Reading] = OrderedDict()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        self._session: Any = onnxruntime.InferenceSession(
+            str(folder / "encoder.onnx"), options, providers=["CPUExecutionProvider"]
+        )
+
+    @property
+    def version(self) -> str:
+        """Return the version of the weights."""
+        return self._description.version
+
+    def read(self, texts: Sequence[Given], windows_max: int = WINDOWS_MAX) -> list[Reading]:
+        """Return a reading of each text, in order; windows beyond `windows_max` of a text are left unread.
+
+        The latest readings are kept, because several stages read the same draft.
+        """
+        readings = {each: kept for each in texts if (kept := self._kept(each)) is not None}
+        missing = [each for each in dict.fromkeys(texts) if each not in readings]
+        for given, reading in zip(missing, self._read(missing, windows_max), strict=True):
+            readings[given] = reading
+            self._keep(given, reading)
+        return [readings[each] for each in texts]
+
+    def _kept(self, given: Given) -> Reading | None:
+        with self._lock:
+            return self._latest.get(given)
+
+    def _keep(self, given: Given, reading: Reading) -> None:
+        with self._lock:
+            self._latest[given] = reading
+            if len(self._latest) > READINGS_KEPT:
+                self._latest.popitem(last=False)
+
+    def _read(self, texts: Sequence[Given], windows_max: int) -> list[Reading]:
+        windows = [windows_of(self._tokenizer, each) for each in texts]
+        flat = [(at, window) for at, each in enumerate(windows) for window in each[:windows_max]]
+        outputs = self._passes([window for _, window in flat])
+        readings: list[Reading] = []
+        for at, given in enumerate(texts):
+            mine = [(window, *output) for (owner, window), output in zip(flat, outputs, strict=True) if owner == at]
+            readings.append(
+                Reading(
+                    heads=self._joined(given.kind, [text for _, text, _ in mine]),
+                    spans=_spans([(window, tokens) for window, _, tokens in mine])
+                    if given.kind is Kind.DOCUMENT
+                    else (),
+                    read=len(mine),
+                    windows=len(windows[at]),
+                )
+            )
+        return readings
+
+    def _passes(self, windows: Sequence[Window]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        """Return text logits and token logits of each window; windows of like length share a pass."""
+        order = sorted(range(len(windows)), key=lambda at: len(windows[at].ids))
+        found: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+        batch: list[int] = []
+        for at in order:
+            if batch and len(windows[at].ids) * (len(batch) + 1) > BATCH_TOKENS:
+                found.update(self._pass(windows, batch))
+                batch = []
+            batch.append(at)
+        if batch:
+            found.update(self._pass(windows, batch))
+        return [found[at] for at in range(len(windows))]
+
+    def _pass(
+        self, windows: Sequence[Window], batch: Sequence[int]
+    ) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+        ids, mask = padded([windows[at].ids for at in batch])
+        text, tokens = self._session.run(["text", "tokens"], {"ids": ids, "mask": mask})
+        return {at: (text[row], tokens[row, :, 0]) for row, at in enumerate(batch)}
+
+    def _joined(self, kind: Kind, logits: Sequence[NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
+        heads: dict[str, NDArray[np.float32]] = {}
+        for head in HEADS.values():
+            if head.of is kind:
+                each = np.stack([self._probabilities(head, window) for window in logits])
+                clearest = each[int(each[:, 1:].max(1).argmax())] if head.kind == "choice" else each.max(0)
+                heads[head.name] = clearest
+        return heads
+
+    def _probabilities(self, head: Head, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        scaled = logits[head.start : head.end] / self._description.temperatures.get(head.name, 1.0)
+        if head.kind == "several":
+            return (1 / (1 + np.exp(-scaled))).astype(np.float32)
+        risen = np.exp(scaled - scaled.max())
+        return (risen / risen.sum()).astype(np.float32)
+
+
+def _spans(windows: Sequence[tuple[Window, NDArray[np.float32]]]) -> tuple[tuple[int, int], ...]:
+    """Return the stretches of characters whose tokens probably give orders; short gaps are closed."""
+    spans: list[tuple[int, int]] = []
+    for window, logits in windows:
+        marks = logits[window.first : window.first + len(window.places)] > 0
+        for (start, end), marked in zip(window.places, marks.tolist(), strict=True):
+            if not marked:
+                continue
+            if spans and start - spans[-1][1] <= GAP_CHARACTERS:
+                spans[-1] = (spans[-1][0], end)
+            else:
+                spans.append((start, end))
+    return tuple(span for span in spans if span[1] - span[0] >= SPAN_CHARACTERS_MIN)
+
+
+GAP_CHARACTERS = 12
+SPAN_CHARACTERS_MIN = 12

@@ -1,0 +1,134 @@
+"""The labels of a request from a reading of the encoder and what phrase rules found. Pure."""
+
+from collections.abc import Iterable, Mapping
+
+from msgspec import structs
+
+from serving.guards.encoder.heads import CATEGORIES, HEADS
+from serving.guards.encoder.model import Reading
+from serving.guards.encoder.thresholds import Thresholds
+from topology.contract.labels import (
+    CategoryId,
+    Confidence,
+    Context,
+    Intent,
+    Level,
+    RequestFinding,
+    RequestLabels,
+    RiskSubject,
+    Signal,
+    Urgency,
+    Vulnerability,
+)
+from topology.policy.bundle import Category
+
+SOURCE = "encoder"
+FINDINGS_MAX = 8
+RISKS = (
+    Vulnerability.AT_RISK,
+    Vulnerability.HARM_TO_OTHERS,
+    Vulnerability.ACUTE_SELF_HARM,
+    Vulnerability.IMMINENT_DANGER,
+)
+"""The risks for which recall comes first."""
+
+_RANKS = tuple(Vulnerability)
+_INTENTS = tuple(Intent)
+
+
+def with_reading(
+    rules: RequestLabels, reading: Reading, categories: Mapping[CategoryId, Category], at: Thresholds
+) -> RequestLabels:
+    """Return a request's labels: the encoder's, and those of phrase rules that the encoder does not contradict.
+
+    `rules` are the labels of the phrase rules; what only n-gram heads found is not among them.
+    """
+    intent = _stricter(_intent(reading, at), [one.intent for one in rules.findings if one.intent is Intent.MALICIOUS])
+    named = {one.category: one for one in rules.findings}
+    is_direct = reading.of("mode", "direct_answer") >= at.direct
+    findings: list[RequestFinding] = []
+    for category, probability in zip(CATEGORIES, reading.heads["category"].tolist(), strict=True):
+        name = CategoryId(category)
+        least = at.second if name in named else 2.0 if is_direct else at.category
+        if name in categories and probability >= least:
+            findings.append(_finding(name, probability, reading, intent, categories[name], named.get(name), at))
+    findings.sort(key=lambda one: -(one.probability or 0))
+    risk = _risk(reading, at)
+    spoken = rules.vulnerability if _agrees(rules.vulnerability, reading, at) else Vulnerability.NONE
+    worst = max(risk, spoken, key=_RANKS.index)
+    sources = [SOURCE] if risk is worst else []
+    sources += rules.risk_sources if spoken is worst else ()
+    return structs.replace(
+        rules,
+        findings=tuple(findings[:FINDINGS_MAX]),
+        vulnerability=worst,
+        risk_subject=_subject(reading, rules, worst),
+        urgency=Urgency.NOW if reading.of("urgent") >= 0.5 and worst in RISKS else rules.urgency,
+        risk_sources=tuple(sorted(set(sources))) if worst is not Vulnerability.NONE else (),
+        signals=tuple(sorted({*_signals(reading, at), *rules.signals})),
+    )
+
+
+def _finding(
+    name: CategoryId,
+    probability: float,
+    reading: Reading,
+    intent: Intent,
+    category: Category,
+    named: RequestFinding | None,
+    at: Thresholds,
+) -> RequestFinding:
+    lowest, highest = category.harm
+    harm: Level = max(lowest, min(highest, int(reading.chosen("harm"))))
+    context = Context.GENERAL if intent is Intent.MALICIOUS else Context(reading.chosen("context"))
+    is_given = named is not None and named.context is Context.TRANSFORMATION
+    base = named if is_given and named is not None else RequestFinding(category=name, harm=harm)
+    return structs.replace(
+        base,
+        harm=harm,
+        intent=intent,
+        context=Context.TRANSFORMATION if is_given else context,
+        asked_detail=int(reading.chosen("asked")),
+        confidence=Confidence.HIGH if probability >= at.sure else Confidence.LOW,
+        probability=round(probability, 4),
+        sources=tuple(sorted({SOURCE, *(named.sources if named else ())})),
+    )
+
+
+def _intent(reading: Reading, at: Thresholds) -> Intent:
+    if reading.of("intent", Intent.MALICIOUS) >= at.malicious:
+        return Intent.MALICIOUS
+    is_benign = reading.of("intent", Intent.BENIGN) >= reading.of("intent", Intent.DUAL_USE)
+    return Intent.BENIGN if is_benign else Intent.DUAL_USE
+
+
+def _stricter(intent: Intent, others: Iterable[Intent]) -> Intent:
+    return max((intent, *others), key=_INTENTS.index)
+
+
+def _risk(reading: Reading, at: Thresholds) -> Vulnerability:
+    """Return the likeliest risk if all of them together are likely enough, else the likeliest lesser state."""
+    values = reading.heads["vulnerability"].tolist()
+    by_name = dict(zip(HEADS["vulnerability"].values, values, strict=True))
+    if sum(by_name[name] for name in RISKS) >= at.risk:
+        return max(RISKS, key=lambda name: by_name[name])
+    lesser = [Vulnerability(name) for name in by_name if name not in RISKS]
+    return max(lesser, key=lambda name: by_name[name])
+
+
+def _agrees(spoken: Vulnerability, reading: Reading, at: Thresholds) -> bool:
+    """Return whether the encoder leaves room for a risk that a phrase states."""
+    if spoken not in RISKS:
+        return False
+    return 1 - reading.of("vulnerability", Vulnerability.NONE) >= at.second
+
+
+def _subject(reading: Reading, rules: RequestLabels, worst: Vulnerability) -> RiskSubject:
+    if worst not in {Vulnerability.ACUTE_SELF_HARM, Vulnerability.IMMINENT_DANGER, Vulnerability.HARM_TO_OTHERS}:
+        return RiskSubject.SELF
+    is_other = reading.of("other") >= 0.5 or rules.risk_subject is RiskSubject.OTHER
+    return RiskSubject.OTHER if is_other else RiskSubject.SELF
+
+
+def _signals(reading: Reading, at: Thresholds) -> list[Signal]:
+    return [Signal(name) for name in HEADS["signal"].values if reading.of("signal", name) >= at.signal]

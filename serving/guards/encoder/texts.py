@@ -1,0 +1,88 @@
+"""What the encoder reads: a text and what it stands in, as token ids within a window.
+
+    request    query: <the user's messages since the last answer>      and  <the last turn before them>
+    reply      passage: <the draft>                                     and  <the request it answers>
+    document   document: <quoted or tool text>
+
+Training and serving both make their ids here, so that they cannot differ.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from serving.guards.encoder.heads import PREFIXES, Kind
+
+BOS, PAD, EOS = 0, 1, 2
+WINDOW_TOKENS = 256
+"""The most tokens of one pass, prefix, context and marks included."""
+CONTEXT_TOKENS = 64
+"""The most tokens of what a text stands in; its end is kept."""
+CONTEXT_CHARACTERS = 400
+"""The characters of each earlier turn from which those tokens are taken."""
+CHARACTERS_PER_TOKEN = 12
+"""More characters than this to a token are hardly ever met; it bounds what is tokenized for a window."""
+
+
+class Given(Struct, frozen=True, kw_only=True):
+    """A text for the encoder, and what it stands in."""
+
+    kind: Kind
+    text: str
+    context: str = ""
+
+
+class Window(Struct, frozen=True, kw_only=True):
+    """One pass: its token ids, and for each token of the text where it starts and ends (characters of the text)."""
+
+    ids: NDArray[np.int64]
+    places: Sequence[tuple[int, int]]
+    first: int
+    """The place of the text's first token among the ids."""
+
+
+def windows_of(tokenizer: Tokenizer, given: Given, tokens_max: int = WINDOW_TOKENS) -> list[Window]:
+    """Return the windows of a text in order: at least one, side by side, each with the whole context."""
+    prefix = tokenizer.encode(PREFIXES[given.kind], add_special_tokens=False).ids
+    context = _tail(tokenizer, given.context)
+    encoding = tokenizer.encode(given.text, add_special_tokens=False)
+    room = tokens_max - len(prefix) - 2 - (len(context) + 2 if context else 0)
+    ends = [*context, EOS] if context else []
+    starts = range(0, max(1, len(encoding.ids)), room)
+    return [
+        Window(
+            ids=np.array(
+                [BOS, *prefix, *encoding.ids[start : start + room], EOS, *([EOS, *ends] if ends else [])], np.int64
+            ),
+            places=encoding.offsets[start : start + room],
+            first=1 + len(prefix),
+        )
+        for start in starts
+    ]
+
+
+def padded(windows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return ids and mask of a batch, each (windows, longest window)."""
+    longest = max(len(each) for each in windows)
+    ids = np.full((len(windows), longest), PAD, np.int64)
+    mask = np.zeros((len(windows), longest), np.int64)
+    for row, each in enumerate(windows):
+        ids[row, : len(each)], mask[row, : len(each)] = each, 1
+    return ids, mask
+
+
+def _tail(tokenizer: Tokenizer, context: str) -> list[int]:
+    ids: list[int] = tokenizer.encode(context, add_special_tokens=False).ids if context else []
+    return ids[-CONTEXT_TOKENS:]
+
+
+def context_of_turns(turns: Sequence[tuple[str, str]]) -> str:
+    """Return what a request stands in: the end of the last user turn and of the answer to it, oldest first.
+
+    `turns` are the role and text of all messages before the request.
+    """
+    last = dict(turns)
+    return "\n".join(last[role][-CONTEXT_CHARACTERS:] for role in ("user", "assistant") if role in last)

@@ -1,0 +1,1 @@
+"""Training of the encoder: base weights, pruned vocabulary, examples, network, schedule, export."""

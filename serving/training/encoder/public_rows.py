@@ -1,0 +1,55 @@
+"""Public labelled rows as examples: what their labels mean for the encoder's heads.
+
+The same sources as the linear model's, whose licences permit redistribution (serving/training/corpus.py).
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from serving.guards.encoder.heads import CATEGORIES, Kind
+from serving.guards.encoder.texts import Given
+from serving.training.corpus import HARM, JAILBREAK, SOURCES, STEREOTYPE, rows_of
+from serving.training.corpus import Row as PublicRow
+from serving.training.encoder.examples import Example, Targets
+
+ROWS_PER_SOURCE = 400
+WEIGHT = 0.5
+_TEXT_CATEGORIES = {"hateful_text": "hate", "harassing_text": "harassment"}
+
+
+def public_examples(folder: Path) -> list[Example]:
+    """Return at most `ROWS_PER_SOURCE` examples of each source, spread over it."""
+    examples: list[Example] = []
+    for source in SOURCES:
+        found = [example for row in rows_of(source, folder) for example in _of(source.name, row)]
+        examples.extend(found[:: max(1, -(-len(found) // ROWS_PER_SOURCE))])
+    return examples
+
+
+def counted(examples: list[Example]) -> Counter[str]:
+    """Return how many examples each source gave."""
+    return Counter(example.source for example in examples)
+
+
+def _of(source: str, row: PublicRow) -> Iterator[Example]:
+    targets = Targets()
+    labels = row.labels
+    if labels.get(STEREOTYPE) is not None:
+        targets.say("unfair", is_so=bool(labels[STEREOTYPE]))
+        yield Example(source=source, given=Given(kind=Kind.REPLY, text=row.text), targets=targets.values, weight=WEIGHT)
+        return
+    if labels.get(HARM) is not None:
+        targets.say("harmful", is_so=bool(labels[HARM]))
+        if not labels[HARM]:
+            targets.have("category", ())
+    if labels.get(JAILBREAK) is not None:
+        targets.say_of("signal", "jailbreak_roleplay", is_so=bool(labels[JAILBREAK]))
+    for head, value in labels.items():
+        category = _TEXT_CATEGORIES.get(head, head)
+        if category in CATEGORIES and (value or head not in _TEXT_CATEGORIES):
+            targets.say_of("category", category, is_so=bool(value))
+    if (targets.values >= 0).any():
+        yield Example(
+            source=source, given=Given(kind=Kind.REQUEST, text=row.text), targets=targets.values, weight=WEIGHT
+        )

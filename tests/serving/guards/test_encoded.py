@@ -1,0 +1,219 @@
+"""The guards with the encoder: what a reading says becomes labels, joined with what phrase rules and markers found."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+from msgspec import structs
+from numpy.typing import NDArray
+
+from serving.guards.bias import BiasStage
+from serving.guards.classification import ClassificationStage
+from serving.guards.encoded import EncodedBias, EncodedClassification, EncodedLabeler, given_reply, given_request
+from serving.guards.encoder.heads import HEADS, Kind
+from serving.guards.encoder.model import Encoder, Reading
+from serving.guards.encoder.replies import with_reply
+from serving.guards.encoder.requests import with_reading
+from serving.guards.encoder.texts import Given
+from serving.guards.encoder.thresholds import Thresholds
+from serving.guards.labeler import PHRASES, EmbeddedLabeler
+from serving.guards.linear import LinearModel
+from serving.guards.warm_up import warm_up_input
+from tests.plugins.tiny_encoder import write_encoder
+from tests.serving.guards.test_labeler import event
+from topology.contract.drafts import CheckReport
+from topology.contract.events import Role
+from topology.contract.labels import (
+    CategoryId,
+    Confidence,
+    Declines,
+    Intent,
+    LabelerIdentity,
+    OutputFinding,
+    RequestFinding,
+    RequestLabels,
+    RiskSubject,
+    Signal,
+    Urgency,
+    Vulnerability,
+)
+from topology.policy.loading import packaged_bundle
+
+BUNDLE = packaged_bundle()
+AT = Thresholds()
+CYBER, CSAE, WEAPONS = CategoryId("cyber.offense"), CategoryId("csae"), CategoryId("weapons.conventional")
+RULED = RequestLabels(labeler=LabelerIdentity(model="embedded", version="1"))
+
+
+Said = dict[str, dict[Any, float]]
+"""Probabilities by head and value."""
+
+
+def reading(kind: Kind, said: Said | None = None) -> Reading:
+    """A reading that is sure of nothing but what is said: choices have their first value, the rest is unlikely."""
+    heads: dict[str, NDArray[np.float32]] = {}
+    for head in HEADS.values():
+        if head.of is kind:
+            values = np.zeros(len(head.values), np.float32)
+            if head.kind == "choice" and head.name not in (said or {}):
+                values[0] = 1.0
+            for name, probability in (said or {}).get(head.name, {}).items():
+                values[head.values.index(name)] = probability
+            heads[head.name] = values
+    return Reading(heads=heads, spans=(), read=1, windows=1)
+
+
+def labelled(said: Said, ruled: RequestLabels = RULED) -> RequestLabels:
+    return with_reading(ruled, reading(Kind.REQUEST, said), BUNDLE.categories, AT)
+
+
+def spoken(category: str) -> RequestLabels:
+    found = RequestFinding(category=CategoryId(category), harm=4, sources=(PHRASES,))
+    return structs.replace(RULED, findings=(found,))
+
+
+NOT_DIRECT: Said = {"mode": {"safe_completion": 1.0}}
+
+
+def test_a_likely_category_is_a_finding_with_the_harm_intent_and_detail_that_were_read() -> None:
+    said = {"category": {CYBER: 0.9}, "intent": {"malicious": 0.8}, "harm": {"4": 1.0}, "asked": {"3": 1.0}}
+    (finding,) = labelled(said | NOT_DIRECT).findings
+    assert (finding.category, finding.harm, finding.intent, finding.asked_detail) == (CYBER, 4, Intent.MALICIOUS, 3)
+    assert (finding.confidence, finding.sources) == (Confidence.HIGH, ("encoder",))
+
+
+def test_harm_stays_in_the_categorys_range() -> None:
+    (finding,) = labelled({"category": {CSAE: 0.6}, "harm": {"1": 1.0}} | NOT_DIRECT).findings
+    assert (finding.harm, finding.confidence) == (4, Confidence.LOW)
+
+
+def test_what_a_phrase_says_too_needs_less_and_has_two_sources() -> None:
+    said = {"category": {CSAE: 0.2}} | NOT_DIRECT
+    assert labelled(said).findings == ()
+    (finding,) = labelled(said, spoken("csae")).findings
+    assert finding.sources == ("encoder", PHRASES)
+
+
+def test_what_only_a_phrase_says_is_nothing() -> None:
+    assert labelled(NOT_DIRECT, spoken("csae")).findings == ()
+
+
+def test_where_a_direct_answer_is_nearly_certain_nothing_is_found_by_the_encoder_alone() -> None:
+    said = {"category": {CYBER: 0.6}, "mode": {"direct_answer": 0.95}}
+    assert labelled(said).findings == ()
+    assert labelled(said, spoken("cyber.offense")).findings
+
+
+def test_risks_are_summed_and_the_likeliest_is_named() -> None:
+    said = {"vulnerability": {"none": 0.4, "at_risk": 0.35, "acute_self_harm": 0.25}}
+    assert labelled(said).vulnerability is Vulnerability.AT_RISK
+    assert labelled({"vulnerability": {"none": 0.6, "at_risk": 0.4}}).vulnerability is Vulnerability.NONE
+    assert labelled({"vulnerability": {"distress": 0.7, "at_risk": 0.3}}).vulnerability is Vulnerability.DISTRESS
+
+
+def test_a_risk_that_a_phrase_states_stands_where_the_encoder_leaves_room() -> None:
+    ruled = structs.replace(RULED, vulnerability=Vulnerability.ACUTE_SELF_HARM, risk_sources=(PHRASES,))
+    doubtful = labelled({"vulnerability": {"none": 0.8, "at_risk": 0.2}}, ruled)
+    assert (doubtful.vulnerability, doubtful.risk_sources) == (Vulnerability.ACUTE_SELF_HARM, (PHRASES,))
+    assert labelled({"vulnerability": {"none": 0.99}}, ruled).vulnerability is Vulnerability.NONE
+    both = labelled({"vulnerability": {"acute_self_harm": 1.0}}, ruled)
+    assert both.risk_sources == ("encoder", PHRASES)
+
+
+def test_whose_risk_it_is_and_how_urgent() -> None:
+    said = {"vulnerability": {"acute_self_harm": 1.0}, "other": {"yes": 0.9}, "urgent": {"yes": 0.9}}
+    labels = labelled(said)
+    assert (labels.risk_subject, labels.urgency) == (RiskSubject.OTHER, Urgency.NOW)
+    calm = labelled({"vulnerability": {"none": 1.0}, "other": {"yes": 0.9}, "urgent": {"yes": 0.9}})
+    assert (calm.risk_subject, calm.urgency) == (RiskSubject.SELF, None)
+
+
+def test_signals_of_both_are_kept() -> None:
+    ruled = structs.replace(RULED, signals=(Signal.ENCODING,))
+    labels = labelled({"signal": {"jailbreak_roleplay": 0.9}}, ruled)
+    assert labels.signals == (Signal.ENCODING, Signal.JAILBREAK_ROLEPLAY)
+
+
+def replied(said: Said, *asked: RequestFinding, report: CheckReport | None = None) -> CheckReport:
+    ruled = report or CheckReport(check="classification", version="1", declines=Declines.FULLY)
+    return with_reply(ruled, reading(Kind.REPLY, said), asked, BUNDLE.categories, AT)
+
+
+def test_a_barred_draft_has_working_detail_in_its_likeliest_subject() -> None:
+    report = replied({"barred": {"yes": 0.9}, "reply_category": {WEAPONS: 0.3, CYBER: 0.1}})
+    (finding,) = report.findings
+    assert (finding.category, finding.detail_hi, finding.harm) == (WEAPONS, 3, 4)
+    asked = RequestFinding(category=CYBER, harm=3)
+    (finding,) = replied({"barred": {"yes": 0.9}, "reply_category": {WEAPONS: 0.3, CYBER: 0.1}}, asked).findings
+    assert (finding.category, finding.harm) == (CYBER, 3), "what was asked for comes first"
+
+
+def test_a_draft_within_its_limits_mentions_its_subject() -> None:
+    (finding,) = replied({"barred": {"yes": 0.1}, "reply_category": {CYBER: 0.8}, "detail": {"2": 1.0}}).findings
+    assert (finding.category, finding.detail_hi) == (CYBER, 1)
+
+
+def test_what_a_rule_saw_is_never_lowered() -> None:
+    seen = OutputFinding(category=CYBER, harm=3, detail_lo=3, detail_hi=3)
+    report = CheckReport(check="classification", version="1", findings=(seen,))
+    (finding,) = replied({"barred": {"yes": 0.1}, "reply_category": {CYBER: 0.8}}, report=report).findings
+    assert (finding.detail_hi, finding.sources) == (3, ("encoder", "rules"))
+
+
+def test_a_draft_declines_as_much_as_both_say() -> None:
+    assert replied({"declines": {"partly": 1.0}}).declines is Declines.PARTLY
+    assert replied({"declines": {"none": 1.0}}).declines is Declines.NONE
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
+    return Encoder(write_encoder(tmp_path_factory.mktemp("encoder")))
+
+
+def test_the_labeller_reads_the_request_with_the_turn_before_it(encoder: Encoder) -> None:
+    turns = ((Role.USER, "about bread"), (Role.ASSISTANT, "here it is"), (Role.USER, "a"), (Role.USER, "b"))
+    given = given_request(event(*turns))
+    assert given == Given(kind=Kind.REQUEST, text="a\n\nb", context="about bread\nhere it is")
+    rules = EmbeddedLabeler(LinearModel.load(), BUNDLE.categories)
+    with ThreadPoolExecutor(1) as pool:
+        labeler = EncodedLabeler(rules, encoder, BUNDLE.categories, pool, AT)
+        labels = asyncio.run(labeler.label(event(*turns)))
+        assert labels == labeler.label_now(event(*turns))
+    assert labels.labeler == LabelerIdentity(model="encoder", version="tiny")
+
+
+def test_both_stages_read_a_draft_once(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[int] = []
+    run = onnxruntime.InferenceSession.run
+
+    def counted(self: onnxruntime.InferenceSession, *given: Any) -> Any:
+        passes.append(1)
+        return run(self, *given)
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", counted)
+    model = LinearModel.load()
+    given = warm_up_input()
+    first = EncodedClassification(ClassificationStage(model, BUNDLE), encoder, BUNDLE, AT)
+    second = EncodedBias(BiasStage(model), encoder, AT)
+    (one,), (two,) = first.run([given]), second.run([given])
+    assert (first.name, second.name) == ("classification", "bias")
+    assert (one.version, two.version) == (first.version, second.version)
+    assert "encoder-tiny" in one.version
+    assert len(passes) == 1
+    assert given_reply(given).kind is Kind.REPLY
+
+
+def test_a_long_text_is_read_window_by_window_up_to_a_bound(encoder: Encoder) -> None:
+    (whole,) = encoder.read([Given(kind=Kind.DOCUMENT, text="abc dada " * 2000)])
+    assert whole.read < whole.windows
+    (short,) = encoder.read([Given(kind=Kind.DOCUMENT, text="abc")])
+    assert (short.read, short.windows) == (1, 1)
+
+
+def test_an_unusable_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="encoder"):
+        Encoder(tmp_path)
