@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 from msgspec import structs
 
-from serving.guards.bias import BiasStage
 from serving.guards.classification import ClassificationStage
 from serving.guards.conversation import asked_of
 from serving.guards.draft_markers import declined_part
@@ -26,7 +25,7 @@ from topology.contract.drafts import CheckReport
 from topology.contract.events import ConversationEvent, Role, parts_text
 from topology.contract.labels import CategoryId, LabelerIdentity, RequestLabels
 from topology.policy.bundle import Category, PolicyBundle
-from topology.ports import CheckInput
+from topology.ports import CheckInput, Stage
 
 NAME = "encoder"
 
@@ -74,24 +73,31 @@ class EncodedLabeler:
         return structs.replace(labels, labeler=self._identity)
 
 
-class EncodedClassification:
-    """The classification stage with the encoder, for one policy."""
+class _EncodedStage:
+    """A stage of rules with the encoder beside it: its name, and the versions of both."""
 
-    def __init__(self, rules: ClassificationStage, encoder: Encoder, bundle: PolicyBundle, at: Thresholds) -> None:
+    def __init__(self, rules: Stage, encoder: Encoder, at: Thresholds) -> None:
         self._rules = rules
         self._encoder = encoder
-        self._categories = bundle.categories
         self._at = at
 
     @property
     def name(self) -> str:
-        """Return `classification`."""
+        """Return the name of the rules' stage."""
         return self._rules.name
 
     @property
     def version(self) -> str:
         """Return the versions of the rules and of the encoder."""
         return f"{self._rules.version}+encoder-{self._encoder.version}"
+
+
+class EncodedClassification(_EncodedStage):
+    """The classification stage with the encoder, for one policy."""
+
+    def __init__(self, rules: ClassificationStage, encoder: Encoder, bundle: PolicyBundle, at: Thresholds) -> None:
+        super().__init__(rules, encoder, at)
+        self._categories = bundle.categories
 
     def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
         """Return one report per draft, in order."""
@@ -111,23 +117,8 @@ class EncodedClassification:
         return with_reply(ruled, reading, given.labels.findings, self._categories, self._at)
 
 
-class EncodedBias:
+class EncodedBias(_EncodedStage):
     """The bias stage with the encoder, which says what is unfair; the rules count mentions of groups."""
-
-    def __init__(self, rules: BiasStage, encoder: Encoder, at: Thresholds) -> None:
-        self._rules = rules
-        self._encoder = encoder
-        self._at = at
-
-    @property
-    def name(self) -> str:
-        """Return `bias`."""
-        return self._rules.name
-
-    @property
-    def version(self) -> str:
-        """Return the versions of the rules and of the encoder."""
-        return f"{self._rules.version}+encoder-{self._encoder.version}"
 
     def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
         """Return one report per draft, in order."""
