@@ -115,6 +115,8 @@ def decode_state(value: bytes, wire: Wire) -> ConversationState:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         # A ValidationError is a DecodeError too; only its message may name a field.
         detail = _without_input(str(error)) if isinstance(error, msgspec.DecodeError) else "a string is not UTF-8"
+    except (AttributeError, TypeError, ValueError):
+        detail = "a field has another shape"
     raise ValueError(detail)
 
 

@@ -1,6 +1,7 @@
 """Bytes either become an event or raise one DeadLetter whose detail holds nothing of what the user wrote."""
 
 import json
+from contextlib import suppress
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from topology.contract.codec import (
     decode_state,
     encode,
 )
-from topology.contract.conversation import RiskMemory, Shown
+from topology.contract.conversation import ConversationState, RiskMemory, Shown
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import ConversationEvent
 from topology.contract.headers import Wire, response_headers, trace_carrier, trace_headers
@@ -93,6 +94,16 @@ def test_a_state_from_before_policy_0_3_is_read_as_if_everything_had_just_been_s
     (memory,) = state.categories.values()
     assert (memory.released, memory.spent, memory.intent, memory.shown) == (1, 1, Intent.DUAL_USE, now)
     assert (state.age_band, state.turns, len(state.events)) == (AgeBand.TEEN, 7, 1)
+
+
+@pytest.mark.parametrize("field", ["signals", "shown_signals", "categories", "risk", "asked", "turns", "age_band"])
+@pytest.mark.parametrize("value", [None, 1, "x", [1], {"a": 1}, {"a": None}, [[]]], ids=repr)
+def test_a_state_of_another_shape_is_read_or_refused_and_nothing_else(field: str, value: object) -> None:
+    """Whatever else it raised would end the thread that reads states."""
+    state = None
+    with suppress(ValueError):
+        state = decode_state(msgspec.json.encode({field: value}), Wire.JSON)
+    assert state is None or isinstance(state, ConversationState)
 
 
 def test_what_a_later_version_writes_is_read_as_the_strictest() -> None:
