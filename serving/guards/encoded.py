@@ -11,18 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from msgspec import structs
 
 from serving.guards.classification import ClassificationStage
-from serving.guards.conversation import asked_of
 from serving.guards.draft_markers import declined_part
-from serving.guards.encoder.heads import Kind
 from serving.guards.encoder.model import Encoder, Reading
 from serving.guards.encoder.replies import with_reply
 from serving.guards.encoder.requests import with_reading
-from serving.guards.encoder.texts import Given, context_of_turns
+from serving.guards.encoder.texts import given_reply, given_request
 from serving.guards.encoder.thresholds import Thresholds
 from serving.guards.labeler import PHRASES, EmbeddedLabeler
 from serving.text.features import fold
 from topology.contract.drafts import CheckReport
-from topology.contract.events import ConversationEvent, Role, parts_text
+from topology.contract.events import ConversationEvent, parts_text
 from topology.contract.labels import CategoryId, LabelerIdentity, RequestLabels
 from topology.policy.bundle import Category, PolicyBundle
 from topology.ports import CheckInput, Stage
@@ -30,16 +28,9 @@ from topology.ports import CheckInput, Stage
 NAME = "encoder"
 
 
-def given_request(event: ConversationEvent) -> Given:
-    """Return an event's request as the encoder reads it: what is asked, with the turn before it."""
-    last = max((at for at, each in enumerate(event.messages) if each.role is Role.ASSISTANT), default=-1)
-    turns = [(each.role.value, parts_text(each.parts)) for each in event.messages[: last + 1]]
-    return Given(kind=Kind.REQUEST, text=parts_text(asked_of(event).parts), context=context_of_turns(turns))
-
-
-def given_reply(given: CheckInput) -> Given:
-    """Return a draft as the encoder reads it: with the request that it answers."""
-    return Given(kind=Kind.REPLY, text=given.draft.text, context=parts_text(asked_of(given.event).parts))
+def turns_of(event: ConversationEvent) -> list[tuple[str, str]]:
+    """Return the role and text of each message of an event."""
+    return [(each.role.value, parts_text(each.parts)) for each in event.messages]
 
 
 class EncodedLabeler:
@@ -68,7 +59,7 @@ class EncodedLabeler:
         """Return what `label` does, as a plain call."""
         ruled = self._rules.label_now(event)
         spoken = tuple(finding for finding in ruled.findings if PHRASES in finding.sources)
-        (reading,) = self._encoder.read([given_request(event)])
+        (reading,) = self._encoder.read([given_request(turns_of(event))])
         labels = with_reading(structs.replace(ruled, findings=spoken), reading, self._categories, self._at)
         return structs.replace(labels, labeler=self._identity)
 
@@ -102,7 +93,7 @@ class EncodedClassification(_EncodedStage):
     def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
         """Return one report per draft, in order."""
         reports = self._rules.run(batch)
-        readings = self._encoder.read([given_reply(given) for given in batch])
+        readings = self._encoder.read([given_reply(turns_of(given.event), given.draft.text) for given in batch])
         return [
             self._joined(given, report, reading)
             for given, report, reading in zip(batch, reports, readings, strict=True)
@@ -123,7 +114,7 @@ class EncodedBias(_EncodedStage):
     def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
         """Return one report per draft, in order."""
         reports = self._rules.run(batch)
-        readings = self._encoder.read([given_reply(given) for given in batch])
+        readings = self._encoder.read([given_reply(turns_of(given.event), given.draft.text) for given in batch])
         return [
             structs.replace(
                 report,

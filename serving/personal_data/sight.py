@@ -16,7 +16,7 @@ from serving.text.invisible import INVISIBLE
 _STOPS = "\u3002\uff61"
 """Full stops of scripts that write them in addresses too."""
 
-_DASHES = "\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
+_DASHES = "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\ufe58\ufe63\uff0d"
 _BLANK = "x"
 _JOINED = re.compile(r"(?<=\d\d\d\d)_(?=\d\d\d\d)")
 """An underscore between groups of digits, as card numbers are written in names of files."""
@@ -68,7 +68,7 @@ def _without_tokens(text: str) -> str:
 @functools.cache
 def _ascii_forms() -> Mapping[int, str]:
     """Return the characters that stand for one ASCII character, by Unicode's compatibility mappings and classes."""
-    forms = dict.fromkeys(map(ord, _DASHES[1:]), "-") | dict.fromkeys(map(ord, _STOPS), ".")
+    forms = dict.fromkeys(map(ord, _DASHES), "-") | dict.fromkeys(map(ord, _STOPS), ".")
     for code in chain.from_iterable(range(low, high) for low, high in _COMPATIBLE):
         letter = chr(code)
         if unicodedata.category(letter) == "Zs":

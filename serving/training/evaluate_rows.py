@@ -25,11 +25,11 @@ from serving.guards.encoder.thresholds import Thresholds
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from serving.training.rows import Age, Message, ReplyRow, RequestRow, Row, read_rows
-from serving.training.validate import request_labels
+from serving.training.validate import request_labels, user_of
 from topology.contract.drafts import Draft
-from topology.contract.events import ConversationEvent, Role, TextPart, UserContext
+from topology.contract.events import ConversationEvent, Role, TextPart
 from topology.contract.events import Message as EventMessage
-from topology.contract.labels import AgeBand, GuardRun, Intent, Mode, Outcome, RequestLabels, VerdictKind, Vulnerability
+from topology.contract.labels import GuardRun, Intent, Mode, Outcome, RequestLabels, VerdictKind, Vulnerability
 from topology.contract.names import DraftSource
 from topology.decision.judge import judge
 from topology.decision.plan import plan
@@ -130,7 +130,7 @@ def measure(rows: Iterable[Row], guards: Guards) -> Rates:
 def _request(row: RequestRow, guards: Guards, rates: Rates) -> bool:
     """Count what one request shows; return whether its mode is right."""
     labels = guards.labeler.label_now(_event(row.messages, row.age))
-    made = plan(guards.bundle, labels, overlay=STRICTEST, user=_user(row.age), grants=())
+    made = plan(guards.bundle, labels, overlay=STRICTEST, user=user_of(row.age), grants=())
     expect = row.expect
     is_right = made.mode is expect.mode or made.mode.value in expect.also.get("mode", ())
     found = {finding.category for finding in labels.findings}
@@ -164,7 +164,7 @@ def _is_malicious(labels: RequestLabels) -> bool:
 
 def _reply(row: ReplyRow, guards: Guards, rates: Rates) -> None:
     """Count whether one reply leaves that may, and stays that must not."""
-    labels, event, user = request_labels(row.request_expect), _event(row.messages, row.age), _user(row.age)
+    labels, event, user = request_labels(row.request_expect), _event(row.messages, row.age), user_of(row.age)
     made = plan(guards.bundle, labels, overlay=STRICTEST, user=user, grants=())
     draft = Draft(text=row.reply, source=DraftSource.CANDIDATE)
     given = CheckInput(event=event, labels=labels, plan=made, draft=draft, attempt=1, policy=guards.bundle)
@@ -201,13 +201,8 @@ def _event(messages: Sequence[Message], age: Age) -> ConversationEvent:
         conversation_id="row",
         tenant_id="row",
         messages=tuple(EventMessage(role=Role(each.role), parts=(TextPart(text=each.text),)) for each in messages),
-        user=_user(age),
+        user=user_of(age),
     )
-
-
-def _user(age: Age) -> UserContext:
-    bands = {"adult": AgeBand.ADULT, "teen": AgeBand.TEEN, "unknown": AgeBand.UNKNOWN}
-    return UserContext(age_band=bands[age], age_verified=age == "adult")
 
 
 def table(rates: Rates) -> Iterator[str]:

@@ -42,9 +42,13 @@ def faults_of(rows: Iterable[Row], policy: PolicyBundle) -> Iterator[str]:
 
 def planned_mode(age: Age, expect: RequestExpected, policy: PolicyBundle) -> str:
     """Return the mode that the policy plans for these labels, for a tenant without an overlay."""
+    return plan(policy, request_labels(expect), overlay=STRICTEST, user=user_of(age), grants=()).mode.value
+
+
+def user_of(age: Age) -> UserContext:
+    """Return the user of whom the chat service knows this age."""
     bands = {"adult": AgeBand.ADULT, "teen": AgeBand.TEEN, "unknown": AgeBand.UNKNOWN}
-    user = UserContext(age_band=bands[age], age_verified=age == "adult")
-    return plan(policy, request_labels(expect), overlay=STRICTEST, user=user, grants=()).mode.value
+    return UserContext(age_band=bands[age], age_verified=age == "adult")
 
 
 def request_labels(expect: RequestExpected) -> RequestLabels:

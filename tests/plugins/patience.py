@@ -35,10 +35,7 @@ ENVIRONMENT: Final = {
 
 def wait_until(holds: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
     """Return once `holds`; fail after `timeout_s`."""
-    deadline_s = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline_s, f"not within {timeout_s} s"
-        time.sleep(0.02)
+    assert is_soon(holds, timeout_s), f"not within {timeout_s} s"
 
 
 def is_soon(holds: Callable[[], bool], timeout_s: float) -> bool:

@@ -27,6 +27,9 @@ CHARACTERS_PER_TOKEN = 12
 """More characters than this to a token are hardly ever met; it bounds what is tokenized for a window."""
 
 
+PARAGRAPH = "\n\n"
+
+
 class Given(Struct, frozen=True, kw_only=True):
     """A text for the encoder, and what it stands in."""
 
@@ -79,10 +82,19 @@ def _tail(tokenizer: Tokenizer, context: str) -> list[int]:
     return ids[-CONTEXT_TOKENS:]
 
 
-def context_of_turns(turns: Sequence[tuple[str, str]]) -> str:
-    """Return what a request stands in: the end of the last user turn and of the answer to it, oldest first.
+def given_request(turns: Sequence[tuple[str, str]]) -> Given:
+    """Return the request that a conversation ends with; `turns` are the role and text of its messages."""
+    last = max((at for at, (role, _) in enumerate(turns) if role == "assistant"), default=-1)
+    asked = PARAGRAPH.join(text for role, text in turns[last + 1 :] if role == "user")
+    return Given(kind=Kind.REQUEST, text=asked, context=_context(turns[: last + 1]))
 
-    `turns` are the role and text of all messages before the request.
-    """
+
+def given_reply(turns: Sequence[tuple[str, str]], reply: str) -> Given:
+    """Return a reply with the request that it answers."""
+    return Given(kind=Kind.REPLY, text=reply, context=given_request(turns).text)
+
+
+def _context(turns: Sequence[tuple[str, str]]) -> str:
+    """Return what a request stands in: the end of the last user turn and of the answer to it, oldest first."""
     last = dict(turns)
     return "\n".join(last[role][-CONTEXT_CHARACTERS:] for role in ("user", "assistant") if role in last)

@@ -24,4 +24,3 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     barred: float = 0.5
     reply_category: float = 0.4
     unfair: float = 0.6
-    injection: float = 0.5

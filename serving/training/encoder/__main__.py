@@ -6,6 +6,7 @@ its checkpoint in `--out`.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -16,6 +17,7 @@ import torch
 from tokenizers import Tokenizer
 
 from serving.guards.encoder.heads import HEADS_VERSION
+from serving.guards.encoder.model import Description
 from serving.training.encoder.base_weights import TOKENIZER, WEIGHTS, member_of, read_base
 from serving.training.encoder.examples import Example, examples_of
 from serving.training.encoder.export import write
@@ -28,6 +30,7 @@ from serving.training.rows import read_rows
 CORPUS = Path(__file__).parents[1] / "corpus"
 VOCABULARY = 60_000
 FROZEN = 8
+VERSION_CHARACTERS = 12
 
 
 def main() -> int:
@@ -66,7 +69,12 @@ def main() -> int:
     train(network, data, plan, given.out / "checkpoint.pt", say)
     torch.save(network.state_dict(), given.out / "network.pt")
     write(network, base.heads, base.epsilon, given.out / "encoder.onnx")
-    description = {"heads_version": HEADS_VERSION, "rows": len(examples), "public_rows": len(public)}
+    description = Description(
+        heads_version=HEADS_VERSION,
+        version=hashlib.sha256((given.out / "encoder.onnx").read_bytes()).hexdigest()[:VERSION_CHARACTERS],
+        rows=len(examples),
+        public_rows=len(public),
+    )
     (given.out / "encoder.json").write_bytes(msgspec.json.encode(description))
     say(f"written, {time.monotonic() - started_s:.0f} s in all")
     return 0

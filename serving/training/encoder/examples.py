@@ -11,7 +11,7 @@ from msgspec import Struct
 from numpy.typing import NDArray
 
 from serving.guards.encoder.heads import CATEGORIES, HEADS, TEXT_WIDTH, Kind
-from serving.guards.encoder.texts import Given, context_of_turns
+from serving.guards.encoder.texts import Given, given_reply, given_request
 from serving.training.rows import DocumentRow, Message, ReplyRow, RequestExpected, RequestRow, Row
 
 UNKNOWN = -1.0
@@ -80,20 +80,9 @@ def examples_of(rows: Iterable[Row]) -> list[Example]:
     return found
 
 
-def given_request(messages: Sequence[Message]) -> Given:
-    """Return a conversation's request as the encoder reads it."""
-    last = max((at for at, each in enumerate(messages) if each.role == "assistant"), default=-1)
-    before, since = messages[: last + 1], messages[last + 1 :]
-    return Given(
-        kind=Kind.REQUEST,
-        text="\n\n".join(each.text for each in since if each.role == "user"),
-        context=context_of_turns([(each.role, each.text) for each in before]),
-    )
-
-
-def given_reply(messages: Sequence[Message], reply: str) -> Given:
-    """Return a reply as the encoder reads it."""
-    return Given(kind=Kind.REPLY, text=reply, context=given_request(messages).text)
+def turns_of(messages: Sequence[Message]) -> list[tuple[str, str]]:
+    """Return the role and text of each message."""
+    return [(each.role, each.text) for each in messages]
 
 
 def _of_request(source: str, messages: Sequence[Message], expect: RequestExpected) -> Example:
@@ -119,7 +108,7 @@ def _of_request(source: str, messages: Sequence[Message], expect: RequestExpecte
     targets.have("signal", expect.signals)
     if "mode" not in expect.also:
         targets.choose("mode", expect.mode)
-    return Example(source=source, given=given_request(messages), targets=targets.values)
+    return Example(source=source, given=given_request(turns_of(messages)), targets=targets.values)
 
 
 def _of_reply(row: ReplyRow) -> Iterator[Example]:
@@ -135,7 +124,7 @@ def _of_reply(row: ReplyRow) -> Iterator[Example]:
         ("leak", expect.privileged_leak),
     ):
         targets.say(head, is_so=is_so)
-    yield Example(source=row.author, given=given_reply(row.messages, row.reply), targets=targets.values)
+    yield Example(source=row.author, given=given_reply(turns_of(row.messages), row.reply), targets=targets.values)
     yield _of_request(row.author, row.messages, row.request_expect)
     if expect.may_leave:
         yield from _good_prefixes(row)
@@ -149,5 +138,8 @@ def _good_prefixes(row: ReplyRow) -> Iterator[Example]:
         for head in ("barred", "unfair", "obeyed", "leak"):
             targets.say(head, is_so=False)
         yield Example(
-            source=row.author, given=given_reply(row.messages, row.reply[:end]), targets=targets.values, weight=0.5
+            source=row.author,
+            given=given_reply(turns_of(row.messages), row.reply[:end]),
+            targets=targets.values,
+            weight=0.5,
         )

@@ -3,7 +3,6 @@
 The same sources as the linear model's, whose licences permit redistribution (serving/training/corpus.py).
 """
 
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,11 +24,6 @@ def public_examples(folder: Path) -> list[Example]:
         found = [example for row in rows_of(source, folder) for example in _of(source.name, row)]
         examples.extend(found[:: max(1, -(-len(found) // ROWS_PER_SOURCE))])
     return examples
-
-
-def counted(examples: list[Example]) -> Counter[str]:
-    """Return how many examples each source gave."""
-    return Counter(example.source for example in examples)
 
 
 def _of(source: str, row: PublicRow) -> Iterator[Example]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor, nn
@@ -145,7 +145,8 @@ def _lower_states(
     """Return the frozen layers' states of each example, as 16-bit floats."""
     states: list[Tensor] = [torch.empty(0)] * len(ids)
     network.eval()
-    batches = _batches(ids, _doubled(plan), None)
+    # Passes without gradients need half of the memory.
+    batches = _batches(ids, structs.replace(plan, batch_tokens=2 * plan.batch_tokens), None)
     with torch.inference_mode():
         for number, batch in enumerate(batches):
             given, mask = padded([ids[at] for at in batch])
@@ -155,11 +156,6 @@ def _lower_states(
             if number % 200 == 0:
                 say(f"lower layers: batch {number} of {len(batches)}")
     return states
-
-
-def _doubled(plan: Plan) -> Plan:
-    """Return the plan with batches of twice the size, for passes without gradients."""
-    return Plan(minutes=plan.minutes, tokens_max=plan.tokens_max, batch_tokens=2 * plan.batch_tokens)
 
 
 def _optimizer(network: Network, plan: Plan) -> tuple[torch.optim.Optimizer, list[nn.Parameter]]:

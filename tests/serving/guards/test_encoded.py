@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from serving.guards.bias import BiasStage
 from serving.guards.classification import ClassificationStage
-from serving.guards.encoded import EncodedBias, EncodedClassification, EncodedLabeler, given_reply, given_request
+from serving.guards.encoded import EncodedBias, EncodedClassification, EncodedLabeler, turns_of
 from serving.guards.encoder.heads import HEADS, Kind
 from serving.guards.encoder.model import Encoder, Reading
 from serving.guards.encoder.replies import with_reply
 from serving.guards.encoder.requests import with_reading
-from serving.guards.encoder.texts import Given
+from serving.guards.encoder.texts import Given, given_reply, given_request
 from serving.guards.encoder.thresholds import Thresholds
 from serving.guards.labeler import PHRASES, EmbeddedLabeler
 from serving.guards.linear import LinearModel
@@ -176,7 +176,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Encoder:
 
 def test_the_labeller_reads_the_request_with_the_turn_before_it(encoder: Encoder) -> None:
     turns = ((Role.USER, "about bread"), (Role.ASSISTANT, "here it is"), (Role.USER, "a"), (Role.USER, "b"))
-    given = given_request(event(*turns))
+    given = given_request(turns_of(event(*turns)))
     assert given == Given(kind=Kind.REQUEST, text="a\n\nb", context="about bread\nhere it is")
     rules = EmbeddedLabeler(LinearModel.load(), BUNDLE.categories)
     with ThreadPoolExecutor(1) as pool:
@@ -204,7 +204,7 @@ def test_both_stages_read_a_draft_once(encoder: Encoder, monkeypatch: pytest.Mon
     assert (one.version, two.version) == (first.version, second.version)
     assert "encoder-tiny" in one.version
     assert len(passes) == 1
-    assert given_reply(given).kind is Kind.REPLY
+    assert given_reply(turns_of(given.event), given.draft.text).kind is Kind.REPLY
 
 
 def test_a_long_text_is_read_window_by_window_up_to_a_bound(encoder: Encoder) -> None:
