@@ -6,7 +6,8 @@ that has content. If the event does not hold one, the turn `leans`, and the conv
 
 import functools
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from importlib.resources import files
 from itertools import chain
@@ -17,10 +18,14 @@ from msgspec import Struct
 from serving.text.spelling import respelled
 from topology.contract.events import ConversationEvent, Message, Parts, Role, parts_text
 
+OFFER_CHARACTERS_MAX = 600
+"""The end of an answer in which an offer is looked for."""
+
 LEANING_CHARACTERS_MAX = 60
 """Length above which a message has content of its own."""
 
 _WORDS = re.compile(r"[^\W_]+|[\u0900-\u0963\u0971-\u097f]+")
+_CLAUSE_END = re.compile("[,.!;\n\u3001\u3002\uff0c\uff01]+")
 _OFFER = re.compile("[^.!?\n\u3002\uff01\uff1f]{1,400}[?\uff1f\u061f]\\s*$")
 """A question at the end of a text, in any script."""
 
@@ -55,6 +60,8 @@ class Asked(Struct, frozen=True, kw_only=True):
 
 
 _TAKES_UP = (Leaning.CONTINUES, Leaning.AGREES, Leaning.REFORMS)
+_BY_WEIGHT = (Leaning.AGREES, Leaning.CONTINUES, Leaning.REFORMS, Leaning.DENIES, Leaning.CLOSES)
+"""What outweighs what in several messages; a yes also takes up what was asked."""
 
 
 def asked_of(event: ConversationEvent) -> Asked:
@@ -63,7 +70,7 @@ def asked_of(event: ConversationEvent) -> Asked:
     before, since = event.messages[: last_answer + 1], event.messages[last_answer + 1 :]
     parts = tuple(chain.from_iterable(each.parts for each in since if each.role is Role.USER))
     earlier = tuple(each.parts for each in before if each.role is Role.USER)
-    leaning = leaning_of(parts_text(parts))
+    leaning = _together([leaning_of(parts_text(each.parts)) for each in since if each.role is Role.USER])
     return Asked(
         parts=parts,
         earlier=earlier,
@@ -76,7 +83,24 @@ def leaning_of(text: str) -> Leaning:
     """Return what a short message does with what was said before; an empty one continues."""
     if len(text) > LEANING_CHARACTERS_MAX:
         return Leaning.NONE
-    return _leanings().get(_key(text), Leaning.NONE)
+    key = _key(text)
+    if not key and any(unicodedata.category(letter) == "So" for letter in text):
+        return Leaning.CLOSES  # a thumb or a heart, and no word
+    whole = _leanings().get(key)
+    if whole is not None:
+        return whole
+    clauses = [spelt for clause in _CLAUSE_END.split(text) if (spelt := _key(clause))]
+    return _together([_leanings().get(clause, Leaning.NONE) for clause in clauses]) if clauses else Leaning.NONE
+
+
+def _together(leanings: Sequence[Leaning]) -> Leaning:
+    """Return what several messages do together: `none` if one has content, else the first kind that takes something up.
+
+    No message continues, as an empty one does.
+    """
+    if Leaning.NONE in leanings:
+        return Leaning.NONE
+    return min(leanings, key=_BY_WEIGHT.index, default=Leaning.CONTINUES)
 
 
 def _referred(before: tuple[Message, ...], leaning: Leaning) -> str:
@@ -84,7 +108,7 @@ def _referred(before: tuple[Message, ...], leaning: Leaning) -> str:
     asked = next((text for text in reversed(content) if leaning_of(text) is Leaning.NONE), "")
     if leaning is not Leaning.AGREES or not before:
         return asked
-    offer = _OFFER.search(parts_text(before[-1].parts))
+    offer = _OFFER.search(parts_text(before[-1].parts)[-OFFER_CHARACTERS_MAX:])
     return "\n".join(text for text in (asked, offer.group().strip() if offer else "") if text)
 
 

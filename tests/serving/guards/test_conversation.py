@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from serving.guards.conversation import Leaning, asked_of, leaning_of
+from tests.proportion import is_in_proportion
 from tests.serving.guards.test_labeler import LABELER, categories, event
 from topology.contract.events import Role, parts_text
 from topology.contract.labels import Intent, RequestLabels, Vulnerability
@@ -63,7 +64,7 @@ def test_a_turn_that_closes_asks_for_nothing(last: str) -> None:
     assert not labels.touches_risk
 
 
-@pytest.mark.parametrize("last", ["just kidding", "I'm fine now", "war nur Spaß", "я пошутил"])
+@pytest.mark.parametrize("last", ["just kidding", "I'm fine now, don't worry!", "war nur Spaß", "я пошутил"])
 def test_a_denial_touches_what_was_said(last: str) -> None:
     assert label((U, "I want to die."), (A, "I'm here."), (U, last)).touches_risk
 
@@ -97,3 +98,30 @@ def test_every_phrase_leans_as_the_file_says_or_as_an_earlier_kind_does() -> Non
 
 def test_a_long_message_has_content_of_its_own() -> None:
     assert leaning_of("continue " * 10) is Leaning.NONE
+
+
+@pytest.mark.parametrize(
+    "last", [("yes", "continue"), ("continue", "continue"), ("thanks", "continue"), ("yes", "shorter")]
+)
+def test_several_messages_without_content_take_up_what_one_of_them_would(last: tuple[str, str]) -> None:
+    labels = label((U, BARRED), (A, REFUSED), *((U, text) for text in last))
+    assert {finding.intent for finding in labels.findings} == {Intent.MALICIOUS}
+
+
+@pytest.mark.parametrize("last", ["\U0001f44d", "\u2764\ufe0f"])
+def test_a_thumb_closes_and_asks_for_nothing(last: str) -> None:
+    assert leaning_of(last) is Leaning.CLOSES
+    assert leaning_of("?") is Leaning.CONTINUES
+
+
+def test_clauses_without_content_lean_together_and_one_with_content_does_not() -> None:
+    assert leaning_of("Yes, continue.") is Leaning.AGREES
+    assert leaning_of("Thanks. And the second step?") is Leaning.NONE
+
+
+def test_an_offer_is_looked_for_at_the_end_of_a_long_answer_only() -> None:
+    def referred(answer: str) -> str:
+        return asked_of(event((U, "hi"), (A, answer), (U, "yes"))).referred
+
+    assert is_in_proportion(referred, "a" * 100_000)
+    assert referred("a" * 1000 + ". Shall I go on?").endswith("Shall I go on?")
