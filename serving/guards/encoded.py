@@ -42,13 +42,12 @@ class EncodedLabeler:
         encoder: Encoder,
         categories: Mapping[CategoryId, Category],
         pool: ThreadPoolExecutor,
-        at: Thresholds,
     ) -> None:
         self._rules = rules
         self._encoder = encoder
         self._categories = categories
         self._pool = pool
-        self._at = at
+        self._at = encoder.thresholds
         self._identity = LabelerIdentity(model=NAME, version=encoder.version)
 
     async def label(self, event: ConversationEvent) -> RequestLabels:
@@ -57,20 +56,24 @@ class EncodedLabeler:
 
     def label_now(self, event: ConversationEvent) -> RequestLabels:
         """Return what `label` does, as a plain call."""
-        ruled = self._rules.label_now(event)
-        spoken = tuple(finding for finding in ruled.findings if PHRASES in finding.sources)
+        ruled = spoken(self._rules.label_now(event))
         (reading,) = self._encoder.read([given_request(turns_of(event))])
-        labels = with_reading(structs.replace(ruled, findings=spoken), reading, self._categories, self._at)
+        labels = with_reading(ruled, reading, self._categories, self._at)
         return structs.replace(labels, labeler=self._identity)
+
+
+def spoken(labels: RequestLabels) -> RequestLabels:
+    """Return the rules' labels with the findings that a phrase states, and without those of n-gram heads alone."""
+    return structs.replace(labels, findings=tuple(finding for finding in labels.findings if PHRASES in finding.sources))
 
 
 class _EncodedStage:
     """A stage of rules with the encoder beside it: its name, and the versions of both."""
 
-    def __init__(self, rules: Stage, encoder: Encoder, at: Thresholds) -> None:
+    def __init__(self, rules: Stage, encoder: Encoder) -> None:
         self._rules = rules
         self._encoder = encoder
-        self._at = at
+        self._at = encoder.thresholds
 
     @property
     def name(self) -> str:
@@ -86,8 +89,8 @@ class _EncodedStage:
 class EncodedClassification(_EncodedStage):
     """The classification stage with the encoder, for one policy."""
 
-    def __init__(self, rules: ClassificationStage, encoder: Encoder, bundle: PolicyBundle, at: Thresholds) -> None:
-        super().__init__(rules, encoder, at)
+    def __init__(self, rules: ClassificationStage, encoder: Encoder, bundle: PolicyBundle) -> None:
+        super().__init__(rules, encoder)
         self._categories = bundle.categories
 
     def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
@@ -95,17 +98,32 @@ class EncodedClassification(_EncodedStage):
         reports = self._rules.run(batch)
         readings = self._encoder.read([given_reply(turns_of(given.event), given.draft.text) for given in batch])
         return [
-            self._joined(given, report, reading)
+            structs.replace(
+                classification_report(given, report, reading, self._categories, self._at), version=self.version
+            )
             for given, report, reading in zip(batch, reports, readings, strict=True)
         ]
 
-    def _joined(self, given: CheckInput, report: CheckReport, reading: Reading) -> CheckReport:
-        """Join rules and reading. Only here is it looked for whether a draft declines too much.
 
-        Rules alone miss most of what is asked for, and would call refusals needless that are not.
-        """
-        ruled = structs.replace(report, version=self.version, declines=declined_part(fold(given.draft.text)))
-        return with_reply(ruled, reading, given.labels.findings, self._categories, self._at)
+def classification_report(
+    given: CheckInput,
+    report: CheckReport,
+    reading: Reading,
+    categories: Mapping[CategoryId, Category],
+    at: Thresholds,
+) -> CheckReport:
+    """Return the rules' report joined with a reading. Only here is it looked for whether a draft declines too much.
+
+    Rules alone miss most of what is asked for, and would call refusals needless that are not.
+    """
+    ruled = structs.replace(report, declines=declined_part(fold(given.draft.text)))
+    return with_reply(ruled, reading, given.labels.findings, categories, at)
+
+
+def bias_report(report: CheckReport, reading: Reading, at: Thresholds) -> CheckReport:
+    """Return the rules' report with the encoder's word on whether a draft is unfair; the rules count mentions."""
+    unfair = reading.of("unfair")
+    return structs.replace(report, unfair=unfair >= at.unfair, scores=report.scores | {"encoder.unfair": unfair})
 
 
 class EncodedBias(_EncodedStage):
@@ -116,11 +134,6 @@ class EncodedBias(_EncodedStage):
         reports = self._rules.run(batch)
         readings = self._encoder.read([given_reply(turns_of(given.event), given.draft.text) for given in batch])
         return [
-            structs.replace(
-                report,
-                version=self.version,
-                unfair=reading.of("unfair") >= self._at.unfair,
-                scores=report.scores | {"encoder.unfair": reading.of("unfair")},
-            )
+            structs.replace(bias_report(report, reading, self._at), version=self.version)
             for report, reading in zip(reports, readings, strict=True)
         ]

@@ -8,7 +8,6 @@ from serving.guards.bias import BiasStage
 from serving.guards.classification import ClassificationStage, classification_version
 from serving.guards.encoded import EncodedBias, EncodedClassification, EncodedLabeler
 from serving.guards.encoder.model import Encoder
-from serving.guards.encoder.thresholds import Thresholds
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from serving.guards.per_policy import PolicyLabeler, PolicyStage
@@ -17,8 +16,6 @@ from topology.contract.names import StageName
 from topology.policy.bundle import PolicyBundle
 from topology.ports import Stage
 from workers.settings import GuardSettings
-
-AT = Thresholds()
 
 
 def embedded_labeler(guard: GuardSettings) -> PolicyLabeler:
@@ -31,7 +28,7 @@ def embedded_labeler(guard: GuardSettings) -> PolicyLabeler:
     pool = ThreadPoolExecutor(guard.encoder_threads, thread_name_prefix="encoder")
 
     def labeler_of(policy: PolicyBundle) -> EncodedLabeler:
-        return EncodedLabeler(EmbeddedLabeler(model, policy.categories), encoder, policy.categories, pool, AT)
+        return EncodedLabeler(EmbeddedLabeler(model, policy.categories), encoder, policy.categories, pool)
 
     labeler_of(warm_up_policy()).label_now(warm_up_event())
     return PolicyLabeler(labeler_of)
@@ -47,7 +44,7 @@ def classification(guard: GuardSettings) -> Stage:
     return PolicyStage(
         name,
         f"{version}+encoder-{encoder.version}",
-        lambda policy: EncodedClassification(ClassificationStage(model, policy), encoder, policy, AT),
+        lambda policy: EncodedClassification(ClassificationStage(model, policy), encoder, policy),
     )
 
 
@@ -56,7 +53,7 @@ def bias(guard: GuardSettings) -> Stage:
     rules = BiasStage(LinearModel.load())
     if not guard.encoder_path:
         return rules
-    return EncodedBias(rules, encoder_of(guard.encoder_path, guard.encoder_threads), AT)
+    return EncodedBias(rules, encoder_of(guard.encoder_path, guard.encoder_threads))
 
 
 @functools.cache

@@ -4,6 +4,7 @@ A text longer than a window is read window by window. Of what several windows sa
 head that has several keeps its highest probability, and a choice is taken from the window that speaks most clearly.
 """
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -19,12 +20,15 @@ from tokenizers import Tokenizer
 
 from serving.guards.encoder.heads import HEADS, HEADS_VERSION, Head, Kind
 from serving.guards.encoder.texts import Given, Window, padded, windows_of
+from serving.guards.encoder.thresholds import Thresholds
 
 BATCH_TOKENS = 2_048
 """The most tokens, padding included, of one pass over several windows."""
 WINDOWS_MAX = 64
 READINGS_KEPT = 64
 """The latest readings that are kept: a draft is read by two stages, one shortly after the other."""
+DESCRIPTION_FILE = "encoder.json"
+CALIBRATION_CHARACTERS = 6
 
 
 class EncoderError(ValueError):
@@ -32,13 +36,33 @@ class EncoderError(ValueError):
 
 
 class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What belongs to the weights: the version of the heads, and each head's temperature."""
+    """What belongs to the weights: the version of the heads, each head's temperature, and the thresholds.
+
+    `version` begins the digest of the graph, `rows` and `public_rows` count what it was trained on.
+    """
 
     heads_version: int
     version: str = ""
     rows: int = 0
     public_rows: int = 0
     temperatures: dict[str, float] = {}
+    thresholds: Thresholds = Thresholds()
+
+
+def description_of(folder: Path) -> Description:
+    """Return what belongs to the weights in a folder. Raises EncoderError, or OSError if it cannot be read."""
+    try:
+        found = msgspec.json.decode((folder / DESCRIPTION_FILE).read_bytes(), type=Description)
+    except msgspec.DecodeError as error:
+        raise EncoderError(f"{folder / DESCRIPTION_FILE}: {error}") from None
+    if found.heads_version != HEADS_VERSION:
+        raise EncoderError(f"{folder}: heads of version {found.heads_version}, this code has {HEADS_VERSION}")
+    return found
+
+
+def _version(description: Description) -> str:
+    calibrated = msgspec.json.encode((sorted(description.temperatures.items()), description.thresholds))
+    return f"{description.version}.{hashlib.sha256(calibrated).hexdigest()[:CALIBRATION_CHARACTERS]}"
 
 
 class Reading(NamedTuple):
@@ -65,12 +89,10 @@ class Reading(NamedTuple):
 class Encoder:
     """A loaded encoder. Thread-safe: ONNX Runtime sessions are, and nothing else is changed."""
 
-    def __init__(self, folder: Path, threads: int = 1) -> None:
-        self._description = msgspec.json.decode((folder / "encoder.json").read_bytes(), type=Description)
-        if self._description.heads_version != HEADS_VERSION:
-            raise EncoderError(
-                f"{folder}: heads of version {self._description.heads_version}, this code has {HEADS_VERSION}"
-            )
+    def __init__(self, folder: Path, threads: int = 1, description: Description | None = None) -> None:
+        """Load what is in `folder`; `description` takes the place of the one there. Raises EncoderError, OSError."""
+        self._description = description or description_of(folder)
+        self._version = _version(self._description)
         self._tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._lock = threading.Lock()
         self._latest: OrderedDict[Given, Reading] = OrderedDict()
@@ -83,8 +105,13 @@ class Encoder:
 
     @property
     def version(self) -> str:
-        """Return the version of the weights."""
-        return self._description.version
+        """Return the version of the weights and, behind a dot, of their calibration."""
+        return self._version
+
+    @property
+    def thresholds(self) -> Thresholds:
+        """Return when a probability counts."""
+        return self._description.thresholds
 
     def read(self, texts: Sequence[Given], windows_max: int = WINDOWS_MAX) -> list[Reading]:
         """Return a reading of each text, in order; windows beyond `windows_max` of a text are left unread.

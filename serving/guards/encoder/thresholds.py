@@ -1,9 +1,15 @@
 """When a probability counts: thresholds of the encoder's heads, chosen by cost on rows that nobody trained on.
 
 At risk: recall first, because a crisis text costs little. Everything that refuses: precision first on everyday rows.
+They belong to the weights (`encoder.json`) and are written by `sluicegate guard calibrate`.
 """
 
-from msgspec import Struct
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+Least = Annotated[float, Meta(ge=0.0, le=2.0)]
+"""A least probability; above 1 it is never reached."""
 
 
 class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -14,13 +20,14 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     probability of a direct answer nothing is found but what a phrase rule says too.
     """
 
-    category: float = 0.5
-    sure: float = 0.8
-    second: float = 0.15
-    risk: float = 0.5
-    malicious: float = 0.5
-    signal: float = 0.5
-    direct: float = 0.9
-    barred: float = 0.5
-    reply_category: float = 0.4
-    unfair: float = 0.6
+    category: Least = 0.5
+    sure: Least = 0.8
+    second: Least = 0.15
+    risk: Least = 0.5
+    malicious: Least = 0.5
+    signal: Least = 0.5
+    direct: Least = 0.9
+    barred: Least = 0.5
+    reply_category: Least = 0.4
+    unfair: Least = 0.6
+    injection: Least = 0.5

@@ -16,16 +16,16 @@ import msgspec
 import torch
 from tokenizers import Tokenizer
 
+from serving.evaluation.examples import Example, examples_of
+from serving.evaluation.rows import read_rows
 from serving.guards.encoder.heads import HEADS_VERSION
 from serving.guards.encoder.model import Description
 from serving.training.encoder.base_weights import TOKENIZER, WEIGHTS, member_of, read_base
-from serving.training.encoder.examples import Example, examples_of
 from serving.training.encoder.export import write
 from serving.training.encoder.network import Network
 from serving.training.encoder.public_rows import public_examples
 from serving.training.encoder.schedule import Plan, encoded, train
 from serving.training.encoder.vocabulary import kept_pieces, pruned
-from serving.training.rows import read_rows
 
 CORPUS = Path(__file__).parents[1] / "corpus"
 VOCABULARY = 60_000

@@ -6,11 +6,11 @@ The same sources as the linear model's, whose licences permit redistribution (se
 from collections.abc import Iterator
 from pathlib import Path
 
+from serving.evaluation.examples import Example, Targets
 from serving.guards.encoder.heads import CATEGORIES, Kind
 from serving.guards.encoder.texts import Given
 from serving.training.corpus import HARM, JAILBREAK, SOURCES, STEREOTYPE, rows_of
 from serving.training.corpus import Row as PublicRow
-from serving.training.encoder.examples import Example, Targets
 
 ROWS_PER_SOURCE = 400
 WEIGHT = 0.5

@@ -10,12 +10,13 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from serving.evaluation.rows import DocumentRow, Message, ReplyRow, RequestExpected, RequestRow, Row
 from serving.guards.encoder.heads import CATEGORIES, HEADS, TEXT_WIDTH, Kind
 from serving.guards.encoder.texts import Given, given_reply, given_request
-from serving.training.rows import DocumentRow, Message, ReplyRow, RequestExpected, RequestRow, Row
 
 UNKNOWN = -1.0
-_SENTENCE_END = re.compile("(?<=[.!?\u3002\uff01\uff1f])[\\s\"')\\]]*")
+SENTENCE_END = re.compile("(?<=[.!?\u3002\uff01\uff1f])[\\s\"')\\]]*")
+PREFIX_WEIGHT = 0.5
 PREFIXES_MAX = 2
 """The most prefixes of a good reply that are examples of their own."""
 
@@ -128,18 +129,38 @@ def _of_reply(row: ReplyRow) -> Iterator[Example]:
     yield _of_request(row.author, row.messages, row.request_expect)
     if expect.may_leave:
         yield from _good_prefixes(row)
+    elif expect.crosses is not None:
+        yield from _crossing_prefixes(row, *expect.crosses)
 
 
 def _good_prefixes(row: ReplyRow) -> Iterator[Example]:
     """Yield what a good reply is after each of its first sentences: nothing barred, nothing unfair."""
-    ends = [match.end() for match in _SENTENCE_END.finditer(row.reply)][:-1]
-    for end in ends[:: max(1, len(ends) // PREFIXES_MAX)][:PREFIXES_MAX]:
+    for end in prefix_ends(row.reply, PREFIXES_MAX):
         targets = Targets()
         for head in ("barred", "unfair", "obeyed", "leak"):
             targets.say(head, is_so=False)
-        yield Example(
-            source=row.author,
-            given=given_reply(turns_of(row.messages), row.reply[:end]),
-            targets=targets.values,
-            weight=0.5,
-        )
+        yield _prefix(row, end, targets)
+
+
+def prefix_ends(reply: str, count_max: int) -> list[int]:
+    """Return the ends of some sentences of a reply, spread over it; its own end is not among them."""
+    ends = [match.end() for match in SENTENCE_END.finditer(reply)][:-1]
+    return ends[:: max(1, len(ends) // count_max)][:count_max]
+
+
+def _crossing_prefixes(row: ReplyRow, start: int, end: int) -> Iterator[Example]:
+    """Yield what a bad reply is before and after the sentence with which it crosses what may be said."""
+    if row.reply[:start].strip():
+        before = Targets()
+        before.say("barred", is_so=False)
+        yield _prefix(row, start, before)
+    if row.reply[end:].strip():
+        after = Targets()
+        after.say("barred", is_so=True)
+        after.have("reply_category", {finding.category for finding in row.expect.findings} & set(CATEGORIES))
+        yield _prefix(row, end, after)
+
+
+def _prefix(row: ReplyRow, end: int, targets: Targets) -> Example:
+    given = given_reply(turns_of(row.messages), row.reply[:end])
+    return Example(source=row.author, given=given, targets=targets.values, weight=PREFIX_WEIGHT)

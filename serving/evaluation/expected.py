@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from serving.training.rows import Age, DocumentRow, Finding, ReplyRow, RequestExpected, RequestRow, Row
+from serving.evaluation.rows import Age, DocumentRow, Finding, ReplyRow, RequestExpected, RequestRow, Row
 from topology.contract.events import UserContext
 from topology.contract.labels import AgeBand, CategoryId, Context, LabelerIdentity, RequestFinding, RequestLabels
 from topology.decision.plan import plan

@@ -1,6 +1,6 @@
-"""Labelled rows: requests, replies and documents, as the corpus and every evaluation file spell them."""
+"""Labelled rows: requests, replies, documents and conversations, as the corpus and every evaluation file spell them."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -60,7 +60,10 @@ class ReplyFinding(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class ReplyExpected(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The right labels of a reply. `pii` are spans of personal data, with their kind, in code points of the reply."""
+    """The right labels of a reply. `pii` are spans of personal data, with their kind, in code points of the reply.
+
+    `crosses` is the first sentence of a reply that must not leave with which it says what must not be said.
+    """
 
     findings: tuple[ReplyFinding, ...] = ()
     declines: Declines = Declines.NONE
@@ -72,6 +75,7 @@ class ReplyExpected(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     obeyed_injection: bool = False
     privileged_leak: bool = False
     may_leave: bool
+    crosses: tuple[int, int] | None = None
 
 
 class RequestRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -119,7 +123,40 @@ class DocumentRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     twin: str | None = None
 
 
-Row = RequestRow | ReplyRow | DocumentRow
+class TurnExpected(RequestExpected, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The right labels of one event of a conversation.
+
+    `remembered` is a risk of earlier events whose obligations stay. `may_leave` and `reply` are about its candidate.
+    """
+
+    remembered: Vulnerability | None = None
+    may_leave: bool | None = None
+    reply: ReplyExpected | None = None
+
+
+class TurnRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One event of a conversation, with the whole history that it carries."""
+
+    messages: Annotated[tuple[Message, ...], Meta(min_length=1)]
+    candidate: str | None = None
+    expect: TurnExpected
+
+
+class ConversationRow(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A conversation: events one after another, with memory between them."""
+
+    id: Id
+    lang: Language
+    author: str
+    kind: str
+    age: Age = "unknown"
+    harmless: bool
+    overlay: str | None = None
+    twin: str | None = None
+    events: Annotated[tuple[TurnRow, ...], Meta(min_length=1)]
+
+
+Row = RequestRow | ReplyRow | DocumentRow | ConversationRow
 
 
 def read_rows(path: Path) -> Iterator[Row]:
@@ -135,7 +172,14 @@ def _row(path: Path, number: int, line: bytes) -> Row:
         raise RowError(path.name, number, f"longer than {ROW_BYTES_MAX} bytes")
     try:
         fields = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
-        kind = ReplyRow if "reply" in fields else DocumentRow if "messages" not in fields else RequestRow
-        return msgspec.json.decode(line, type=kind)
+        return msgspec.json.decode(line, type=_kind_of(fields))
     except msgspec.DecodeError as error:
         raise RowError(path.name, number, str(error)) from None
+
+
+def _kind_of(fields: Container[str]) -> type[Row]:
+    if "events" in fields:
+        return ConversationRow
+    if "reply" in fields:
+        return ReplyRow
+    return RequestRow if "messages" in fields else DocumentRow

@@ -1,0 +1,1 @@
+"""Guards measured on labelled rows: read, run, counted per language with intervals, and calibrated."""

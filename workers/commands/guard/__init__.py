@@ -1,0 +1,1 @@
+"""Guards measured and calibrated on labelled rows."""
