@@ -89,11 +89,13 @@ async def read_request(guards: Guards, row: RequestRow) -> Read:
     return await _read(guards, event_of(row.messages, row.age), EMPTY)
 
 
-async def read_reply(guards: Guards, row: ReplyRow) -> Judged:
-    """Return the verdict on a reply under the labels that are right for its request."""
-    event, labels = event_of(row.messages, row.age), request_labels(row.request_expect)
-    made = plan(guards.bundle, labels, overlay=STRICTEST, user=event.user, grants=())
-    return await _judged(guards, event, Read(labels=labels, made=made), row.reply, EMPTY)
+async def read_reply(guards: Guards, row: ReplyRow, read: Read | None = None) -> Judged:
+    """Return the verdict on a reply, under the labels that are right for its request or as `read`."""
+    event = event_of(row.messages, row.age)
+    if read is None:
+        labels = request_labels(row.request_expect)
+        read = Read(labels=labels, made=plan(guards.bundle, labels, overlay=STRICTEST, user=event.user, grants=()))
+    return await _judged(guards, event, read, row.reply, EMPTY)
 
 
 async def read_prefix(guards: Guards, row: ReplyRow, end: int) -> Judged:

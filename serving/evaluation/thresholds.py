@@ -60,9 +60,10 @@ LEVELS = (
     0.85,
     0.9,
     0.95,
+    2.0,
 )
-OF_REQUESTS = ("risk", "malicious", "category", "direct", "second", "sure")
-OF_REPLIES = ("barred", "reply_category", "unfair")
+OF_REQUESTS = ("risk", "malicious", "refused", "category", "other", "direct", "second", "sure")
+OF_REPLIES = ("barred", "agreed", "reply_category", "unfair")
 ROUNDS = 3
 
 Cost = Callable[[Thresholds], float]

@@ -19,6 +19,7 @@ from serving.guards.encoder.texts import given_reply, given_request
 from serving.guards.encoder.thresholds import Thresholds
 from serving.guards.labeler import PHRASES, EmbeddedLabeler
 from serving.text.features import fold
+from serving.text.wrappers import decoded
 from topology.contract.drafts import CheckReport
 from topology.contract.events import ConversationEvent, parts_text
 from topology.contract.labels import CategoryId, LabelerIdentity, RequestLabels
@@ -29,8 +30,13 @@ NAME = "encoder"
 
 
 def turns_of(event: ConversationEvent) -> list[tuple[str, str]]:
-    """Return the role and text of each message of an event."""
-    return [(each.role.value, parts_text(each.parts)) for each in event.messages]
+    """Return the role and text of each message of an event, with what is disguised in it."""
+    return [(each.role.value, plainly(parts_text(each.parts))) for each in event.messages]
+
+
+def plainly(text: str) -> str:
+    """Return a text and, below it, what is written in it in base64, hexadecimal numbers and the like."""
+    return "\n".join((text, *decoded(text)))
 
 
 class EncodedLabeler:
@@ -96,7 +102,9 @@ class EncodedClassification(_EncodedStage):
     def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
         """Return one report per draft, in order."""
         reports = self._rules.run(batch)
-        readings = self._encoder.read([given_reply(turns_of(given.event), given.draft.text) for given in batch])
+        readings = self._encoder.read(
+            [given_reply(turns_of(given.event), plainly(given.draft.text)) for given in batch]
+        )
         return [
             structs.replace(
                 classification_report(given, report, reading, self._categories, self._at), version=self.version
@@ -132,7 +140,9 @@ class EncodedBias(_EncodedStage):
     def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
         """Return one report per draft, in order."""
         reports = self._rules.run(batch)
-        readings = self._encoder.read([given_reply(turns_of(given.event), given.draft.text) for given in batch])
+        readings = self._encoder.read(
+            [given_reply(turns_of(given.event), plainly(given.draft.text)) for given in batch]
+        )
         return [
             structs.replace(bias_report(report, reading, self._at), version=self.version)
             for report, reading in zip(reports, readings, strict=True)

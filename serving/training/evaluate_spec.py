@@ -7,6 +7,7 @@ should not. Prints a Markdown report by section. Nothing is fitted to these repl
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from msgspec import Struct
 
 from serving.guards.bias import BiasStage
 from serving.guards.classification import ClassificationStage
+from serving.guards.encoded import EncodedBias, EncodedClassification, EncodedLabeler
+from serving.guards.encoder.model import PACKAGED, Encoder, encoder_folder
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from serving.training.spec_examples import Label, SpecExample, spec_examples
@@ -26,7 +29,7 @@ from topology.decision.plan import plan
 from topology.policy.bundle import AgeDefault, PolicyBundle
 from topology.policy.loading import packaged_bundle
 from topology.policy.overlays import TenantOverlay
-from topology.ports import CheckInput
+from topology.ports import CheckInput, Stage
 
 TEEN_SECTION = "chatgpt_u18"
 EXPECTED = frozenset(
@@ -74,13 +77,18 @@ class Judged(Struct, frozen=True, kw_only=True):
 
 
 class SpecJudge:
-    """The embedded guards and the judge, as a worker without a guard LLM has them."""
+    """The embedded guards and the judge, as a worker without a guard LLM has them; without an encoder if it is None."""
 
-    def __init__(self, bundle: PolicyBundle) -> None:
+    def __init__(self, bundle: PolicyBundle, encoder: Encoder | None) -> None:
         model = LinearModel.load()
         self._bundle = bundle
-        self._labeler = EmbeddedLabeler(model, bundle.categories)
-        self._stages = (ClassificationStage(model, bundle), BiasStage(model))
+        rules = EmbeddedLabeler(model, bundle.categories)
+        classification, bias = ClassificationStage(model, bundle), BiasStage(model)
+        self._labeler: EmbeddedLabeler | EncodedLabeler = rules
+        self._stages: tuple[Stage, ...] = (classification, bias)
+        if encoder is not None:
+            self._labeler = EncodedLabeler(rules, encoder, bundle.categories, ThreadPoolExecutor(1))
+            self._stages = (EncodedClassification(classification, encoder, bundle), EncodedBias(bias, encoder))
         self._runs = [GuardRun(guard=each.name, version=each.version, outcome=Outcome.OK) for each in self._stages]
 
     def judged(self, example: SpecExample) -> list[Judged]:
@@ -138,9 +146,9 @@ def _event(example: SpecExample) -> ConversationEvent:
     )
 
 
-def judge_all(document: str, bundle: PolicyBundle) -> list[Judged]:
+def judge_all(document: str, bundle: PolicyBundle, encoder: Encoder | None) -> list[Judged]:
     """Judge every labelled reply of a document, in order."""
-    judge_of = SpecJudge(bundle)
+    judge_of = SpecJudge(bundle, encoder)
     return [judged for example in spec_examples(document) for judged in judge_of.judged(example)]
 
 
@@ -220,10 +228,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m serving.training.evaluate_spec", description=(__doc__ or "").partition("\n")[0]
     )
     parser.add_argument("--spec", type=Path, required=True, help="the document, model_spec.md")
+    parser.add_argument(
+        "--encoder", default=PACKAGED, help="folder of an encoder; empty: none (default: the packaged one)"
+    )
     parser.add_argument("--page", type=Path, help="put the report between the marks of this page instead")
     parser.add_argument("--picture", type=Path, help="write a picture there too; needs matplotlib")
     given = parser.parse_args(arguments)
-    found = judge_all(given.spec.read_text("utf-8"), packaged_bundle())
+    encoder = Encoder(encoder_folder(given.encoder)) if given.encoder else None
+    found = judge_all(given.spec.read_text("utf-8"), packaged_bundle(), encoder)
     if given.page:
         given.page.write_text(with_report(given.page.read_text("utf-8"), found), "utf-8")
     else:

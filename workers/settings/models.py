@@ -45,9 +45,10 @@ class GuardSettings(Struct, frozen=True, kw_only=True):
     encoder_path: Annotated[
         Text,
         about(
-            "Folder of a trained encoder, which then labels requests and drafts; empty: n-gram heads and phrases only."
+            "Encoder that labels requests and drafts: the `packaged` one, or the folder of another. Empty: n-gram "
+            "heads and phrases only, which miss most of what is said in other words."
         ),
-    ] = ""
+    ] = "packaged"
     encoder_threads: Annotated[
         int, Meta(ge=1, le=64, description="Threads of the encoder in one process; each takes a core while it reads.")
     ] = 1

@@ -2,12 +2,11 @@
 
 import functools
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from serving.guards.bias import BiasStage
 from serving.guards.classification import ClassificationStage, classification_version
 from serving.guards.encoded import EncodedBias, EncodedClassification, EncodedLabeler
-from serving.guards.encoder.model import Encoder
+from serving.guards.encoder.model import Encoder, encoder_folder
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from serving.guards.per_policy import PolicyLabeler, PolicyStage
@@ -59,4 +58,4 @@ def bias(guard: GuardSettings) -> Stage:
 @functools.cache
 def encoder_of(path: str, threads: int) -> Encoder:
     """Return the encoder in a folder, loaded once a process. Raises EncoderError or OSError if it cannot be."""
-    return Encoder(Path(path), threads)
+    return Encoder(encoder_folder(path), threads)

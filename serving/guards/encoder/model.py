@@ -28,6 +28,9 @@ WINDOWS_MAX = 64
 READINGS_KEPT = 64
 """The latest readings that are kept: a draft is read by two stages, one shortly after the other."""
 DESCRIPTION_FILE = "encoder.json"
+PACKAGED = "packaged"
+"""The name of the weights that come with this package."""
+PACKAGED_FOLDER = Path(__file__).parent / "weights"
 CALIBRATION_CHARACTERS = 6
 
 
@@ -47,6 +50,11 @@ class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     public_rows: int = 0
     temperatures: dict[str, float] = {}
     thresholds: Thresholds = Thresholds()
+
+
+def encoder_folder(name: str) -> Path:
+    """Return the folder of the weights that `name` stands for: those of this package, or the folder of that name."""
+    return PACKAGED_FOLDER if name == PACKAGED else Path(name)
 
 
 def description_of(folder: Path) -> Description:

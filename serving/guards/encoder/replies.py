@@ -8,6 +8,7 @@ from serving.guards.encoder.heads import CATEGORIES
 from serving.guards.encoder.model import Reading
 from serving.guards.encoder.requests import SOURCE
 from serving.guards.encoder.thresholds import Thresholds
+from serving.personal_data.private_data import PRIVATE
 from topology.contract.drafts import CheckReport
 from topology.contract.labels import CategoryId, Confidence, Declines, Level, OutputFinding, RequestFinding
 from topology.policy.bundle import Category
@@ -30,15 +31,18 @@ def with_reply(
     categories: Mapping[CategoryId, Category],
     at: Thresholds,
 ) -> CheckReport:
-    """Return a report whose findings are the encoder's and those of rules that need no guess: private items, code.
+    """Return a report whose findings are the encoder's and those of rules that it leaves room for.
 
-    The encoder says whether a draft is barred, and on which subjects it speaks. A barred draft has at least D3 in its
-    likeliest subject; one that is not has no more than a mention, unless a rule saw more.
+    Private items need no guess and always stay. The encoder says whether a draft is barred, and on which subjects it
+    speaks. A barred draft has at least D3 in its likeliest subject; one that is not has no more than a mention, unless
+    a rule saw more.
     """
     barred = reading.of("barred")
     is_barred = barred >= at.barred
     named = {one.category: one for one in asked}
-    found: dict[CategoryId, OutputFinding] = {one.category: one for one in report.findings}
+    found: dict[CategoryId, OutputFinding] = {
+        one.category: one for one in report.findings if one.category == PRIVATE or barred >= at.agreed
+    }
     likeliest = _likeliest(reading, named, categories)
     for category, probability in zip(CATEGORIES, reading.heads["reply_category"].tolist(), strict=True):
         name = CategoryId(category)

@@ -13,6 +13,7 @@ from topology.contract.labels import (
     Context,
     Intent,
     Level,
+    Mode,
     RequestFinding,
     RequestLabels,
     RiskSubject,
@@ -32,6 +33,11 @@ RISKS = (
 )
 """The risks for which recall comes first."""
 
+CRISES = (Mode.CRISIS_SUPPORT, Mode.EMERGENCY_GUIDANCE)
+REFUSALS = (Mode.REFUSE_REDIRECT, Mode.HARD_REFUSE)
+NEVER = 2.0
+"""A threshold that no probability reaches."""
+
 _RANKS = tuple(Vulnerability)
 _INTENTS = tuple(Intent)
 
@@ -45,13 +51,11 @@ def with_reading(
     """
     intent = _stricter(_intent(reading, at), [one.intent for one in rules.findings if one.intent is Intent.MALICIOUS])
     named = {one.category: one for one in rules.findings}
-    is_direct = reading.of("mode", "direct_answer") >= at.direct
-    findings: list[RequestFinding] = []
-    for category, probability in zip(CATEGORIES, reading.heads["category"].tolist(), strict=True):
-        name = CategoryId(category)
-        least = at.second if name in named else 2.0 if is_direct else at.category
-        if name in categories and probability >= least:
-            findings.append(_finding(name, probability, reading, intent, categories[name], named.get(name), at))
+    findings = [
+        _finding(name, probability, reading, intent, categories[name], named.get(name), at)
+        for name, probability in _subjects(reading, named, at)
+        if name in categories
+    ]
     findings.sort(key=lambda one: -(one.probability or 0))
     risk = _risk(reading, at)
     spoken = rules.vulnerability if _agrees(rules.vulnerability, reading, at) else Vulnerability.NONE
@@ -67,6 +71,25 @@ def with_reading(
         risk_sources=tuple(sorted(set(sources))) if worst is not Vulnerability.NONE else (),
         signals=tuple(sorted({*_signals(reading, at), *rules.signals})),
     )
+
+
+def _subjects(
+    reading: Reading, named: Mapping[CategoryId, RequestFinding], at: Thresholds
+) -> list[tuple[CategoryId, float]]:
+    """Return the categories that count, with their probabilities.
+
+    The mode has a word: a request that is surely direct names nothing by the encoder alone, and one that is surely
+    not names at least the likeliest category.
+    """
+    direct = reading.of("mode", Mode.DIRECT_ANSWER)
+    known = [
+        (CategoryId(name), probability)
+        for name, probability in zip(CATEGORIES, reading.heads["category"].tolist(), strict=True)
+    ]
+    alone = NEVER if direct >= at.direct else at.category
+    counted = [one for one in known if one[1] >= (at.second if one[0] in named else alone)]
+    is_other = 1 - direct - sum(reading.of("mode", mode) for mode in CRISES) >= at.other
+    return counted or ([max(known, key=lambda one: one[1])] if is_other else [])
 
 
 def _finding(
@@ -96,7 +119,8 @@ def _finding(
 
 
 def _intent(reading: Reading, at: Thresholds) -> Intent:
-    if reading.of("intent", Intent.MALICIOUS) >= at.malicious:
+    refused = sum(reading.of("mode", mode) for mode in REFUSALS)
+    if reading.of("intent", Intent.MALICIOUS) >= at.malicious or refused >= at.refused:
         return Intent.MALICIOUS
     is_benign = reading.of("intent", Intent.BENIGN) >= reading.of("intent", Intent.DUAL_USE)
     return Intent.BENIGN if is_benign else Intent.DUAL_USE

@@ -17,7 +17,9 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     `risk` is for the sum over the risks above distress. `sure` separates confident findings from uncertain ones.
     `second` is for what a phrase rule says too: two independent sources may each be less sure. `direct`: at this
-    probability of a direct answer nothing is found but what a phrase rule says too.
+    probability of a direct answer nothing is found but what a phrase rule says too. `other`: at this probability of a
+    safe completion or a refusal the likeliest category is named, however likely. `refused`: at this probability of a
+    refusal the intent is malicious. `agreed`: at this probability that a draft is barred what rules find in it counts.
     """
 
     category: Least = 0.5
@@ -27,7 +29,10 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     malicious: Least = 0.5
     signal: Least = 0.5
     direct: Least = 0.9
+    other: Least = 2.0
+    refused: Least = 2.0
     barred: Least = 0.5
+    agreed: Least = 0.15
     reply_category: Least = 0.4
     unfair: Least = 0.6
     injection: Least = 0.5

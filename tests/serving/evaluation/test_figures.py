@@ -1,7 +1,6 @@
 """Figures on labelled rows: what counts as a hit, per language, with intervals, and no text in what is printed."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from msgspec import structs
 from serving.evaluation.evaluation import Evaluation, Report, markdown, side_by_side
 from serving.evaluation.intervals import Share, Tally
 from serving.evaluation.noise import noisy
+from serving.evaluation.packaged import embedded_guards
 from serving.evaluation.rows import (
     ConversationRow,
     DocumentRow,
@@ -25,21 +25,13 @@ from serving.evaluation.rows import (
     TurnRow,
 )
 from serving.evaluation.running import Guards
-from serving.guards.bias import BiasStage
-from serving.guards.classification import ClassificationStage
-from serving.guards.encoded import EncodedBias, EncodedClassification, EncodedLabeler
 from serving.guards.encoder.model import Encoder
-from serving.guards.labeler import EmbeddedLabeler
-from serving.guards.linear import LinearModel
-from serving.guards.per_policy import PolicyLabeler
 from tests.plugins.tiny_encoder import write_encoder
-from topology.contract.drafts import CheckReport
 from topology.contract.errors import CheckFailed
 from topology.contract.events import ConversationEvent
 from topology.contract.labels import Context, Intent, Mode, Outcome, RequestLabels, Vulnerability
 from topology.policy.bundle import PolicyBundle
 from topology.policy.loading import packaged_bundle
-from topology.ports import CheckInput, Stage
 
 BUNDLE = packaged_bundle()
 STEAL = Finding(category="wrongdoing.nonviolent", harm=2, intent=Intent.MALICIOUS, context=Context.GENERAL, asked=3)
@@ -48,29 +40,8 @@ HARMLESS = RequestExpected(mode=Mode.DIRECT_ANSWER)
 STEPS = "1. Take [tool].\n2. Open the door in 30 seconds.\n3. Start it without the key."
 
 
-class OneByOne:
-    """A stage as a check."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-
-    async def check(self, given: CheckInput) -> CheckReport:
-        return self._stage.run([given])[0]
-
-
 def guards(encoder: Path | None = None) -> Guards:
-    model = LinearModel.load()
-    classification, bias = ClassificationStage(model, BUNDLE), BiasStage(model)
-    if encoder is None:
-        stages: tuple[Stage, ...] = classification, bias
-        labeler = PolicyLabeler(lambda policy: EmbeddedLabeler(model, policy.categories))
-    else:
-        loaded, pool = Encoder(encoder), ThreadPoolExecutor(1)
-        stages = EncodedClassification(classification, loaded, BUNDLE), EncodedBias(bias, loaded)
-        labeler = PolicyLabeler(
-            lambda policy: EncodedLabeler(EmbeddedLabeler(model, policy.categories), loaded, policy.categories, pool)
-        )
-    return Guards(labeler=labeler, checks=tuple(map(OneByOne, stages)), bundle=BUNDLE)
+    return embedded_guards(None if encoder is None else Encoder(encoder), BUNDLE)
 
 
 def request(name: str, text: str, expect: RequestExpected, kind: str = "twin", lang: str = "en") -> RequestRow:

@@ -15,7 +15,7 @@ from serving.guards.bias import BiasStage
 from serving.guards.classification import ClassificationStage
 from serving.guards.encoded import EncodedBias, EncodedClassification, EncodedLabeler, turns_of
 from serving.guards.encoder.heads import HEADS, Kind
-from serving.guards.encoder.model import Encoder, Reading
+from serving.guards.encoder.model import Encoder, EncoderError, Reading
 from serving.guards.encoder.replies import with_reply
 from serving.guards.encoder.requests import with_reading
 from serving.guards.encoder.texts import Given, given_reply, given_request
@@ -157,10 +157,10 @@ def test_a_draft_within_its_limits_mentions_its_subject() -> None:
     assert (finding.category, finding.detail_hi) == (CYBER, 1)
 
 
-def test_what_a_rule_saw_is_never_lowered() -> None:
+def test_what_a_rule_saw_is_not_lowered_where_the_encoder_leaves_room_for_it() -> None:
     seen = OutputFinding(category=CYBER, harm=3, detail_lo=3, detail_hi=3)
     report = CheckReport(check="classification", version="1", findings=(seen,))
-    (finding,) = replied({"barred": {"yes": 0.1}, "reply_category": {CYBER: 0.8}}, report=report).findings
+    (finding,) = replied({"barred": {"yes": 0.2}, "reply_category": {CYBER: 0.8}}, report=report).findings
     assert (finding.detail_hi, finding.sources) == (3, ("encoder", "rules"))
 
 
@@ -180,10 +180,10 @@ def test_the_labeller_reads_the_request_with_the_turn_before_it(encoder: Encoder
     assert given == Given(kind=Kind.REQUEST, text="a\n\nb", context="about bread\nhere it is")
     rules = EmbeddedLabeler(LinearModel.load(), BUNDLE.categories)
     with ThreadPoolExecutor(1) as pool:
-        labeler = EncodedLabeler(rules, encoder, BUNDLE.categories, pool, AT)
+        labeler = EncodedLabeler(rules, encoder, BUNDLE.categories, pool)
         labels = asyncio.run(labeler.label(event(*turns)))
         assert labels == labeler.label_now(event(*turns))
-    assert labels.labeler == LabelerIdentity(model="encoder", version="tiny")
+    assert labels.labeler == LabelerIdentity(model="encoder", version=encoder.version)
 
 
 def test_both_stages_read_a_draft_once(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,8 +197,8 @@ def test_both_stages_read_a_draft_once(encoder: Encoder, monkeypatch: pytest.Mon
     monkeypatch.setattr(onnxruntime.InferenceSession, "run", counted)
     model = LinearModel.load()
     given = warm_up_input()
-    first = EncodedClassification(ClassificationStage(model, BUNDLE), encoder, BUNDLE, AT)
-    second = EncodedBias(BiasStage(model), encoder, AT)
+    first = EncodedClassification(ClassificationStage(model, BUNDLE), encoder, BUNDLE)
+    second = EncodedBias(BiasStage(model), encoder)
     (one,), (two,) = first.run([given]), second.run([given])
     assert (first.name, second.name) == ("classification", "bias")
     assert (one.version, two.version) == (first.version, second.version)
@@ -216,4 +216,7 @@ def test_a_long_text_is_read_window_by_window_up_to_a_bound(encoder: Encoder) ->
 
 def test_an_unusable_folder_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="encoder"):
+        Encoder(tmp_path)
+    (tmp_path / "encoder.json").write_text('{"heads_version": 1, "thresholds": {"risk": -1}}')
+    with pytest.raises(EncoderError, match="risk"):
         Encoder(tmp_path)

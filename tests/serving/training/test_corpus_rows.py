@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from serving.training.diversity import distinct_pairs, near_duplicates
-from serving.evaluation.rows import DocumentRow, ReplyRow, RequestRow, Row, RowError, read_rows
 from serving.evaluation.expected import faults_of
+from serving.evaluation.rows import DocumentRow, ReplyRow, RequestRow, Row, RowError, read_rows
+from serving.training.diversity import distinct_pairs, near_duplicates
 from tests.checkout import ROOT
 from topology.policy.loading import packaged_bundle
 

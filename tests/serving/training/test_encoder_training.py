@@ -11,14 +11,14 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 
+from serving.evaluation.examples import UNKNOWN, Example, examples_of
+from serving.evaluation.rows import DocumentRow, Row, read_rows
 from serving.guards.encoder.heads import HEADS, HEADS_VERSION, TEXT_WIDTH, Kind
 from serving.guards.encoder.model import Encoder, EncoderError
 from serving.guards.encoder.texts import EOS, Given, padded, windows_of
 from serving.training.encoder.base_weights import Wheel, WheelError, member_of, read_base
-from serving.evaluation.examples import UNKNOWN, Example, examples_of
 from serving.training.encoder.schedule import Plan, encoded, train
 from serving.training.encoder.vocabulary import kept_pieces, pruned
-from serving.evaluation.rows import DocumentRow, Row, read_rows
 from tests.checkout import ROOT
 from tests.plugins.tiny_encoder import network, spelt, write_encoder
 

@@ -4,13 +4,12 @@ import argparse
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from serving.evaluation.packaged import StageCheck
 from serving.evaluation.rows import Row, RowError, read_rows
 from serving.evaluation.running import Guards
 from serving.guards.encoder.model import Encoder
-from topology.contract.drafts import CheckReport
 from topology.contract.names import StageName
 from topology.policy.bundle import PolicyBundle
-from topology.ports import CheckInput, Stage
 from topology.telemetry.instruments import Instruments
 from workers.commands.console.usage_error import WrongUse
 from workers.process.clock import SystemClock
@@ -20,17 +19,6 @@ from workers.stages.embedded import encoder_of
 from workers.stages.language_models import ModelSet
 
 KINDS = ("requests", "replies", "documents", "conversations")
-
-
-class StageCheck:
-    """A stage asked for one draft at a time."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-
-    async def check(self, given: CheckInput) -> CheckReport:
-        """Return the stage's report on the draft."""
-        return self._stage.run([given])[0]
 
 
 class Assembly:

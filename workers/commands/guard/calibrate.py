@@ -5,14 +5,13 @@ The rows must be by authors on whose rows it was not trained. Rewrites `encoder.
 
 import argparse
 import sys
-from pathlib import Path
 
 import msgspec
 from msgspec import structs
 
 from serving.evaluation.calibrating import calibrate
 from serving.evaluation.reliability import diagram
-from serving.guards.encoder.model import DESCRIPTION_FILE, Encoder, description_of
+from serving.guards.encoder.model import DESCRIPTION_FILE, Encoder, description_of, encoder_folder
 from topology.policy.loading import packaged_bundle
 from workers.commands.console.progress import Progress
 from workers.commands.console.usage_error import WrongUse
@@ -22,7 +21,7 @@ from workers.settings import Settings
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Calibrate, print what was found, and write it beside the weights. Raises WrongUse, OSError."""
-    folder = arguments.encoder or Path(settings.guard.encoder_path)
+    folder = arguments.encoder or encoder_folder(settings.guard.encoder_path)
     if not (folder / DESCRIPTION_FILE).is_file():
         raise WrongUse("--encoder", str(folder), f"no {DESCRIPTION_FILE} in it")
     description = structs.replace(description_of(folder), temperatures={})

@@ -1,0 +1,53 @@
+"""Thresholds that join several heads, and how far rules count beside the encoder."""
+
+from msgspec import structs
+
+from serving.guards.encoded import plainly
+from serving.guards.encoder.heads import Kind
+from serving.guards.encoder.replies import with_reply
+from serving.guards.encoder.requests import with_reading
+from serving.guards.encoder.thresholds import Thresholds
+from serving.personal_data.private_data import PRIVATE
+from tests.serving.guards.test_encoded import BUNDLE, CYBER, RULED, Said, reading
+from topology.contract.drafts import CheckReport
+from topology.contract.labels import CategoryId, Confidence, Intent, OutputFinding, RequestLabels
+
+AT = Thresholds(other=0.6, refused=0.7, agreed=0.2)
+
+
+def labelled(said: Said, at: Thresholds = AT) -> RequestLabels:
+    return with_reading(RULED, reading(Kind.REQUEST, said), BUNDLE.categories, at)
+
+
+def test_a_request_that_is_surely_not_direct_names_its_likeliest_category() -> None:
+    said: Said = {"category": {CYBER: 0.3}, "mode": {"safe_completion": 0.65, "direct_answer": 0.35}}
+    (finding,) = labelled(said).findings
+    assert (finding.category, finding.confidence) == (CYBER, Confidence.LOW)
+    assert labelled(said, structs.replace(AT, other=0.7)).findings == ()
+
+
+def test_a_crisis_alone_names_no_category() -> None:
+    assert labelled({"category": {CYBER: 0.3}, "mode": {"crisis_support": 0.9, "direct_answer": 0.1}}).findings == ()
+
+
+def test_a_request_that_is_probably_refused_is_malicious() -> None:
+    said: Said = {"category": {CYBER: 0.9}, "mode": {"refuse_redirect": 0.4, "hard_refuse": 0.35}}
+    (finding,) = labelled(said).findings
+    assert finding.intent is Intent.MALICIOUS
+    (finding,) = labelled(said, structs.replace(AT, refused=0.8)).findings
+    assert finding.intent is Intent.BENIGN
+
+
+def test_what_rules_find_in_a_draft_counts_where_the_encoder_leaves_room_and_private_items_always() -> None:
+    seen = tuple(
+        OutputFinding(category=CategoryId(name), harm=3, detail_lo=3, detail_hi=3) for name in (CYBER, PRIVATE)
+    )
+    report = CheckReport(check="classification", version="1", findings=seen)
+    for barred, kept in ((0.1, {PRIVATE}), (0.3, {CYBER, PRIVATE})):
+        joined = with_reply(report, reading(Kind.REPLY, {"barred": {"yes": barred}}), (), BUNDLE.categories, AT)
+        assert {finding.category for finding in joined.findings} == kept
+
+
+def test_the_encoder_reads_what_is_disguised_too() -> None:
+    assert plainly("Take aG93IHRvIHBpY2sgYSBsb2NrIGF0IGhvbWU= now") != "Take aG93IHRvIHBpY2sgYSBsb2NrIGF0IGhvbWU= now"
+    assert plainly("How do I boil an egg?") == "How do I boil an egg?"
