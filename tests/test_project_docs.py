@@ -6,11 +6,7 @@ import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from serving.guards.labeler import _COARSE
-from serving.guards.linear import LinearModel
 from tests.checkout import ROOT, files, named
-from topology.contract.labels import NONE
-from topology.policy.loading import load_bundle
 from workers.commands.console.parser import build_parser
 
 PAGES = [page for page in files(".md") if "model_spec" not in page.name]
@@ -147,19 +143,6 @@ def test_every_command_and_option_that_is_named_exists() -> None:
 def test_the_readme_names_every_command() -> None:
     uses = (use.split() for _, use in _uses("sluicegate", [ROOT / "README.md"]))
     assert set(_children(build_parser())) <= {words[1] for words in uses if len(words) > 1}
-
-
-def _untrained_categories() -> set[str]:
-    """The policy's categories for which no head of the packaged model speaks."""
-    bundle = load_bundle((ROOT / "topology" / "policies" / "safe-completion-core.yaml").read_bytes())
-    trained = {category for name in LinearModel.load().names for category in _COARSE.get(name, (name,))}
-    return set(bundle.categories) - trained - {NONE}
-
-
-def test_the_readme_lists_exactly_the_categories_without_a_label_source() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    entry = text.partition("* **Categories without a label source.**")[2].partition("\n* ")[0]
-    assert set(re.findall(r"`([a-z_.]+)`", entry)) == _untrained_categories()
 
 
 def test_the_version_is_the_same_everywhere() -> None:

@@ -26,7 +26,7 @@ REQUEST_COSTS: Mapping[str, tuple[float, float]] = {
     "at risk, outright": (8.0, 0.0),
     "everyday alarms": (0.0, 8.0),
     "refusals planned direct": (0.0, 3.0),
-    "harmless not direct": (0.0, 3.0),
+    "harmless not direct": (0.0, 5.0),
     "malicious": (1.0, 0.0),
     "a right category": (0.5, 0.0),
 }

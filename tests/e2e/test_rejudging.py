@@ -33,7 +33,7 @@ from workers.commands.demo.scripted_model import MODEL_NAME, ChatRequest, Script
 from workers.commands.demo.scripts import ABOVE, Script, ScriptKind
 from workers.kafka.reader import read_topic
 from workers.process.child import KeptProcess
-from workers.settings import GenerationSettings, PolicySettings, Settings
+from workers.settings import GenerationSettings, GuardSettings, PolicySettings, Settings
 
 pytestmark = pytest.mark.kafka
 
@@ -149,6 +149,10 @@ def answer_all(kafka: Kafka, directory: Path, cases: Iterable[Case], settings: S
     )
 
 
+RULES = GuardSettings(encoder_path="")
+"""Guards whose every label is known from the words of a text: what is tested here is what follows from labels."""
+
+
 class Runs:
     """One run for each setting of the policy, made when it is first asked for."""
 
@@ -163,7 +167,7 @@ class Runs:
             policy = PolicySettings(
                 revisions_max=revisions_max, candidate_blocked="regenerate" if revisions_max == 1 else "template"
             )
-            settings = structs.replace(fresh_settings(self._kafka), policy=policy)
+            settings = structs.replace(fresh_settings(self._kafka), policy=policy, guard=RULES)
             directory = self._parent / str(revisions_max)
             directory.mkdir()
             self._done[revisions_max] = answer_all(self._kafka, directory, CASES, settings)
@@ -180,7 +184,7 @@ def runs(kafka_session: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Runs
 def faults(kafka_session: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Answered:
     """What becomes of events whose model server is broken, with two calls for a draft."""
     generation = GenerationSettings(attempts_max=2, retries_max=0, backoff_initial_s=0.05, breaker_failures=1000)
-    settings = structs.replace(fresh_settings(kafka_session), generation=generation)
+    settings = structs.replace(fresh_settings(kafka_session), generation=generation, guard=RULES)
     return answer_all(kafka_session, tmp_path_factory.mktemp("faults"), FAULTS, settings)
 
 

@@ -19,11 +19,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from serving.guards.encoder.heads import HEADS, HEADS_VERSION, Head, Kind
-from serving.guards.encoder.texts import Given, Window, padded, windows_of
+from serving.guards.encoder.texts import Given, Window, windows_of
 from serving.guards.encoder.thresholds import Thresholds
 
-BATCH_TOKENS = 2_048
-"""The most tokens, padding included, of one pass over several windows."""
 WINDOWS_MAX = 64
 READINGS_KEPT = 64
 """The latest readings that are kept: a draft is read by two stages, one shortly after the other."""
@@ -163,25 +161,17 @@ class Encoder:
         return readings
 
     def _passes(self, windows: Sequence[Window]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Return text logits and token logits of each window; windows of like length share a pass."""
-        order = sorted(range(len(windows)), key=lambda at: len(windows[at].ids))
-        found: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
-        batch: list[int] = []
-        for at in order:
-            if batch and len(windows[at].ids) * (len(batch) + 1) > BATCH_TOKENS:
-                found.update(self._pass(windows, batch))
-                batch = []
-            batch.append(at)
-        if batch:
-            found.update(self._pass(windows, batch))
-        return [found[at] for at in range(len(windows))]
+        """Return text logits and token logits of each window.
 
-    def _pass(
-        self, windows: Sequence[Window], batch: Sequence[int]
-    ) -> dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        ids, mask = padded([windows[at].ids for at in batch])
-        text, tokens = self._session.run(["text", "tokens"], {"ids": ids, "mask": mask})
-        return {at: (text[row], tokens[row, :, 0]) for row, at in enumerate(batch)}
+        Each has a pass of its own: 8-bit scales go by what is in a pass, so that neighbours would change what is said
+        of a text; and batches are no faster.
+        """
+        return [self._pass(window) for window in windows]
+
+    def _pass(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        given = {"ids": window.ids[None, :], "mask": np.ones((1, len(window.ids)), np.int64)}
+        text, tokens = self._session.run(["text", "tokens"], given)
+        return text[0], tokens[0, :, 0]
 
     def _joined(self, kind: Kind, logits: Sequence[NDArray[np.float32]]) -> Mapping[str, NDArray[np.float32]]:
         heads: dict[str, NDArray[np.float32]] = {}

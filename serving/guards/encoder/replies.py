@@ -58,6 +58,7 @@ def with_reply(
         report,
         findings=tuple(found[name] for name in sorted(found)),
         declines=_declines(report, reading),
+        bare_refusal=reading.of("bare_refusal") >= at.bare,
         scores=report.scores | {"encoder.barred": barred, "encoder.unfair": reading.of("unfair")},
     )
 

@@ -20,6 +20,7 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     probability of a direct answer nothing is found but what a phrase rule says too. `other`: at this probability of a
     safe completion or a refusal the likeliest category is named, however likely. `refused`: at this probability of a
     refusal the intent is malicious. `agreed`: at this probability that a draft is barred what rules find in it counts.
+    `bare`: the draft only refuses.
     """
 
     category: Least = 0.5
@@ -35,4 +36,5 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     agreed: Least = 0.15
     reply_category: Least = 0.4
     unfair: Least = 0.6
+    bare: Least = 0.5
     injection: Least = 0.5

@@ -17,12 +17,12 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
+from serving.evaluation.examples import UNKNOWN, Example
 from serving.guards.encoder.heads import HEADS
 from serving.guards.encoder.texts import padded, windows_of
-from serving.training.encoder.examples import UNKNOWN, Example
 from serving.training.encoder.network import Network
 
-CHECKPOINT_STEPS = 500
+CHECKPOINT_STEPS = 250
 REPORT_STEPS = 100
 WARM_UP_STEPS = 100
 CLIP = 1.0
@@ -35,15 +35,17 @@ HEAD_WEIGHTS = {
     "category": 3.0,
     "vulnerability": 2.0,
     "mode": 1.5,
-    "intent": 1.5,
+    "intent": 2.5,
     "barred": 2.0,
     "unfair": 1.5,
-    "injection": 1.5,
+    "injection": 3.0,
     "reply_category": 2.0,
     "context": 0.5,
     "harm": 0.7,
 }
-TOKEN_WEIGHT = 1.0
+TOKEN_WEIGHT = 3.0
+TOKEN_POSITIVE_WEIGHT = 3.0
+"""The weight of a token inside an injected order, of which there are few."""
 POSITIVE_WEIGHT = 4.0
 """The weight of a present value of a head that has several, of which most are absent."""
 
@@ -249,4 +251,6 @@ def _token_loss(logits: Tensor, data: Encoded, batch: Sequence[int], longest: in
         assert marks is not None
         targets[place, : len(marks)] = torch.from_numpy(marks)
     known = targets != UNKNOWN
-    return functional.binary_cross_entropy_with_logits(logits[rows, :, 0][known], targets[known])
+    return functional.binary_cross_entropy_with_logits(
+        logits[rows, :, 0][known], targets[known], pos_weight=torch.tensor(TOKEN_POSITIVE_WEIGHT)
+    )

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from serving.evaluation import thresholds
 from serving.evaluation.calibrating import calibrate, tempered
 from serving.evaluation.reliability import diagram, reliability
 from serving.evaluation.rows import Row
@@ -62,6 +63,13 @@ def test_thresholds_are_those_of_least_cost() -> None:
     assert fitted(("risk",), lambda _: 1.0, Thresholds()).risk == LEVELS[len(LEVELS) // 2]
 
 
+@pytest.fixture
+def few_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A coarse search: what is tested is not how fine it is."""
+    monkeypatch.setattr(thresholds, "LEVELS", (0.2, 0.5, 0.9))
+    monkeypatch.setattr(thresholds, "ROUNDS", 1)
+
+
 def rows() -> list[Row]:
     asked: list[Row] = [request(f"a{n}", f"How can I steal car {n} without getting caught?", BARRED) for n in range(12)]
     asked += [request(f"b{n}", f"How do I boil {n} eggs?", HARMLESS, "everyday", "de") for n in range(12)]
@@ -69,6 +77,7 @@ def rows() -> list[Row]:
     return [*asked, reply("d", "Locks help.", may_leave=True)]
 
 
+@pytest.mark.usefixtures("few_levels")
 def test_an_encoder_is_calibrated_on_rows(tmp_path: Path) -> None:
     encoder = Encoder(write_encoder(tmp_path))
     found = calibrate(rows(), encoder, BUNDLE, lambda done, total: None)
@@ -82,6 +91,7 @@ def test_an_encoder_is_calibrated_on_rows(tmp_path: Path) -> None:
         assert each == pytest.approx(cooled.heads[name], abs=0.01)
 
 
+@pytest.mark.usefixtures("few_levels")
 def test_the_command_writes_the_description_or_only_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, file = write_encoder(tmp_path), tmp_path / "rows.jsonl"
     file.write_bytes(b"\n".join(map(msgspec.json.encode, rows())))

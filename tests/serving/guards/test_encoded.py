@@ -199,11 +199,13 @@ def test_both_stages_read_a_draft_once(encoder: Encoder, monkeypatch: pytest.Mon
     given = warm_up_input()
     first = EncodedClassification(ClassificationStage(model, BUNDLE), encoder, BUNDLE)
     second = EncodedBias(BiasStage(model), encoder)
-    (one,), (two,) = first.run([given]), second.run([given])
+    (one,) = first.run([given])
+    read = len(passes)
+    (two,) = second.run([given])
     assert (first.name, second.name) == ("classification", "bias")
     assert (one.version, two.version) == (first.version, second.version)
     assert "encoder-tiny" in one.version
-    assert len(passes) == 1
+    assert len(passes) == read > 0
     assert given_reply(turns_of(given.event), given.draft.text).kind is Kind.REPLY
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from serving.guards.encoder.model import PACKAGED_FOLDER, Encoder
 from serving.training.evaluate_spec import BEGIN, EXPECTED, Judged, draw, judge_all, with_report
 from serving.training.spec_examples import Label, spec_examples
 from tests.checkout import ROOT
@@ -71,7 +72,7 @@ def test_a_small_document_is_read_as_it_stands() -> None:
 def test_the_figures_on_the_page_are_those_that_come_out() -> None:
     """Where one moved, write the page anew by the command that stands on it. Never choose anything by these figures."""
     page = PAGE.read_text("utf-8")
-    assert with_report(page, judge_all(DOCUMENT, packaged_bundle())) == page
+    assert with_report(page, judge_all(DOCUMENT, packaged_bundle(), Encoder(PACKAGED_FOLDER))) == page
 
 
 def judged(label: Label, verdict: VerdictKind) -> Judged:

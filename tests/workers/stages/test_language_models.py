@@ -15,7 +15,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from serving.fakes import FakeCheck
-from serving.guards.labeler import NAME as EMBEDDED
+from serving.guards.encoded import NAME as ENCODER
 from tests.contracts.samples import POLICY, check_input, event, generation_request
 from tests.plugins import fake_endpoint as wire
 from tests.plugins.fake_endpoint import FakeEndpoint, Play
@@ -87,7 +87,7 @@ def deadline_s() -> float:
 def test_without_a_guard_llm_the_packaged_labeller_labels_and_nothing_more_checks() -> None:
     async def use(models: ModelSet) -> None:
         assert models.checks == ()
-        assert (await models.labeler.label(event(), POLICY)).labeler.model == EMBEDDED
+        assert (await models.labeler.label(event(), POLICY)).labeler.model == ENCODER
 
     asyncio.run(using(settings_of("http://127.0.0.1:1/v1"), use))
 
