@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 
 from serving.generation.rules import Wording
+from serving.text.turn_marks import EVERY, TurnMarks
 from topology.contract.conversation import EMPTY, ConversationState
 from topology.contract.events import (
     CodePart,
@@ -26,9 +27,6 @@ from topology.policy.bundle import region_of
 from topology.policy.overlays import TenantOverlay
 
 _QUOTE = "> "
-_TURN_MARK = re.compile(
-    r"<\|(?=[^|<>\n]{1,64}\|>)|<(?=/?turn>)|<(?=(?:start|end)_of_turn>)|<(?=</?SYS>>)|\[(?=/?INST\])"
-)
 _TAG = re.compile(r"[^A-Za-z0-9-]")
 
 
@@ -54,22 +52,24 @@ def compile_prompt(
     *,
     state: ConversationState = EMPTY,
     feedback: str = "",
+    marks: TurnMarks = EVERY,
 ) -> tuple[Message, ...]:
     """Compile one system message, followed by the conversation in its order and roles.
 
     `state` is the conversation's before this turn. `feedback` says what to mend in a further attempt. System and
     developer messages of the event become the [application] block, below the rules and above the card; tool output
     becomes quoted text in a user message. Neighbours of one role are joined, because many chat templates require it.
+    `marks` are those of the model that reads the prompt; no text of others keeps one.
     """
     blocks = [
         words.rules,
-        _block("tenant", _quoted(overlay_text)),
-        _block("application", _application(event.messages)),
+        _block("tenant", _quoted(overlay_text, marks)),
+        _block("application", _application(event.messages, marks)),
         _card(plan, event.user, state, _named(words, event.user)),
         _block("mend", feedback),
     ]
     system = "\n\n".join(block for block in blocks if block)
-    return (_message(Role.SYSTEM, system), *_conversation(event.messages))
+    return (_message(Role.SYSTEM, system), *_conversation(event.messages, marks))
 
 
 def _named(words: Wording, user: UserContext) -> Mapping[str, str]:
@@ -111,28 +111,28 @@ def _block(title: str, text: str) -> str:
     return f"[{title}]\n{text}" if text else ""
 
 
-def _application(messages: Iterable[Message]) -> str:
+def _application(messages: Iterable[Message], marks: TurnMarks) -> str:
     given = (message for message in messages if message.role in {Role.SYSTEM, Role.DEVELOPER})
-    return _quoted("\n".join(_text(message.parts) for message in given))
+    return _quoted("\n".join(_text(message.parts) for message in given), marks)
 
 
-def _conversation(messages: Iterable[Message]) -> list[Message]:
-    turns = [_turn(message) for message in messages if message.role not in {Role.SYSTEM, Role.DEVELOPER}]
+def _conversation(messages: Iterable[Message], marks: TurnMarks) -> list[Message]:
+    turns = [_turn(message, marks) for message in messages if message.role not in {Role.SYSTEM, Role.DEVELOPER}]
     return [
         _message(role, "\n\n".join(text for _, text in neighbours))
         for role, neighbours in groupby(turns, key=lambda turn: turn[0])
     ]
 
 
-def _turn(message: Message) -> tuple[Role, str]:
+def _turn(message: Message, marks: TurnMarks) -> tuple[Role, str]:
     text = _text(message.parts)
     if message.role is Role.TOOL:
-        return Role.USER, f"Tool output, for information:\n{_quoted(text)}"
-    return message.role, text
+        return Role.USER, f"Tool output, for information:\n{_quoted(text, marks)}"
+    return message.role, marks.broken_up(text)
 
 
 def _text(parts: Iterable[ContentPart]) -> str:
-    return _without_turn_marks("\n\n".join(_part_text(part) for part in parts))
+    return "\n\n".join(_part_text(part) for part in parts)
 
 
 def _part_text(part: ContentPart) -> str:
@@ -146,16 +146,8 @@ def _part_text(part: ContentPart) -> str:
             return "(an image that cannot be shown here)"
 
 
-def _without_turn_marks(text: str) -> str:
-    """Break up, by a space, the marks with which chat templates begin and end a turn.
-
-    An engine reads such a mark in a user's text as its own token, so a user could speak as the system.
-    """
-    return _TURN_MARK.sub(lambda found: found.group() + " ", text)
-
-
-def _quoted(text: str) -> str:
-    return "\n".join(_QUOTE + line for line in _without_turn_marks(text).splitlines())
+def _quoted(text: str, marks: TurnMarks) -> str:
+    return "\n".join(_QUOTE + line for line in marks.broken_up(text).splitlines())
 
 
 def _message(role: Role, text: str) -> Message:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from serving.text.turn_marks import EVERY
 from topology.contract.events import ConversationEvent, Message, part_text
 from topology.contract.labels import (
     Confidence,
@@ -190,4 +191,5 @@ def _turn(message: Message) -> dict[str, str]:
 
 
 def _encode(value: object) -> str:
-    return msgspec.json.encode(value).decode("utf-8")
+    """Return the value as JSON, without marks by which the guard's own template could be imitated."""
+    return EVERY.broken_up(msgspec.json.encode(value).decode("utf-8"))
