@@ -62,7 +62,7 @@ class Transport:
         self._connect_timeout_s = connect_timeout_s
         self._connections_max = connections_max
         self._response_bytes_max = response_bytes_max
-        self._fixed_headers = _fixed_headers(api_key)
+        self._fixed_headers = fixed_headers(api_key)
         self._session: aiohttp.ClientSession | None = None
 
     async def aclose(self) -> None:
@@ -137,7 +137,8 @@ def request_headers(request_id: str, try_index: int, extra: Mapping[str, str]) -
     return headers
 
 
-def _fixed_headers(api_key: str) -> dict[str, str]:
+def fixed_headers(api_key: str) -> dict[str, str]:
+    """Return the headers of every request to a server. Raises SettingsError for a key that no header can carry."""
     headers = {
         "Content-Type": "application/json",
         "Accept": "text/event-stream",
