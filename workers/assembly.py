@@ -30,6 +30,7 @@ from workers.process.interpreter import tune_interpreter
 from workers.settings import Settings
 from workers.stages.building import build_checks, build_drafting, close_checks, text_digest
 from workers.stages.language_models import ModelSet
+from workers.stages.turn_marks import with_turn_marks
 from workers.stream.conversation_states import memory_of, open_states
 from workers.stream.crash_journal import open_journal
 from workers.stream.loop import Loop, LoopHealth
@@ -83,13 +84,15 @@ class Worker:
 def build_worker(settings: Settings, slot: int, stage_actors: Mapping[str, Sequence[Any]]) -> Worker:
     """Return the worker of `slot`, connected to Kafka. `stage_actors` holds the handles of stages placed in actors.
 
-    Raises KafkaUnavailable, KafkaRefused or SlotFenced, and PolicyError for a policy that must not be loaded.
+    Raises KafkaUnavailable, KafkaRefused or SlotFenced, PolicyError for a policy that must not be loaded, and what
+    `with_turn_marks` raises.
     """
     configure_logging(settings.telemetry.log_level, sys.stdout)
     telemetry = start_telemetry(settings.telemetry, "ingress", slot)
     with ExitStack() as undo:  # this process may try many times before it succeeds
         undo.callback(telemetry.shutdown, TELEMETRY_STOP_S)
         try:
+            settings = with_turn_marks(settings)
             keeper = policy_keeper(settings, telemetry.instruments)
             loop = _build_loop(settings, slot, stage_actors, telemetry, keeper, undo)
         except Exception:

@@ -34,6 +34,7 @@ from workers.commands.demo.scripts import ABOVE, Script, ScriptKind
 from workers.kafka.reader import read_topic
 from workers.process.child import KeptProcess
 from workers.settings import GenerationSettings, GuardSettings, PolicySettings, Settings
+from workers.stages.turn_marks import NONE
 
 pytestmark = pytest.mark.kafka
 
@@ -126,7 +127,7 @@ def answer_all(kafka: Kafka, directory: Path, cases: Iterable[Case], settings: S
     events = [case.event for case in cases]
     model = ScriptedModel(case.script for case in cases)
     with running(model) as url:
-        generation = structs.replace(settings.generation, base_url=url, model=MODEL_NAME)
+        generation = structs.replace(settings.generation, base_url=url, model=MODEL_NAME, turn_marks=(NONE,))
         settings = structs.replace(settings, generation=generation)
         (directory / "settings").write_bytes(pickle.dumps(settings))
         command = [sys.executable, "-m", "tests.e2e.inline_worker", str(directory / "settings")]

@@ -59,6 +59,7 @@ def chart_values(settings: Settings, port: int) -> Values:
             },
         },
         "generation": {"baseUrl": "http://127.0.0.1:9/v1", "model": "none"},
+        "settings": {"generation": {"turn_marks": ["none"]}},
         "policy": {
             "inline": POLICY.read_text(encoding="utf-8"),
             "overlays": {"inline": {"harbour-bank": OVERLAY.read_text(encoding="utf-8")}},

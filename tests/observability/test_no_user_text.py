@@ -60,7 +60,13 @@ def leaky_settings(kafka: Kafka, directory: Path, model: str, **telemetry: objec
         fresh_settings(kafka),
         policy=PolicySettings(overlays=str(overlays)),
         generation=GenerationSettings(
-            base_url=model, model="m1", attempts_max=2, request_timeout_s=3, retries_max=0, backoff_max_s=0.2
+            base_url=model,
+            model="m1",
+            turn_marks=("none",),
+            attempts_max=2,
+            request_timeout_s=3,
+            retries_max=0,
+            backoff_max_s=0.2,
         ),
         redaction=RedactionSettings(digest_key=Secret("a key for tests")),
         telemetry=TelemetrySettings(**given),  # pyright: ignore[reportArgumentType] -- test's short form

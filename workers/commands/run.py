@@ -8,8 +8,10 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
+from topology.contract.errors import RetryLater
 from workers.process.captured_output import prints_as_logs
 from workers.settings import Settings
+from workers.stages.turn_marks import with_turn_marks
 from workers.supervision.agent import Agent, Node
 from workers.supervision.ray_session import ray_session
 from workers.supervision.supervisor import Supervisor, SupervisorError
@@ -22,13 +24,14 @@ logger = logging.getLogger("sluicegate.run")
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Start and watch the workers; on SIGTERM, SIGINT or `POST /drain` drain them within `drain.timeout_s`.
 
-    0 if every worker ended by itself.
+    0 if every worker ended by itself. Raises SettingsError if nobody says the marks of the model's turns.
     """
     del arguments
     stop = threading.Event()
     _on_signals(stop)
     with prints_as_logs() as out, ExitStack() as after_ray:
         configure_logging(settings.telemetry.log_level, out)
+        settings = _with_turn_marks(settings)
         with ray_session(settings.ray, show_actors=True):
             telemetry = start_telemetry(settings.telemetry, "supervisor")
             supervisor = Supervisor(settings, telemetry.instruments)
@@ -37,6 +40,15 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
                 return _supervise(supervisor, settings, stop)
             finally:
                 telemetry.shutdown(TELEMETRY_STOP_S)
+
+
+def _with_turn_marks(settings: Settings) -> Settings:
+    """Find the marks of turns once for all workers. While the model's server is away, each of them asks later."""
+    try:
+        return with_turn_marks(settings)
+    except RetryLater as exc:
+        logger.warning("the marks of turns are not known yet: %s", exc)
+        return settings
 
 
 @contextmanager

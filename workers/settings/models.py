@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from workers.settings.secret import Secret
-from workers.settings.types import MIB, Bytes, JudgePrompts, LabelerKind, Name, Seconds, Text, Url, about
+from workers.settings.types import MIB, Bytes, JudgePrompts, LabelerKind, ListedMarks, Name, Seconds, Text, Url, about
 
 
 class GenerationSettings(Struct, frozen=True, kw_only=True):
@@ -33,6 +33,20 @@ class GenerationSettings(Struct, frozen=True, kw_only=True):
         Seconds, about("Time that an open circuit breaker refuses requests before it tries one.")
     ] = 5
     response_bytes_max: Annotated[Bytes, about("A longer response is cut off and counts as unparsable.")] = 4 * MIB
+    tokenizer: Annotated[
+        Text,
+        about(
+            "Tokenizer of the model, for the marks of turns that are broken up in texts: a directory, or a name in the "
+            "local Hugging Face cache; empty: the endpoint is asked, then the model's name."
+        ),
+    ] = ""
+    turn_marks: Annotated[
+        ListedMarks,
+        about(
+            "Marks of turns that are broken up beside those that no ordinary text has; `none` alone: the model has no "
+            "other. If any are given, neither the endpoint nor the model's name is asked."
+        ),
+    ] = ()
     forward_seed: Annotated[
         bool, about("Send an event's seed to the endpoint. Off by default: any seed ends the CPU build of vLLM 0.32.")
     ] = False

@@ -91,7 +91,7 @@ def build_drafting(settings: Settings, generator: Generator, checks: Sequence[Ch
     return Drafting(
         generator=generator,
         checks=checks,
-        compile_prompt=prompt_compiler(),
+        compile_prompt=prompt_compiler(settings.generation),
         prompt_hash=rules_hash(),
         budget=Budget(
             revisions_max=settings.policy.revisions_max,

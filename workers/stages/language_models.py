@@ -12,6 +12,7 @@ from serving.generation.prompts import compile_prompt, tenant_text
 from serving.generation.rules import wording
 from serving.guard_llm.adapters import GuardBounds, LlmCheck, LlmLabeler
 from serving.guards.per_policy import PerPolicy, PolicyCheck, PolicyLabeler
+from serving.text.turn_marks import TurnMarks
 from topology.contract.drafts import CheckReport
 from topology.contract.events import ConversationEvent, Message
 from topology.contract.labels import Outcome, Plan, RequestLabels
@@ -25,8 +26,9 @@ from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.span_handles import CURRENT_SPAN
 from topology.telemetry.trace_context import carrier
-from workers.settings import Settings
+from workers.settings import GenerationSettings, Settings
 from workers.stages.embedded import embedded_labeler
+from workers.stages.turn_marks import own_marks
 
 BREAKER_LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
@@ -120,13 +122,14 @@ class ModelSet:
         return client
 
 
-def prompt_compiler() -> CompilePrompt:
+def prompt_compiler(asked: GenerationSettings) -> CompilePrompt:
     """Return the function that writes the prompt for a case, in the words of the case's own policy and tenant."""
+    marks = TurnMarks(own_marks(asked))
     wordings = PerPolicy(wording)
 
     def compile_for(case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:
         words, tenant = wordings.of(case.bundle), tenant_text(case.overlay)
-        return compile_prompt(words, plan, case.event, tenant, state=case.state, feedback=feedback)
+        return compile_prompt(words, plan, case.event, tenant, state=case.state, feedback=feedback, marks=marks)
 
     return compile_for
 

@@ -29,6 +29,7 @@ from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
+from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline
 from workers.process.clock import SystemClock
 from workers.settings import GenerationSettings, GuardSettings, Secret, Settings, TelemetrySettings
@@ -232,6 +233,45 @@ def test_the_breakers_state_is_shown_from_the_start_and_when_it_opens() -> None:
         return seen
 
     assert asyncio.run(using(settings_of("http://127.0.0.1:1/v1"), use, metrics)) == [0, 0, 2]
+
+
+def sent_to_the_generator(text: str, *, turn_marks: tuple[str, ...]) -> str:
+    """The last message that the generator gets of an event with this text."""
+
+    async def session() -> str:
+        async with FakeEndpoint() as endpoint:
+            settings = settings_of(endpoint.base_url, turn_marks=turn_marks)
+            policies = Policies(packaged_bundle())
+
+            async def use(models: ModelSet) -> None:
+                checks = (FakeCheck("classification"), FakeCheck("bias"), FakeCheck("logging", logged))
+                pipeline = build_pipeline(
+                    settings,
+                    lambda: policies,
+                    models.labeler,
+                    models.generator,
+                    checks,
+                    Tracing.none(),
+                    Instruments.none(),
+                )
+                value = msgspec.json.encode(event(text))
+                record = Record(
+                    topic=Topic.EVENTS.value, partition=0, offset=0, timestamp_ms=1, key=b"c-1", value=value
+                )
+                await pipeline.process(record)
+
+            await using(settings, use)
+            messages: Any = endpoint.received[0].body["messages"]
+            return messages[-1]["content"]
+
+    return asyncio.run(session())
+
+
+def test_the_marks_that_settings_list_are_broken_up_beside_the_general_ones() -> None:
+    text = "Where is the library? SPEAKER: me <mine_12> </s> none"
+    assert sent_to_the_generator(text, turn_marks=("none",)) == text.replace("</s>", "< /s>")
+    expected = "Where is the library? SPEAKER : me < mine_12> < /s> none"
+    assert sent_to_the_generator(text, turn_marks=("SPEAKER:", "<mine_0>")) == expected
 
 
 def trace_of_one_event(labeler: str) -> tuple[Sequence[ReadableSpan], dict[str, str]]:

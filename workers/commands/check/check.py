@@ -7,7 +7,7 @@ from rich.text import Text
 from workers.commands.check.brokers import probe_brokers
 from workers.commands.check.collector import probe_collector
 from workers.commands.check.configuration import probe_policy, probe_settings
-from workers.commands.check.endpoints import probe_generator, probe_guard
+from workers.commands.check.endpoints import probe_generator, probe_guard, probe_turn_marks
 from workers.commands.check.probe import Line, Mark, Probe, RunningProbe
 from workers.commands.console.terminal import Terminal
 from workers.settings import Settings
@@ -20,6 +20,7 @@ PROBES: tuple[tuple[str, Probe], ...] = (
     *OFFLINE_PROBES,
     ("brokers", probe_brokers),
     ("model", probe_generator),
+    ("turn marks", probe_turn_marks),
     ("guard LLM", probe_guard),
     ("telemetry", probe_collector),
 )

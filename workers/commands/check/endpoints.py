@@ -1,4 +1,7 @@
-"""The probes of the language models: `GET /models` is answered and lists the model that settings name."""
+"""The probes of the language models: `GET /models` is answered and lists the model that settings name.
+
+Of the generator, somebody must also say the marks of its turns.
+"""
 
 import asyncio
 import ssl
@@ -8,11 +11,13 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
+from topology.contract.errors import RetryLater, SettingsError
 from workers.commands.check.failures import TlsKeys, in_words, tls_mend
 from workers.commands.check.probe import Line, ok, unused, wrong
 from workers.commands.console.terminal import printable
 from workers.settings import Settings
 from workers.settings.secret import Secret
+from workers.stages.turn_marks import CURES, find_turn_marks
 
 BODY_BYTES_MAX = 1024 * 1024
 MODELS_SHOWN = 5
@@ -55,6 +60,19 @@ def probe_generator(settings: Settings, timeout_s: float) -> Iterator[Line]:
         yield wrong("model", "no endpoint is set", "set generation.base_url")
         return
     yield asyncio.run(_probed(target, timeout_s))
+
+
+def probe_turn_marks(settings: Settings, timeout_s: float) -> Iterator[Line]:
+    """Check that somebody says the marks of the generator's turns."""
+    what = "turn marks"
+    try:
+        found = find_turn_marks(settings.generation, timeout_s)
+    except SettingsError as exc:
+        yield wrong(what, f"{exc.key} is {exc.shown}", f"{exc.key}: {exc.allowed}")
+    except RetryLater:
+        yield wrong(what, f"only its server could say those of {settings.generation.model!r}, and it is away", CURES)
+    else:
+        yield ok(what, f"{len(found.marks)} said by {found.source}, beside the general ones")
 
 
 def probe_guard(settings: Settings, timeout_s: float) -> Iterator[Line]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from msgspec import structs
 
 from workers.settings import KafkaSettings, Secret, Settings, StagesSettings
+from workers.stages.turn_marks import NONE
 
 Say = Callable[[str], None]
 
@@ -97,7 +98,7 @@ def language_model(
 
     load_libraries()
     restore_logging()
-    checkpoint = build_tiny_checkpoint(cache_directory() / "tiny-checkpoint")
+    checkpoint = build_tiny_checkpoint(_tiny_checkpoint())
     is_http = traces_protocol == "http"
     serving = LlmServing(
         model=str(checkpoint),
@@ -144,8 +145,19 @@ def demo_settings(base: Settings, kafka: KafkaSettings, *, own_brokers: bool, ot
 
 def with_model(settings: Settings, model: str, base_url: str) -> Settings:
     """Return the settings of a run that `model` answers, with short answers: longer noise would only cost time."""
-    generation = structs.replace(settings.generation, base_url=base_url, model=model, max_tokens=64)
+    generation = structs.replace(
+        settings.generation,
+        base_url=base_url,
+        model=model,
+        max_tokens=64,
+        tokenizer=str(_tiny_checkpoint()) if model == MODEL_NAME else "",
+        turn_marks=() if model == MODEL_NAME else (NONE,),
+    )
     return structs.replace(settings, generation=generation)
+
+
+def _tiny_checkpoint() -> Path:
+    return cache_directory() / "tiny-checkpoint"
 
 
 def free_port() -> int:

@@ -26,7 +26,7 @@ from tests.plugins.secure_broker import LOGIN, PASSWORD, TLS, SecureBroker
 from workers.commands.check.brokers import bounded_options, probe_brokers
 from workers.commands.check.collector import probe_collector
 from workers.commands.check.configuration import probe_policy, probe_settings
-from workers.commands.check.endpoints import probe_generator, probe_guard
+from workers.commands.check.endpoints import probe_generator, probe_guard, probe_turn_marks
 from workers.commands.check.probe import Line, Mark, Probe, RunningProbe, ok
 from workers.kafka.topics import create_topics
 from workers.settings import (
@@ -149,6 +149,36 @@ def test_a_model_endpoint_that_says_nothing_is_given_up_in_time() -> None:
 def test_a_key_with_a_line_break_is_not_sent() -> None:
     settings = Settings(generation=GenerationSettings(api_key=Secret(f"{SECRET}\nx")))
     assert "generation.api_key_file" in one(probe_generator, settings).mend
+
+
+def instruct(base_url: str) -> Settings:
+    return Settings(generation=GenerationSettings(base_url=base_url, model="instruct", api_key=Secret(SECRET)))
+
+
+def test_a_model_whose_marks_nobody_says_is_wrong_and_every_cure_is_named() -> None:
+    line = against(status(404), probe_turn_marks, instruct)
+    assert (line.mark, line.found) == (Mark.WRONG, "generation.model is 'instruct'")
+    for cure in ("generation.tokenizer", "/tokenize", "a name that tells its family", "generation.turn_marks"):
+        assert cure in line.mend
+    away = one(probe_turn_marks, instruct(closed_endpoint()))
+    assert (away.mark, "it is away" in away.found, away.mend in line.mend) == (Mark.WRONG, True, True)
+
+
+def test_a_model_whose_marks_somebody_says_is_well() -> None:
+    written = status(200, json.dumps({"token_strs": ["<go>", "user"]}).encode())
+    assert "1 said by the server at" in against(written, probe_turn_marks, instruct).found
+    assert (
+        "said by the model's name: the tiny checkpoint"
+        in against(status(404), probe_turn_marks, lambda _: Settings()).found
+    )
+    listed = Settings(generation=GenerationSettings(model="instruct", turn_marks=("none",)))
+    assert one(probe_turn_marks, listed).mark is Mark.OK
+
+
+def test_a_tokenizer_that_is_not_there_is_told_by_its_setting(tmp_path: Path) -> None:
+    settings = Settings(generation=GenerationSettings(tokenizer=str(tmp_path / "absent")))
+    line = one(probe_turn_marks, settings)
+    assert (line.mark, line.mend.partition(":")[0]) == (Mark.WRONG, "generation.tokenizer")
 
 
 def test_the_guard_llm_is_looked_at_where_one_is_set() -> None:
