@@ -22,6 +22,9 @@ CONTEXT_CEILING: Level = 3
 PROTECTIVE_CEILING: Level = 2
 """The ceiling in the contexts of those who protect, report or are the victim: recognition and response, no method."""
 
+MENTION_CEILING: Level = 1
+"""The ceiling that a wrapper leaves a benign question: what a thing is. A signal alone makes nothing harmful."""
+
 SERIOUS_HARM: Level = 3
 """The harm level from which answers at the ceiling are counted, unless the intent is benign."""
 
@@ -107,10 +110,15 @@ def reckoned_intent(
     """
     if not state.is_wary:
         return floored(finding.intent, signals)
+    return floored(_shown_intent(bundle, finding, state), (*signals, *state.signals))
+
+
+def _shown_intent(bundle: PolicyBundle, finding: RequestFinding, state: ConversationState) -> Intent:
+    """Return the strictest intent of a finding and of what is remembered for it, whatever it was wrapped in."""
     intent = finding.intent
     for name in neighbours(bundle, finding.category):
         intent = stricter(intent, state.intent_of(name))
-    return floored(intent, (*signals, *state.signals))
+    return intent
 
 
 def neighbours(bundle: PolicyBundle, category: CategoryId) -> tuple[CategoryId, ...]:
@@ -196,10 +204,11 @@ def _remembered(
     state: ConversationState,
 ) -> Level:
     """Return the ceiling with the intent and signals of earlier turns, minus the detail that their answers spent."""
-    intent, harm = reckoned_intent(bundle, finding, signals, state), reckoned_harm(bundle, finding, state)
-    worse = structs.replace(finding, intent=intent, harm=harm)
-    level, _ = _of_turn(bundle, worse, overlay, subject, (*signals, *state.signals))
-    if not is_serious(bundle.categories[finding.category], harm, intent):
+    shown, harm = _shown_intent(bundle, finding, state), reckoned_harm(bundle, finding, state)
+    wrappers = (*signals, *state.signals)
+    worse = structs.replace(finding, intent=shown, harm=harm)
+    level, _ = _of_turn(bundle, worse, overlay, subject, wrappers)
+    if not is_serious(bundle.categories[finding.category], harm, floored(shown, wrappers)):
         return level
     return max(0, level - state.spent_of(finding.category))
 
@@ -215,6 +224,8 @@ def _of_turn(
     category = bundle.categories[finding.category]
     intent = floored(finding.intent, signals)
     level, base_rule = _base(bundle, category, finding.harm, intent)
+    if level == 0 and finding.intent is Intent.BENIGN:
+        level = min(MENTION_CEILING, _base(bundle, category, finding.harm, finding.intent)[0])
     rules = [base_rule]
     if intent is not Intent.MALICIOUS:
         for rule, lifted in (

@@ -21,6 +21,7 @@ from tests.topology.decision.policy_world import (
     bundle,
     labels,
 )
+from topology.contract.conversation import CategoryMemory, ConversationState, Shown
 from topology.contract.events import UserContext
 from topology.contract.labels import AgeBand, Context, Intent, Level, RequestFinding, RequestLabels, Signal
 from topology.decision.ceilings import Subject, ceiling, settled_age, subject_of
@@ -195,3 +196,18 @@ def test_a_tenant_without_an_overlay_treats_unknown_age_as_teen() -> None:
     unknown = subject_of(bundle(), labels(finding), overlay=STRICTEST, user=UserContext(), grants=())
     assert ceiling(bundle(), finding, STRICTEST, unknown) == (1, ("C1:drugs.use", "C8:drugs.use"))
     assert not unknown.is_teen
+
+
+@pytest.mark.parametrize("name", ["cbrn.weaponization", "privacy.mass_surveillance", "privileged_info"])
+def test_a_wrapper_does_not_take_the_harmless_part_of_a_benign_question(name: str) -> None:
+    category = next(known for known in bundle().categories if known == name)
+    benign = RequestFinding(category=category, harm=4, intent=Intent.BENIGN)
+    for signal in Signal:
+        assert level(benign, signals=(signal,)) == 1
+        state = ConversationState(turns=1, shown_signals={signal: Shown(turn=1, at_ms=1)})
+        assert ceiling(bundle(), benign, OPEN, GROWN, (), state)[0] == 1
+        unclear = msgspec.structs.replace(benign, intent=Intent.DUAL_USE)
+        assert level(unclear, signals=(signal,)) == 0
+    shown = CategoryMemory(intent=Intent.MALICIOUS, shown=Shown(turn=1, at_ms=1))
+    hostile = ConversationState(turns=1, categories={category: shown})
+    assert ceiling(bundle(), benign, OPEN, GROWN, (Signal.ENCODING,), hostile)[0] == 0

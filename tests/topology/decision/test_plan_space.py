@@ -197,7 +197,8 @@ def test_a_wrapper_voids_the_context_and_is_never_laxer_than_none() -> None:
         assert np.all(modes[index] >= modes[0])
         assert np.array_equal(levels[index][:, :, :, 1], levels[index][:, :, :, 0])
         if not WRAPPERS.isdisjoint(signals):
-            assert np.array_equal(levels[index][:, :, 0], levels[index][:, :, 1])
+            left = np.minimum(levels[0][:, :, 0], 1)  # a benign question keeps what a thing is
+            assert np.array_equal(levels[index][:, :, 0], np.maximum(levels[index][:, :, 1], left))
 
 
 def test_overlays_cap_exactly_and_raise_only_what_is_the_tenants_to_raise(record_property: Record) -> None:
