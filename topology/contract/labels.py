@@ -251,7 +251,8 @@ class Plan(Struct, frozen=True, kw_only=True):
 class OutputFinding(Struct, frozen=True, kw_only=True):
     """One category seen in a draft, with the lowest and highest detail among the guards that saw it.
 
-    `sources` names what found it independently; empty counts as one source.
+    `sources` names what found it independently; empty counts as one source. `agreed` is the highest detail that two of
+    them see, 0 if there is only one.
     """
 
     category: CategoryId
@@ -263,6 +264,7 @@ class OutputFinding(Struct, frozen=True, kw_only=True):
     confidence: Confidence = Confidence.HIGH
     probability: Probability | None = None
     sources: tuple[str, ...] = ()
+    agreed: Level = 0
 
     def __post_init__(self) -> None:
         if self.detail_hi < self.detail_lo:

@@ -30,7 +30,7 @@ from topology.contract.labels import (
     VerdictKind,
 )
 from topology.decision.ceilings import Subject, ceiling_level, floored, subject_of
-from topology.decision.plan import CRISIS_LINE, is_corroborated, require_known
+from topology.decision.plan import CRISIS_LINE, require_known
 from topology.decision.reports import merge_reports, ordered_spans
 from topology.policy.bundle import Aspect, Authority, PolicyBundle, VerdictRow
 from topology.policy.overlays import TenantOverlay
@@ -59,7 +59,7 @@ SIDE_EFFECTS = tuple(SideEffect)
 class Match(Struct, frozen=True, kw_only=True):
     """The row that a fault matched, and the fault's place in the draft.
 
-    Without two independent sources (`is_corroborated`) a finding's grave side effects become a review.
+    Unless two independent sources see it above its ceiling (`is_corroborated`), its grave side effects become a review.
     """
 
     row: VerdictRow
@@ -189,7 +189,7 @@ def _finding(bench: _Bench, measured: Measured) -> list[Match]:
     row = first_row(bench.bundle.rules, fault)
     if row is None:
         return []
-    return [Match(row=row, spans=finding.spans, is_corroborated=is_corroborated(finding.sources))]
+    return [Match(row=row, spans=finding.spans, is_corroborated=finding.agreed > measured.ceiling)]
 
 
 def _draft(bench: _Bench, out: OutputLabels, measured: Sequence[Measured]) -> list[Match]:

@@ -4,7 +4,16 @@ from collections.abc import Iterable, Sequence
 from operator import attrgetter
 
 from topology.contract.drafts import CheckReport
-from topology.contract.labels import CategoryId, Confidence, Declines, GuardRun, OutputFinding, OutputLabels, Span
+from topology.contract.labels import (
+    CategoryId,
+    Confidence,
+    Declines,
+    GuardRun,
+    Level,
+    OutputFinding,
+    OutputLabels,
+    Span,
+)
 
 _DECLINES = tuple(Declines)
 _ORDER_OF_RUNS = attrgetter("guard", "version", "outcome", "latency_ms")
@@ -59,7 +68,7 @@ def _merged(reported: Sequence[tuple[str, OutputFinding]]) -> OutputFinding:
     same = [finding for _, finding in reported]
     if len(same) == 1 and not same[0].separable and not same[0].spans:
         return same[0]
-    sources = {name for check, finding in reported for name in finding.sources or (check,)}
+    seen = _seen_by(reported)
     highest = max(finding.detail_hi for finding in same)
     top = [finding for finding in same if finding.detail_hi == highest]
     is_low = any(finding.confidence is Confidence.LOW for finding in top)
@@ -72,8 +81,18 @@ def _merged(reported: Sequence[tuple[str, OutputFinding]]) -> OutputFinding:
         spans=ordered_spans(span for finding in same for span in finding.spans),
         confidence=Confidence.LOW if is_low else Confidence.HIGH,
         probability=max((found.probability for found in same if found.probability is not None), default=None),
-        sources=tuple(sorted(sources)) if len(sources) > 1 else (),
+        sources=tuple(sorted(seen)) if len(seen) > 1 else (),
+        agreed=sorted(seen.values())[-2] if len(seen) > 1 else 0,
     )
+
+
+def _seen_by(reported: Sequence[tuple[str, OutputFinding]]) -> dict[str, Level]:
+    """Return the highest detail that each source sees. Of a finding with several sources, only the first sees all."""
+    seen: dict[str, Level] = {}
+    for check, finding in reported:
+        for place, name in enumerate(finding.sources or (check,)):
+            seen[name] = max(seen.get(name, 0), finding.agreed if place else finding.detail_hi)
+    return seen
 
 
 def ordered_spans(spans: Iterable[Span]) -> tuple[Span, ...]:

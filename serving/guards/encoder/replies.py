@@ -20,6 +20,9 @@ BARRED_DETAIL: Level = 3
 """The least detail of a draft that the encoder thinks barred: steps, explicit content, particular items."""
 
 
+RULES = "rules"
+"""The source of what rules find in a draft."""
+
 ASKED_BONUS = 0.3
 """What a subject that was asked for is ahead of another, when the subject of a barred draft is chosen."""
 
@@ -95,9 +98,9 @@ def _keep(
     probability: float,
 ) -> None:
     known = found.get(name)
-    sources = tuple(sorted({SOURCE, *(known.sources or ("rules",))})) if known else (SOURCE,)
+    sources = tuple(sorted({SOURCE, *(known.sources or (RULES,))})) if known else (SOURCE,)
     if known is not None and known.detail_hi >= detail:
-        found[name] = structs.replace(known, sources=sources)
+        found[name] = structs.replace(known, sources=sources, agreed=detail)
         return
     found[name] = OutputFinding(
         category=name,
@@ -107,4 +110,5 @@ def _keep(
         confidence=sure,
         probability=round(min(1.0, probability), 4),
         sources=sources,
+        agreed=known.detail_hi if known else 0,
     )

@@ -160,8 +160,13 @@ def test_a_draft_within_its_limits_mentions_its_subject() -> None:
 def test_what_a_rule_saw_is_not_lowered_where_the_encoder_leaves_room_for_it() -> None:
     seen = OutputFinding(category=CYBER, harm=3, detail_lo=3, detail_hi=3)
     report = CheckReport(check="classification", version="1", findings=(seen,))
-    (finding,) = replied({"barred": {"yes": 0.2}, "reply_category": {CYBER: 0.8}}, report=report).findings
-    assert (finding.detail_hi, finding.sources) == (3, ("encoder", "rules"))
+    within = {"barred": {"yes": 0.2}, "reply_category": {CYBER: 0.8}, "detail": {"2": 1.0}}
+    (finding,) = replied(within, report=report).findings
+    assert (finding.detail_hi, finding.sources, finding.agreed) == (3, ("encoder", "rules"), 1)
+    mention = structs.replace(seen, detail_lo=1, detail_hi=1)
+    report = CheckReport(check="classification", version="1", findings=(mention,))
+    (finding,) = replied({"barred": {"yes": 0.9}, "reply_category": {CYBER: 0.8}}, report=report).findings
+    assert (finding.detail_hi, finding.sources, finding.agreed) == (3, ("encoder", "rules"), 1)
 
 
 def test_a_draft_declines_as_much_as_both_say() -> None:

@@ -4,10 +4,12 @@ import msgspec
 import pytest
 
 from tests.topology.decision.policy_world import GUARDS, OPEN, OutputCase, bundle, labels, output_cases, request_cases
+from topology.contract.drafts import CheckReport
 from topology.contract.events import UserContext
 from topology.contract.labels import (
     CategoryId,
     Confidence,
+    Context,
     GuardRun,
     Intent,
     Outcome,
@@ -16,11 +18,12 @@ from topology.contract.labels import (
     Plan,
     RequestFinding,
     RequestLabels,
+    SideEffect,
     Span,
     Verdict,
     VerdictKind,
 )
-from topology.decision.judge import judge
+from topology.decision.judge import judge, merge_reports
 from topology.decision.plan import plan
 from topology.policy.overlays import TenantOverlay
 
@@ -170,3 +173,35 @@ def test_the_deciding_rule_comes_first_and_side_effects_add_up() -> None:
 def test_one_failed_guard_among_many_holds_the_draft() -> None:
     runs = (*GUARDS, GuardRun(guard="bias", version="1", outcome=Outcome.CRASHED))
     assert draft(asked(), out=OutputLabels(guards=runs)).verdict is VerdictKind.ESCALATE
+
+
+@pytest.mark.parametrize(
+    ("details", "is_paged"),
+    [
+        ({"classification": 3}, False),
+        ({"classification": 3, "guard_llm": 2}, False),
+        ({"classification": 3, "guard_llm": 3}, True),
+        ({"classification": 4, "guard_llm": 3, "bias": 1}, True),
+        ({"classification": 4, "guard_llm": 2, "bias": 1}, False),
+    ],
+)
+def test_people_are_paged_only_if_two_sources_see_more_than_is_allowed(details: dict[str, int], is_paged: bool) -> None:
+    csae = CategoryId("csae")
+    seen = RequestFinding(category=csae, harm=4, intent=Intent.BENIGN, context=Context.PROTECTIVE, asked_detail=2)
+    reports = [
+        CheckReport(check=name, version="1", findings=(found(csae, harm=4, low=detail, high=detail),))
+        for name, detail in details.items()
+    ]
+    verdict = draft(labels(seen), out=merge_reports(reports, GUARDS))
+    assert verdict.rule_ids == ("V02",)
+    assert (SideEffect.PAGE in verdict.side_effects) is is_paged
+    assert (SideEffect.HUMAN_REVIEW in verdict.side_effects) is not is_paged
+
+
+def test_one_check_with_two_sources_says_what_both_see() -> None:
+    both = msgspec.structs.replace(found(high=3, low=3), sources=("encoder", "rules"), agreed=1)
+    reports = [CheckReport(check="classification", version="1", findings=(both,))]
+    assert merge_reports(reports, GUARDS).findings[0].agreed == 1
+    for detail, agreed in ((1, 1), (2, 2), (4, 3)):
+        third = CheckReport(check="guard_llm", version="1", findings=(found(high=detail, low=detail),))
+        assert merge_reports([*reports, third], GUARDS).findings[0].agreed == agreed
