@@ -82,7 +82,10 @@ class Pipeline:
         require_genuine: RequireGenuine = no_canaries,
     ) -> None:
         self._policies = policies
-        self._assessing = Assessing(labeler=labeler, timeout_s=bounds.assess_timeout_s, clock=clock, metrics=metrics)
+        self._digest = digest
+        self._assessing = Assessing(
+            labeler=labeler, digest=digest, timeout_s=bounds.assess_timeout_s, clock=clock, metrics=metrics
+        )
         self._drafting = drafting
         self._grants = grants
         self._bounds = bounds
@@ -112,7 +115,10 @@ class Pipeline:
             decision = self._repeated(case) or await self._decide(case)
             await _wait_for_others()
             self._counting.count(case, decision, started_s)
-            case.state_after = case.state if memory is None else memory.fold(case, decision, self._clock.now_ms())
+            if memory is None:
+                case.state_after = case.state
+            else:
+                case.state_after = memory.fold(case, decision, self._clock.now_ms(), self._digest)
             return self._publishing.publish(case, decision)
 
     def decodes(self, record: Record) -> bool:

@@ -2,7 +2,8 @@
 
 Requests go through labeller and plan. Replies go through the checks and the judge, under the labels that are right for
 their requests. Documents are read as a tool's result. The events of a conversation follow each other with the state
-that a worker would keep, and their candidates are judged under the labels that the labeller gave.
+that a worker would keep, and their candidates are judged under the labels that the labeller gave. What a row says was
+answered counts as published, unless it had a candidate for that answer, which did not leave.
 """
 
 import time
@@ -26,13 +27,17 @@ from topology.decision.reports import merge_reports
 from topology.policy.bundle import Aspect, PolicyBundle
 from topology.policy.overlays import STRICTEST
 from topology.ports import CheckInput, Labeler
-from topology.steps.remembering import StateBounds, Turn, folded, recalled, with_asked
+from topology.steps.remembering import StateBounds, Turn, folded, recalled
+from topology.steps.taking_up import taken_up, with_asked, without_answer
 
 NAME = "row"
 REVISIONS_MAX = 2
 CROSSINGS = {Aspect.FINDING, Aspect.LEAK, Aspect.UNFAIR}
 TURN_MS = 60_000
 """The time between two events of a conversation."""
+
+HELD = "held"
+"""The remembered answer in place of a candidate that did not leave."""
 
 
 class AnyCheck(Protocol):
@@ -119,7 +124,7 @@ async def read_conversation(guards: Guards, row: ConversationRow) -> list[Turned
         read = await _read(guards, event, before)
         judged = None if each.candidate is None else await _judged(guards, event, read, each.candidate, before)
         turned.append(Turned(read=read, judged=judged))
-        state = folded(before, _turn(read, judged), guards.bundle, now_ms, bounds)
+        state = folded(before, _turn(read, judged, each.candidate or ""), guards.bundle, now_ms, bounds)
     return turned
 
 
@@ -138,7 +143,8 @@ async def _read(guards: Guards, event: ConversationEvent, state: ConversationSta
     started_s = time.perf_counter()
     said = await guards.labeler.label(event, guards.bundle)
     seconds = time.perf_counter() - started_s
-    labels = settled_age(with_asked(said, state), event.user, state, is_statement_stronger=STRICTEST.heeds_stated_age)
+    meant = taken_up(said, event, state, str) if state.answered else with_asked(without_answer(said), state)
+    labels = settled_age(meant, event.user, state, is_statement_stronger=STRICTEST.heeds_stated_age)
     made = plan(guards.bundle, labels, overlay=STRICTEST, user=event.user, grants=(), state=state)
     return Read(labels=labels, made=made, seconds=seconds)
 
@@ -173,7 +179,7 @@ def under(
     return Judged(out=out, verdict=verdict.verdict, is_crossed=not CROSSINGS.isdisjoint(aspects), reports=reports)
 
 
-def _turn(read: Read, judged: Judged | None) -> Turn:
+def _turn(read: Read, judged: Judged | None, candidate: str) -> Turn:
     """Return what an event adds to the state: a candidate counts if it left, else the plan's own answer."""
     left = judged.out if judged is not None and not judged.is_held else None
     named = read.made.must_include if left is None and read.made.mode is not Mode.DIRECT_ANSWER else ()
@@ -185,4 +191,5 @@ def _turn(read: Read, judged: Judged | None) -> Turn:
         plan=read.made,
         findings=() if left is None else left.findings,
         names_line=CRISIS_LINE in named,
+        answered=HELD if judged is not None and judged.is_held else candidate,
     )

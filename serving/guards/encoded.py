@@ -22,7 +22,7 @@ from serving.text.features import fold
 from serving.text.wrappers import decoded
 from topology.contract.drafts import CheckReport
 from topology.contract.events import ConversationEvent, parts_text
-from topology.contract.labels import CategoryId, LabelerIdentity, RequestLabels
+from topology.contract.labels import ANSWER, CategoryId, LabelerIdentity, RequestLabels
 from topology.policy.bundle import Category, PolicyBundle
 from topology.ports import CheckInput, Stage
 
@@ -62,10 +62,11 @@ class EncodedLabeler:
 
     def label_now(self, event: ConversationEvent) -> RequestLabels:
         """Return what `label` does, as a plain call."""
-        ruled = spoken(self._rules.label_now(event))
+        ruled = self._rules.label_now(event)
+        answered = tuple(finding for finding in ruled.findings if ANSWER in finding.sources)
         (reading,) = self._encoder.read([given_request(turns_of(event))])
-        labels = with_reading(ruled, reading, self._categories, self._at)
-        return structs.replace(labels, labeler=self._identity)
+        labels = with_reading(spoken(ruled), reading, self._categories, self._at)
+        return structs.replace(labels, labeler=self._identity, findings=(*labels.findings, *answered))
 
 
 def spoken(labels: RequestLabels) -> RequestLabels:

@@ -14,7 +14,7 @@ import msgspec
 
 from serving.guards.ages import stated_age
 from serving.guards.contexts import context_of, transforms
-from serving.guards.conversation import Asked, Leaning, asked_of
+from serving.guards.conversation import Asked, asked_of
 from serving.guards.draft_markers import has_operational_detail
 from serving.guards.linear import Band, LinearModel
 from serving.guards.markers import RISK_TAGS, RequestMarkers, bounded, is_malicious, read_request, vulnerability
@@ -27,6 +27,7 @@ from serving.text.wrappers import decoded, gives_orders
 from topology.contract.errors import CheckFailed
 from topology.contract.events import ConversationEvent, Parts, Role, parts_text
 from topology.contract.labels import (
+    ANSWER,
     NONE,
     AgeBand,
     CategoryId,
@@ -34,6 +35,7 @@ from topology.contract.labels import (
     Context,
     Intent,
     LabelerIdentity,
+    Leaning,
     Level,
     Outcome,
     RequestFinding,
@@ -52,6 +54,7 @@ PHRASES, HEADS = "phrases", "heads"
 HISTORY_CHARACTERS_MAX = 32_000
 """The most characters of earlier user messages that are read for intent and risk, the latest message first."""
 FINDINGS_MAX = 8
+"""The most findings of a request; an answer that it takes up has as many of its own at most."""
 
 _RED_LINE = 4
 _HARM_HEAD, _JAILBREAK_HEAD = "prompt_harm", "jailbreak"
@@ -145,7 +148,7 @@ class EmbeddedLabeler:
         )
         return RequestLabels(
             labeler=self._identity,
-            findings=self._findings(own, whole, ask),
+            findings=(*self._findings(own, whole, ask), *self._of_answer(asked, ask)),
             vulnerability=risk,
             risk_subject=_subject(risk, own.markers.hits),
             urgency=Urgency.NOW if risk is Vulnerability.IMMINENT_DANGER else None,
@@ -156,6 +159,7 @@ class EmbeddedLabeler:
             age_verified=event.user.age_verified and age is event.user.age_band,
             signals=self._signals(event, said, own, whole),
             language=language_of(said.own or whole.text),
+            leaning=asked.leaning,
         )
 
     def _read(self, text: str) -> _Reading:
@@ -178,6 +182,20 @@ class EmbeddedLabeler:
             findings.append(finding)
         findings.sort(key=lambda finding: finding.category not in own.seen)
         return tuple(findings[:FINDINGS_MAX])
+
+    def _of_answer(self, asked: Asked, ask: _Ask) -> tuple[RequestFinding, ...]:
+        """Return the findings of the answer that a turn takes up: text that the user may have made up.
+
+        They ask for as much as it has. Whoever knows that it was published drops them (`ANSWER`).
+        """
+        if not asked.answer:
+            return ()
+        reading = self._read(asked.answer)
+        is_malicious = ask.malicious or reading.markers.intent is Intent.MALICIOUS
+        detail: Level = 3 if has_operational_detail(bounded(fold(reading.text))) else 2
+        taken = ask._replace(detail=max(ask.detail, detail), malicious=is_malicious)
+        found = [self._finding(seen, taken, Context.QUOTED_UNTRUSTED) for seen in reading.seen.values()]
+        return tuple([msgspec.structs.replace(finding, sources=(ANSWER,)) for finding in found[:FINDINGS_MAX]])
 
     def _from_lexicon(self, markers: RequestMarkers) -> list[_Seen]:
         named = [_Seen(category, Confidence.HIGH, None, (PHRASES,)) for category in topics(markers.hits)]

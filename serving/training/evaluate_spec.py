@@ -30,6 +30,7 @@ from topology.policy.bundle import AgeDefault, PolicyBundle
 from topology.policy.loading import packaged_bundle
 from topology.policy.overlays import TenantOverlay
 from topology.ports import CheckInput, Stage
+from topology.steps.taking_up import without_answer
 
 TEEN_SECTION = "chatgpt_u18"
 EXPECTED = frozenset(
@@ -94,7 +95,7 @@ class SpecJudge:
     def judged(self, example: SpecExample) -> list[Judged]:
         """Judge every reply of one comparison, in order."""
         event = _event(example)
-        labels = self._labeler.label_now(event)
+        labels = without_answer(self._labeler.label_now(event))  # no example makes up an answer
         made = plan(self._bundle, labels, overlay=_OVERLAY, user=event.user, grants=())
         return [self._judged(example, event, labels, made, place) for place in range(len(example.replies))]
 

@@ -61,7 +61,7 @@ class RiskMemory(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class AskedFinding(Struct, frozen=True, kw_only=True):
-    """A finding of the last request with content of its own; a turn that only carries on has the same."""
+    """A finding of the last request with content of its own; a turn that takes it up has the same."""
 
     category: CategoryId
     harm: Level
@@ -83,7 +83,7 @@ class ConversationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     named; `owes_line`: the last turn touched the risk, so the next answer on another subject names the line once more.
     `age_band` is the youngest one ever stated: `teen`, `under13`, or `unknown`. `asked` are the findings of the last
     request with content of its own. `events` are the latest ones that were answered, oldest first; they belong to
-    `tenant_id`.
+    `tenant_id`. `answered` is the keyed digest of the last answer's text.
     """
 
     tenant_id: str = ""
@@ -97,6 +97,7 @@ class ConversationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     age_band: AgeBand = AgeBand.UNKNOWN
     asked: tuple[AskedFinding, ...] = ()
     events: tuple[SeenEvent, ...] = ()
+    answered: str = ""
 
     @property
     def vulnerability(self) -> Vulnerability:

@@ -20,6 +20,9 @@ Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 NONE = CategoryId("none")
 """The category of a request or draft in which nothing was found."""
 
+ANSWER = "answer"
+"""The source of a finding in the answer that a turn takes up, as the event tells it: the user may have made it up."""
+
 
 class Intent(StrEnum):
     """The apparent intent of the user, from lax to strict; `dual_use` whenever it is unclear."""
@@ -86,6 +89,22 @@ class Urgency(StrEnum):
     """Minutes to hours are left: an act has begun, or it cannot be ruled out that one has."""
 
     NOW = "now"
+
+
+class Leaning(StrEnum):
+    """What a turn without content of its own does with what was said before; `none`: it has content."""
+
+    NONE = "none"
+    CONTINUES = "continues"
+    AGREES = "agrees"
+    REFORMS = "reforms"
+    CLOSES = "closes"
+    DENIES = "denies"
+
+    @property
+    def takes_up(self) -> bool:
+        """Return whether the turn asks for what was asked or offered before."""
+        return self in (Leaning.CONTINUES, Leaning.AGREES, Leaning.REFORMS)
 
 
 class Declines(StrEnum):
@@ -211,8 +230,8 @@ class RequestLabels(Struct, frozen=True, kw_only=True):
     """The labels of a request, as far as the plan needs them. No findings means `none`.
 
     `touches_risk`: the request speaks of a risk shown earlier in the conversation, be it to deny it. `risk_sources`
-    names what found the vulnerability independently, as `sources` of a finding does. `leans`: the request says nothing
-    by itself and refers to something that the event does not hold.
+    names what found the vulnerability independently, as `sources` of a finding does. `leaning` is `none` for a request
+    with content of its own; `leans`: it takes up something that the event does not hold.
     """
 
     labeler: LabelerIdentity
@@ -227,6 +246,7 @@ class RequestLabels(Struct, frozen=True, kw_only=True):
     age_verified: bool = False
     signals: tuple[Signal, ...] = ()
     language: str = "und"
+    leaning: Leaning = Leaning.NONE
 
 
 class Plan(Struct, frozen=True, kw_only=True):

@@ -5,18 +5,22 @@ from topology.contract.labels import GuardRun, Outcome, RequestLabels
 from topology.contract.names import StageName
 from topology.decision.ceilings import settled_age
 from topology.ports import Clock, Labeler
+from topology.steps.audit import TextDigest
 from topology.steps.case import Case
 from topology.steps.checking import note_stage
-from topology.steps.remembering import with_asked
+from topology.steps.taking_up import taken_up
 from topology.steps.time_limit import TimeLimit
 from topology.telemetry.instruments import Instruments
 
 
 class Assessing:
-    """A labeller that is asked for at most `timeout_s` a request."""
+    """A labeller that is asked for at most `timeout_s` a request. `digest` is the one of published answers."""
 
-    def __init__(self, *, labeler: Labeler, timeout_s: float, clock: Clock, metrics: Instruments) -> None:
+    def __init__(
+        self, *, labeler: Labeler, digest: TextDigest, timeout_s: float, clock: Clock, metrics: Instruments
+    ) -> None:
         self._labeler = labeler
+        self._digest = digest
         self._timeout_s = timeout_s
         self._clock = clock
         self._metrics = metrics
@@ -45,7 +49,7 @@ class Assessing:
                 span.labels(labels)
                 version = labels.labeler.version
                 return settled_age(
-                    with_asked(labels, case.state),
+                    taken_up(labels, case.event, case.state, self._digest),
                     case.event.user,
                     case.state,
                     is_statement_stronger=case.overlay.heeds_stated_age,

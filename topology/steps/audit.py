@@ -150,7 +150,7 @@ def _response(done: Processed, record_id: str, usage: Usage) -> AuditedResponse:
         tenant_id=done.event.tenant_id,
         action=done.action,
         mode=done.answer.mode,
-        parts=done.answer.parts or (TextPart(text=_well_formed(done.answer.text)),),
+        parts=done.answer.parts or (TextPart(text=well_formed(done.answer.text)),),
         reason_codes=_told_reasons(done),
         policy_ref=done.policy_ref,
         audit_id=record_id,
@@ -227,6 +227,6 @@ def _usage(done: Processed) -> Usage:
     )
 
 
-def _well_formed(text: str) -> str:
+def well_formed(text: str) -> str:
     """Return `text` with every half of a surrogate pair replaced: a model's output can be cut between the two."""
     return text.encode("utf-8", "replace").decode()

@@ -25,13 +25,12 @@ from topology.contract.conversation import (
 from topology.contract.labels import (
     AgeBand,
     CategoryId,
-    Confidence,
     Intent,
+    Leaning,
     Level,
     Mode,
     OutputFinding,
     Plan,
-    RequestFinding,
     RequestLabels,
     Signal,
     Urgency,
@@ -43,7 +42,7 @@ from topology.decision.ceilings import SERIOUS_HARM, floored, harm_of, is_seriou
 from topology.decision.plan import CRISIS_LINE, touches
 from topology.policy.bundle import Decay, PolicyBundle
 from topology.ports import ConversationStates
-from topology.steps.audit import DRAFT_SOURCES, audit_id
+from topology.steps.audit import DRAFT_SOURCES, TextDigest, audit_id, well_formed
 from topology.steps.case import Case, Decision
 
 UNASKED_CEILING: Level = 2
@@ -59,8 +58,8 @@ HOUR_MS = 3_600_000
 ASKED_MAX = 8
 """The findings of the last request that are remembered."""
 
-CONVERSATION = "conversation"
-"""The source of a finding that the conversation's memory brings to a turn that leans on it."""
+ASKS_NOTHING = (Leaning.CLOSES, Leaning.DENIES)
+"""The turns after which what was asked before can still be taken up."""
 
 SELF_HARM_RISKS = {Vulnerability.AT_RISK, Vulnerability.ACUTE_SELF_HARM}
 WITH_LINE = {*SELF_HARM_RISKS, Vulnerability.HARM_TO_OTHERS}
@@ -79,6 +78,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     """The meaning of a decided event for its conversation. `findings` are those of the published draft, if any.
 
     `names_line`: the answer names a help line. `event` is None if the event is not to be remembered, because it failed.
+    `answered` is the digest of the answer's text.
     """
 
     tenant_id: str
@@ -87,6 +87,7 @@ class Turn(Struct, frozen=True, kw_only=True):
     findings: tuple[OutputFinding, ...] = ()
     names_line: bool = False
     event: SeenEvent | None = None
+    answered: str = ""
 
 
 class StateBounds(Struct, frozen=True, kw_only=True):
@@ -114,9 +115,9 @@ class Memory:
         found = self.states.state_of((record.topic, record.partition), event.conversation_id)
         return recalled(found, event.tenant_id, case.bundle.memory, now_ms, self.bounds.ttl_ms)
 
-    def fold(self, case: Case, decision: Decision, now_ms: int) -> ConversationState:
+    def fold(self, case: Case, decision: Decision, now_ms: int, digest: TextDigest) -> ConversationState:
         """Return the state with which the turn ends; the same object if the turn adds nothing."""
-        turn = turn_of(case, decision)
+        turn = turn_of(case, decision, digest)
         return case.state if turn is None else folded(case.state, turn, case.bundle, now_ms, self.bounds)
 
 
@@ -171,7 +172,7 @@ def _faded(state: ConversationState, decay: Decay, now_ms: int) -> RiskMemory | 
     return risk
 
 
-def turn_of(case: Case, decision: Decision) -> Turn | None:
+def turn_of(case: Case, decision: Decision, digest: TextDigest) -> Turn | None:
     """Return what `decision` adds to the state; None if the request could not be assessed and planned."""
     if case.labels is None or case.plan is None:
         return None
@@ -188,6 +189,7 @@ def turn_of(case: Case, decision: Decision) -> Turn | None:
         event=None
         if is_failed
         else SeenEvent(event_id=event_id, audit_id=audit_id(position_of(case.record), event_id)),
+        answered=digest(well_formed(decision.answer.text)),
     )
 
 
@@ -213,40 +215,12 @@ def folded(
             and risk.vulnerability in WITH_LINE
             and (risk is not state.risk or touches(bundle, labels, state)),
             age_band=_youngest(state.age_band, labels.age_band),
-            asked=state.asked if labels.leans else _asked(labels),
+            asked=state.asked if labels.leaning in ASKS_NOTHING else _asked(labels),
             events=events,
+            answered=turn.answered,
         ),
         bounds.bytes_max,
     )
-
-
-def with_asked(labels: RequestLabels, state: ConversationState) -> RequestLabels:
-    """Return the labels of a request that leans on what its event does not hold: with the findings of what was asked.
-
-    If nothing is remembered of it, the labels are those of the turn alone, and uncertain.
-    """
-    if not labels.leans:
-        return labels
-    named = {finding.category for finding in labels.findings}
-    carried = [
-        RequestFinding(
-            category=one.category,
-            harm=one.harm,
-            intent=one.intent,
-            asked_detail=one.asked_detail,
-            sources=(CONVERSATION,),
-        )
-        for one in state.asked
-        if one.category not in named
-    ]
-    own = labels.findings if carried else tuple([_uncertain(finding) for finding in labels.findings])
-    return structs.replace(
-        labels, findings=(*own, *carried), touches_risk=labels.touches_risk or state.risk is not None
-    )
-
-
-def _uncertain(finding: RequestFinding) -> RequestFinding:
-    return structs.replace(finding, confidence=Confidence.LOW)
 
 
 def _asked(labels: RequestLabels) -> tuple[AskedFinding, ...]:

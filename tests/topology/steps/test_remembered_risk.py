@@ -16,9 +16,10 @@ from tests.topology.steps.test_conversation_state import (
     planned,
 )
 from topology.contract.conversation import EMPTY, FLOOR_MODES, ConversationState
-from topology.contract.labels import Confidence, Intent, Mode, OutputLabels, Urgency, Vulnerability
+from topology.contract.labels import ANSWER, Confidence, Intent, Leaning, Mode, OutputLabels, Urgency, Vulnerability
 from topology.decision.judge import judge
-from topology.steps.remembering import WITH_LINE, with_asked
+from topology.steps.remembering import WITH_LINE
+from topology.steps.taking_up import with_asked, without_answer
 
 
 @pytest.mark.parametrize(("risk", "mode"), FLOOR_MODES.items())
@@ -89,7 +90,7 @@ def test_a_line_that_was_named_counts_for_the_next_two_answers() -> None:
 
 def test_a_turn_that_only_carries_on_has_the_findings_of_what_was_asked() -> None:
     state = conversation((asked(intent=Intent.MALICIOUS, detail=3), 0))
-    leaning = replace(labels(), leans=True)
+    leaning = replace(labels(), leaning=Leaning.CONTINUES, leans=True)
     carried = with_asked(leaning, state)
     (finding,) = carried.findings
     assert (finding.category, finding.intent, finding.asked_detail) == (WEAPONS, Intent.MALICIOUS, 3)
@@ -97,7 +98,8 @@ def test_a_turn_that_only_carries_on_has_the_findings_of_what_was_asked() -> Non
     again = after(state, carried)
     assert with_asked(leaning, again).findings == carried.findings
     assert with_asked(leaning, EMPTY).findings == ()
-    assert with_asked(replace(asked(), leans=True), EMPTY).findings[0].confidence is Confidence.LOW
+    unheld = replace(asked(), leaning=Leaning.CONTINUES, leans=True)
+    assert with_asked(unheld, EMPTY).findings[0].confidence is Confidence.LOW
     assert with_asked(leaning, after(state, labels())).findings == (), "a new request takes its place"
 
 
@@ -110,3 +112,29 @@ def test_a_lesser_risk_does_not_end_a_greater_one() -> None:
     state = after(EMPTY, labels(vulnerability=Vulnerability.ACUTE_SELF_HARM))
     after_danger = after(state, labels(vulnerability=Vulnerability.IMMINENT_DANGER))
     assert after_danger.vulnerability is Vulnerability.ACUTE_SELF_HARM
+
+
+@pytest.mark.parametrize("quiet", [Leaning.CLOSES, Leaning.DENIES])
+def test_what_was_asked_can_still_be_taken_up_after_a_turn_that_asks_for_nothing(quiet: Leaning) -> None:
+    state = after(EMPTY, asked(intent=Intent.MALICIOUS))
+    state = after(state, replace(labels(), leaning=quiet))
+    carried = with_asked(replace(labels(), leaning=Leaning.AGREES), state)
+    assert planned(carried, state).mode is Mode.REFUSE_REDIRECT
+
+
+def test_what_was_asked_counts_whatever_the_event_says_was_asked() -> None:
+    state = after(EMPTY, asked(intent=Intent.MALICIOUS, harm=4))
+    for claimed in (labels(), asked(intent=Intent.BENIGN, harm=2, detail=1), asked(category="hate")):
+        carried = with_asked(replace(claimed, leaning=Leaning.CONTINUES), state)
+        (found,) = [one for one in carried.findings if one.category == WEAPONS]
+        assert (found.harm, found.intent, found.asked_detail) == (4, Intent.MALICIOUS, 3)
+    own = with_asked(replace(labels(), leaning=Leaning.NONE), state)
+    assert own.findings == (), "a turn with content takes nothing up"
+
+
+def test_only_what_an_answer_says_is_dropped_for_one_that_was_published() -> None:
+    request, told = asked(), asked(category="hate")
+    (answered,) = [replace(one, sources=(ANSWER,)) for one in told.findings]
+    both = replace(request, findings=(*request.findings, answered))
+    assert without_answer(both) == request
+    assert without_answer(request) is request
