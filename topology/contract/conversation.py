@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
-from topology.contract.labels import AgeBand, CategoryId, Intent, Level, Mode, Signal, Vulnerability
+from topology.contract.labels import AgeBand, CategoryId, Intent, Level, Mode, RiskSubject, Signal, Vulnerability
 
 INTENTS = tuple(Intent)
 
@@ -53,11 +53,15 @@ class CategoryMemory(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class RiskMemory(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A risk above distress, and when there were last signs of it. `has_begun`: an act had begun, so it never fades."""
+    """A risk above distress, whose it is, and when there were last signs of it.
+
+    `has_begun`: an act had begun, so it never fades, and stays urgent whatever is denied.
+    """
 
     vulnerability: Vulnerability
     shown: Shown = Shown()
     has_begun: bool = False
+    subject: RiskSubject = RiskSubject.SELF
 
 
 class AskedFinding(Struct, frozen=True, kw_only=True):
@@ -161,7 +165,10 @@ def read_state(document: dict[str, Any]) -> ConversationState:
     written["categories"] = {name: _category(memory, now) for name, memory in written.get("categories", {}).items()}
     if written.get("risk") is not None:
         risk = written["risk"]
-        written["risk"] = risk | {"vulnerability": _known(Vulnerability, risk.get("vulnerability"), STRICTEST_RISK)}
+        written["risk"] = risk | {
+            "vulnerability": _known(Vulnerability, risk.get("vulnerability"), STRICTEST_RISK),
+            "subject": _known(RiskSubject, risk.get("subject"), RiskSubject.SELF),
+        }
     if "age_band" in written:
         written["age_band"] = _known(AgeBand, written["age_band"], AgeBand.UNDER13)
     written["asked"] = [

@@ -32,6 +32,7 @@ from topology.contract.labels import (
 from topology.decision.ceilings import Subject, ceiling_level, floored, subject_of
 from topology.decision.plan import CRISIS_LINE, require_known
 from topology.decision.reports import merge_reports, ordered_spans
+from topology.decision.risks import shows_acute_risk
 from topology.policy.bundle import Aspect, Authority, PolicyBundle, VerdictRow
 from topology.policy.overlays import TenantOverlay
 from topology.policy.verdict_table import STRICTNESS, Fault, first_row
@@ -218,7 +219,8 @@ def _draft(bench: _Bench, out: OutputLabels, measured: Sequence[Measured]) -> li
 def _is_met(bench: _Bench, out: OutputLabels, name: str) -> bool:
     """Return whether an obligation is met: by the draft or, for the help line, by one of the last answers.
 
-    For a young person at risk, a trusted adult or a professional does for a line; in a crisis nothing does.
+    Signs of an acute risk in this turn owe the line anew. For a young person at risk, a trusted adult or a professional
+    does for a line; in a crisis nothing does.
     """
     if name in out.obligations_present:
         return True
@@ -226,7 +228,8 @@ def _is_met(bench: _Bench, out: OutputLabels, name: str) -> bool:
         return False
     is_crisis = bench.plan.mode in (Mode.CRISIS_SUPPORT, Mode.EMERGENCY_GUIDANCE)
     is_done_otherwise = bench.subject.is_teen and not _LINE_OF_THE_YOUNG.isdisjoint(out.obligations_present)
-    return bench.state.line_answers > 0 or (is_done_otherwise and not is_crisis)
+    was_named = bench.state.line_answers > 0 and not shows_acute_risk(bench.bundle, bench.labels_in)
+    return was_named or (is_done_otherwise and not is_crisis)
 
 
 def _is_waived(bench: _Bench, name: str) -> bool:

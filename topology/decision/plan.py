@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 
 from msgspec import Struct, structs
 
-from topology.contract.conversation import EMPTY, FLOOR_MODES, ConversationState
+from topology.contract.conversation import EMPTY, FLOOR_MODES, ConversationState, RiskMemory
 from topology.contract.errors import CheckFailed
 from topology.contract.events import UserContext
 from topology.contract.labels import (
@@ -26,7 +26,8 @@ from topology.contract.labels import (
     Urgency,
     Vulnerability,
 )
-from topology.decision.ceilings import Subject, ceiling, neighbours, reckoned_harm, reckoned_intent, subject_of
+from topology.decision.ceilings import Subject, ceiling, reckoned_harm, reckoned_intent, subject_of
+from topology.decision.risks import is_anothers, touched_risk
 from topology.policy.bundle import AddOn, Category, ContentClass, ModeRule, PolicyBundle
 from topology.policy.documents import digest
 from topology.policy.overlays import TenantOverlay
@@ -42,7 +43,7 @@ REMEMBERED_RULE = "M8"
 """The rule cited if the mode is due to a risk that the user stated a few turns ago."""
 
 AGE_UNKNOWN = "age_unknown"
-"""The reason that stands in a plan, and in the answer, if a verified adult would have got a laxer mode."""
+"""The reason in plan and answer if a verified adult would have got a laxer mode, or more of what was asked."""
 
 CRISIS_LINE = "crisis_line"
 """The obligation to name a line to call; a risk remembered on another subject asks for it once."""
@@ -66,16 +67,6 @@ _ABOUT = (
 )
 """The contexts of a question about something, as opposed to showing it."""
 
-_TOUCHED: dict[Vulnerability, tuple[CategoryId, ...]] = {
-    Vulnerability.AT_RISK: (CategoryId("self_harm.intent"),),
-    Vulnerability.ACUTE_SELF_HARM: (CategoryId("self_harm.intent"),),
-    Vulnerability.DELUSION_MANIA: (CategoryId("delusion_mania"),),
-    Vulnerability.RADICALIZATION_RISK: (CategoryId("extremism"),),
-    Vulnerability.HARM_TO_OTHERS: (CategoryId("wrongdoing.violent"), CategoryId("weapons.conventional")),
-    Vulnerability.IMMINENT_DANGER: (CategoryId("dangerous_activity"),),
-}
-"""The categories which, with their neighbours, touch a remembered risk."""
-
 
 class Weighed(Struct, frozen=True, kw_only=True):
     """A finding and its ceiling. `finding` carries the intent that is planned with, and its clamped harm."""
@@ -98,6 +89,11 @@ class Planned(Struct, frozen=True, kw_only=True):
     weighed: Weighed
     mode: Mode
     mode_rule: str
+
+    @property
+    def outcome(self) -> tuple[Mode, Level]:
+        """Return the mode and how much of what was asked may be given."""
+        return self.mode, min(self.ceiling, self.finding.asked_detail)
 
     @property
     def finding(self) -> RequestFinding:
@@ -131,15 +127,16 @@ def plan(
     """
     require_known(bundle, labels)
     subject = subject_of(bundle, labels, overlay=overlay, user=user, grants=grants, state=state)
-    remembered = state.vulnerability if touches(bundle, labels, state) else Vulnerability.NONE
+    touched = touched_risk(bundle, labels, state)
+    remembered = Vulnerability.NONE if touched is None else touched.vulnerability
     planned = _planned(bundle, labels, overlay, subject, state, remembered)
     asked_mode = max([each.mode for each in planned], key=MODES.index)
     mode = max(asked_mode, _floor_mode(planned, remembered), key=MODES.index)
-    rules = _rules(bundle, planned, mode, labels, remembered, subject)
+    rules = _rules(bundle, planned, mode, labels, touched, subject)
     mode_rules = [] if mode is asked_mode else [REMEMBERED_RULE]
-    is_by_age = _is_by_age(bundle, labels, overlay, subject, state, remembered, planned)
+    is_by_age = _is_by_age(bundle, labels, overlay, subject, frozenset(grants), state, remembered, planned)
     by_age = [AGE_UNKNOWN] if is_by_age else []
-    owed = [CRISIS_LINE] if state.owes_line and remembered is Vulnerability.NONE else []
+    owed = [CRISIS_LINE] if state.owes_line and touched is None else []
     return sealed(
         Plan(
             mode=mode,
@@ -155,19 +152,6 @@ def plan(
             side_effects=_side_effects(planned, labels),
         )
     )
-
-
-def touches(bundle: PolicyBundle, labels: RequestLabels, state: ConversationState) -> bool:
-    """Return whether a turn touches the risk that its conversation remembers: only then does that keep its mode.
-
-    A turn does that with signs of any risk, with a finding of the same group of categories, or if the labeller says so.
-    """
-    if state.vulnerability is Vulnerability.NONE:
-        return False
-    if labels.touches_risk or labels.vulnerability is not Vulnerability.NONE:
-        return True
-    near = [name for anchor in _TOUCHED.get(state.vulnerability, ()) for name in neighbours(bundle, anchor)]
-    return any(finding.category in near for finding in labels.findings)
 
 
 def tighten(made: Plan) -> Plan:
@@ -276,20 +260,21 @@ def _rules(
     planned: list[Planned],
     mode: Mode,
     labels: RequestLabels,
-    remembered: Vulnerability,
+    touched: RiskMemory | None,
     subject: Subject,
 ) -> list[ModeRule]:
     """Return the rules of the mode and its add-ons, for this turn's risk and the remembered one that it touches."""
-    risks = (labels.vulnerability, remembered)
+    risks = (labels.vulnerability, Vulnerability.NONE if touched is None else touched.vulnerability)
+    is_urgent = labels.urgency is Urgency.NOW or (touched is not None and touched.has_begun)
     shown = [each.finding.category for each in planned if not _is_about(each.finding)]
     holds = {
-        AddOn.URGENT: labels.urgency is Urgency.NOW or Vulnerability.IMMINENT_DANGER in risks,
+        AddOn.URGENT: is_urgent or Vulnerability.IMMINENT_DANGER in risks,
         AddOn.TEEN: subject.is_teen and mode is not Mode.DIRECT_ANSWER,
         AddOn.TRANSFORMATION: Context.TRANSFORMATION in [each.finding.context for each in planned],
         AddOn.DELUSION: Vulnerability.DELUSION_MANIA in risks or "delusion_mania" in shown,
         AddOn.AT_RISK: Vulnerability.AT_RISK in risks and mode not in (Mode.CRISIS_SUPPORT, Mode.EMERGENCY_GUIDANCE),
         AddOn.HARM_TO_OTHERS: Vulnerability.HARM_TO_OTHERS in risks,
-        AddOn.HELPER: labels.risk_subject is RiskSubject.OTHER and mode is Mode.CRISIS_SUPPORT,
+        AddOn.HELPER: mode is Mode.CRISIS_SUPPORT and is_anothers(labels, touched),
     }
     return [bundle.modes[mode], *[bundle.add_ons[add_on] for add_on, is_held in holds.items() if is_held]]
 
@@ -346,11 +331,11 @@ def _must_offer(planned: list[Planned], rules: list[ModeRule], mode: Mode) -> tu
 def _side_effects(planned: list[Planned], labels: RequestLabels) -> tuple[SideEffect, ...]:
     """Return the side effects of the worst requests, whatever the mode: human review, and an account signal.
 
-    The signal needs two independent sources for what it rests on.
+    The signal needs two independent sources for what it rests on, and is never for another's threat that is reported.
     """
     sources = [each.finding.sources for each in planned if _is_worst(each)]
     if labels.vulnerability is Vulnerability.HARM_TO_OTHERS:
-        sources.append(labels.risk_sources)
+        sources.append(labels.risk_sources if labels.risk_subject is RiskSubject.SELF else ())
     if not sources:
         return ()
     return _SIGNAL if any(is_corroborated(names) for names in sources) else (SideEffect.HUMAN_REVIEW,)
@@ -366,16 +351,18 @@ def _is_by_age(
     labels: RequestLabels,
     overlay: TenantOverlay,
     subject: Subject,
+    grants: frozenset[str],
     state: ConversationState,
     remembered: Vulnerability,
     planned: list[Planned],
 ) -> bool:
-    """Return whether a mode is stricter only because the user's age is unknown."""
-    if subject.is_teen or not any("C8" in rule for each in planned for rule in each.weighed.ceiling_rules):
+    """Return whether the outcome is stricter only because the user's age is unknown: by a limit or a barred grant."""
+    is_limited = any("C8" in rule for each in planned for rule in each.weighed.ceiling_rules)
+    if subject.is_teen or not (is_limited or grants > subject.grants):
         return False
-    as_adult = structs.replace(subject, has_teen_limits=False)
+    as_adult = structs.replace(subject, has_teen_limits=False, grants=grants)
     lax = _planned(bundle, labels, overlay, as_adult, state, remembered)
-    return [each.mode for each in lax] != [each.mode for each in planned]
+    return [each.outcome for each in lax] != [each.outcome for each in planned]
 
 
 def _is_worst(each: Planned) -> bool:

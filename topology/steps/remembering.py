@@ -32,6 +32,7 @@ from topology.contract.labels import (
     OutputFinding,
     Plan,
     RequestLabels,
+    RiskSubject,
     Signal,
     Urgency,
     Vulnerability,
@@ -39,7 +40,8 @@ from topology.contract.labels import (
 from topology.contract.lineage import position_of
 from topology.contract.names import ActionReason
 from topology.decision.ceilings import SERIOUS_HARM, floored, harm_of, is_serious, reckoned_harm, reckoned_intent
-from topology.decision.plan import CRISIS_LINE, touches
+from topology.decision.plan import CRISIS_LINE
+from topology.decision.risks import touched_risk
 from topology.policy.bundle import Decay, PolicyBundle
 from topology.ports import ConversationStates
 from topology.steps.audit import DRAFT_SOURCES, TextDigest, audit_id, well_formed
@@ -213,7 +215,7 @@ def folded(
             line_answers=bundle.memory.line_answers if turn.names_line else max(0, state.line_answers - 1),
             owes_line=risk is not None
             and risk.vulnerability in WITH_LINE
-            and (risk is not state.risk or touches(bundle, labels, state)),
+            and (risk is not state.risk or touched_risk(bundle, labels, state) is not None),
             age_band=_youngest(state.age_band, labels.age_band),
             asked=state.asked if labels.leaning in ASKS_NOTHING else _asked(labels),
             events=events,
@@ -275,21 +277,36 @@ def _adds_up(finding: OutputFinding, state: ConversationState, turn: Turn, bundl
 
 
 def _risk(state: ConversationState, labels: RequestLabels, bundle: PolicyBundle, now: Shown) -> RiskMemory | None:
-    """Return the risk with the strictest mode; signs of self-harm of any degree are new signs of an acute one."""
+    """Return the risk with the strictest mode; signs of self-harm of any degree are new signs of an acute one.
+
+    A risk that is shown again is the user's own if it was once. A stricter one replaces it, and an equally strict one
+    unless that is another's and the remembered one the user's own.
+    """
     forced = [bundle.categories[finding.category].force_mode for finding in labels.findings]
     shown = Vulnerability.ACUTE_SELF_HARM if Mode.CRISIS_SUPPORT in forced else labels.vulnerability
     if Vulnerability.HARM_TO_OTHERS is labels.vulnerability:
         shown = Vulnerability.HARM_TO_OTHERS
     if shown not in FLOOR_MODES:
         return state.risk
-    has_begun = labels.urgency is Urgency.NOW
-    older = state.risk
-    if older is None or _strictness(shown) >= _strictness(older.vulnerability):
-        begun = has_begun or (older is not None and older.has_begun and older.vulnerability is shown)
-        return RiskMemory(vulnerability=shown, shown=now, has_begun=begun)
-    if {shown, older.vulnerability} <= SELF_HARM_RISKS:
-        return structs.replace(older, shown=now, has_begun=older.has_begun or has_begun)
-    return older
+    older, has_begun = state.risk, labels.urgency is Urgency.NOW
+    if older is None:
+        return RiskMemory(vulnerability=shown, shown=now, has_begun=has_begun, subject=labels.risk_subject)
+    # A category that forces the mode says nothing of whose risk it is.
+    subject = labels.risk_subject if labels.vulnerability in FLOOR_MODES else older.subject
+    margin = _strictness(shown) - _strictness(older.vulnerability)
+    if shown is older.vulnerability or {shown, older.vulnerability} <= SELF_HARM_RISKS:
+        return RiskMemory(
+            vulnerability=shown if margin > 0 else older.vulnerability,
+            shown=now,
+            has_begun=has_begun or older.has_begun,
+            subject=subject if older.subject is RiskSubject.OTHER else older.subject,
+        )
+    is_displaced = margin > 0 if _is_anothers(subject, older) else margin >= 0
+    return RiskMemory(vulnerability=shown, shown=now, has_begun=has_begun, subject=subject) if is_displaced else older
+
+
+def _is_anothers(subject: RiskSubject, older: RiskMemory) -> bool:
+    return subject is RiskSubject.OTHER and older.subject is RiskSubject.SELF
 
 
 def _strictness(vulnerability: Vulnerability) -> int:

@@ -26,7 +26,7 @@ from topology.contract.conversation import ConversationState, RiskMemory, Shown
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import ConversationEvent
 from topology.contract.headers import Wire, response_headers, trace_carrier, trace_headers
-from topology.contract.labels import AgeBand, CategoryId, Intent, Signal, Vulnerability
+from topology.contract.labels import AgeBand, CategoryId, Intent, RiskSubject, Signal, Vulnerability
 from topology.contract.names import CANARY_TENANT, SchemaName
 from topology.contract.records import Headers, Record
 
@@ -113,13 +113,15 @@ def test_what_a_later_version_writes_is_read_as_the_strictest() -> None:
         "updated_ms": 5,
         "categories": {"weapons.conventional": {"intent": "hostile", "harm": 3, "mood": "x"}},
         "shown_signals": {"steganography": {"turn": 3, "at_ms": 5}},
-        "risk": {"vulnerability": "psychosis", "shown": {"turn": 3, "at_ms": 5}},
+        "risk": {"vulnerability": "psychosis", "shown": {"turn": 3, "at_ms": 5}, "subject": "crowd"},
         "asked": [{"category": "hate", "harm": 2, "intent": "hostile", "asked_detail": 3}],
         "age_band": "toddler",
         "unheard_of": {"a": 1},
     }
     state = decode_state(msgspec.json.encode(later), Wire.JSON)
     assert state.vulnerability is Vulnerability.ACUTE_SELF_HARM
+    assert state.risk is not None
+    assert state.risk.subject is RiskSubject.SELF
     assert state.signals == (Signal.JAILBREAK_OTHER,)
     assert state.intent_of(CategoryId("weapons.conventional")) is Intent.MALICIOUS
     assert state.asked[0].intent is Intent.MALICIOUS

@@ -5,9 +5,12 @@ from collections.abc import Callable
 import pytest
 from msgspec import structs
 
-from tests.topology.decision.policy_world import Case, bundle, request_cases
-from topology.contract.labels import SideEffect
-from topology.decision.plan import plan
+from tests.topology.decision.policy_world import ADULT, OPEN, TEEN, Case, bundle, labels, request_cases
+from topology.contract.events import UserContext
+from topology.contract.labels import CategoryId, Plan, RequestFinding, SideEffect
+from topology.decision.plan import AGE_UNKNOWN, plan
+from topology.policy.bundle import AgeDefault
+from topology.policy.overlays import TenantOverlay
 
 CASES = request_cases()
 
@@ -83,3 +86,33 @@ def test_what_a_plan_names_has_words(case: Case) -> None:
     assert set(made.withhold) <= bundle().withholds.keys()
     assert set(made.must_include) <= bundle().obligations.keys()
     assert set(made.must_offer) <= bundle().offers.keys()
+
+
+def planned_for(user: UserContext, finding: RequestFinding, grants: frozenset[str], overlay: TenantOverlay) -> Plan:
+    return plan(bundle(), labels(finding), overlay=overlay, user=user, grants=grants)
+
+
+@pytest.mark.parametrize("grants", [frozenset[str](), frozenset({"cyber_trusted_access"})])
+@pytest.mark.parametrize("asked", [1, 2, 3, 4])
+@pytest.mark.parametrize("default", [AgeDefault.ADULT, AgeDefault.TEEN])
+@pytest.mark.parametrize("category", ["cyber.offense", "drugs.use", "sexual.explicit", "hate"])
+def test_the_unknown_age_is_named_exactly_if_an_adult_would_have_got_more(
+    category: str, asked: int, default: AgeDefault, grants: frozenset[str]
+) -> None:
+    overlay = structs.replace(OPEN, age_default=default)
+    finding = RequestFinding(category=CategoryId(category), harm=3, asked_detail=asked)
+    unknown = planned_for(UserContext(), finding, grants, overlay)
+    grown = planned_for(ADULT, finding, grants, overlay)
+    (level,), (grown_level,) = unknown.ceilings.values(), grown.ceilings.values()
+    is_stricter = (unknown.mode, min(asked, level)) != (grown.mode, min(asked, grown_level))
+    assert (AGE_UNKNOWN in unknown.reasons) is is_stricter
+    assert AGE_UNKNOWN not in grown.reasons
+    assert AGE_UNKNOWN not in planned_for(TEEN, finding, grants, overlay).reasons
+
+
+def test_a_grant_that_only_the_unknown_age_bars_is_named() -> None:
+    finding = RequestFinding(category=CategoryId("cyber.offense"), harm=3, asked_detail=3)
+    adults = structs.replace(OPEN, age_default=AgeDefault.ADULT)
+    granted = frozenset({"cyber_trusted_access"})
+    assert AGE_UNKNOWN in planned_for(UserContext(), finding, granted, adults).reasons
+    assert AGE_UNKNOWN not in planned_for(UserContext(), finding, frozenset(), adults).reasons

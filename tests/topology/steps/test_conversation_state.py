@@ -44,6 +44,7 @@ from topology.contract.labels import (
     Plan,
     RequestFinding,
     RequestLabels,
+    RiskSubject,
     Signal,
     VerdictKind,
     Vulnerability,
@@ -89,7 +90,13 @@ STATES = st.builds(
     categories=st.dictionaries(CATEGORY, MEMORIES, max_size=4),
     shown_signals=st.dictionaries(st.sampled_from(Signal), SHOWN),
     risk=st.none()
-    | st.builds(RiskMemory, vulnerability=st.sampled_from(tuple(FLOOR_MODES)), shown=SHOWN, has_begun=st.booleans()),
+    | st.builds(
+        RiskMemory,
+        vulnerability=st.sampled_from(tuple(FLOOR_MODES)),
+        shown=SHOWN,
+        has_begun=st.booleans(),
+        subject=st.sampled_from(RiskSubject),
+    ),
     line_answers=st.integers(0, 2),
     owes_line=st.booleans(),
     age_band=st.sampled_from((AgeBand.UNKNOWN, AgeBand.TEEN, AgeBand.UNDER13)),
