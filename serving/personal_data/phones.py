@@ -54,9 +54,10 @@ _NOT_A_PHONE = re.compile(
     r"\d+\.\d+(?![\d.\-/() ])|"
     r"(?=[\d.]*(?:(?<!\d)\d\.|\.\d{5,}))\d+(?:\.\d+){3,}(?![\d.])|"
     r"\d\d([-./])\d\d\1\d\d[ T]\d\d(?!\d)|"
+    r"(?:0 )?1 2 3 4 5 6 7|"
     rf"[(+]*(?:{_YEAR}(?:[-./ ]\d\d?){{2}}(?!\d)|\d\d?([-./ ])\d\d?\2{_YEAR}(?!\d)|(?:{_YEAR}[-./ ]*)+(?!\d))"
 )
-"""Decimal fractions, versions, dates and rows of years; the library excludes only some of them."""
+"""Decimal fractions, versions, dates, rows of years and counting; the library excludes only some of them."""
 
 _WORD = re.compile(r"\S+")
 _EXTENSION = re.compile(r" ?(?:x|ext\.?|extension) ?\d{1,6}", re.IGNORECASE)

@@ -29,7 +29,7 @@ _PHONE = "PHONE_NUMBER"
 _MAIL = "EMAIL_ADDRESS"
 STREET = "STREET_ADDRESS"
 _MAY_HOLD = re.compile(
-    r"\d[\d\s.\-()/]{5,}\d|@|[A-Za-z]{2}\d{2}[ \dA-Z]{11}|[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}|[A-Z]{2}\d{6}[A-Z]|\d ?[A-Z]\w|[a-z.] \d{1,4}[a-z]?\b"
+    r"\d[\d\s._\-()/]{5,}\d|@|[A-Za-z]{2}[ ._/-]?\d{2}[ ._/\-\dA-Z]{11}|[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}|[A-Z]{2}\d{6}[A-Z]|\d ?[A-Z]\w|[a-z.] \d{1,4}[a-z]?\b"
 )
 _NOT_ALNUM = re.compile(r"[\W_]+")
 

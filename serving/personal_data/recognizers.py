@@ -56,9 +56,17 @@ _RECOGNIZERS = (
 # Linear on any text: a run of local-part characters is tried once, at its start. Presidio's own pattern is quadratic
 # in such a run, and asks tldextract, which would fetch a list, whether the domain exists; hiding needs no answer.
 _EMAIL = r"(?<![!#$%&'*+\-/=?^_`{|}~.\w])[!#$%&'*+\-/=?^_`{|}~.\w]++@\w+(?:-+\w+)*+(?:\.\w+(?:-+\w+)*+)++"
-# Lengths and prefixes that the library's pattern leaves out: Mastercard 2-series, Maestro of 12 to 19 digits, Visa of
-# 19, JCB of 15. The checksum decides.
-_CARD = r"\b(?:2131|1800|2[2-7]\d\d|[456]\d{3})(?:[ -]?\d){8,15}+\b"
+# Lengths, prefixes and separators that the library's patterns leave out: Mastercard 2-series, Maestro of 12 to 19
+# digits, Visa of 19, JCB of 15; dots and underscores between groups. The checksum decides.
+_CARD = (
+    r"(?<![0-9A-Za-z])(?:2131|1800|2[2-7]\d\d|[3-6]\d{3})"
+    r"(?:(?:[ -]?\d){8,15}+|(?P<dot>[._])\d{4,6}(?:(?P=dot)\d{3,5}){1,3}+)(?![0-9A-Za-z])"
+)
+_IBAN = (
+    r"(?<![0-9A-Z])([A-Z]{2}[ ._/-]?\d{2}(?:[ ._/-]?[0-9A-Z]{4}){2,6})"
+    r"((?:[ ._/-]?[0-9A-Z]{4})?)((?:[ ._/-]?[0-9A-Z]{1,3})?)(?![0-9A-Z])"
+)
+_SEPARATORS = [(separator, "") for separator in " -._/"]
 _URL = r"\b(?:[a-z][a-z0-9+.\-]{1,15}://|www\d{0,3}\.)[^\s<>\"']++"
 
 
@@ -122,9 +130,19 @@ def load_recognizers() -> Recognizers:
         email = _new("generic.email_recognizer", "EmailRecognizer", patterns=[pattern("email", _EMAIL, 0.5)])
         vars(email)["validate_result"] = _always_undecided
         url = _new("generic.url_recognizer", "UrlRecognizer", patterns=[pattern("url", _URL, 0.6)])
-        card = _new("generic.credit_card_recognizer", "CreditCardRecognizer", patterns=[pattern("card", _CARD, 0.3)])
-        iban = _InCapitals(_new("generic.iban_recognizer", "IbanRecognizer"))
-        short = (card, iban, *(_new(module, name) for module, name in _RECOGNIZERS))
+        card = _new(
+            "generic.credit_card_recognizer",
+            "CreditCardRecognizer",
+            patterns=[pattern("card", _CARD, 0.3)],
+            replacement_pairs=_SEPARATORS,
+        )
+        iban = _new(
+            "generic.iban_recognizer",
+            "IbanRecognizer",
+            patterns=[pattern("iban", _IBAN, 0.5)],
+            replacement_pairs=_SEPARATORS,
+        )
+        short = (card, _InCapitals(iban), *(_new(module, name) for module, name in _RECOGNIZERS))
         return Recognizers(long=(email, url), short=short)
 
 

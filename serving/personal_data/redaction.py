@@ -9,16 +9,17 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 
+from serving.personal_data.phones import ENTITY as PHONE
 from serving.personal_data.phones import PhoneRecognizer
 from serving.personal_data.recognizers import SHORT_MAX, Recognizer, load_recognizers
-from serving.personal_data.sight import seen
+from serving.personal_data.sight import Sight, seen
 from topology.contract.drafts import CheckReport
 from topology.contract.events import LoggedText, request_text
 from topology.contract.labels import Span
 from topology.contract.names import StageName
 from topology.ports import CheckInput
 
-RULES_VERSION = "1"
+RULES_VERSION = "2"
 TEXT_CHARACTERS_MAX = 32_768
 """The characters of a text that are kept, redacted; the rest is neither read nor kept, which bounds the record."""
 
@@ -31,11 +32,17 @@ SCORE_MIN = 0.4
 CONTEXT_NEEDED = frozenset({"ABA_ROUTING_NUMBER", "US_NPI", "IN_AADHAAR"})
 """The kinds that need a context word too, because their one check digit accepts every tenth number of that length."""
 
+ROWS = frozenset({"CREDIT_CARD", "MAC_ADDRESS", "IP_ADDRESS"})
+"""The kinds that are no part of a longer row of groups: a fingerprint begins like a MAC address."""
+
 CUT = "CUT"
 """The label of the part that was too long to keep."""
 
 _DIGITS = re.compile(r"\d[\d\s.\-]*+|:[0-9A-Fa-f]{0,4}:")
 _WORD = re.compile(r"\w")
+_INSIDE_WORD = re.compile(r"[0-9A-Za-z\u00c0-\u052f]{2}")
+_ROW_AFTER = re.compile(r"([-._])[0-9]|(:)[0-9A-Fa-f]")
+_ROW_BEFORE = re.compile(r"[0-9]([-._])|[0-9A-Fa-f](:)")
 
 
 class KeyedDigest:
@@ -78,7 +85,7 @@ class Redactor:
     def spans(self, text: str) -> tuple[Span, ...]:
         """Find what is to be hidden; overlapping matches merge, and the longer, then the surer one gives the label."""
         sight = seen(text[: self._text_characters_max + OVERLAP_CHARACTERS])
-        placed = ((*sight.span(start, end), score, label) for start, end, score, label in self._matches(sight.text))
+        placed = ((*sight.span(start, end), score, label) for start, end, score, label in self._matches(sight))
         found = [match for match in placed if match[0] < self._text_characters_max]
         spans = _merged(found)
         if len(text) <= self._text_characters_max:
@@ -88,12 +95,14 @@ class Redactor:
             cut = Span(start=spans[-1].end, end=len(text), label=CUT)
         return (*spans, cut)
 
-    def _matches(self, text: str) -> Iterator["_Found"]:
+    def _matches(self, sight: Sight) -> Iterator["_Found"]:
+        text = sight.text
         for recognizer in self._long:
             yield from _accepted(recognizer, text, 0, len(text))
         for start, end in _windows(text):
             for recognizer in self._short:
-                yield from _accepted(recognizer, text, start, end)
+                found = _accepted(recognizer, text, start, end)
+                yield from (match for match in found if not _is_part_of_token(text, match))
 
 
 _Found = tuple[int, int, float, str]
@@ -106,6 +115,20 @@ def _accepted(recognizer: Recognizer, text: str, low: int, high: int) -> Iterato
         is_sure = match.score >= SCORE_MIN and match.entity_type not in CONTEXT_NEEDED
         if is_sure or _has_context(recognizer, text, start):
             yield start, match.end + low, match.score, match.entity_type
+
+
+def _is_part_of_token(text: str, found: _Found) -> bool:
+    """Return whether a match begins or ends inside a word, or is a piece of a longer row of groups."""
+    start, end, _, label = found
+    if label == PHONE:
+        return False  # its recogniser looks at what stands around it, and takes extensions
+    before, inside, after = text[max(0, start - 2) : start], text[start:end], text[end : end + 2]
+    if _INSIDE_WORD.fullmatch(before[-1:] + inside[:1]) or _INSIDE_WORD.fullmatch(inside[-1:] + after[:1]):
+        return True
+    if label not in ROWS:
+        return False
+    goes_on = (_ROW_AFTER.fullmatch(after), _ROW_BEFORE.fullmatch(before))
+    return any(row is not None and row[row.lastindex or 0] in inside for row in goes_on)
 
 
 def _has_context(recognizer: Recognizer, text: str, start: int) -> bool:
