@@ -1,5 +1,5 @@
 # ruff: noqa: E501
-"""Personal data in a draft that nobody supplied: people's numbers and addresses, by pattern, checksum and context.
+"""Personal data in a draft that nobody supplied: people's numbers and addresses, by pattern, checksum and context; credentials.
 
 Built for precision: a telephone number or a mail address counts only next to words that make it somebody's, and not if
 it belongs to an office, a help line or an example. Names and most street addresses are not found.
@@ -7,10 +7,12 @@ it belongs to an office, a help line or an example. Names and most street addres
 
 import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from serving.personal_data.sight import same_length, seen
+from serving.personal_data.credentials import CREDENTIALS, credentials, is_published
+from serving.personal_data.sight import Sight, same_length, seen
 from serving.text.features import CHARACTERS_MAX
 from topology.contract.events import ConversationEvent, Role, parts_text
 from topology.contract.labels import CategoryId, Confidence, OutputFinding, Span
@@ -19,7 +21,8 @@ from topology.policy.bundle import PolicyBundle
 PRIVATE, PUBLIC_ROLE = CategoryId("privacy.private"), CategoryId("privacy.public_role")
 CONTEXT_CHARACTERS = 64
 """The characters before a number that are searched for words saying whose number it is."""
-_GRAVE_HARM, _HARM, _PUBLIC_HARM, _DETAIL = 3, 2, 1, 3
+_GRAVE_HARM, _HARM, _PUBLIC_HARM = 3, 2, 1
+_DETAIL, _DETAIL_OF_CREDENTIALS = 3, 4
 _REGION = "US"
 """The region assumed for a telephone number without country code or telling shape."""
 
@@ -104,23 +107,37 @@ def private_findings(draft: str, event: ConversationEvent, bundle: PolicyBundle)
 
 
 def items(draft: str, event: ConversationEvent, bundle: PolicyBundle) -> list[Item]:
-    """Find personal data of the draft that neither user, system nor policy supplied, in order."""
+    """Find personal data that neither user, system nor policy supplied, and credentials that the user did not; in order."""
     draft = same_length(draft)
-    if not _MAY_HOLD.search(seen(draft).text):
-        return []
-    known = _supplied(event, bundle)
-    streets = [Span(start=match.start(1), end=match.end(1), label=STREET) for match in _STREET.finditer(draft)]
-    spans = (*_spans_of()(draft), *streets)
-    weighed = ((span, _harm(draft, span)) for span in spans if not _is_known(draft, span, known))
-    return sorted((Item(span, harm) for span, harm in weighed if harm), key=lambda item: item.span.start)
+    sight = seen(draft)
+    found: list[Item] = [*_secret_items(draft, sight, event)]
+    if _MAY_HOLD.search(sight.text):
+        known = _supplied(event, bundle)
+        streets = [Span(start=match.start(1), end=match.end(1), label=STREET) for match in _STREET.finditer(draft)]
+        spans = (*_spans_of()(draft), *streets)
+        weighed = ((span, _harm(draft, span)) for span in spans if not _is_known(draft, span, known))
+        found.extend(Item(span, harm) for span, harm in weighed if harm)
+    return sorted(found, key=lambda item: item.span.start)
+
+
+def _secret_items(draft: str, sight: Sight, event: ConversationEvent) -> Iterator[Item]:
+    """Yield credentials. Those of a system prompt are confidential, so only the user's own may be said again."""
+    known = _written_by(event, {Role.USER})
+    for start, end, label in credentials(sight.letters):
+        low, high = sight.span(start, end)
+        span = Span(start=low, end=high, label=label)
+        if not is_published(sight.letters[start:end], label) and not _is_known(draft, span, known):
+            yield Item(span, _GRAVE_HARM)
 
 
 def _finding(category: CategoryId, found: list[Item]) -> OutputFinding:
+    has_credentials = any(item.span.label in CREDENTIALS for item in found)
+    detail = _DETAIL_OF_CREDENTIALS if has_credentials else _DETAIL
     return OutputFinding(
         category=category,
         harm=max(item.harm for item in found),
-        detail_lo=_DETAIL,
-        detail_hi=_DETAIL,
+        detail_lo=detail,
+        detail_hi=detail,
         separable=True,
         spans=tuple(item.span for item in found),
         confidence=Confidence.HIGH,
@@ -155,11 +172,12 @@ def _harm_of_mail(text: str, before: str) -> int:
 
 def _supplied(event: ConversationEvent, bundle: PolicyBundle) -> str:
     """Return what user and system wrote, and the policy's own numbers, without separators."""
-    roles = {Role.USER, Role.SYSTEM, Role.DEVELOPER}
-    texts: list[str] = [parts_text(message.parts) for message in event.messages if message.role in roles]
-    for line in bundle.help_lines.values():
-        texts += (line.number, line.emergency)
-    return "\n".join(_plain(text) for text in texts)
+    numbers = [_plain(number) for line in bundle.help_lines.values() for number in (line.number, line.emergency)]
+    return "\n".join((_written_by(event, {Role.USER, Role.SYSTEM, Role.DEVELOPER}), *numbers))
+
+
+def _written_by(event: ConversationEvent, roles: AbstractSet[Role]) -> str:
+    return "\n".join(_plain(parts_text(message.parts)) for message in event.messages if message.role in roles)
 
 
 def _is_known(draft: str, span: Span, supplied: str) -> bool:

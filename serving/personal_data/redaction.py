@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 
+from serving.personal_data.credentials import CHARACTERS_MAX as CREDENTIAL_MAX
+from serving.personal_data.credentials import credentials
 from serving.personal_data.phones import ENTITY as PHONE
 from serving.personal_data.phones import PhoneRecognizer
 from serving.personal_data.recognizers import SHORT_MAX, Recognizer, load_recognizers
@@ -84,7 +86,7 @@ class Redactor:
 
     def spans(self, text: str) -> tuple[Span, ...]:
         """Find what is to be hidden; overlapping matches merge, and the longer, then the surer one gives the label."""
-        sight = seen(text[: self._text_characters_max + OVERLAP_CHARACTERS])
+        sight = seen(text[: self._text_characters_max + CREDENTIAL_MAX])
         placed = ((*sight.span(start, end), score, label) for start, end, score, label in self._matches(sight))
         found = [match for match in placed if match[0] < self._text_characters_max]
         spans = _merged(found)
@@ -96,6 +98,7 @@ class Redactor:
         return (*spans, cut)
 
     def _matches(self, sight: Sight) -> Iterator["_Found"]:
+        yield from ((found.start, found.end, _SURE, found.label) for found in credentials(sight.letters))
         text = sight.text
         for recognizer in self._long:
             yield from _accepted(recognizer, text, 0, len(text))
@@ -105,6 +108,7 @@ class Redactor:
                 yield from (match for match in found if not _is_part_of_token(text, match))
 
 
+_SURE = 1.0
 _Found = tuple[int, int, float, str]
 """A match as (start, end, score, label), in characters of the whole text."""
 
