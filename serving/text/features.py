@@ -32,6 +32,12 @@ _WORD_PUNCTUATION = frozenset("@$*'#_")  # part of words: masked swear words, ha
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": " "})  # noqa: RUF001
 _LOOKALIKES = str.maketrans("аеорсухіјѕԁһӏνοαρκτ", "aeopcyxijsdhlvoapkt")
 _MIXED_WORD = re.compile(r"\S+")
+_SMALL_CAPITALS = str.maketrans("ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘꞯʀꜱᴛᴜᴠᴡʏᴢ", "abcdefghijklmnopqrstuvwyz")
+_SMALL = "".join(map(chr, _SMALL_CAPITALS))
+_SMALL_WORD = re.compile(rf"(?<!\w)[a-zǫ]*[{_SMALL}][a-zǫ{_SMALL}]*(?!\w)")
+_SMALL_WORDS = re.compile(rf"(?<!\w)[a-zǫ]*[{_SMALL}][a-zǫ]*[{_SMALL}][a-zǫ{_SMALL}]*(?!\w)")
+_NO_PHONETICS = re.compile("[ᴀᴄ-ᴢꜰꜱ]")
+"""Small capitals that phonetic scripts do not use. The others are taken as letters beside these, or two in a word."""
 
 
 class WindowError(ValueError):
@@ -48,12 +54,19 @@ class Sparse(NamedTuple):
 def fold(text: str) -> str:
     """Return the text in one spelling: compatibility forms, lower case, nothing invisible, Latin for look-alikes.
 
-    Line breaks stay. Look-alike letters are replaced only in words that also have ASCII letters.
+    Line breaks stay. Look-alike letters are replaced only in words that also have ASCII letters, small capitals only in
+    words of nothing else.
     """
     if text.isascii():
         return CONTROLS.sub("", text).lower()
     folded = unicodedata.normalize("NFKC", text.translate(INVISIBLE)).translate(_QUOTES).lower()
+    words = _SMALL_WORD if _NO_PHONETICS.search(folded) else _SMALL_WORDS
+    folded = words.sub(_plain_capitals, folded)
     return _MIXED_WORD.sub(_latin, folded)
+
+
+def _plain_capitals(match: re.Match[str]) -> str:
+    return match.group().translate(_SMALL_CAPITALS).replace("ǫ", "q")
 
 
 def _latin(match: re.Match[str]) -> str:

@@ -19,6 +19,8 @@ _COMMON = {
         "nl": "de het een en van is ik niet dat hoe voor met op te zijn wat mijn je die er",
     }.items()
 }
+_ACTIONS = "make get build write tell give kill steal ignore buy find sell use want need please who where when why your"
+_TELLING = frozenset(word for words in (*_COMMON.values(), _ACTIONS.split()) for word in words if len(word) > 1)
 _SCRIPTS = (
     ("HIRAGANA", "ja"),
     ("KATAKANA", "ja"),
@@ -46,6 +48,11 @@ def language_of(text: str) -> str:
     counts = {code: sum(word in common for word in words) for code, common in _COMMON.items()}
     best = max(counts, key=lambda code: counts[code])
     return best if counts[best] >= _HITS_MIN else _UNKNOWN
+
+
+def common_words(text: str) -> int:
+    """Return how many different common words of any of the languages a text has, to tell which reading has sense."""
+    return len(_TELLING.intersection(_WORD.findall(text.lower())))
 
 
 def _by_script(letters: list[str]) -> str:

@@ -10,7 +10,9 @@ from itertools import islice
 from urllib.parse import unquote_to_bytes
 
 from serving.text.invisible import hidden_bytes
+from serving.text.joined_words import parted
 from serving.text.phrases import tags_in
+from serving.text.turned import shown
 
 ENCODED_CHARACTERS_MAX = 8_192
 DECODINGS_MAX = 8
@@ -67,6 +69,8 @@ def _decodings(text: str) -> Iterator[str]:
         yield start.translate(_LEET_LETTERS)
     if _SPACED.search(start):
         yield _SPACED.sub(lambda match: _BETWEEN.sub("", match.group()) + " ", start)
+    yield from shown(text)
+    yield from parted(text)
 
 
 def encoded_spans(text: str) -> Iterator[tuple[int, int]]:

@@ -5,7 +5,6 @@ import hashlib
 import json
 import random
 import string
-import time
 import uuid
 from collections.abc import Callable
 
@@ -21,6 +20,7 @@ from serving.personal_data.credentials import (
 )
 from serving.personal_data.private_data import PRIVATE, items, private_findings
 from serving.personal_data.redaction import CUT, Redactor
+from tests.proportion import is_in_proportion
 from tests.serving.personal_data.test_private_data import BUNDLE, event
 from topology.contract.events import Role
 from topology.decision.judge import apply_redactions
@@ -201,15 +201,4 @@ UNITS = [
 
 @pytest.mark.parametrize("unit", UNITS)
 def test_time_grows_with_length_only(unit: str) -> None:
-    """Eight times the text takes at most some twenty times as long: quadratic would be sixty-four."""
-    short, long = unit * (50_000 // len(unit)), unit * (400_000 // len(unit))
-    assert _seconds(long) < 20 * _seconds(short) + 0.05
-
-
-def _seconds(text: str) -> float:
-    best = 1e9
-    for _ in range(2):
-        started = time.thread_time()
-        list(credentials(text))
-        best = min(best, time.thread_time() - started)
-    return best
+    assert is_in_proportion(lambda text: list(credentials(text)), unit * (400_000 // len(unit)))

@@ -1,3 +1,4 @@
+# ruff: noqa: RUF001
 """Hashed n-grams: stable, bounded, blind to disguise."""
 
 import numpy as np
@@ -33,10 +34,33 @@ def test_features_have_unit_length_or_are_empty(text: str) -> None:
 
 @pytest.mark.parametrize(
     "disguised",
-    ["BOMB", "b\u200bomb", "bоmb", "ｂｏｍｂ", "bo\u00admb"],  # noqa: RUF001
+    ["BOMB", "b\u200bomb", "bоmb", "ｂｏｍｂ", "bo\u00admb"],
 )
 def test_case_invisible_wide_and_look_alike_letters_do_not_hide_a_word(disguised: str) -> None:
     assert fold(disguised) == "bomb"
+
+
+SMALL_CAPITALS = str.maketrans("abcdefghijklmnopqrtuvwyz", "ᴀʙᴄᴅᴇꜰɢʜɪᴊᴋʟᴍɴᴏᴘǫʀᴛᴜᴠᴡʏᴢ")
+
+
+def test_small_capitals_are_letters() -> None:
+    for text in ("how to make a bomb", "i want to quit, quickly", "hi"):
+        assert fold(text.translate(SMALL_CAPITALS)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "/ˈlɪŋɡwɪstɪks/ ðə wɪl ɪn bɪɡ ʃɪps",
+        "ɔkɔm de me paa, ɛyɛ",
+        "ǫ́shį́į́ diné bizaad",
+        "bɑ̃ʒuʀ",
+        "ÇIĞ köfte, ılık süt".lower(),
+    ],
+)
+def test_letters_of_phonetics_and_of_other_alphabets_stay(text: str) -> None:
+    assert fold(text) == fold(fold(text))
+    assert [letter for letter in text if ord(letter) > 0x24F and letter not in fold(text)] == []
 
 
 def test_a_text_in_another_script_keeps_its_letters() -> None:
