@@ -111,6 +111,7 @@ lock: setup ## resolve all locks anew: names, versions and hashes, no addresses
 	$(COMPILE) --upgrade --extra cpu --extra dev --overrides requirements/cpu.overrides.in --excludes requirements/cpu.excludes.in -o requirements/dev.txt; \
 	$(COMPILE) --upgrade --extra gpu -o requirements/gpu.txt; \
 	$(COMPILE) --upgrade --constraints requirements/dev.txt -o requirements/runtime.txt; \
+	$(subst pyproject.toml,requirements/names.in,$(COMPILE)) --upgrade --no-deps -o requirements/names.txt; \
 	$(subst pyproject.toml,requirements/helm.in,$(COMPILE)) --upgrade -o requirements/helm.txt; \
 	$(subst pyproject.toml,requirements/phoenix.in,$(COMPILE)) --upgrade -o requirements/phoenix.txt
 	@awk '/^uv==/ { on = 1 } on && /# via/ { exit } on' requirements/dev.txt > requirements/uv.txt

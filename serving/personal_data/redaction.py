@@ -1,7 +1,7 @@
 """The logging stage: the redacted form in which an audit record may keep a text.
 
-Personal data that patterns and checksums can find is replaced by its label; names and addresses need a language model
-and stay (docs/redaction.md). The keyed digest is that of the whole original.
+Personal data that patterns and checksums can find is replaced by its label; names need a language model and stay unless
+one is named (docs/redaction.md). The keyed digest is that of the whole original.
 """
 
 import hmac
@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from serving.personal_data.credentials import CHARACTERS_MAX as CREDENTIAL_MAX
 from serving.personal_data.credentials import credentials
+from serving.personal_data.names import NamesRecognizer
 from serving.personal_data.phones import ENTITY as PHONE
 from serving.personal_data.phones import PhoneRecognizer
 from serving.personal_data.recognizers import SHORT_MAX, Recognizer, load_recognizers
@@ -63,14 +64,31 @@ class KeyedDigest:
 
 
 class Redactor:
-    """The redactor of personal data. `region` (ISO 3166) is that of telephone numbers without country code."""
+    """The redactor of personal data. `region` (ISO 3166) is that of telephone numbers without country code.
 
-    def __init__(self, digest: Callable[[str], str], *, region: str, text_characters_max: int = TEXT_CHARACTERS_MAX):
+    `names` finds names of people and places; None: they stay.
+    """
+
+    def __init__(
+        self,
+        digest: Callable[[str], str],
+        *,
+        region: str,
+        text_characters_max: int = TEXT_CHARACTERS_MAX,
+        names: NamesRecognizer | None = None,
+    ) -> None:
         loaded = load_recognizers()
         self._digest = digest
-        self._long = loaded.long
+        self._names = names
+        self._long: tuple[Recognizer, ...] = (*loaded.long, names) if names else loaded.long
         self._short: tuple[Recognizer, ...] = (PhoneRecognizer(region), *loaded.short)
         self._text_characters_max = text_characters_max
+
+    @property
+    def version(self) -> str:
+        """Return the versions of the rules, of the library and of what finds names."""
+        patterns = f"patterns-{RULES_VERSION}/presidio-{version('presidio-analyzer')}"
+        return f"{patterns}/{self._names.version}" if self._names else patterns
 
     def redact(self, text: str) -> LoggedText:
         """Return the text without the data found; spans count characters of `text`, ascend and do not overlap."""
@@ -187,7 +205,7 @@ class LoggingStage:
 
     def __init__(self, redactor: Redactor) -> None:
         self._redactor = redactor
-        self._version = f"patterns-{RULES_VERSION}/presidio-{version('presidio-analyzer')}"
+        self._version = redactor.version
 
     @property
     def name(self) -> str:
@@ -196,7 +214,7 @@ class LoggingStage:
 
     @property
     def version(self) -> str:
-        """Return the versions of the rules and of the library."""
+        """Return the redactor's version."""
         return self._version
 
     def run(self, batch: Sequence[CheckInput]) -> Sequence[CheckReport]:

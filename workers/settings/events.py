@@ -196,3 +196,11 @@ class RedactionSettings(Struct, frozen=True, kw_only=True):
     default_region: Annotated[
         str, Meta(pattern="^[A-Z]{2}$", description="Country (ISO 3166) of phone numbers that name none.")
     ] = "US"
+    names_models: Annotated[
+        tuple[Name, ...],
+        Meta(
+            max_length=16,
+            description="spaCy pipelines (packages or folders) that find names of people and places in audit text, one "
+            "for a language; texts of other languages go to the first. None: names stay.",
+        ),
+    ] = ()

@@ -62,6 +62,7 @@ async def close_checks(checks: Sequence[Check]) -> None:
 
 def build_stage(settings: Settings, name: str) -> Stage:
     """Return the stage `name`. Loads its model, which takes up to a few seconds."""
+    from serving.personal_data.names import names_recognizer
     from serving.personal_data.redaction import LoggingStage, Redactor
     from workers.stages.embedded import bias, classification
 
@@ -71,8 +72,9 @@ def build_stage(settings: Settings, name: str) -> Stage:
         case StageName.BIAS:
             return bias(settings.guard)
         case StageName.LOGGING:
+            names = names_recognizer(settings.redaction.names_models)
             region = settings.redaction.default_region
-            return LoggingStage(Redactor(text_digest(settings), region=region))
+            return LoggingStage(Redactor(text_digest(settings), region=region, names=names))
         case _:
             raise ValueError(f"no stage {name}")
 

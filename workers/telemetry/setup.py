@@ -32,7 +32,7 @@ from topology.telemetry.metrics import Metric
 from topology.telemetry.options import SpanStyle, TracingOptions
 from topology.telemetry.span_names import EXPERIMENTAL_OPT_IN, SCHEMA_URL, ChatTarget
 from topology.telemetry.tracing import LINKS_MAX, Tracing
-from workers.settings import Settings, TelemetrySettings
+from workers.settings import RedactionSettings, Settings, TelemetrySettings
 from workers.telemetry.convention_metrics import ConventionMetrics
 from workers.telemetry.exporting import BoundedSpanProcessor, CountingMetricExporter, metric_exporter, span_exporter
 from workers.telemetry.histograms import HistogramExporter, Histograms
@@ -74,7 +74,7 @@ class Telemetry:
     def tracing(self, settings: Settings) -> Tracing:
         """Return the tracing of events for the pipeline and the loop."""
         style = SpanStyle(
-            content=_redacted(settings.redaction.default_region) if settings.telemetry.capture_content else None,
+            content=_redacted(settings.redaction) if settings.telemetry.capture_content else None,
             with_guardrail_results=EXPERIMENTAL_OPT_IN in _opted_in(),
             with_openinference=settings.telemetry.openinference,
         )
@@ -224,11 +224,13 @@ def _opted_in() -> list[str]:
     return os.environ.get(STABILITY_OPT_IN, "").split(",")
 
 
-def _redacted(region: str) -> Callable[[str], str]:
+def _redacted(redaction: RedactionSettings) -> Callable[[str], str]:
     """Return a function that redacts personal data as the audit record does. Loads the patterns."""
+    from serving.personal_data.names import names_recognizer
     from serving.personal_data.redaction import Redactor
 
-    redactor = Redactor(lambda _text: "", region=region)
+    names = names_recognizer(redaction.names_models)
+    redactor = Redactor(lambda _text: "", region=redaction.default_region, names=names)
     return lambda text: redactor.redact(text).redacted
 
 
