@@ -33,7 +33,7 @@ from topology.contract.names import StageName
 from topology.policy.bundle import Family, PolicyBundle, region_of
 from topology.ports import CheckInput
 
-RULES_VERSION = "3"
+RULES_VERSION = "4"
 SUBSTANCE_CHARACTERS_MIN = 80
 """Length below which an answer that does not decline counts as a mention (D1)."""
 _GRAVE = 3
