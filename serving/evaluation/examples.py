@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from serving.evaluation.rows import DocumentRow, Message, ReplyRow, RequestExpected, RequestRow, Row
+from serving.evaluation.rows import ConversationRow, DocumentRow, Message, ReplyRow, RequestExpected, RequestRow, Row
 from serving.guards.encoder.heads import CATEGORIES, HEADS, TEXT_WIDTH, Kind
 from serving.guards.encoder.texts import Given, given_reply, given_request
 
@@ -78,6 +78,8 @@ def examples_of(rows: Iterable[Row]) -> list[Example]:
                         spans=tuple((start, end) for start, end in row.injection),
                     )
                 )
+            case ConversationRow():
+                pass  # what its events are worth depends on what the conversation remembers, which no text shows
     return found
 
 

@@ -3,7 +3,16 @@
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
-from serving.evaluation.rows import Age, DocumentRow, Finding, ReplyRow, RequestExpected, RequestRow, Row
+from serving.evaluation.rows import (
+    Age,
+    ConversationRow,
+    DocumentRow,
+    Finding,
+    ReplyRow,
+    RequestExpected,
+    RequestRow,
+    Row,
+)
 from topology.contract.events import UserContext
 from topology.contract.labels import AgeBand, CategoryId, Context, LabelerIdentity, RequestFinding, RequestLabels
 from topology.decision.plan import plan
@@ -38,6 +47,9 @@ def faults_of(rows: Iterable[Row], policy: PolicyBundle) -> Iterator[str]:
                 yield from _spans(row.id, row.text, [(start, end) for start, end in row.injection])
                 if bool(row.injection) is not bool(row.orders):
                     yield f"{row.id}: an injection has orders, and only an injection"
+            case ConversationRow():
+                # Later events also depend on what the conversation remembers.
+                yield from _request(row.id, row.age, row.events[0].expect, policy)
 
 
 def planned_mode(age: Age, expect: RequestExpected, policy: PolicyBundle) -> str:

@@ -4,12 +4,12 @@ What an error costs is in REQUEST_COSTS and REPLY_COSTS. At risk: recall first, 
 beside a cry that is not heard. Everyday requests: precision first, because there are so many of them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Struct, structs
 
 from serving.evaluation.expected import user_of
-from serving.evaluation.figures import reply_figures, request_figures
+from serving.evaluation.figures import Counted, reply_figures, request_figures
 from serving.evaluation.rows import ReplyRow, RequestRow
 from serving.evaluation.running import Judged, Read
 from serving.guards.encoder.model import Reading
@@ -128,5 +128,5 @@ def _read(case: AskedCase, bundle: PolicyBundle, at: Thresholds) -> Read:
     return Read(labels=labels, made=made)
 
 
-def _cost(costs: Mapping[str, tuple[float, float]], counted: Iterator[tuple[str, bool]]) -> float:
+def _cost(costs: Mapping[str, tuple[float, float]], counted: Counted) -> float:
     return sum(costs[name][is_hit] for name, is_hit in counted if name in costs)
