@@ -12,6 +12,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from serving.text.invisible import INVISIBLE
+from topology.contract.intervals import joined
 
 _STOPS = "\u3002\uff61"
 """Full stops of scripts that write them in addresses too."""
@@ -30,9 +31,12 @@ _BETWEEN = re.compile(  # the dot comes first: the search then skips to it
 """Dots, bullets and long vowels that part groups of a number: close to both, or one space from two digits."""
 
 _BLANK = "x"
-_UUID = re.compile(r"[0-9A-Za-z]{8}(?:[-_][0-9A-Za-z]{4}){3}[-_][0-9A-Za-z]{12}")
+_UUID = re.compile(r"(?<=[0-9A-Za-z]{8})(?:[-_][0-9A-Za-z]{4}){3}[-_][0-9A-Za-z]{12}")
+_UUID_FIRST = 8
+"""The letters of a UUID before its first dash, at which the search begins: words have few."""
+
 _HEX = re.compile(r"(?<![0-9A-Za-z])(?:0[xX][0-9A-Fa-f]{4,}|(?=[a-f]*[0-9]+[a-f])[0-9a-f]{12,})(?![0-9A-Za-z])")
-_BASE64 = re.compile(r"(?<![0-9A-Za-z+/])(?=[0-9A-Z+/]{0,63}[a-z])(?=[0-9a-z+/]{0,63}[A-Z])[0-9A-Za-z+/]{64,}+={0,2}")
+_BASE64 = re.compile(r"(?<![0-9A-Za-z+/])[0-9A-Za-z+/]{64,}+={0,2}")
 
 
 _COMPATIBLE = (
@@ -84,9 +88,22 @@ def same_length(text: str) -> str:
 
 def _without_tokens(text: str) -> str:
     """Blank what has digits and is no number: a UUID, a long hexadecimal token, bytes in base64."""
-    for pattern in (_UUID, _HEX, _BASE64):
-        text = pattern.sub(lambda found: _BLANK * len(found.group()), text)
-    return text
+    taken = [(found.start() - _UUID_FIRST, found.end()) for found in _UUID.finditer(text)]
+    taken += (found.span() for found in _HEX.finditer(text))
+    taken += (found.span() for found in _BASE64.finditer(text) if _is_mixed(found[0]))
+    if not taken:
+        return text
+    kept: list[str] = []
+    position = 0
+    for start, end in joined(taken):
+        kept += (text[position:start], _BLANK * (end - start))
+        position = end
+    return "".join((*kept, text[position:]))
+
+
+def _is_mixed(token: str) -> bool:
+    """Return whether a token has small letters and capitals, as bytes in base64 have and rows of digits have not."""
+    return token not in {token.lower(), token.upper()}
 
 
 _UNSEEN = _MARKS | INVISIBLE.keys()

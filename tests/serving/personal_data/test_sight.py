@@ -14,6 +14,7 @@ from serving.personal_data.private_data import items
 from serving.personal_data.redaction import Redactor
 from serving.personal_data.sight import same_length, seen
 from tests.effort import examples
+from tests.proportion import is_in_proportion
 from tests.serving.personal_data.test_private_data import BUNDLE, event
 
 REDACTOR = Redactor(lambda _text: "", region="US")
@@ -160,3 +161,21 @@ def test_places_lead_back_to_the_same_letters(text: str) -> None:
         start, end = sight.span(at, at + 1)
         assert end - start == 1
         assert 0 <= start < end <= len(text)
+
+
+UNITS = (
+    "1\u00b7",
+    "\u2022",
+    "219\u201109\u2011",
+    "DE72.3705.",
+    "c59d5725-282b-4370-aa70-",
+    "1\ufe0f\u20e3",
+    "aB1/",
+    "a1",
+    " ",
+)
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=ascii)
+def test_a_text_is_seen_in_time_that_grows_with_its_length_only(unit: str) -> None:
+    assert is_in_proportion(seen, unit * (400_000 // len(unit)))
