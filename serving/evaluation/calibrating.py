@@ -125,7 +125,7 @@ def _reply(
     def judged(at: Thresholds) -> Judged:
         reports = (
             classification_report(given, subject, reading, bundle.categories, at),
-            bias_report(groups, reading, at),
+            bias_report(row.reply, groups, reading, at),
         )
         return under(bundle, given, reports)
 

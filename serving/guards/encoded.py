@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from msgspec import structs
 
-from serving.guards.classification import ClassificationStage
+from serving.guards.classification import SUBSTANCE_CHARACTERS_MIN, ClassificationStage
 from serving.guards.draft_markers import declined_part
 from serving.guards.encoder.model import Encoder, Reading
 from serving.guards.encoder.replies import with_reply
@@ -129,10 +129,14 @@ def classification_report(
     return with_reply(ruled, reading, given.labels.findings, categories, at)
 
 
-def bias_report(report: CheckReport, reading: Reading, at: Thresholds) -> CheckReport:
-    """Return the rules' report with the encoder's word on whether a draft is unfair; the rules count mentions."""
+def bias_report(text: str, report: CheckReport, reading: Reading, at: Thresholds) -> CheckReport:
+    """Return the rules' report on a text with the encoder's word on whether it is unfair; the rules count mentions.
+
+    Of a short text the rules alone say it: the encoder takes sentences that merely name a group for unfair ones.
+    """
     unfair = reading.of("unfair")
-    return structs.replace(report, unfair=unfair >= at.unfair, scores=report.scores | {"encoder.unfair": unfair})
+    is_unfair = report.unfair is True or (unfair >= at.unfair and len(text) >= SUBSTANCE_CHARACTERS_MIN)
+    return structs.replace(report, unfair=is_unfair, scores=report.scores | {"encoder.unfair": unfair})
 
 
 class EncodedBias(_EncodedStage):
@@ -145,6 +149,6 @@ class EncodedBias(_EncodedStage):
             [given_reply(turns_of(given.event), plainly(given.draft.text)) for given in batch]
         )
         return [
-            structs.replace(bias_report(report, reading, self._at), version=self.version)
-            for report, reading in zip(reports, readings, strict=True)
+            structs.replace(bias_report(given.draft.text, report, reading, self._at), version=self.version)
+            for given, report, reading in zip(batch, reports, readings, strict=True)
         ]

@@ -23,6 +23,9 @@ BARRED_DETAIL: Level = 3
 RULES = "rules"
 """The source of what rules find in a draft."""
 
+OF_GROUPS = (CategoryId("hate"), CategoryId("harassment"))
+"""The categories for which the encoder takes neutral sentences on groups of people."""
+
 ASKED_BONUS = 0.3
 """What a subject that was asked for is ahead of another, when the subject of a barred draft is chosen."""
 
@@ -38,7 +41,8 @@ def with_reply(
 
     Private items need no guess and always stay. The encoder says whether a draft is barred, and on which subjects it
     speaks. A barred draft has at least D3 in its likeliest subject; one that is not has no more than a mention, unless
-    a rule saw more.
+    a rule saw more. That a draft is hateful takes a second source, the request or a rule: the encoder takes sentences
+    that merely name groups for such.
     """
     barred = reading.of("barred")
     is_barred = barred >= at.barred
@@ -47,6 +51,8 @@ def with_reply(
         one.category: one for one in report.findings if one.category == PRIVATE or barred >= at.agreed
     }
     likeliest = _likeliest(reading, named, categories)
+    if likeliest in OF_GROUPS and likeliest not in {*named, *found}:
+        is_barred = False
     for category, probability in zip(CATEGORIES, reading.heads["reply_category"].tolist(), strict=True):
         name = CategoryId(category)
         is_subject = is_barred and name == likeliest

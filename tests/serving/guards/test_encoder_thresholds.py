@@ -2,7 +2,7 @@
 
 from msgspec import structs
 
-from serving.guards.encoded import plainly
+from serving.guards.encoded import bias_report, plainly
 from serving.guards.encoder.heads import Kind
 from serving.guards.encoder.replies import with_reply
 from serving.guards.encoder.requests import with_reading
@@ -10,8 +10,9 @@ from serving.guards.encoder.thresholds import Thresholds
 from serving.personal_data.private_data import PRIVATE
 from tests.serving.guards.test_encoded import BUNDLE, CYBER, RULED, Said, reading
 from topology.contract.drafts import CheckReport
-from topology.contract.labels import CategoryId, Confidence, Intent, OutputFinding, RequestLabels
+from topology.contract.labels import CategoryId, Confidence, Intent, OutputFinding, RequestFinding, RequestLabels
 
+HATE = CategoryId("hate")
 AT = Thresholds(other=0.6, refused=0.7, agreed=0.2)
 
 
@@ -46,6 +47,27 @@ def test_what_rules_find_in_a_draft_counts_where_the_encoder_leaves_room_and_pri
     for barred, kept in ((0.1, {PRIVATE}), (0.3, {CYBER, PRIVATE})):
         joined = with_reply(report, reading(Kind.REPLY, {"barred": {"yes": barred}}), (), BUNDLE.categories, AT)
         assert {finding.category for finding in joined.findings} == kept
+
+
+def test_that_a_draft_is_hateful_takes_a_second_source() -> None:
+    said: Said = {"barred": {"yes": 0.95}, "reply_category": {"hate": 0.9}}
+    empty = CheckReport(check="classification", version="1")
+
+    def detail(*asked: RequestFinding, report: CheckReport = empty) -> int:
+        joined = with_reply(report, reading(Kind.REPLY, said), asked, BUNDLE.categories, AT)
+        return max(finding.detail_hi for finding in joined.findings)
+
+    seen = OutputFinding(category=HATE, harm=3, detail_lo=1, detail_hi=1)
+    assert detail() < 2
+    assert detail(RequestFinding(category=HATE, harm=3)) >= 2
+    assert detail(report=structs.replace(empty, findings=(seen,))) >= 2
+
+
+def test_of_a_short_draft_the_rules_say_whether_it_is_unfair() -> None:
+    ruled, sure = CheckReport(check="bias", version="1", unfair=False), reading(Kind.REPLY, {"unfair": {"yes": 0.95}})
+    assert bias_report("I have friends who are Roma.", ruled, sure, AT).unfair is False
+    assert bias_report("x" * 80, ruled, sure, AT).unfair is True
+    assert bias_report("short", structs.replace(ruled, unfair=True), reading(Kind.REPLY), AT).unfair is True
 
 
 def test_the_encoder_reads_what_is_disguised_too() -> None:
