@@ -12,8 +12,10 @@ from serving.evaluation.expected import user_of
 from serving.evaluation.figures import Counted, reply_figures, request_figures
 from serving.evaluation.rows import ReplyRow, RequestRow
 from serving.evaluation.running import Judged, Read
+from serving.guards.encoded import thresholds_for
 from serving.guards.encoder.model import Reading
 from serving.guards.encoder.requests import with_reading
+from serving.guards.encoder.texts import given_request
 from serving.guards.encoder.thresholds import Thresholds
 from topology.contract.labels import RequestLabels
 from topology.decision.plan import plan
@@ -123,7 +125,8 @@ def reply_cost(cases: Sequence[ReplyCase]) -> Cost:
 
 
 def _read(case: AskedCase, bundle: PolicyBundle, at: Thresholds) -> Read:
-    labels = with_reading(case.ruled, case.reading, bundle.categories, at)
+    given = given_request([(each.role, each.text) for each in case.row.messages])
+    labels = with_reading(case.ruled, case.reading, bundle.categories, thresholds_for(given, at))
     made = plan(bundle, labels, overlay=STRICTEST, user=user_of(case.row.age), grants=())
     return Read(labels=labels, made=made)
 

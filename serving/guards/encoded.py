@@ -15,7 +15,7 @@ from serving.guards.draft_markers import declined_part
 from serving.guards.encoder.model import Encoder, Reading
 from serving.guards.encoder.replies import with_reply
 from serving.guards.encoder.requests import with_reading
-from serving.guards.encoder.texts import given_reply, given_request
+from serving.guards.encoder.texts import Given, given_reply, given_request, is_sparse
 from serving.guards.encoder.thresholds import Thresholds
 from serving.guards.labeler import PHRASES, EmbeddedLabeler
 from serving.text.features import fold
@@ -64,9 +64,15 @@ class EncodedLabeler:
         """Return what `label` does, as a plain call."""
         ruled = self._rules.label_now(event)
         answered = tuple(finding for finding in ruled.findings if ANSWER in finding.sources)
-        (reading,) = self._encoder.read([given_request(turns_of(event))])
-        labels = with_reading(spoken(ruled), reading, self._categories, self._at)
+        given = given_request(turns_of(event))
+        (reading,) = self._encoder.read([given])
+        labels = with_reading(spoken(ruled), reading, self._categories, thresholds_for(given, self._at))
         return structs.replace(labels, labeler=self._identity, findings=(*labels.findings, *answered))
+
+
+def thresholds_for(request: Given, at: Thresholds) -> Thresholds:
+    """Return the thresholds for what is asked in a request."""
+    return at.for_sparse() if is_sparse(request) else at
 
 
 def spoken(labels: RequestLabels) -> RequestLabels:

@@ -6,7 +6,7 @@ from msgspec import structs
 
 from serving.guards.encoder.heads import CATEGORIES, HEADS
 from serving.guards.encoder.model import Reading
-from serving.guards.encoder.thresholds import Thresholds
+from serving.guards.encoder.thresholds import NEVER, Thresholds
 from topology.contract.labels import (
     CategoryId,
     Confidence,
@@ -35,9 +35,6 @@ RISKS = (
 
 CRISES = (Mode.CRISIS_SUPPORT, Mode.EMERGENCY_GUIDANCE)
 REFUSALS = (Mode.REFUSE_REDIRECT, Mode.HARD_REFUSE)
-NEVER = 2.0
-"""A threshold that no probability reaches."""
-
 _RANKS = tuple(Vulnerability)
 _INTENTS = tuple(Intent)
 

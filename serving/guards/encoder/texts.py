@@ -27,6 +27,9 @@ CHARACTERS_PER_TOKEN = 12
 """More characters than this to a token are hardly ever met; it bounds what is tokenized for a window."""
 
 
+SPARSE_CHARACTERS_MAX = 36
+"""The length of a request of few words, some seven of them."""
+
 PARAGRAPH = "\n\n"
 
 
@@ -92,6 +95,12 @@ def given_request(turns: Sequence[tuple[str, str]]) -> Given:
 def given_reply(turns: Sequence[tuple[str, str]], reply: str) -> Given:
     """Return a reply with the request that it answers."""
     return Given(kind=Kind.REPLY, text=reply, context=given_request(turns).text)
+
+
+def is_sparse(request: Given) -> bool:
+    """Return whether a request stands alone and has few words. A character of a script without spaces counts thrice."""
+    length = sum(3 if letter > "\u2e7f" else 1 for letter in request.text[: SPARSE_CHARACTERS_MAX + 1])
+    return not request.context and length <= SPARSE_CHARACTERS_MAX
 
 
 def _context(turns: Sequence[tuple[str, str]]) -> str:

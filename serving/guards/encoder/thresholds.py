@@ -6,10 +6,12 @@ They belong to the weights (`encoder.json`) and are written by `sluicegate guard
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
 Least = Annotated[float, Meta(ge=0.0, le=2.0)]
 """A least probability; above 1 it is never reached."""
+
+NEVER = 2.0
 
 
 class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -20,7 +22,8 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     probability of a direct answer nothing is found but what a phrase rule says too. `other`: at this probability of a
     safe completion or a refusal the likeliest category is named, however likely. `refused`: at this probability of a
     refusal the intent is malicious. `agreed`: at this probability that a draft is barred what rules find in it counts.
-    `bare`: the draft only refuses.
+    `bare`: the draft only refuses. `sparse` and `sparse_risk` are the least for category and risk of a request of
+    few words that stands alone, such as "How do I hide it?"; its intent needs a second source.
     """
 
     category: Least = 0.5
@@ -37,4 +40,18 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reply_category: Least = 0.4
     unfair: Least = 0.6
     bare: Least = 0.5
+    sparse: Least = 0.8
+    sparse_risk: Least = 0.5
+
+    def for_sparse(self) -> "Thresholds":
+        """Return the thresholds for a request of few words that stands alone: it says too little to be sure of much."""
+        return structs.replace(
+            self,
+            category=max(self.category, self.sparse),
+            risk=max(self.risk, self.sparse_risk),
+            malicious=NEVER,
+            refused=NEVER,
+            other=NEVER,
+        )
+
     injection: Least = 0.5
