@@ -12,17 +12,20 @@ from serving.guards.encoder.texts import Given
 from serving.training.corpus import HARM, JAILBREAK, SOURCES, STEREOTYPE, rows_of
 from serving.training.corpus import Row as PublicRow
 
-ROWS_PER_SOURCE = 400
+ROWS_PER_SOURCE = 600
+ROWS_OF = {"toxigen_human": 3000, "redditbias": 3000}
+"""More rows of the sources that say which sentences about people are unfair, since our own rows have few of those."""
 WEIGHT = 0.5
 _TEXT_CATEGORIES = {"hateful_text": "hate", "harassing_text": "harassment"}
 
 
 def public_examples(folder: Path) -> list[Example]:
-    """Return at most `ROWS_PER_SOURCE` examples of each source, spread over it."""
+    """Return at most `ROWS_PER_SOURCE` examples of each source, or as `ROWS_OF` says, spread over it."""
     examples: list[Example] = []
     for source in SOURCES:
         found = [example for row in rows_of(source, folder) for example in _of(source.name, row)]
-        examples.extend(found[:: max(1, -(-len(found) // ROWS_PER_SOURCE))])
+        rows = ROWS_OF.get(source.name, ROWS_PER_SOURCE)
+        examples.extend(found[:: max(1, -(-len(found) // rows))])
     return examples
 
 

@@ -141,6 +141,11 @@ def train(network: Network, data: Encoded, plan: Plan, checkpoint: Path, say: Ca
     say(f"ended at step {step} of {total}, {time.monotonic() - started_s:.0f} s")
 
 
+def _half() -> torch.autocast:
+    """Return the context in which matrices are multiplied as bfloat16, nearly twice as fast where the CPU has it."""
+    return torch.autocast("cpu", torch.bfloat16)
+
+
 def _lower_states(
     network: Network, ids: Sequence[NDArray[np.int64]], plan: Plan, say: Callable[[str], None]
 ) -> list[Tensor]:
@@ -149,7 +154,7 @@ def _lower_states(
     network.eval()
     # Passes without gradients need half of the memory.
     batches = _batches(ids, structs.replace(plan, batch_tokens=2 * plan.batch_tokens), None)
-    with torch.inference_mode():
+    with torch.inference_mode(), _half():
         for number, batch in enumerate(batches):
             given, mask = padded([ids[at] for at in batch])
             found = network.lower(torch.from_numpy(given), torch.from_numpy(mask)).to(torch.float16)
@@ -211,7 +216,8 @@ def _loss(
     mask = torch.zeros(len(batch), longest, dtype=torch.long)
     for row, at in enumerate(batch):
         given[row, : len(states[at])], mask[row, : len(states[at])] = states[at].float(), 1
-    logits, token_logits = network.upper(given, mask)
+    with _half():
+        logits, token_logits = (each.float() for each in network.upper(given, mask))
     targets = torch.from_numpy(data.targets[list(batch)])
     weights = torch.from_numpy(data.weights[list(batch)])
     total = torch.zeros(())
