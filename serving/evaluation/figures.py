@@ -13,7 +13,6 @@ from topology.contract.labels import (
     AgeBand,
     Intent,
     Mode,
-    OutputLabels,
     RequestFinding,
     RequestLabels,
     Signal,
@@ -165,7 +164,7 @@ def reply_figures(row: ReplyRow, judged: Judged) -> Counted:
     for finding in expect.findings:
         mine = found.get(finding.category)
         yield "detail within one", mine is not None and abs(mine.detail_hi - finding.detail) <= 1
-    yield from _personal_figures(row, out)
+    yield from _personal_figures(row, judged)
 
 
 def _prefix_name(row: ReplyRow, end: int) -> str:
@@ -175,8 +174,9 @@ def _prefix_name(row: ReplyRow, end: int) -> str:
     return "bad replies noticed with the sentence that crosses" if is_whole else "prefixes before the crossing held"
 
 
-def _personal_figures(row: ReplyRow, out: OutputLabels) -> Counted:
-    spans = [span for finding in out.findings if finding.category == PRIVATE for span in finding.spans]
+def _personal_figures(row: ReplyRow, judged: Judged) -> Counted:
+    spans = [span for finding in judged.out.findings if finding.category == PRIVATE for span in finding.spans]
+    spans += [span for report in judged.reports if report.draft_log is not None for span in report.draft_log.spans]
     for start, end, _ in row.expect.pii:
         yield "personal data exact", any((span.start, span.end) == (start, end) for span in spans)
         yield "personal data overlapping", any(span.start < end and start < span.end for span in spans)

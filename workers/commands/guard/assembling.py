@@ -18,6 +18,7 @@ from workers.stages.building import build_stage
 from workers.stages.embedded import encoder_of
 from workers.stages.language_models import ModelSet
 
+CHECKED = (StageName.CLASSIFICATION, StageName.BIAS, StageName.LOGGING)
 KINDS = ("requests", "replies", "documents", "conversations")
 
 
@@ -26,7 +27,7 @@ class Assembly:
 
     def __init__(self, settings: Settings, bundle: PolicyBundle) -> None:
         self._models = ModelSet(settings, SystemClock(), Instruments.none())
-        stages = [build_stage(settings, name.value) for name in (StageName.CLASSIFICATION, StageName.BIAS)]
+        stages = [build_stage(settings, name.value) for name in CHECKED]
         self.guards = Guards(
             labeler=self._models.labeler,
             checks=(*map(StageCheck, stages), *self._models.checks),
