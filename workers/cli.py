@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from topology.contract.errors import PolicyError, SettingsError, SluicegateError
 from workers.commands.console.parser import build_parser
-from workers.commands.console.subcommands import command_of, title_of
+from workers.commands.console.subcommands import command_of, help_wanted, title_of
 from workers.commands.console.usage_error import WrongUse
 from workers.process.exit_codes import ExitCode
 from workers.settings import InvalidSettings, Settings, load_settings
@@ -19,6 +19,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     An expected failure is one line on standard error for each problem; a traceback is a bug.
     """
     arguments = build_parser().parse_args(argv)
+    if (parser := help_wanted(arguments)) is not None:
+        parser.print_help()
+        return ExitCode.WRONG_USE
     settings = Settings()
     try:
         settings = load_settings(arguments.config, os.environ)

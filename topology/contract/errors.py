@@ -124,7 +124,7 @@ class PublicationRefused(PolicyError):
 
 
 class SettingsError(SluicegateError):
-    """A setting that cannot be used. `args` is (key, value as shown, allowed values)."""
+    """A setting that cannot be used. `args` is (key, value as shown, what it must be)."""
 
     def __init__(self, key: str, shown: str, allowed: str) -> None:
         super().__init__(key, shown, allowed)
@@ -133,4 +133,4 @@ class SettingsError(SluicegateError):
         self.allowed = allowed
 
     def __str__(self) -> str:
-        return f"setting {self.key} = {self.shown}: allowed is {self.allowed}"
+        return f"{self.key} = {self.shown}: must be {self.allowed}"

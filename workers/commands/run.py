@@ -9,8 +9,10 @@ from contextlib import ExitStack, contextmanager
 from types import FrameType
 
 from topology.contract.errors import RetryLater
+from workers.policy.files import load_policies
 from workers.process.captured_output import prints_as_logs
-from workers.settings import Settings
+from workers.settings import InvalidSettings, Settings
+from workers.settings.combinations import file_problems
 from workers.stages.turn_marks import with_turn_marks
 from workers.supervision.agent import Agent, Node
 from workers.supervision.ray_session import ray_session
@@ -24,9 +26,11 @@ logger = logging.getLogger("sluicegate.run")
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     """Start and watch the workers; on SIGTERM, SIGINT or `POST /drain` drain them within `drain.timeout_s`.
 
-    0 if every worker ended by itself. Raises SettingsError if nobody says the marks of the model's turns.
+    0 if every worker ended by itself. Raises SettingsError or PolicyError, before anything starts, for a file that is
+    not there, a policy that must not be loaded, and a model whose marks of turns nobody says.
     """
     del arguments
+    _check_files(settings)
     stop = threading.Event()
     _on_signals(stop)
     with prints_as_logs() as out, ExitStack() as after_ray:
@@ -40,6 +44,14 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
                 return _supervise(supervisor, settings, stop)
             finally:
                 telemetry.shutdown(TELEMETRY_STOP_S)
+
+
+def _check_files(settings: Settings) -> None:
+    """Refuse what each worker would refuse after Ray's start, again and again."""
+    if problems := file_problems(settings):
+        raise InvalidSettings(*problems)
+    if settings.policy.source == "file":
+        load_policies(settings)
 
 
 def _with_turn_marks(settings: Settings) -> Settings:

@@ -10,6 +10,7 @@ from workers.settings.types import (
     KIB,
     MIB,
     Bytes,
+    HostPort,
     KafkaName,
     Milliseconds,
     OffsetReset,
@@ -26,7 +27,7 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     """The brokers, and how the consumer and the transactional producer talk to them."""
 
     bootstrap_servers: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"^[^\s:,/]+:\d{1,5}$|^\[[0-9a-fA-F:.]+\]:\d{1,5}$")], ...],
+        tuple[HostPort, ...],
         Meta(min_length=1, max_length=64, description="Brokers to start from, host:port."),
     ] = ("127.0.0.1:9092",)
     group_id: Annotated[KafkaName, about("Consumer group; the first part of every transactional id.")] = "sluicegate"

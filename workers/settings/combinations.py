@@ -82,9 +82,15 @@ _RULES = (
     ),
     _Rule(
         ("kafka.sasl_password", "kafka.security_protocol"),
+        lambda _: "",
+        "a password, or kafka.sasl_password_file the path of one, because kafka.security_protocol is SASL_*",
+        lambda s: bool(s.kafka.sasl_password) or not _is_sasl(s.kafka),
+    ),
+    _Rule(
+        ("kafka.sasl_password", "kafka.security_protocol"),
         lambda _: MASK,
-        "a password (or kafka.sasl_password_file) if kafka.security_protocol is SASL_*, and none otherwise",
-        lambda s: bool(s.kafka.sasl_password) == _is_sasl(s.kafka),
+        "empty, unless kafka.security_protocol is SASL_PLAINTEXT or SASL_SSL",
+        lambda s: not s.kafka.sasl_password or _is_sasl(s.kafka),
     ),
     _Rule(
         ("kafka.ssl_certfile", "kafka.security_protocol"),

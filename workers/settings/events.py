@@ -194,7 +194,12 @@ class RedactionSettings(Struct, frozen=True, kw_only=True):
     ] = Secret()
     digest_key_id: Annotated[KafkaName, about("Name of that key in every digest.")] = "local"
     default_region: Annotated[
-        str, Meta(pattern="^[A-Z]{2}$", description="Country (ISO 3166) of phone numbers that name none.")
+        str,
+        Meta(
+            pattern="^[A-Z]{2}$",
+            title="two capital letters, such as DE",
+            description="Country (ISO 3166) of phone numbers that name none.",
+        ),
     ] = "US"
     names_models: Annotated[
         tuple[Name, ...],

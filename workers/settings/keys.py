@@ -9,12 +9,13 @@ from workers.settings.secret import Secret
 
 
 class Leaf(Struct, frozen=True, kw_only=True):
-    """One setting. `kind` is msgspec's description of its type, bounds included."""
+    """One setting. `kind` is msgspec's description of its type, bounds included; `title` says a pattern in words."""
 
     key: str
     type: object
     kind: inspect.Type
     default: object
+    title: str
     description: str
     is_secret: bool
 
@@ -29,35 +30,40 @@ def leaves(kind: type[Struct], prefix: str = "") -> Iterator[Leaf]:
         if isinstance(field.type, type) and issubclass(field.type, Struct):
             yield from leaves(field.type, key + ".")
             continue
-        known, description = _bare(described[field.name])
+        known, description, title = _bare(described[field.name])
         yield Leaf(
             key=key,
             type=field.type,
             kind=known,
             default=field.default if field.default is not msgspec.NODEFAULT else field.default_factory(),
+            title=title,
             description=description,
             is_secret=isinstance(known, inspect.CustomType) and known.cls is Secret,
         )
 
 
-def _bare(kind: inspect.Type) -> tuple[inspect.Type, str]:
-    """Return the type without its metadata, and its description."""
-    description = ""
+def _bare(kind: inspect.Type) -> tuple[inspect.Type, str, str]:
+    """Return the type without its metadata, its description and its title."""
+    description = title = ""
     while isinstance(kind, inspect.Metadata):
-        description = description or str((kind.extra_json_schema or {}).get("description", ""))
+        found = kind.extra_json_schema or {}
+        description = description or str(found.get("description", ""))
+        title = title or str(found.get("title", ""))
         kind = kind.type
-    return kind, description
+    return kind, description, title
 
 
 def allowed(leaf: Leaf) -> str:
-    """Describe the allowed values."""
+    """Describe the allowed values, in words."""
     if leaf.is_secret:
         return f"a string, or {leaf.key}_file with the path of a file"
-    return _allowed(leaf.kind)
+    return leaf.title or _allowed(leaf.kind)
 
 
 def _allowed(kind: inspect.Type) -> str:  # noqa: PLR0911 -- one line per kind of type
-    kind, _ = _bare(kind)
+    kind, _, title = _bare(kind)
+    if title:
+        return title
     match kind:
         case inspect.BoolType():
             return "true or false"
@@ -89,8 +95,6 @@ def _range(kind: inspect.IntType | inspect.FloatType) -> str:
 
 
 def _string_bounds(kind: inspect.StrType) -> str:
-    if kind.pattern is not None:
-        return f" like `{kind.pattern}`"
     if kind.min_length:
         return f" of {kind.min_length} to {kind.max_length} characters"
     return f" of at most {kind.max_length} characters" if kind.max_length is not None else ""
@@ -103,7 +107,7 @@ def _length(kind: inspect.VarTupleType | inspect.DictType) -> str:
 
 
 def parsed_text(text: str, leaf: Leaf) -> object:
-    """Convert an environment variable's text to what TOML would give: lists split at commas, tables at `key=value`."""
+    """Convert a text to what TOML would give: lists split at commas, tables at `key=value`."""
     kind = leaf.kind
     if isinstance(kind, inspect.UnionType):
         if not text:

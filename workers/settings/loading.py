@@ -2,20 +2,22 @@
 
 Precedence, strongest first: `SLUICEGATE_<SECTION>__<FIELD>`, the file, the fallback variables, the default.
 A secret may also be given as the path of a file: `<field>_file`, or `SLUICEGATE_<SECTION>__<FIELD>_FILE`.
-Only variables with a double underscore are read, because Kubernetes itself adds `SLUICEGATE_SERVICE_HOST` and the like.
+A variable of that prefix that no setting has is an error, but for those that Kubernetes adds for a Service.
 """
 
 import difflib
 import math
 import os
+import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.inspect import VarTupleType
 
 from topology.contract.errors import SettingsError
 from workers.settings.combinations import cross_problems
@@ -25,6 +27,10 @@ from workers.settings.schema import Settings
 from workers.settings.secret import MASK, Secret
 
 ENVIRONMENT_PREFIX = "SLUICEGATE_"
+NO_SETTINGS = {"SLUICEGATE_CACHE", "SLUICEGATE_TESTS", "SLUICEGATE_CI_RUN"}
+"""Variables of ours that are read elsewhere."""
+OF_KUBERNETES = re.compile(r"SLUICEGATE(_\w+)?_(SERVICE_HOST=.*|SERVICE_PORT(_\w+)?=.*|PORT_\d+_\w+=.*|PORT=\w+://.*)")
+"""The variables, with their values, that Kubernetes adds to every container for each Service named `sluicegate…`."""
 FALLBACKS = {
     "KAFKA_BOOTSTRAP_SERVERS": "kafka.bootstrap_servers",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "telemetry.endpoint",
@@ -103,7 +109,7 @@ def _from_file(path: Path | None, known: Mapping[str, Leaf], problems: list[Sett
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else str(exc) if isinstance(exc, tomllib.TOMLDecodeError) else ""
-        problems.append(SettingsError("file", str(path), f"a readable TOML file in UTF-8 ({why or 'not UTF-8'})"))
+        problems.append(SettingsError("--config", str(path), f"a readable TOML file in UTF-8: {why or 'not UTF-8'}"))
         return {}
     found: dict[str, _Given] = {}
     sections = {key.rsplit(".", depth)[0] for key in known for depth in range(1, key.count(".") + 1)}
@@ -111,7 +117,7 @@ def _from_file(path: Path | None, known: Mapping[str, Leaf], problems: list[Sett
         if key in sections:
             problems.append(SettingsError(key, _shown(value), "a table of settings"))
         elif _target(key, known) is None:
-            problems.append(_unknown(key, known))
+            problems.append(_unknown(key, known, sections))
         else:
             found[key] = _Given(value, str(path), is_text=False)
     return found
@@ -132,11 +138,15 @@ def _from_environment(
 ) -> dict[str, _Given]:
     found: dict[str, _Given] = {}
     for name in sorted(environ):
-        if not name.startswith(ENVIRONMENT_PREFIX) or "__" not in name:
+        if (
+            not name.startswith(ENVIRONMENT_PREFIX)
+            or name in NO_SETTINGS
+            or OF_KUBERNETES.fullmatch(f"{name}={environ[name]}")
+        ):
             continue
         key = name.removeprefix(ENVIRONMENT_PREFIX).lower().replace("__", ".")
         if _target(key, known) is None:
-            problems.append(_unknown(key, known, name))
+            problems.append(_unknown_variable(name, known))
         else:
             found[key] = _Given(environ[name], name)
     return found
@@ -160,10 +170,21 @@ def _target(key: str, known: Mapping[str, Leaf]) -> Leaf | None:
     return leaf if leaf is not None and leaf.is_secret else None
 
 
-def _unknown(key: str, known: Mapping[str, Leaf], origin: str = "") -> SettingsError:
-    nearest = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    came = f" (from {origin})" if origin else ""
-    return SettingsError(key, MASK, f"a known key; the nearest is {nearest[0]}{came}")
+def _unknown(key: str, known: Mapping[str, Leaf], sections: Iterable[str]) -> SettingsError:
+    """Return the problem of a key that no setting has; where its section is unknown, of the section."""
+    section = key.partition(".")[0]
+    if section not in sections:
+        return SettingsError(f"[{section}]", MASK, f"a known section; did you mean [{_nearest(section, sections)}]?")
+    return SettingsError(key, MASK, f"a known key; did you mean {_nearest(key, known)}?")
+
+
+def _unknown_variable(name: str, known: Mapping[str, Leaf]) -> SettingsError:
+    variables = [ENVIRONMENT_PREFIX + key.upper().replace(".", "__") for key in known]
+    return SettingsError(name, MASK, f"a known variable; did you mean {_nearest(name, variables)}?")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    return difflib.get_close_matches(name, list(known), n=1, cutoff=0.0)[0]
 
 
 def _converted(
@@ -189,8 +210,11 @@ def _converted(
 
 
 def _convert(raw: object, leaf: Leaf, *, is_text: bool) -> object:
-    """Convert `raw` to the setting's type; text from the environment is parsed first. Raises ValidationError."""
-    if is_text and isinstance(raw, str):
+    """Convert `raw` to the setting's type; a text that stands for a list or comes from the environment is parsed first.
+
+    Raises ValidationError.
+    """
+    if isinstance(raw, str) and (is_text or isinstance(leaf.kind, VarTupleType)):
         raw = parsed_text(raw, leaf)
     if isinstance(raw, float) and not math.isfinite(raw):
         raise msgspec.ValidationError("not a finite number")

@@ -4,6 +4,15 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+HostPort = Annotated[
+    str,
+    Meta(
+        pattern=r"^[^\s:,/]+:\d{1,5}$|^\[[0-9a-fA-F:.]+\]:\d{1,5}$",
+        title="host:port, such as localhost:9092",
+    ),
+]
+"""Where a pattern says what is allowed, `title` says it in words, for errors."""
+
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -13,14 +22,16 @@ Seconds = Annotated[float, Meta(gt=0, le=3600)]
 Bytes = Annotated[int, Meta(ge=1 * KIB, le=1024 * MIB)]
 Text = Annotated[str, Meta(max_length=1024)]
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
-KafkaName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
+KafkaName = Annotated[
+    str, Meta(pattern=r"^[A-Za-z0-9._-]{1,200}$", title="1 to 200 letters, digits, dots, dashes and underscores")
+]
 """Kafka allows 249 characters; the other 49 are kept for the slot in a transactional id."""
-PublicKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=$")]
+PublicKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{43}=$", title="a public key in base64, 44 characters")]
 """An Ed25519 public key: 32 bytes in base64."""
 TURN_MARKS_MAX = 2000
 """At this many, the worst text of 100,000 characters takes 0.7 s of CPU time, ordinary text none to speak of."""
 ListedMarks = Annotated[tuple[Annotated[str, Meta(min_length=2, max_length=128)], ...], Meta(max_length=TURN_MARKS_MAX)]
-Url = Annotated[str, Meta(pattern=r"^(https?://[^\s/@]+(/[^\s@]*)?)?$")]
+Url = Annotated[str, Meta(pattern=r"^(https?://[^\s/@]+(/[^\s@]*)?)?$", title="a URL such as http://127.0.0.1:8000/v1")]
 """A URL with `http://` or `https://` and without user and password, which are secrets and have their own settings."""
 
 SecurityProtocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]

@@ -68,7 +68,39 @@ def test_text_from_the_environment_becomes_lists_tables_numbers_and_booleans() -
 
 
 def test_variables_that_kubernetes_adds_by_itself_are_no_settings() -> None:
-    assert load_settings(None, {"SLUICEGATE_SERVICE_HOST": "10.0.0.1", "SLUICEGATE_PORT": "tcp://x"}) == Settings()
+    added = {"SERVICE_HOST": "10.0.0.1", "PORT": "tcp://x", "AGENT_PORT_9464_TCP_ADDR": "x", "AGENT_SERVICE_PORT": "1"}
+    assert load_settings(None, {f"SLUICEGATE_{name}": value for name, value in added.items()}) == Settings()
+
+
+@pytest.mark.parametrize("name", ["SLUICEGATE_KAFKA_GROUP_ID", "SLUICEGATE_AGENT_PORT", "SLUICEGATE_KAFKA__GROUP_IDS"])
+def test_a_mistyped_variable_is_refused_with_the_nearest_one(name: str) -> None:
+    (problem,) = _problems(None, {name: HUSH}).values()
+    nearest = "SLUICEGATE_AGENT__PORT" if "AGENT" in name else "SLUICEGATE_KAFKA__GROUP_ID"
+    assert str(problem) == f"{name} = ***: must be a known variable; did you mean {nearest}?"
+
+
+@pytest.mark.parametrize("value", ['"a:9092, b:9092"', '["a:9092", "b:9092"]'])
+def test_brokers_may_be_written_as_one_text(tmp_path: Path, value: str) -> None:
+    settings = load_settings(_file(tmp_path, f"[kafka]\nbootstrap_servers = {value}"), {})
+    assert settings.kafka.bootstrap_servers == ("a:9092", "b:9092")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[kafka]\nbootstrap_servers = 'localhost'", "must be a list of 1 to 64 of host:port, such as localhost:9092"),
+        ("[generation]\nbase_url = 'vllm:8000'", "must be a URL such as http://127.0.0.1:8000/v1"),
+        ("[gaurd]\nlabeler = 'llm'", "[gaurd] = ***: must be a known section; did you mean [guard]?"),
+        (
+            "[kafka]\nsecurity_protocol = 'SASL_SSL'\nsasl_username = 'x'",
+            "kafka.sasl_password = '': must be a password",
+        ),
+    ],
+)
+def test_what_is_allowed_is_said_in_words(tmp_path: Path, text: str, said: str) -> None:
+    (problem,) = _problems(_file(tmp_path, text)).values()
+    assert said in str(problem)
+    assert "^" not in str(problem)
 
 
 def test_every_problem_is_reported_at_once_with_key_value_and_what_is_allowed(tmp_path: Path) -> None:
@@ -89,9 +121,7 @@ def test_every_problem_is_reported_at_once_with_key_value_and_what_is_allowed(tm
         "generation.base_url",
         "drain.timeout_s",
     }
-    assert str(problems["limits.in_flight_max"]).startswith(
-        "setting limits.in_flight_max = 0: allowed is a whole number"
-    )
+    assert str(problems["limits.in_flight_max"]).startswith("limits.in_flight_max = 0: must be a whole number")
     assert "from 1 to 10000" in problems["limits.in_flight_max"].allowed
     assert "SLUICEGATE_DRAIN__TIMEOUT_S" in problems["drain.timeout_s"].allowed
 
@@ -122,7 +152,7 @@ def test_a_file_that_is_missing_or_no_toml_is_one_problem(tmp_path: Path, conten
     path = tmp_path / "settings.toml"
     if content is not None:
         path.write_bytes(content)
-    assert set(_problems(path)) == {"file"}
+    assert set(_problems(path)) == {"--config"}
 
 
 FROM_TOPIC = {"POLICY__SOURCE": "topic", "POLICY__KEYS": f"platform={'A' * 43}="}

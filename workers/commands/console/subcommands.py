@@ -19,7 +19,8 @@ class Subcommands:
     def __init__(
         self, parser: argparse.ArgumentParser, level: Literal["command", "verb"], common: argparse.ArgumentParser
     ) -> None:
-        self._subparsers = parser.add_subparsers(dest=level, required=True, metavar=level.upper())
+        self._subparsers = parser.add_subparsers(dest=level, metavar=level.upper())
+        parser.set_defaults(incomplete=parser)
         self._common = common
 
     def add(self, name: str, runs: str, text: str, *also: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -36,6 +37,11 @@ class Subcommands:
     def group(self, name: str, text: str) -> "Subcommands":
         """Add a command that has verbs, and return them."""
         return Subcommands(self._subparsers.add_parser(name, parents=[self._common], help=text), "verb", self._common)
+
+
+def help_wanted(arguments: argparse.Namespace) -> argparse.ArgumentParser | None:
+    """Return the parser whose help says how to go on, where no command or verb was given; None where one was."""
+    return None if "runs" in arguments else arguments.incomplete
 
 
 def command_of(arguments: argparse.Namespace) -> Command:
