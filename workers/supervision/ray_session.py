@@ -1,12 +1,19 @@
 """A connection to Ray for as long as a command runs: to a named cluster, or to one started here on loopback."""
 
+import logging
 import os
 import signal
+import tempfile
 import threading
-from collections.abc import Generator
+import time
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 
+from topology.contract.errors import SluicegateError
 from workers.settings import RaySettings
+
+logger = logging.getLogger("sluicegate.ray")
 
 NAMESPACE = "sluicegate"
 
@@ -17,13 +24,21 @@ name is Ray's, and it works on Linux too: without it, Ray replaces a loopback ad
 LOGICAL_CPUS = 16
 """CPUs that a local cluster claims to have if settings name no number. The actors mostly wait."""
 
+START_TRIES_MAX = 3
+START_S_MAX = 120.0
+"""After this time no further try begins. One try ends by itself within a minute: the limits are inside Ray."""
+
+
+class RayNotStarted(SluicegateError):
+    """Ray did not start on this machine. `args` is one text, without any user's text."""
+
 
 @contextmanager
 def ray_session(settings: RaySettings, *, show_actors: bool = False) -> Generator[None]:
     """Hold a connection to Ray inside the block. With `show_actors`, the output of actors is printed here too.
 
     A cluster that was started here ends with the block; a named one stays. Call `prepare_ray` before `ray` is imported.
-    Raises ConnectionError if the named cluster cannot be reached.
+    Raises ConnectionError if the named cluster cannot be reached, RayNotStarted if one here does not come up.
     """
     import ray
 
@@ -41,14 +56,48 @@ def _initialise(settings: RaySettings, *, show_actors: bool) -> None:
     if settings.address:
         ray.init(address=settings.address, namespace=NAMESPACE, log_to_driver=show_actors)
         return
-    ray.init(
-        num_cpus=settings.logical_cpus or LOGICAL_CPUS,
-        namespace=NAMESPACE,
-        include_dashboard=False,
-        log_to_driver=show_actors,
-        configure_logging=False,
-        _node_ip_address="127.0.0.1",
+    start_patiently(
+        lambda: ray.init(
+            address="local",  # whatever RAY_ADDRESS or an address file of `ray start` names
+            num_cpus=settings.logical_cpus or LOGICAL_CPUS,
+            namespace=NAMESPACE,
+            include_dashboard=False,
+            log_to_driver=show_actors,
+            configure_logging=False,
+            _node_ip_address="127.0.0.1",
+        ),
+        ray.shutdown,
+        time.monotonic,
     )
+
+
+def start_patiently(start: Callable[[], object], clean_up: Callable[[], object], now_s: Callable[[], float]) -> None:
+    """Start Ray, at most `START_TRIES_MAX` times: on a busy machine its parts miss time limits that Ray fixes.
+
+    Raises RayNotStarted with Ray's last reason and the path of its log.
+    """
+    began_s = now_s()
+    for number in range(1, START_TRIES_MAX + 1):
+        try:
+            start()
+        except Exception as exc:  # Ray raises the bare class. No event was read yet, so it holds no user's text.
+            clean_up()
+            reason = f"Ray did not start: {' '.join(str(exc).split()) or type(exc).__name__} ({_load()}); {_log_path()}"
+            if number == START_TRIES_MAX or now_s() - began_s >= START_S_MAX:
+                cure = "start again when the machine is less busy, or give it more CPUs"
+                raise RayNotStarted(f"{reason}; tried {number} times: {cure}") from exc
+            logger.warning("%s; trying again (%d of %d)", reason, number + 1, START_TRIES_MAX)
+        else:
+            return
+
+
+def _load() -> str:
+    return f"load {os.getloadavg()[0]:.0f} on {len(os.sched_getaffinity(0))} CPUs"
+
+
+def _log_path() -> str:
+    folder = Path(os.environ.get("RAY_TMPDIR", tempfile.gettempdir())) / "ray" / "session_latest" / "logs"
+    return f"Ray's own log is {folder / 'raylet.err'}"
 
 
 @contextmanager
