@@ -267,6 +267,7 @@ def _assign_ports(first: int, names: Sequence[str]) -> dict[str, int]:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as candidate:
+        candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that are closing hold nothing
         try:
             candidate.bind((HOST, port))
         except OSError:
@@ -295,6 +296,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=9092, help="clients' port; 0: a free one (default: %(default)s)")
     options = parser.parse_args(arguments)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
+    if options.port and not _is_free(options.port):
+        _print(f"port {options.port} is taken by another process; --port 0 takes a free one", sys.stderr.fileno())
+        return 1
     broker = DevelopmentBroker(options.dir, port=options.port, say=lambda text: _print(text, sys.stderr.fileno()))
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -304,10 +308,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokerError as exc:
         _print(str(exc), sys.stderr.fileno())
         return 1
+    _print(f"Kafka is ready, its data is in {options.dir}; Ctrl-C stops it", sys.stderr.fileno())
     _print(broker.bootstrap, sys.stdout.fileno())
     while broker.is_running and not ended.wait(1):
         pass
     broker.stop()
+    if not ended.is_set():
+        _print(f"Kafka ended by itself; {broker.log} says why", sys.stderr.fileno())
     return 0 if ended.is_set() else 1
 
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import pytest
 from tests.checkout import ROOT
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.patience import wait_until
-from workers.development.broker import DevelopmentBroker
+from workers.development.broker import HOST, DevelopmentBroker, main
 from workers.development.jars import BrokerError, cache_directory, check_digests, fetch_jars, java_major
 from workers.process.child import KeptProcess
 
@@ -158,6 +159,15 @@ def test_the_command_prints_the_address_and_stops_on_ctrl_c(kafka: Kafka, tmp_pa
     assert process.wait(60) == 0
     process.stdout.close()
     assert not _is_running(child.pid)
+
+
+def test_the_command_names_a_port_that_is_taken(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with socket.create_server((HOST, 0)) as other:
+        port = other.getsockname()[1]
+        assert main(["start", "--dir", str(tmp_path), "--port", str(port)]) == 1
+    printed = capfd.readouterr()
+    assert f"port {port} is taken" in printed.err
+    assert not printed.out
 
 
 def _is_running(pid: int) -> bool:
