@@ -15,12 +15,12 @@ from serving.guards.draft_markers import (
     is_bare_refusal,
     is_declined,
     is_supportive,
-    obligations_present,
     offers_present,
 )
 from serving.guards.labeler import head_category
 from serving.guards.leaks import leaks
 from serving.guards.linear import Band, LinearModel
+from serving.guards.obligations.markers import obligations_present
 from serving.guards.policy_words import OwnWords
 from serving.personal_data.private_data import PRIVATE, private_findings
 from serving.text.features import fold
@@ -33,7 +33,7 @@ from topology.contract.names import StageName
 from topology.policy.bundle import Family, PolicyBundle, region_of
 from topology.ports import CheckInput
 
-RULES_VERSION = "4"
+RULES_VERSION = "5"
 SUBSTANCE_CHARACTERS_MIN = 80
 """Length below which an answer that does not decline counts as a mention (D1)."""
 _GRAVE = 3
@@ -74,14 +74,14 @@ class ClassificationStage:
         own = self._own_words.without(folded)
         scores = self._model.probabilities(own)
         leaked = leaks(given.draft.text, _privileged(given.event))
-        line = self._bundle.help_lines.get(region_of(given.event.user.locale, given.event.user.region))
+        region = region_of(given.event.user.locale, given.event.user.region)
         return CheckReport(
             check=self.name,
             version=self.version,
             findings=self._with_private(given, self._findings(given, folded, own, scores, is_disguised=bool(plain))),
             bare_refusal=is_bare_refusal(folded),
             offers_present=offers_present(folded, given.plan.must_offer, self._bundle, _language(given)),
-            obligations_present=obligations_present(folded, line),
+            obligations_present=obligations_present(folded, region, self._bundle.help_lines),
             obeyed_injection=has_obeyed(given, folded),
             privileged_leak=bool(leaked),
             leak_separable=False,

@@ -1,17 +1,14 @@
 # ruff: noqa: E501
-"""Deterministic markers of a draft: operational detail, refusals, and what the policy obliges it to contain.
+"""Deterministic markers of a draft: operational detail, refusals, and which of the wanted offers it makes.
 
 The patterns are linear and read whole drafts, whose length an event's size bounds.
 """
 
 import re
 from collections.abc import Mapping
-from importlib.resources import files
-
-import msgspec
 
 from topology.contract.labels import Declines
-from topology.policy.bundle import HelpLine, PolicyBundle
+from topology.policy.bundle import PolicyBundle
 
 BARE_REFUSAL_CHARACTERS_MAX = 700
 DECLINED_CHARACTERS_MAX = 1_500
@@ -91,34 +88,6 @@ _EMERGENCY = _any(
 )  # fmt: skip
 
 
-def _read_obligations() -> dict[str, re.Pattern[str]]:
-    """Return one pattern for each obligation of the file, all languages together."""
-    raw = (files("serving.guards") / "obligations.yaml").read_bytes()
-    spelt = msgspec.yaml.decode(raw, type=dict[str, dict[str, list[str]]])
-    return {
-        name: re.compile(
-            "|".join(f"{_start(language)}(?:{'|'.join(words)})" for language, words in by_language.items())
-        )
-        for name, by_language in spelt.items()
-    }
-
-
-def _start(language: str) -> str:
-    """Return what stands before an alternative: the start of a word, in scripts that part words."""
-    return "" if language in {"zh", "ja"} else r"(?<!\w)"
-
-
-_OBLIGATIONS: Mapping[str, re.Pattern[str]] = _read_obligations() | {
-    "teen_support": _any(
-        "(?:trusted adult|adult (?:that )?you trust|parents?|guardian|counsell?or|teacher|school nurse)", "erwachsenen", "eltern",
-        "adulte de confiance", "adulto de confianza",
-    ),
-    "referral": _any(
-        "(?:doctor|physician|clinician|pharmacist|therapist|lawyer|attorney|solicitor|financial advis[eo]r|professional|specialist|dietitian)s?",
-        "fachperson", "professionnel", "profesional",
-    ),
-    "legal_notice": _any("(?:for )?legal reasons", "aus rechtlichen gründen", "raisons légales", "motivos legales", "by law", "local law"),
-}  # fmt: skip
 _OFFER_WORD = re.compile(r"[a-z]{4,}")
 _OFFER_SHARE_MIN = 0.6
 _STOP_WORDS = frozenset(
@@ -212,22 +181,6 @@ def is_declined(folded: str) -> bool:
 def is_supportive(folded: str) -> bool:
     """Return whether the text directs a person in need to help."""
     return bool(_CRISIS_LINE.search(folded) or _EMERGENCY.search(folded)) and not has_operational_detail(folded)
-
-
-def obligations_present(folded: str, line: HelpLine | None) -> tuple[str, ...]:
-    """Return the ids of the policy's obligations that the text meets. `line` is the region's; None if it has none."""
-    found = [name for name, pattern in _OBLIGATIONS.items() if pattern.search(folded)]
-    if _holds_number(folded, line.number) if line and line.number else _CRISIS_LINE.search(folded):
-        found.append("crisis_line")
-    if _EMERGENCY.search(folded) or (line and _holds_number(folded, line.emergency)):
-        found.append("emergency_number")
-    return tuple(sorted(found))
-
-
-def _holds_number(folded: str, number: str) -> bool:
-    """Return whether the text has the number, however its digits are spaced. A slash in `number` parts alternatives."""
-    spelt = (r"[ .\-]?".join(re.escape(digit) for digit in one if digit.isalnum()) for one in number.split("/"))
-    return any(re.search(rf"(?<!\d){digits}(?!\d)", folded) is not None for digits in spelt)
 
 
 def offers_present(folded: str, wanted: tuple[str, ...], bundle: PolicyBundle, locale: str) -> tuple[str, ...]:

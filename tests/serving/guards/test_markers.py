@@ -3,7 +3,7 @@
 import pytest
 
 from serving.guards.contexts import context_of, transforms
-from serving.guards.draft_markers import has_operational_detail, is_bare_refusal, is_declined, obligations_present
+from serving.guards.draft_markers import has_operational_detail, is_bare_refusal, is_declined
 from serving.guards.leaks import leaks
 from serving.guards.markers import read_request
 from serving.text.features import fold
@@ -13,7 +13,6 @@ from serving.text.quotations import quoted_stretches, told_text
 from serving.text.wrappers import decoded, gives_orders
 from tests.proportion import is_in_proportion
 from topology.contract.labels import Context, Intent, Vulnerability
-from topology.policy.loading import packaged_bundle
 
 
 @pytest.mark.parametrize(
@@ -160,21 +159,6 @@ def test_plain_prose_has_no_operational_markers(text: str) -> None:
 )
 def test_refusals_are_told_from_answers(text: str, bare: bool, declined: bool) -> None:
     assert (is_bare_refusal(fold(text)), is_declined(fold(text))) == (bare, declined)
-
-
-def test_a_listed_region_wants_its_own_crisis_line() -> None:
-    line = packaged_bundle().help_lines["US"]
-    assert "crisis_line" in obligations_present("call 988 at any hour", line)
-    assert "crisis_line" not in obligations_present("call a crisis line", line)
-    assert "crisis_line" in obligations_present("call a crisis line", None)
-
-
-def test_obligations_are_found_in_every_language_of_the_templates() -> None:
-    for words in packaged_bundle().templates.values():
-        assert "crisis_line" in obligations_present(fold(words["crisis_line_generic"]), None)
-        assert "emergency_number" in obligations_present(fold(words["emergency_number_generic"]), None)
-        for name in ("teen_support", "referral", "legal_notice"):
-            assert name in obligations_present(fold(words[name]), None)
 
 
 def test_encoded_text_is_read_in_plain() -> None:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serving.guards.draft_markers import has_operational_detail, is_bare_refusal, obligations_present
+from serving.guards.draft_markers import has_operational_detail, is_bare_refusal
+from serving.guards.obligations.markers import obligations_present
 from serving.text.features import fold
 from tests.effort import examples
 from tests.topology.decision.policy_world import (
@@ -219,6 +220,6 @@ def test_the_policys_own_words_meet_its_obligations_and_carry_no_detail(locale: 
     for case, region, kind in product(CASES.values(), ("", "US", "DE", "GB", "IT", "BR"), KINDS):
         made = plan(bundle(), case.labels(), overlay=OPEN, user=case.user(), grants=case.grants)
         text = fold(fallback(bundle(), made, kind=kind, locale=locale, region=region))
-        assert set(made.must_include) <= set(obligations_present(text, bundle().help_lines.get(region)))
+        assert set(made.must_include) <= set(obligations_present(text, region, bundle().help_lines))
         assert not has_operational_detail(text)
         assert not is_bare_refusal(text) or made.mode is Mode.HARD_REFUSE

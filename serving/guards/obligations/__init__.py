@@ -1,0 +1,1 @@
+"""What the policy obliges a draft to contain, in the words of sixteen languages."""
