@@ -67,6 +67,8 @@ LEVELS = (
 OF_REQUESTS = ("risk", "malicious", "refused", "category", "other", "direct", "second", "sure")
 OF_REPLIES = ("barred", "agreed", "reply_category", "unfair")
 ROUNDS = 3
+LENIENCE = {"risk": 0.01}
+"""By threshold: how much dearer, as a share of the least cost, a lower level may be. At risk: recall first."""
 
 Cost = Callable[[Thresholds], float]
 
@@ -89,16 +91,16 @@ class ReplyCase(Struct, frozen=True, kw_only=True):
 def fitted(names: Iterable[str], cost: Cost, start: Thresholds) -> Thresholds:
     """Return thresholds under which the cost is least, found by trying one after another, in ROUNDS rounds.
 
-    Among levels of equal cost the one in their middle is kept.
+    Among levels of equal cost the one in their middle is kept; of a threshold in `LENIENCE` the lowest.
     """
     best = start
     for _ in range(ROUNDS):
         before = best
         for name in names:
             costs = [cost(structs.replace(best, **{name: level})) for level in LEVELS]
-            least = min(costs)
-            equal = [level for level, each in zip(LEVELS, costs, strict=True) if each <= least + 1e-9]
-            best = structs.replace(best, **{name: equal[len(equal) // 2]})
+            most = min(costs) * (1 + LENIENCE.get(name, 0.0)) + 1e-9
+            good = [level for level, each in zip(LEVELS, costs, strict=True) if each <= most]
+            best = structs.replace(best, **{name: good[0] if name in LENIENCE else good[len(good) // 2]})
         if best == before:
             break
     return best

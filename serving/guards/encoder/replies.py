@@ -67,7 +67,8 @@ def with_reply(
         report,
         findings=tuple(found[name] for name in sorted(found)),
         declines=_declines(report, reading),
-        bare_refusal=reading.of("bare_refusal") >= at.bare,
+        # What offers nothing is no refusal yet: a text that says nothing looks bare too.
+        bare_refusal=reading.of("bare_refusal") >= at.bare and reading.chosen("declines") == Declines.FULLY,
         scores=report.scores | {"encoder.barred": barred, "encoder.unfair": reading.of("unfair")},
     )
 

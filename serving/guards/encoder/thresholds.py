@@ -41,7 +41,7 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     unfair: Least = 0.6
     bare: Least = 0.5
     sparse: Least = 0.8
-    sparse_risk: Least = 0.5
+    sparse_risk: Least = 0.7
 
     def for_sparse(self) -> "Thresholds":
         """Return the thresholds for a request of few words that stands alone: it says too little to be sure of much."""

@@ -60,7 +60,13 @@ def test_thresholds_are_those_of_least_cost() -> None:
 
     found = fitted(("risk", "category"), cost, Thresholds())
     assert (found.risk, found.category) == (0.3, 0.7)
-    assert fitted(("risk",), lambda _: 1.0, Thresholds()).risk == LEVELS[len(LEVELS) // 2]
+    assert fitted(("barred",), lambda _: 1.0, Thresholds()).barred == LEVELS[len(LEVELS) // 2]
+
+
+def test_of_nearly_equal_thresholds_for_a_risk_the_lowest_is_kept() -> None:
+    costs = {0.4: 1.009, 0.45: 1.011, 0.6: 1.0}
+    found = fitted(("risk",), lambda at: costs.get(at.risk, 2.0), Thresholds())
+    assert found.risk == 0.4
 
 
 @pytest.fixture
