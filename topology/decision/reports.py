@@ -12,6 +12,7 @@ from topology.contract.labels import (
     Level,
     OutputFinding,
     OutputLabels,
+    PartlyRead,
     Span,
 )
 
@@ -30,6 +31,7 @@ def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> O
     obligations: set[str] = set()
     soft_violations: set[str] = set()
     leaking: list[CheckReport] = []
+    partial: list[PartlyRead] = []
     is_bare_refusal = unfair = False
     declines = Declines.NONE
     for report in reports:
@@ -41,6 +43,8 @@ def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> O
         is_bare_refusal = is_bare_refusal or report.bare_refusal is True
         unfair = unfair or report.unfair is True
         declines = max(declines, report.declines or Declines.NONE, key=_DECLINES.index)
+        if report.partly_read is not None:
+            partial.append(report.partly_read)
         if report.obeyed_injection or report.privileged_leak:
             leaking.append(report)
     return OutputLabels(
@@ -56,7 +60,13 @@ def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> O
         unfair=unfair,
         soft_violations=tuple(sorted(soft_violations)),
         guards=tuple(sorted(runs, key=_ORDER_OF_RUNS)),
+        partly_read=max(partial, key=_least_read) if partial else None,
     )
+
+
+def _least_read(partial: PartlyRead) -> tuple[int, int, int]:
+    """Return the order of several accounts of one draft: the one that leaves most in doubt is the greatest."""
+    return partial.marked_unread, -partial.read, partial.windows
 
 
 def _merged(reported: Sequence[tuple[str, OutputFinding]]) -> OutputFinding:
