@@ -12,8 +12,10 @@ from collections.abc import Mapping, Sequence
 from msgspec import Struct, structs
 
 from serving.guards.classification import SUBSTANCE_CHARACTERS_MIN, ClassificationStage
+from serving.guards.conversation import asked_of
 from serving.guards.draft_markers import declined_part
 from serving.guards.encoder.cheap_look import LONG_CHARACTERS, marked
+from serving.guards.encoder.documents import documents_of, gives_orders, turn_of
 from serving.guards.encoder.lanes import Lanes
 from serving.guards.encoder.model import WINDOWS_MAX, Bounds, Encoder, Reading
 from serving.guards.encoder.replies import with_reply
@@ -22,10 +24,11 @@ from serving.guards.encoder.texts import Given, given_reply, given_request, is_s
 from serving.guards.encoder.thresholds import Thresholds
 from serving.guards.labeler import PHRASES, EmbeddedLabeler
 from serving.text.features import fold
+from serving.text.quotations import told
 from serving.text.wrappers import decoded
 from topology.contract.drafts import CheckReport
 from topology.contract.events import ConversationEvent, Role, parts_length, parts_text
-from topology.contract.labels import ANSWER, CategoryId, LabelerIdentity, RequestLabels
+from topology.contract.labels import ANSWER, CategoryId, LabelerIdentity, PartlyRead, RequestLabels, Signal
 from topology.policy.bundle import Category, PolicyBundle
 from topology.ports import CheckInput, Stage
 
@@ -99,7 +102,7 @@ class EncodedLabeler:
     async def label(self, event: ConversationEvent) -> RequestLabels:
         """Return the labels of the request. Raises CheckFailed as the phrase rules do, or if long texts queue up."""
         work = functools.partial(self.label_now, event)
-        characters = sum(parts_length(each.parts) for each in event.messages if each.role is Role.USER)
+        characters = sum(parts_length(each.parts) for each in turn_of(event) if each.role is not Role.ASSISTANT)
         return await self._lanes.run(work, guard=NAME, is_long=is_long(event, characters))
 
     def label_now(self, event: ConversationEvent) -> RequestLabels:
@@ -107,14 +110,29 @@ class EncodedLabeler:
         ruled = self._rules.label_now(event)
         answered = tuple(finding for finding in ruled.findings if ANSWER in finding.sources)
         given = given_request(turns_of(event))
-        (reading,) = self._encoder.read([looked_through(given)], self._allowance.bounds(event))
+        documents = documents_of(event, told(asked_of(event).parts))
+        bounds = self._allowance.bounds(event, 1 + len(documents))
+        reading, *shown = self._encoder.read([looked_through(each) for each in (given, *documents)], bounds)
         labels = with_reading(spoken(ruled), reading, self._categories, thresholds_for(given, self._at))
+        injected = [Signal.INJECTION] if any(gives_orders(each, self._at) for each in shown) else []
         return structs.replace(
             labels,
             labeler=self._identity,
             findings=(*labels.findings, *answered),
-            partly_read=reading.partly_read,
+            signals=tuple(sorted({*labels.signals, *injected})),
+            partly_read=together([reading, *shown]),
         )
+
+
+def together(readings: Sequence[Reading]) -> PartlyRead | None:
+    """Return how much was read of several texts; None if it was all of each."""
+    if all(reading.partly_read is None for reading in readings):
+        return None
+    return PartlyRead(
+        read=sum(reading.read for reading in readings),
+        windows=sum(reading.windows for reading in readings),
+        marked_unread=sum(reading.marked_unread for reading in readings),
+    )
 
 
 def thresholds_for(request: Given, at: Thresholds) -> Thresholds:

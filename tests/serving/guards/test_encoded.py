@@ -15,6 +15,7 @@ from serving.guards.bias import BiasStage
 from serving.guards.classification import ClassificationStage
 from serving.guards.encoded import Allowance, EncodedBias, EncodedClassification, EncodedLabeler, turns_of
 from serving.guards.encoder.cheap_look import marked
+from serving.guards.encoder.documents import documents_of, gives_orders
 from serving.guards.encoder.heads import HEADS, Kind
 from serving.guards.encoder.lanes import Lanes
 from serving.guards.encoder.model import Bounds, Encoder, EncoderError, Reading
@@ -25,6 +26,7 @@ from serving.guards.encoder.thresholds import Thresholds
 from serving.guards.labeler import PHRASES, EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from serving.guards.warm_up import warm_up_input
+from serving.text.quotations import Told
 from tests.plugins.tiny_encoder import write_encoder
 from tests.serving.guards.test_labeler import event
 from topology.contract.drafts import CheckReport
@@ -278,6 +280,25 @@ def test_the_share_of_the_time_is_divided_among_the_texts() -> None:
     assert allowance.bounds(event((Role.USER, "a")), 2) == Bounds(windows_max=7, seconds=2.0)
     late = structs.replace(event((Role.USER, "a")), deadline_ms=1)
     assert allowance.bounds(late).seconds == 0.0
+
+
+def test_an_order_in_what_is_shown_or_returned_by_a_tool_is_an_injection() -> None:
+    read = reading(Kind.DOCUMENT, {"injection": {"yes": 0.9}})
+    assert not gives_orders(read, AT), "no stretch of it is an order"
+    assert gives_orders(read._replace(spans=((0, 40),)), AT)
+    assert not gives_orders(read._replace(spans=((0, 40),)), structs.replace(AT, injection=0.95))
+
+
+def test_documents_are_what_the_user_shows_and_what_tools_return() -> None:
+    older = (Role.TOOL, "an older turn's page"), (Role.USER, "Sum it up"), (Role.ASSISTANT, "Done")
+    asked = (Role.TOOL, "a page before"), (Role.USER, "And this"), (Role.ASSISTANT, "read()"), (Role.TOOL, "a page")
+    turn = event(*older, *asked)
+    shown = Told(own="", marked="", shown=("a quotation that is long enough", "a title"))
+    assert [each.text for each in documents_of(turn, shown)] == [
+        "a quotation that is long enough",
+        "a page",
+        "a page before",
+    ]
 
 
 def test_too_many_long_texts_are_refused_and_ordinary_ones_are_not() -> None:
