@@ -15,11 +15,10 @@ from serving.guards.classification import SUBSTANCE_CHARACTERS_MIN, Classificati
 from serving.guards.conversation import asked_of
 from serving.guards.draft_markers import declined_part
 from serving.guards.encoder.cheap_look import LONG_CHARACTERS, marked
-from serving.guards.encoder.documents import documents_of, gives_orders, turn_of
 from serving.guards.encoder.lanes import Lanes
 from serving.guards.encoder.model import WINDOWS_MAX, Bounds, Encoder, Reading
 from serving.guards.encoder.replies import with_reply
-from serving.guards.encoder.requests import with_reading
+from serving.guards.encoder.requests import documents_of, gives_orders, turn_of, with_reading
 from serving.guards.encoder.texts import Given, given_reply, given_request, is_sparse
 from serving.guards.encoder.thresholds import Thresholds
 from serving.guards.labeler import PHRASES, EmbeddedLabeler

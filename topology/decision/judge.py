@@ -111,11 +111,10 @@ def judge(
     `required` names the checks without whose report no draft is published. Raises CheckFailed as `plan` does.
     """
     require_known(bundle, labels_in)
-    labels_in = with_doubt(labels_in)
     bench = _Bench(
         bundle=bundle,
         plan=plan,
-        labels_in=labels_in,
+        labels_in=with_doubt(labels_in),
         overlay=overlay,
         subject=subject_of(bundle, labels_in, overlay=overlay, user=user, grants=grants, state=state),
         state=state,

@@ -31,7 +31,6 @@ def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> O
     obligations: set[str] = set()
     soft_violations: set[str] = set()
     leaking: list[CheckReport] = []
-    partial: list[PartlyRead] = []
     is_bare_refusal = unfair = False
     declines = Declines.NONE
     for report in reports:
@@ -43,8 +42,6 @@ def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> O
         is_bare_refusal = is_bare_refusal or report.bare_refusal is True
         unfair = unfair or report.unfair is True
         declines = max(declines, report.declines or Declines.NONE, key=_DECLINES.index)
-        if report.partly_read is not None:
-            partial.append(report.partly_read)
         if report.obeyed_injection or report.privileged_leak:
             leaking.append(report)
     return OutputLabels(
@@ -60,7 +57,7 @@ def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> O
         unfair=unfair,
         soft_violations=tuple(sorted(soft_violations)),
         guards=tuple(sorted(runs, key=_ORDER_OF_RUNS)),
-        partly_read=max(partial, key=_least_read) if partial else None,
+        partly_read=max((each.partly_read for each in reports if each.partly_read), key=_least_read, default=None),
     )
 
 

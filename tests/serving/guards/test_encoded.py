@@ -15,12 +15,11 @@ from serving.guards.bias import BiasStage
 from serving.guards.classification import ClassificationStage
 from serving.guards.encoded import Allowance, EncodedBias, EncodedClassification, EncodedLabeler, turns_of
 from serving.guards.encoder.cheap_look import marked
-from serving.guards.encoder.documents import documents_of, gives_orders
 from serving.guards.encoder.heads import HEADS, Kind
 from serving.guards.encoder.lanes import Lanes
 from serving.guards.encoder.model import Bounds, Encoder, EncoderError, Reading
 from serving.guards.encoder.replies import with_reply
-from serving.guards.encoder.requests import with_reading
+from serving.guards.encoder.requests import documents_of, gives_orders, with_reading
 from serving.guards.encoder.texts import Given, given_reply, given_request, marked_windows, reading_order, windows_of
 from serving.guards.encoder.thresholds import Thresholds
 from serving.guards.labeler import PHRASES, EmbeddedLabeler
