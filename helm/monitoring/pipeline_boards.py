@@ -173,6 +173,7 @@ STAGES: Final = Board(
             queries=(
                 Query(rate("sluicegate_stage_errors_total", "stage, reason"), "{{stage}} {{reason}}"),
                 Query(rate("sluicegate_stage_timeouts_total", "stage"), "{{stage}} late"),
+                Query(rate("sluicegate_partly_read_total", "stage"), "{{stage}} partly read"),
             ),
         ),
         Panel(

@@ -1,11 +1,10 @@
 """The embedded guards of one process as guards to be measured, with or without an encoder."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 from serving.evaluation.running import Guards
 from serving.guards.bias import BiasStage
 from serving.guards.classification import ClassificationStage
 from serving.guards.encoded import EncodedBias, EncodedClassification, EncodedLabeler
+from serving.guards.encoder.lanes import Lanes
 from serving.guards.encoder.model import Encoder
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
@@ -33,10 +32,10 @@ def embedded_guards(encoder: Encoder | None, bundle: PolicyBundle) -> Guards:
     if encoder is None:
         labeler = PolicyLabeler(lambda policy: EmbeddedLabeler(model, policy.categories))
         return Guards(labeler=labeler, checks=(StageCheck(classification), StageCheck(bias)), bundle=bundle)
-    pool = ThreadPoolExecutor(1, thread_name_prefix="encoder")
+    lanes = Lanes()
     return Guards(
         labeler=PolicyLabeler(
-            lambda policy: EncodedLabeler(EmbeddedLabeler(model, policy.categories), encoder, policy.categories, pool)
+            lambda policy: EncodedLabeler(EmbeddedLabeler(model, policy.categories), encoder, policy.categories, lanes)
         ),
         checks=(
             StageCheck(EncodedClassification(classification, encoder, bundle)),

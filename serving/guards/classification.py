@@ -20,6 +20,7 @@ from serving.guards.draft_markers import (
 from serving.guards.labeler import head_category
 from serving.guards.leaks import leaks
 from serving.guards.linear import Band, LinearModel
+from serving.guards.markers import bounded
 from serving.guards.obligations.markers import obligations_present
 from serving.guards.policy_words import OwnWords
 from serving.personal_data.private_data import PRIVATE, private_findings
@@ -81,7 +82,7 @@ class ClassificationStage:
             findings=self._with_private(given, self._findings(given, folded, own, scores, is_disguised=bool(plain))),
             bare_refusal=is_bare_refusal(folded),
             offers_present=offers_present(folded, given.plan.must_offer, self._bundle, _language(given)),
-            obligations_present=obligations_present(folded, region, self._bundle.help_lines),
+            obligations_present=obligations_present(bounded(folded), region, self._bundle.help_lines),
             obeyed_injection=has_obeyed(given, folded),
             privileged_leak=bool(leaked),
             leak_separable=False,

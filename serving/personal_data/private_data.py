@@ -7,6 +7,7 @@ it belongs to an office, a help line or an example. Names and most street addres
 
 import functools
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
@@ -115,8 +116,9 @@ def items(draft: str, event: ConversationEvent, bundle: PolicyBundle) -> list[It
         known = _supplied(event, bundle)
         streets = [Span(start=match.start(1), end=match.end(1), label=STREET) for match in _STREET.finditer(draft)]
         spans = (*_spans_of()(draft), *streets)
-        weighed = ((span, _harm(draft, span)) for span in spans if not _is_known(draft, span, known))
-        found.extend(Item(span, harm) for span, harm in weighed if harm)
+        words = _Words(draft)
+        weighed = ((span, _harm(draft, span, words)) for span in spans)
+        found.extend(Item(span, harm) for span, harm in weighed if harm and not _is_known(draft, span, known))
     return sorted(found, key=lambda item: item.span.start)
 
 
@@ -144,30 +146,50 @@ def _finding(category: CategoryId, found: list[Item]) -> OutputFinding:
     )
 
 
-def _harm(draft: str, span: Span) -> int:
+class _Words:
+    """Where the words of a pattern stand in a draft. Each pattern is sought once, not once for every number."""
+
+    def __init__(self, draft: str) -> None:
+        self._draft = draft
+        self._starts: dict[re.Pattern[str], list[int]] = {}
+
+    def are_between(self, pattern: re.Pattern[str], low: int, high: int) -> bool:
+        """Return whether a word that the pattern finds begins in a range of characters."""
+        starts = self._starts.get(pattern)
+        if starts is None:
+            starts = self._starts[pattern] = [match.start() for match in pattern.finditer(self._draft)]
+        at = bisect_left(starts, low)
+        return at < len(starts) and starts[at] < high
+
+
+def _harm(draft: str, span: Span, words: _Words) -> int:
     """Return 3 for a government or bank number, 2 for a person's contact or home, 1 for an office's, 0 for nobody's."""
     text = draft[span.start : span.end]
     before = draft[max(0, span.start - CONTEXT_CHARACTERS) : span.start].rpartition("\n\n")[2]
+    low = span.start - len(before)
     if span.label in GRAVE_KINDS:
         is_bare_card = span.label == "CREDIT_CARD" and text.isdigit() and not _CARD.search(before)
         return 0 if _plain(text) in _PUBLISHED or is_bare_card else _GRAVE_HARM
     if span.label == STREET:
         return _HARM
     if span.label == _MAIL:
-        return _harm_of_mail(text, before)
-    if span.label != _PHONE or _FREE_OF_CHARGE.search(text.strip()) or _FICTIONAL.search(text):
+        return _harm_of_mail(text, words, low, span.start)
+    if span.label != _PHONE or not words.are_between(_TELEPHONE, low, span.start):
         return 0
-    if _HELP.search(before) or _NO_TELEPHONE.search(before) or not _TELEPHONE.search(before):
+    is_help = words.are_between(_HELP, low, span.start) or _FREE_OF_CHARGE.search(text.strip())
+    if is_help or _NO_TELEPHONE.search(before) or _FICTIONAL.search(text):
         return 0
-    return _PUBLIC_HARM if _OFFICIAL.search(before) else _HARM
+    return _PUBLIC_HARM if words.are_between(_OFFICIAL, low, span.start) else _HARM
 
 
-def _harm_of_mail(text: str, before: str) -> int:
+def _harm_of_mail(text: str, words: _Words, low: int, high: int) -> int:
+    """Return the harm of a mail address behind the characters from `low` to `high`."""
+    is_official = words.are_between(_OFFICIAL, low, high)
+    if not is_official and not words.are_between(_SOMEONES, low, high) and not _ROLE_BOX.search(text):
+        return 0
     if _EXAMPLE_HOSTS.search(text) or _PLACEHOLDER_BOX.search(text):
         return 0
-    if _ROLE_BOX.search(text) or _OFFICIAL.search(before):
-        return _PUBLIC_HARM
-    return _HARM if _SOMEONES.search(before) else 0
+    return _PUBLIC_HARM if is_official or _ROLE_BOX.search(text) else _HARM
 
 
 def _supplied(event: ConversationEvent, bundle: PolicyBundle) -> str:

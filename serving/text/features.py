@@ -4,6 +4,7 @@ Words (one and two) and characters (three to five, within a word) are hashed wit
 every machine. A text is read as a whole: one longer than a window is cut into overlapping windows, never shortened.
 """
 
+import functools
 import re
 import unicodedata
 from typing import NamedTuple
@@ -20,6 +21,8 @@ WINDOW_CHARACTERS = 2_000
 WINDOW_OVERLAP = 200
 CHARACTERS_MAX = 1_000_000
 """Longest text accepted. In practice, folding does not make an event's `CHARACTERS_MAX` that many."""
+TEXTS_KEPT = 8
+"""The latest texts whose folded form is kept: several readers of one process fold the same text."""
 
 _WORD_SALT = np.uint64(0x9E3779B97F4A7C15)
 _PAIR_SALT = np.uint64(0xC2B2AE3D27D4EB4F)
@@ -51,6 +54,7 @@ class Sparse(NamedTuple):
     values: NDArray[np.float32]
 
 
+@functools.lru_cache(maxsize=TEXTS_KEPT)
 def fold(text: str) -> str:
     """Return the text in one spelling: compatibility forms, lower case, nothing invisible, Latin for look-alikes.
 

@@ -5,11 +5,12 @@ What is shown has no authority. Counting too much as shown costs a little useful
 label; so in doubt, text counts as shown. Every pattern is linear: a part without an end takes the rest of the text.
 """
 
+import functools
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from serving.text.wrappers import encoded_spans
+from serving.text.wrappers import TEXTS_KEPT, encoded_spans
 from topology.contract.events import CodePart, ContentPart, part_text
 from topology.contract.intervals import joined
 
@@ -73,6 +74,7 @@ def told(parts: tuple[ContentPart, ...]) -> Told:
     return said._replace(shown=(*said.shown, *code))
 
 
+@functools.lru_cache(maxsize=TEXTS_KEPT)
 def told_text(text: str) -> Told:
     """Return a plain text, taken apart."""
     quoted = joined(_spans(text))

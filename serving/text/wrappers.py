@@ -3,6 +3,7 @@
 import base64
 import binascii
 import codecs
+import functools
 import html
 import re
 from collections.abc import Callable, Iterator
@@ -16,6 +17,8 @@ from serving.text.turned import shown
 
 ENCODED_CHARACTERS_MAX = 8_192
 DECODINGS_MAX = 8
+TEXTS_KEPT = 8
+"""The latest texts whose decodings are kept: several readers of one process read the same text one after the other."""
 _PRINTABLE_SHARE_MIN = 0.9
 # A line break may stand in the middle: mail programs and shells wrap after 60 to 76 characters.
 _BASE64 = re.compile(
@@ -26,11 +29,15 @@ _BASE64_MIN = 24
 _BASE32 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Z2-7]{24,}={0,6}(?![A-Za-z0-9+/=])")
 _HEX = re.compile(r"(?<![0-9A-Fa-f])(?:0x)?(?:(?:0x|\\x)?[0-9A-Fa-f]{2}[ ,]{0,2}){12,}(?![0-9A-Fa-f])", re.IGNORECASE)
 _HEX_MARKS = re.compile(r"0x|\\x|,", re.IGNORECASE)
-_ESCAPES = re.compile(r"(?:[\w .,!?'-]{0,40}\\u[0-9A-Fa-f]{4}){4,}[\w .,!?'-]{0,40}")
+_ESCAPES = re.compile(r"(?:\\u[0-9A-Fa-f]{4}[\w .,!?'-]{0,40}+){4,}")
 _ESCAPE = re.compile(r"\\u([0-9A-Fa-f]{4})")
-_ENTITIES = re.compile(r"(?:[\w .,!?'-]{0,40}&#(?:x[0-9A-Fa-f]{1,6}|[0-9]{1,7});){4,}[\w .,!?'-]{0,40}", re.IGNORECASE)
+_ENTITIES = re.compile(r"(?:&#(?:x[0-9A-Fa-f]{1,6}|[0-9]{1,7});[\w .,!?'-]{0,40}+){4,}", re.IGNORECASE)
+_WORDS_BEFORE = re.compile(r"[\w .,!?'-]{0,40}\Z")
 _BINARY = re.compile(r"(?<![01])(?:[01]{8} ?){6,}(?![01])")
-_PERCENT = re.compile(r"[\w.\-+]{0,40}(?:%[0-9A-Fa-f]{2}[\w.\-+]{0,40}){4,}")
+_PERCENT = re.compile(r"(?:%[0-9A-Fa-f]{2}[\w.\-+]{0,40}+){4,}")
+_WORD_BEFORE = re.compile(r"[\w.\-+]{0,40}\Z")
+_BEFORE_MAX = 40
+"""The plain characters before the first escape that belong to an escaped text, as many as between two escapes."""
 _TAGS_START = 0xE0000
 _TAGS = re.compile("[\U000e0020-\U000e007e]")  # invisible copies of ASCII
 _BACKWARDS = re.compile(r"\b(?:backwards?|reversed?|in reverse|mirror(?:ed)?)\b", re.IGNORECASE)
@@ -47,15 +54,14 @@ _ROT = re.compile(r"\brot[- ]?13\b", re.IGNORECASE)
 _ORDERS = frozenset({"override", "order"})
 
 
+@functools.lru_cache(maxsize=TEXTS_KEPT)
 def decoded(text: str) -> tuple[str, ...]:
     """Return the plain text of encoded stretches: at most `DECODINGS_MAX`, and only those that are readable."""
     return tuple(dict.fromkeys(islice(_decodings(text), DECODINGS_MAX)))
 
 
 def _decodings(text: str) -> Iterator[str]:
-    for pattern, decode in _ENCODINGS:
-        for match in pattern.finditer(text):
-            yield from _readable(decode(match.group()[:ENCODED_CHARACTERS_MAX]))
+    yield from (plain for _, plain in _encoded(text))
     hidden = "".join(chr(ord(letter) - _TAGS_START) for letter in _TAGS.findall(text)[:ENCODED_CHARACTERS_MAX])
     yield from _readable(hidden.encode())
     for content in hidden_bytes(text[:ENCODED_CHARACTERS_MAX]):
@@ -75,11 +81,28 @@ def _decodings(text: str) -> Iterator[str]:
 
 def encoded_spans(text: str) -> Iterator[tuple[int, int]]:
     """Yield the spans of encoded stretches that decode to readable text."""
-    for pattern, decode in _ENCODINGS:
-        for match in pattern.finditer(text):
-            if _readable(decode(match.group()[:ENCODED_CHARACTERS_MAX])):
-                yield match.span()
+    yield from (span for span, _ in _encoded(text))
     yield from (match.span() for match in _TAGS.finditer(text))
+
+
+def _encoded(text: str) -> Iterator[tuple[tuple[int, int], str]]:
+    """Yield the span of each encoded stretch that decodes to readable text, and that text."""
+    for pattern, before, decode in _ENCODINGS:
+        end = 0
+        for match in pattern.finditer(text):
+            start = match.start()
+            if (
+                before is not None
+            ):  # found from its first mark: from its first letter, each letter of a text costs 40 steps
+                start = _start_before(before, text, max(end, start - _BEFORE_MAX), start)
+            end = match.end()
+            for plain in _readable(decode(text[start:end][:ENCODED_CHARACTERS_MAX])):
+                yield (start, end), plain
+
+
+def _start_before(before: re.Pattern[str], text: str, low: int, high: int) -> int:
+    found = before.search(text[low:high])
+    return low + found.start() if found else high
 
 
 def gives_orders(text: str) -> bool:
@@ -124,15 +147,16 @@ def _from_entities(text: str) -> bytes:
     return html.unescape(text).encode("utf-8", "replace")
 
 
-_ENCODINGS: tuple[tuple[re.Pattern[str], Callable[[str], bytes]], ...] = (
-    (_BASE64, _from_base64),
-    (_BASE32, _from_base32),
-    (_HEX, _from_hex),
-    (_BINARY, _from_binary),
-    (_PERCENT, unquote_to_bytes),
-    (_ESCAPES, _from_escapes),
-    (_ENTITIES, _from_entities),
+_ENCODINGS: tuple[tuple[re.Pattern[str], re.Pattern[str] | None, Callable[[str], bytes]], ...] = (
+    (_BASE64, None, _from_base64),
+    (_BASE32, None, _from_base32),
+    (_HEX, None, _from_hex),
+    (_BINARY, None, _from_binary),
+    (_PERCENT, _WORD_BEFORE, unquote_to_bytes),
+    (_ESCAPES, _WORDS_BEFORE, _from_escapes),
+    (_ENTITIES, _WORDS_BEFORE, _from_entities),
 )
+"""Each pattern of an encoding, what may stand before its first mark, and its decoder."""
 
 
 def _readable(content: bytes) -> tuple[str, ...]:

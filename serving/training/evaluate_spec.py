@@ -7,7 +7,6 @@ should not. Prints a Markdown report by section. Nothing is fitted to these repl
 import argparse
 import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from msgspec import Struct
 from serving.guards.bias import BiasStage
 from serving.guards.classification import ClassificationStage
 from serving.guards.encoded import EncodedBias, EncodedClassification, EncodedLabeler
+from serving.guards.encoder.lanes import Lanes
 from serving.guards.encoder.model import PACKAGED, Encoder, encoder_folder
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
@@ -88,7 +88,7 @@ class SpecJudge:
         self._labeler: EmbeddedLabeler | EncodedLabeler = rules
         self._stages: tuple[Stage, ...] = (classification, bias)
         if encoder is not None:
-            self._labeler = EncodedLabeler(rules, encoder, bundle.categories, ThreadPoolExecutor(1))
+            self._labeler = EncodedLabeler(rules, encoder, bundle.categories, Lanes())
             self._stages = (EncodedClassification(classification, encoder, bundle), EncodedBias(bias, encoder))
         self._runs = [GuardRun(guard=each.name, version=each.version, outcome=Outcome.OK) for each in self._stages]
 

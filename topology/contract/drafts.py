@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from topology.contract.events import GenerationParameters, LoggedText, Message, Usage
-from topology.contract.labels import Declines, OutputFinding, Span
+from topology.contract.labels import Declines, OutputFinding, PartlyRead, Span
 from topology.contract.names import DraftSource
 
 
@@ -35,7 +35,7 @@ class CheckReport(Struct, frozen=True, kw_only=True):
     """One check's report on one draft; spans count characters of the draft's text.
 
     `bare_refusal`, `declines` and `unfair` are None if this check does not look for them.
-    `request_log` and `draft_log` are filled by the logging stage alone.
+    `request_log` and `draft_log` are filled by the logging stage alone. `partly_read`: None if it read the whole draft.
     """
 
     check: str
@@ -54,3 +54,4 @@ class CheckReport(Struct, frozen=True, kw_only=True):
     scores: dict[str, float] = {}
     request_log: LoggedText | None = None
     draft_log: LoggedText | None = None
+    partly_read: PartlyRead | None = None

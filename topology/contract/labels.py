@@ -199,6 +199,17 @@ class Span(Struct, frozen=True, kw_only=True):
             raise ValueError("span ends before it starts")
 
 
+class PartlyRead(Struct, frozen=True, kw_only=True):
+    """A text that was too long to be read as a whole: how many of its windows were read, the first and last among them.
+
+    `marked_unread` counts windows left unread in which phrases or terms marked something.
+    """
+
+    read: Annotated[int, Meta(ge=0)]
+    windows: Annotated[int, Meta(ge=0)]
+    marked_unread: Annotated[int, Meta(ge=0)] = 0
+
+
 class RequestFinding(Struct, frozen=True, kw_only=True):
     """One category seen in a request. `probability` is None if the labeller gives no calibrated score.
 
@@ -231,7 +242,8 @@ class RequestLabels(Struct, frozen=True, kw_only=True):
 
     `touches_risk`: the request speaks of a risk shown earlier in the conversation, be it to deny it. `risk_sources`
     names what found the vulnerability independently, as `sources` of a finding does. `leaning` is `none` for a request
-    with content of its own; `leans`: it takes up something that the event does not hold.
+    with content of its own; `leans`: it takes up something that the event does not hold. `partly_read` is None if the
+    whole request was read.
     """
 
     labeler: LabelerIdentity
@@ -247,6 +259,7 @@ class RequestLabels(Struct, frozen=True, kw_only=True):
     signals: tuple[Signal, ...] = ()
     language: str = "und"
     leaning: Leaning = Leaning.NONE
+    partly_read: PartlyRead | None = None
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -301,7 +314,10 @@ class GuardRun(Struct, frozen=True, kw_only=True):
 
 
 class OutputLabels(Struct, frozen=True, kw_only=True):
-    """The labels that all guards together give a draft. Spans count characters of the draft's text."""
+    """The labels that all guards together give a draft. Spans count characters of the draft's text.
+
+    `partly_read` is None if every guard read all of it.
+    """
 
     findings: tuple[OutputFinding, ...] = ()
     is_bare_refusal: bool = False
@@ -315,6 +331,7 @@ class OutputLabels(Struct, frozen=True, kw_only=True):
     unfair: bool = False
     soft_violations: tuple[str, ...] = ()
     guards: tuple[GuardRun, ...] = ()
+    partly_read: PartlyRead | None = None
 
 
 class Verdict(Struct, frozen=True, kw_only=True):

@@ -43,6 +43,18 @@ class Subject(Struct, frozen=True, kw_only=True):
     grants: frozenset[str] = frozenset()
 
 
+def with_doubt(labels: RequestLabels) -> RequestLabels:
+    """Return the labels of a request as they are planned with: none of them benign where a marked part is unread."""
+    partial = labels.partly_read
+    if partial is None or not partial.marked_unread:
+        return labels
+    findings = [
+        structs.replace(finding, intent=Intent.DUAL_USE) if finding.intent is Intent.BENIGN else finding
+        for finding in labels.findings
+    ]
+    return structs.replace(labels, findings=tuple(findings))
+
+
 def settled_age(
     labels: RequestLabels,
     user: UserContext,

@@ -29,7 +29,7 @@ from topology.contract.labels import (
     Verdict,
     VerdictKind,
 )
-from topology.decision.ceilings import Subject, ceiling_level, floored, subject_of
+from topology.decision.ceilings import Subject, ceiling_level, floored, subject_of, with_doubt
 from topology.decision.plan import CRISIS_LINE, require_known
 from topology.decision.reports import merge_reports, ordered_spans
 from topology.decision.risks import shows_acute_risk
@@ -114,7 +114,7 @@ def judge(
     bench = _Bench(
         bundle=bundle,
         plan=plan,
-        labels_in=labels_in,
+        labels_in=with_doubt(labels_in),
         overlay=overlay,
         subject=subject_of(bundle, labels_in, overlay=overlay, user=user, grants=grants, state=state),
         state=state,
@@ -156,10 +156,14 @@ def apply_redactions(text: str, spans: Iterable[Span]) -> str:
 
 
 def _guards(bench: _Bench, out: OutputLabels, required: frozenset[str], *, is_known: bool) -> list[Match]:
-    """Match a guard that could not tell: it failed, is missing, or names a category that the policy does not know."""
+    """Match a guard that could not tell.
+
+    It failed, is missing, names a category that the policy does not know, or left a marked part of the draft unread.
+    """
     done = {run.guard for run in out.guards if run.outcome is Outcome.OK}
     failed = [run for run in out.guards if run.outcome is not Outcome.OK]
-    is_whole = bool(out.guards) and not failed and required <= done
+    is_unread = out.partly_read is not None and out.partly_read.marked_unread > 0
+    is_whole = bool(out.guards) and not failed and required <= done and not is_unread
     return [] if is_whole and is_known else _matches(bench, Aspect.GUARD)
 
 

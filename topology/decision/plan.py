@@ -26,7 +26,7 @@ from topology.contract.labels import (
     Urgency,
     Vulnerability,
 )
-from topology.decision.ceilings import Subject, ceiling, reckoned_harm, reckoned_intent, subject_of
+from topology.decision.ceilings import Subject, ceiling, reckoned_harm, reckoned_intent, subject_of, with_doubt
 from topology.decision.risks import is_anothers, touched_risk
 from topology.policy.bundle import AddOn, Category, ContentClass, ModeRule, PolicyBundle
 from topology.policy.documents import digest
@@ -126,6 +126,7 @@ def plan(
     Raises CheckFailed if a label names a category that the policy does not know.
     """
     require_known(bundle, labels)
+    labels = with_doubt(labels)
     subject = subject_of(bundle, labels, overlay=overlay, user=user, grants=grants, state=state)
     touched = touched_risk(bundle, labels, state)
     remembered = Vulnerability.NONE if touched is None else touched.vulnerability

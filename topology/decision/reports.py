@@ -12,6 +12,7 @@ from topology.contract.labels import (
     Level,
     OutputFinding,
     OutputLabels,
+    PartlyRead,
     Span,
 )
 
@@ -56,7 +57,13 @@ def merge_reports(reports: Sequence[CheckReport], runs: Sequence[GuardRun]) -> O
         unfair=unfair,
         soft_violations=tuple(sorted(soft_violations)),
         guards=tuple(sorted(runs, key=_ORDER_OF_RUNS)),
+        partly_read=max((each.partly_read for each in reports if each.partly_read), key=_least_read, default=None),
     )
+
+
+def _least_read(partial: PartlyRead) -> tuple[int, int, int]:
+    """Return the order of several accounts of one draft: the one that leaves most in doubt is the greatest."""
+    return partial.marked_unread, -partial.read, partial.windows
 
 
 def _merged(reported: Sequence[tuple[str, OutputFinding]]) -> OutputFinding:

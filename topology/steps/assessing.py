@@ -11,6 +11,7 @@ from topology.steps.checking import note_stage
 from topology.steps.taking_up import taken_up
 from topology.steps.time_limit import TimeLimit
 from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 
 
 class Assessing:
@@ -47,6 +48,8 @@ class Assessing:
                 raise CheckFailed(outcome, StageName.ASSESS.value, type(exc).__name__) from exc
             else:
                 span.labels(labels)
+                if labels.partly_read is not None:
+                    self._metrics.count(Metric.PARTLY_READ, stage=StageName.ASSESS)
                 version = labels.labeler.version
                 return settled_age(
                     taken_up(labels, case.event, case.state, self._digest),

@@ -112,6 +112,8 @@ async def _run_one(
         try:
             report = await check.check(given)
             span.reported(report)
+            if report.partly_read is not None:
+                metrics.count(Metric.PARTLY_READ, stage=check.name)
         except asyncio.CancelledError:
             if not limit.is_over:
                 raise

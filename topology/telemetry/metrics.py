@@ -32,6 +32,7 @@ class Metric(StrEnum):
     STAGE_DURATION = "sluicegate_stage_duration_seconds"
     STAGE_ERRORS = "sluicegate_stage_errors_total"
     STAGE_TIMEOUTS = "sluicegate_stage_timeouts_total"
+    PARTLY_READ = "sluicegate_partly_read_total"
     STAGE_QUEUE_DEPTH = "sluicegate_stage_queue_depth"
     INFLIGHT_EVENTS = "sluicegate_inflight_events"
     BACKPRESSURE_PAUSED = "sluicegate_backpressure_paused"
@@ -136,6 +137,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _seconds(Metric.STAGE_DURATION, "One stage of one event.", _STAGE, buckets=SECONDS_BUCKETS),
     _counter(Metric.STAGE_ERRORS, "failure", "Stages that failed, timeouts included.", _STAGE, _FAILURES),
     _counter(Metric.STAGE_TIMEOUTS, "timeout", "Stages that were late.", _STAGE, zeros=True),
+    _counter(Metric.PARTLY_READ, "text", "Texts too long to be read as a whole.", _GUARD, zeros=True),
     _gauge(Metric.STAGE_QUEUE_DEPTH, "{event}", "Events that wait for a stage's next micro-batch.", _STAGE),
     _gauge(Metric.INFLIGHT_EVENTS, "{event}", "Events taken and not yet finished."),
     _gauge(Metric.BACKPRESSURE_PAUSED, "", "1 while reading is paused because of a bound, else 0."),

@@ -66,6 +66,21 @@ class GuardSettings(Struct, frozen=True, kw_only=True):
     encoder_threads: Annotated[
         int, Meta(ge=1, le=64, description="Threads of the encoder in one process; each takes a core while it reads.")
     ] = 1
+    windows_max: Annotated[
+        int,
+        Meta(ge=2, le=2048, description="Windows of 256 tokens that the encoder reads of one text at most."),
+    ] = 64
+    windows_share: Annotated[
+        float,
+        Meta(
+            ge=0.05,
+            le=0.9,
+            description="Share of the stage's time, or of what is left of the event's deadline, that one text is read.",
+        ),
+    ] = 0.5
+    long_waiting_max: Annotated[
+        int, Meta(ge=1, le=1000, description="Long texts of one stage that are read or wait; another one is refused.")
+    ] = 8
     judge_base_url: Annotated[Url, about("Endpoint of the guard LLM; required by `labeler = llm`.")] = ""
     judge_model: Annotated[Text, about("Model name of the guard LLM.")] = ""
     judge_api_key: Annotated[Secret, about("Bearer token for the guard LLM; empty: none is sent.")] = Secret()

@@ -143,13 +143,20 @@ class BatchedCheck(Generic[Item]):
     """The Check port over a stage that runs batches. All calls must be on one event loop."""
 
     def __init__(
-        self, name: str, version: str, runner: Runner[Item], settings: StageSettings, metrics: Instruments
+        self,
+        name: str,
+        version: str,
+        runner: Runner[Item],
+        settings: StageSettings,
+        metrics: Instruments,
+        waiting_max: int = WAITING_MAX,
     ) -> None:
         self._name = name
         self._version = version
         self._runner = runner
         self._settings = settings
         self._metrics = metrics
+        self._waiting_max = waiting_max
         self._in_flight_max = settings.in_flight_max * settings.replicas
         self._waiting: deque[tuple[Item, asyncio.Future[CheckReport]]] = deque()
         self._waiting_bytes = 0
@@ -168,8 +175,8 @@ class BatchedCheck(Generic[Item]):
 
     async def check(self, given: CheckInput) -> CheckReport:
         """Return the stage's report. Raises CheckFailed if the stage is overloaded, fails, hangs or returns garbage."""
-        if len(self._waiting) >= WAITING_MAX:
-            raise CheckFailed(Outcome.OVERLOADED, self._name, f"{WAITING_MAX} checks wait already")
+        if len(self._waiting) >= self._waiting_max:
+            raise CheckFailed(Outcome.OVERLOADED, self._name, f"{self._waiting_max} checks wait already")
         item = self._runner.prepare(given)
         future: asyncio.Future[CheckReport] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))

@@ -8,16 +8,19 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from msgspec import structs
+
 from serving.generation.rules import rules_hash
 from serving.guards.warm_up import warm_up_input
 from topology.contract.names import StageName
-from topology.ports import Check, Generator, Stage
+from topology.ports import Check, CheckInput, Generator, Stage
 from topology.steps.drafting import Budget, Drafting
 from topology.telemetry.instruments import Instruments
 from workers.process.clock import SystemClock
 from workers.process.exit_codes import ExitCode
 from workers.settings import Settings, StageSettings
 from workers.stages.batching import BatchedCheck, InlineRunner
+from workers.stages.lanes import LanedCheck
 from workers.stages.language_models import prompt_compiler
 from workers.stages.pool import ActorRunner
 
@@ -40,23 +43,36 @@ def build_checks(
     """Return the three stages as checks, each where its placement says, followed by the `further` ones.
 
     `stage_actors` holds the actor handles of every stage that is placed in actors. Stages of this process are warm.
+    Long texts have a lane of their own in this process, wherever the stage is placed.
     """
     checks: list[Check] = []
     for name, stage in stage_settings(settings).items():
         host = build_stage(settings, name)
+        lane = _lane(settings, stage, warmed(host))
         if stage.placement == "actor":
             runner = ActorRunner(name, stage_actors[name], stage)
-            checks.append(BatchedCheck(name, host.version, runner, stage, metrics))
+            checks.append(LanedCheck(BatchedCheck(name, host.version, runner, stage, metrics), lane))
         else:
-            inline = InlineRunner(warmed(host), stage.timeout_s, _replace_process)
-            checks.append(BatchedCheck(name, host.version, inline, stage, metrics))
+            ordinary = InlineRunner(host, stage.timeout_s, _replace_process)
+            checks.append(LanedCheck(BatchedCheck(name, host.version, ordinary, stage, metrics), lane))
     return [*checks, *further]
+
+
+def _lane(settings: Settings, stage: StageSettings, host: Stage) -> BatchedCheck[CheckInput]:
+    """Return the lane of long texts of a stage: one runs at a time, so that the time of each begins when it runs.
+
+    It has all the time of the checks, since the encoder alone may take its share of the stage's.
+    """
+    runner = InlineRunner(host, settings.limits.checks_timeout_s, _replace_process)
+    alone = structs.replace(stage, batch_events_max=1, in_flight_max=1, replicas=1, linger_ms=0)
+    waiting_max = settings.guard.long_waiting_max
+    return BatchedCheck(host.name, host.version, runner, alone, Instruments.none(), waiting_max)
 
 
 async def close_checks(checks: Sequence[Check]) -> None:
     """Close the checks that run batches. Must run on the event loop that used them."""
     for check in checks:
-        if isinstance(check, BatchedCheck):
+        if isinstance(check, LanedCheck):
             await check.close()
 
 
@@ -68,9 +84,9 @@ def build_stage(settings: Settings, name: str) -> Stage:
 
     match name:
         case StageName.CLASSIFICATION:
-            return classification(settings.guard)
+            return classification(settings.guard, settings.stages.classification.timeout_s)
         case StageName.BIAS:
-            return bias(settings.guard)
+            return bias(settings.guard, settings.stages.bias.timeout_s)
         case StageName.LOGGING:
             names = names_recognizer(settings.redaction.names_models)
             region = settings.redaction.default_region

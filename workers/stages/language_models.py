@@ -76,7 +76,7 @@ class ModelSet:
     def _build_guards(self) -> tuple[Labeler, tuple[Check, ...]]:
         guard = self._settings.guard
         if not guard.judge_base_url:
-            return embedded_labeler(guard), ()
+            return embedded_labeler(guard, self._settings.limits.assess_timeout_s), ()
         endpoint = Endpoint(
             name=LlmRole.JUDGE.value,
             base_url=guard.judge_base_url,
@@ -100,7 +100,7 @@ class ModelSet:
 
         check = TracedCheck(PolicyCheck(StageName.GUARD_LLM.value, bounds.model, check_of))
         if guard.labeler == "embedded":
-            return embedded_labeler(guard), (check,)
+            return embedded_labeler(guard, self._settings.limits.assess_timeout_s), (check,)
         return TracedLabeler(PolicyLabeler(labeler_of)), (check,)
 
     def _client(self, endpoint: Endpoint, api_key: str, model: str, role: LlmRole) -> ChatClient:

@@ -1,13 +1,16 @@
 """The encoder at work: texts in, probabilities of every head out. ONNX Runtime with 8-bit weights, no torch.
 
-A text longer than a window is read window by window. Of what several windows say, the gravest counts: each value of a
-head that has several keeps its highest probability, and a choice is taken from the window that speaks most clearly.
+A text longer than a window is read window by window: the first, the last, those that were marked, then the rest, as far
+as `Bounds` go. Of what several windows say, the gravest counts: each value of a head that has several keeps its highest
+probability, and a choice is taken from the window that speaks most clearly.
 """
 
 import hashlib
+import math
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,8 +22,9 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from serving.guards.encoder.heads import HEADS, HEADS_VERSION, Head, Kind
-from serving.guards.encoder.texts import Given, Window, windows_of
+from serving.guards.encoder.texts import Given, Window, marked_windows, reading_order, windows_of
 from serving.guards.encoder.thresholds import Thresholds
+from topology.contract.labels import PartlyRead
 
 WINDOWS_MAX = 64
 READINGS_KEPT = 64
@@ -34,6 +38,16 @@ CALIBRATION_CHARACTERS = 6
 
 class EncoderError(ValueError):
     """Weights that cannot be used; `args` is (what is wrong)."""
+
+
+class Bounds(Struct, frozen=True, kw_only=True):
+    """How much of one text is read: at most so many windows, and none after so many seconds but the first."""
+
+    windows_max: int = WINDOWS_MAX
+    seconds: float = math.inf
+
+
+UNBOUND_TIME = Bounds()
 
 
 class Description(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,13 +89,21 @@ class Reading(NamedTuple):
     """What the encoder says of one text: probabilities by head, in the order of its values.
 
     `spans` are stretches of a document that give orders, in characters. `read` and `windows` count windows: if fewer
-    were read than there are, the rest of the text is unknown.
+    were read than there are, the rest of the text is unknown. `marked_unread` counts those left that were marked.
     """
 
     heads: Mapping[str, NDArray[np.float32]]
     spans: tuple[tuple[int, int], ...]
     read: int
     windows: int
+    marked_unread: int = 0
+
+    @property
+    def partly_read(self) -> PartlyRead | None:
+        """Return what is said of a text that was not read as a whole; None for one that was."""
+        if self.read == self.windows:
+            return None
+        return PartlyRead(read=self.read, windows=self.windows, marked_unread=self.marked_unread)
 
     def of(self, head: str, value: str = "yes") -> float:
         """Return the probability of one value."""
@@ -93,13 +115,20 @@ class Reading(NamedTuple):
 
 
 class Encoder:
-    """A loaded encoder. Thread-safe: ONNX Runtime sessions are, and nothing else is changed."""
+    """A loaded encoder. Thread-safe: ONNX Runtime sessions are, and nothing else is changed but the kept readings."""
 
-    def __init__(self, folder: Path, threads: int = 1, description: Description | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        threads: int = 1,
+        description: Description | None = None,
+        monotonic_s: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Load what is in `folder`; `description` takes the place of the one there. Raises EncoderError, OSError."""
         self._description = description or description_of(folder)
         self._version = _version(self._description)
         self._tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._monotonic_s = monotonic_s
         self._lock = threading.Lock()
         self._latest: OrderedDict[Given, Reading] = OrderedDict()
         options = onnxruntime.SessionOptions()
@@ -119,16 +148,17 @@ class Encoder:
         """Return when a probability counts."""
         return self._description.thresholds
 
-    def read(self, texts: Sequence[Given], windows_max: int = WINDOWS_MAX) -> list[Reading]:
-        """Return a reading of each text, in order; windows beyond `windows_max` of a text are left unread.
+    def read(self, texts: Sequence[Given], bounds: Bounds = UNBOUND_TIME) -> list[Reading]:
+        """Return a reading of each text, in order; windows beyond the bounds of a text are left unread.
 
         The latest readings are kept, because several stages read the same draft.
         """
         readings = {each: kept for each in texts if (kept := self._kept(each)) is not None}
         missing = [each for each in dict.fromkeys(texts) if each not in readings]
-        for given, reading in zip(missing, self._read(missing, windows_max), strict=True):
-            readings[given] = reading
-            self._keep(given, reading)
+        for given in missing:
+            readings[given] = reading = self._read(given, bounds)
+            if reading.partly_read is None:  # with more time, more of it would be read
+                self._keep(given, reading)
         return [readings[each] for each in texts]
 
     def _kept(self, given: Given) -> Reading | None:
@@ -141,32 +171,29 @@ class Encoder:
             if len(self._latest) > READINGS_KEPT:
                 self._latest.popitem(last=False)
 
-    def _read(self, texts: Sequence[Given], windows_max: int) -> list[Reading]:
-        windows = [windows_of(self._tokenizer, each) for each in texts]
-        flat = [(at, window) for at, each in enumerate(windows) for window in each[:windows_max]]
-        outputs = self._passes([window for _, window in flat])
-        readings: list[Reading] = []
-        for at, given in enumerate(texts):
-            mine = [(window, *output) for (owner, window), output in zip(flat, outputs, strict=True) if owner == at]
-            readings.append(
-                Reading(
-                    heads=self._joined(given.kind, [text for _, text, _ in mine]),
-                    spans=_spans([(window, tokens) for window, _, tokens in mine])
-                    if given.kind is Kind.DOCUMENT
-                    else (),
-                    read=len(mine),
-                    windows=len(windows[at]),
-                )
-            )
-        return readings
-
-    def _passes(self, windows: Sequence[Window]) -> list[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Return text logits and token logits of each window.
+    def _read(self, given: Given, bounds: Bounds) -> Reading:
+        """Read window by window.
 
         Each has a pass of its own: 8-bit scales go by what is in a pass, so that neighbours would change what is said
         of a text; and batches are no faster.
         """
-        return [self._pass(window) for window in windows]
+        until_s = self._monotonic_s() + bounds.seconds
+        windows = windows_of(self._tokenizer, given)
+        marked = marked_windows(windows, given.marked)
+        passes: dict[int, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+        for place in reading_order(len(windows), marked)[: bounds.windows_max]:
+            if passes and self._monotonic_s() >= until_s:
+                break
+            passes[place] = self._pass(windows[place])
+        in_order = sorted(passes)
+        is_document = given.kind is Kind.DOCUMENT
+        return Reading(
+            heads=self._joined(given.kind, [passes[place][0] for place in in_order]),
+            spans=_spans([(windows[place], passes[place][1]) for place in in_order]) if is_document else (),
+            read=len(passes),
+            windows=len(windows),
+            marked_unread=len(set(marked) - passes.keys()),
+        )
 
     def _pass(self, window: Window) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         given = {"ids": window.ids[None, :], "mask": np.ones((1, len(window.ids)), np.int64)}

@@ -1,12 +1,18 @@
-"""The labels of a request from a reading of the encoder and what phrase rules found. Pure."""
+"""The labels of a request from readings of it and of its documents, and from what phrase rules found. Pure.
+
+Documents have no authority: what the user shows, and results of tools. They are read for orders to the assistant.
+"""
 
 from collections.abc import Iterable, Mapping
 
 from msgspec import structs
 
-from serving.guards.encoder.heads import CATEGORIES, HEADS
+from serving.guards.encoder.heads import CATEGORIES, HEADS, Kind
 from serving.guards.encoder.model import Reading
+from serving.guards.encoder.texts import PARAGRAPH, Given
 from serving.guards.encoder.thresholds import NEVER, Thresholds
+from serving.text.quotations import STRETCH_CHARACTERS_MIN, Told
+from topology.contract.events import ConversationEvent, Message, Role, parts_text
 from topology.contract.labels import (
     CategoryId,
     Confidence,
@@ -24,6 +30,8 @@ from topology.contract.labels import (
 from topology.policy.bundle import Category
 
 SOURCE = "encoder"
+DOCUMENTS_MAX = 4
+"""The most documents of a turn that are read one by one; further ones are read with the last of them."""
 FINDINGS_MAX = 8
 RISKS = (
     Vulnerability.AT_RISK,
@@ -153,3 +161,27 @@ def _subject(reading: Reading, rules: RequestLabels, worst: Vulnerability) -> Ri
 
 def _signals(reading: Reading, at: Thresholds) -> list[Signal]:
     return [Signal(name) for name in HEADS["signal"].values if reading.of("signal", name) >= at.signal]
+
+
+def turn_of(event: ConversationEvent) -> tuple[Message, ...]:
+    """Return the messages of the turn that an event ends with: all since the answer before the last user message."""
+    asked = max((at for at, each in enumerate(event.messages) if each.role is Role.USER), default=0)
+    answered = (at for at, each in enumerate(event.messages[:asked]) if each.role is Role.ASSISTANT)
+    return event.messages[max(answered, default=-1) + 1 :]
+
+
+def documents_of(event: ConversationEvent, said: Told) -> list[Given]:
+    """Return the documents of a turn: what the message shows, as one, and each result of a tool, the latest first.
+
+    What is shown in passing, such as a title in quotation marks, is no document.
+    """
+    shown = PARAGRAPH.join(text for text in said.shown if len(text) >= STRETCH_CHARACTERS_MIN)
+    results = [parts_text(each.parts) for each in reversed(turn_of(event)) if each.role is Role.TOOL]
+    texts = [text for text in (shown, *results) if text.strip()]
+    last = PARAGRAPH.join(texts[DOCUMENTS_MAX - 1 :])
+    return [Given(kind=Kind.DOCUMENT, text=text) for text in (*texts[: DOCUMENTS_MAX - 1], last) if text]
+
+
+def gives_orders(document: Reading, at: Thresholds) -> bool:
+    """Return whether a document holds an order to the assistant: a stretch is one, and the whole text says so too."""
+    return bool(document.spans) and document.of("injection") >= at.injection

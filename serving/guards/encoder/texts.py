@@ -8,6 +8,7 @@ Training and serving both make their ids here, so that they cannot differ.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from msgspec import Struct
@@ -23,8 +24,8 @@ CONTEXT_TOKENS = 64
 """The most tokens of what a text stands in; its end is kept."""
 CONTEXT_CHARACTERS = 400
 """The characters of each earlier turn from which those tokens are taken."""
-CHARACTERS_PER_TOKEN = 12
-"""More characters than this to a token are hardly ever met; it bounds what is tokenized for a window."""
+PIECE_CHARACTERS = 4_000
+"""The most characters that are tokenized at once: the tokenizer's time grows with the square of their number."""
 
 
 SPARSE_CHARACTERS_MAX = 36
@@ -34,11 +35,15 @@ PARAGRAPH = "\n\n"
 
 
 class Given(Struct, frozen=True, kw_only=True):
-    """A text for the encoder, and what it stands in."""
+    """A text for the encoder, and what it stands in.
+
+    `marked` are stretches of a long text, in characters, that are read before the rest of it.
+    """
 
     kind: Kind
     text: str
     context: str = ""
+    marked: tuple[tuple[int, int], ...] = ()
 
 
 class Window(Struct, frozen=True, kw_only=True):
@@ -54,20 +59,55 @@ def windows_of(tokenizer: Tokenizer, given: Given, tokens_max: int = WINDOW_TOKE
     """Return the windows of a text in order: at least one, side by side, each with the whole context."""
     prefix = tokenizer.encode(PREFIXES[given.kind], add_special_tokens=False).ids
     context = _tail(tokenizer, given.context)
-    encoding = tokenizer.encode(given.text, add_special_tokens=False)
+    tokens = _tokens(tokenizer, given.text)
     room = tokens_max - len(prefix) - 2 - (len(context) + 2 if context else 0)
     ends = [*context, EOS] if context else []
-    starts = range(0, max(1, len(encoding.ids)), room)
+    starts = range(0, max(1, len(tokens.ids)), room)
     return [
         Window(
             ids=np.array(
-                [BOS, *prefix, *encoding.ids[start : start + room], EOS, *([EOS, *ends] if ends else [])], np.int64
+                [BOS, *prefix, *tokens.ids[start : start + room], EOS, *([EOS, *ends] if ends else [])], np.int64
             ),
-            places=encoding.offsets[start : start + room],
+            places=tokens.places[start : start + room],
             first=1 + len(prefix),
         )
         for start in starts
     ]
+
+
+def marked_windows(windows: Sequence[Window], marked: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the places of the windows that have a part of a marked stretch, ascending."""
+    found: list[int] = []
+    for place, window in enumerate(windows):
+        low, high = (window.places[0][0], window.places[-1][1]) if window.places else (0, 0)
+        if any(start < high and end > low for start, end in marked):
+            found.append(place)
+    return found
+
+
+def reading_order(count: int, marked: Sequence[int]) -> list[int]:
+    """Return the places of `count` windows in the order in which they are read: first, last, marked, then the rest."""
+    return list(dict.fromkeys((0, count - 1, *marked, *range(count))))
+
+
+class _Tokens(NamedTuple):
+    ids: list[int]
+    places: list[tuple[int, int]]
+
+
+def _tokens(tokenizer: Tokenizer, text: str) -> _Tokens:
+    """Return the tokens of a text, which is tokenized in pieces that end before a space where there is one."""
+    tokens = _Tokens([], [])
+    start = 0
+    while start < len(text):  # each piece has a character at least
+        end = start + PIECE_CHARACTERS
+        if end < len(text):
+            end = max(text.rfind(" ", start + PIECE_CHARACTERS // 2, end), 0) or end
+        encoding = tokenizer.encode(text[start:end], add_special_tokens=False)
+        tokens.ids.extend(encoding.ids)
+        tokens.places.extend([(start + low, start + high) for low, high in encoding.offsets])
+        start = end
+    return tokens
 
 
 def padded(windows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -81,7 +121,7 @@ def padded(windows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDA
 
 
 def _tail(tokenizer: Tokenizer, context: str) -> list[int]:
-    ids: list[int] = tokenizer.encode(context, add_special_tokens=False).ids if context else []
+    ids: list[int] = tokenizer.encode(context[-PIECE_CHARACTERS:], add_special_tokens=False).ids if context else []
     return ids[-CONTEXT_TOKENS:]
 
 

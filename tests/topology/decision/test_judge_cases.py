@@ -15,6 +15,7 @@ from topology.contract.labels import (
     Outcome,
     OutputFinding,
     OutputLabels,
+    PartlyRead,
     Plan,
     RequestFinding,
     RequestLabels,
@@ -205,3 +206,23 @@ def test_one_check_with_two_sources_says_what_both_see() -> None:
     for detail, agreed in ((1, 1), (2, 2), (4, 3)):
         third = CheckReport(check="guard_llm", version="1", findings=(found(high=detail, low=detail),))
         assert merge_reports([*reports, third], GUARDS).findings[0].agreed == agreed
+
+
+READ = PartlyRead(read=64, windows=300)
+
+
+def test_only_a_draft_of_which_a_marked_part_is_unread_is_held() -> None:
+    marked = msgspec.structs.replace(READ, marked_unread=1)
+    for partial, verdict in ((READ, VerdictKind.PUBLISH), (marked, VerdictKind.ESCALATE)):
+        assert draft(labels(), out=OutputLabels(guards=GUARDS, partly_read=partial)).verdict is verdict
+
+
+def test_of_several_reports_the_one_that_leaves_most_in_doubt_counts() -> None:
+    doubtful = PartlyRead(read=70, windows=300, marked_unread=2)
+    reports = [
+        CheckReport(check="bias", version="1", partly_read=READ),
+        CheckReport(check="classification", version="1", partly_read=doubtful),
+        CheckReport(check="logging", version="1"),
+    ]
+    assert merge_reports(reports, GUARDS).partly_read == doubtful
+    assert merge_reports(reports[2:], GUARDS).partly_read is None

@@ -7,7 +7,7 @@ from msgspec import structs
 
 from tests.topology.decision.policy_world import ADULT, OPEN, TEEN, Case, bundle, labels, request_cases
 from topology.contract.events import UserContext
-from topology.contract.labels import CategoryId, Plan, RequestFinding, SideEffect
+from topology.contract.labels import CategoryId, Intent, PartlyRead, Plan, RequestFinding, SideEffect
 from topology.decision.plan import AGE_UNKNOWN, plan
 from topology.policy.bundle import AgeDefault
 from topology.policy.overlays import TenantOverlay
@@ -116,3 +116,18 @@ def test_a_grant_that_only_the_unknown_age_bars_is_named() -> None:
     granted = frozenset({"cyber_trusted_access"})
     assert AGE_UNKNOWN in planned_for(UserContext(), finding, granted, adults).reasons
     assert AGE_UNKNOWN not in planned_for(UserContext(), finding, frozenset(), adults).reasons
+
+
+def test_a_request_of_which_a_marked_part_is_unread_is_dual_use_at_least() -> None:
+    finding = RequestFinding(category=CategoryId("cyber.offense"), harm=3, intent=Intent.BENIGN, asked_detail=3)
+
+    def made(found: RequestFinding, partial: PartlyRead | None) -> Plan:
+        seen = structs.replace(labels(found), partly_read=partial)
+        return plan(bundle(), seen, overlay=OPEN, user=UserContext(), grants=())
+
+    unmarked = PartlyRead(read=64, windows=300)
+    marked = structs.replace(unmarked, marked_unread=1)
+    assert made(finding, unmarked) == made(finding, None)
+    assert made(finding, marked) == made(structs.replace(finding, intent=Intent.DUAL_USE), None)
+    hostile = structs.replace(finding, intent=Intent.MALICIOUS)
+    assert made(hostile, marked) == made(hostile, None)
