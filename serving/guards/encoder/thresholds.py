@@ -54,4 +54,4 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             other=NEVER,
         )
 
-    injection: Least = 0.5
+    injection: Least = 0.8
