@@ -63,7 +63,7 @@ RULES = (
         (
             Change(
                 TRANSACTIONS,
-                "discard(self._producer)\n        self._producer = self._build()",
+                "self._leave(self._producer)\n        self._producer = self._build()",
                 "self._producer.abort_transaction()",
             ),
         ),
@@ -75,7 +75,7 @@ RULES = (
         (
             Change(
                 TRANSACTIONS,
-                "discard(self._producer)\n        self._producer = self._build()",
+                "self._leave(self._producer)\n        self._producer = self._build()",
                 "self._producer.abort_transaction()",
             ),
         ),
@@ -152,6 +152,11 @@ RULES = (
         "K12 silent member kept",
         "a fenced process goes on for ever",
         (_NO_SILENCE_GUARD,),
+    ),
+    Mutation(
+        "K17 a producer with an unanswered request is kept",
+        "its first copy ends the next transaction, or takes the position back",
+        (Change(TRANSACTIONS, "if unanswered := self._producer.unanswered:", "if unanswered := ():"),),
     ),
     Mutation(
         "undecided offsets not waited for",
@@ -258,6 +263,7 @@ KNOWN = {
     "K7 member id not compared": 1,
     "K10 cooperative assignor": 46,
     "K12 silent member kept": 8,
+    "K17 a producer with an unanswered request is kept": 12,
     "undecided offsets not waited for": 7,
     "half a membership counts": 46,
     "an assignment of the same generation goes unnoticed": 7,
