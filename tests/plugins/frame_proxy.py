@@ -167,7 +167,7 @@ def _error_codes(answer: object) -> Iterator[int]:
     """Yield every error code of an answer, wherever it is."""
     if isinstance(answer, dict):
         for name, value in answer.items():
-            if name == "error_code":
+            if name.endswith("error_code"):
                 yield value
             yield from _error_codes(value)
     elif isinstance(answer, list | tuple):

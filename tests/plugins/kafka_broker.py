@@ -130,6 +130,11 @@ class Kafka:
         found = offsets.get(TopicPartition(topic, partition))
         return None if found is None or found.offset < 0 else found.offset
 
+    def transaction_state(self, transactional_id: str) -> str:
+        """The state of the last transaction under an id, as the brokers call it."""
+        found = _once_connected(lambda: self._admin.describe_transactions([transactional_id]))
+        return found[transactional_id].state.value
+
     def repair(self) -> None:
         """Have the broker running and answering again, whatever a test did to it."""
         if self._broker is None:
