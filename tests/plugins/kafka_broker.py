@@ -17,6 +17,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import KafkaError
 from kafka.structs import TopicPartition
 
+from tests.plugins.frame_proxy import FrameProxy
 from tests.plugins.patience import PATIENCE_S, wait_until
 from topology.contract.records import Record
 from workers.development.broker import DevelopmentBroker
@@ -26,6 +27,9 @@ from workers.kafka.source import KafkaSource
 from workers.settings import KafkaSettings
 
 BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
+PROXIED = "PROXIED"
+"""The listener of the session's broker that a proxy stands before."""
+
 MESSAGE_BYTES_MAX = 17 * 1024 * 1024
 
 CALM: Final = {"session_timeout_ms": 30_000, "heartbeat_interval_ms": 1_000, "max_poll_interval_ms": 60_000}
@@ -35,9 +39,10 @@ CALM: Final = {"session_timeout_ms": 30_000, "heartbeat_interval_ms": 1_000, "ma
 class Kafka:
     """What a test does with a broker besides what it tests."""
 
-    def __init__(self, bootstrap: str, broker: DevelopmentBroker | None) -> None:
+    def __init__(self, bootstrap: str, broker: DevelopmentBroker | None, proxy: FrameProxy | None = None) -> None:
         self.bootstrap = bootstrap
         self._broker = broker
+        self._proxy = proxy
         self._admin: Any = KafkaAdminClient(**admin_options(self.settings()))
         options: dict[str, Any] = {**producer_options(self.settings()), "max_request_size": MESSAGE_BYTES_MAX}
         self._producer: Any = KafkaProducer(**options)
@@ -48,6 +53,13 @@ class Kafka:
         if self._broker is None:
             pytest.skip(f"needs a broker of its own; {BOOTSTRAP} names one")
         return self._broker
+
+    @property
+    def proxy(self) -> FrameProxy:
+        """The proxy before the broker's other listener; skips the test where the broker is not ours."""
+        if self._proxy is None:
+            pytest.skip(f"needs a broker of its own; {BOOTSTRAP} names one")
+        return self._proxy
 
     def settings(self, **changed: object) -> KafkaSettings:
         """Settings for this broker with a group of their own and short times."""
@@ -118,6 +130,11 @@ class Kafka:
         found = offsets.get(TopicPartition(topic, partition))
         return None if found is None or found.offset < 0 else found.offset
 
+    def transaction_state(self, transactional_id: str) -> str:
+        """The state of the last transaction under an id, as the brokers call it."""
+        found = _once_connected(lambda: self._admin.describe_transactions([transactional_id]))
+        return found[transactional_id].state.value
+
     def repair(self) -> None:
         """Have the broker running and answering again, whatever a test did to it."""
         if self._broker is None:
@@ -174,11 +191,15 @@ def session_broker(directory: Path) -> Generator[Kafka]:
         with closing(Kafka(given, None)) as kafka:
             yield kafka
         return
-    broker = DevelopmentBroker(directory)
-    try:
-        broker.start(PATIENCE_S)
-    except BrokerError as exc:
-        pytest.fail(f"no Kafka broker: {exc}", pytrace=False)
-    with closing(Kafka(broker.bootstrap, broker)) as kafka:
-        yield kafka
-    broker.stop()
+    with closing(FrameProxy()) as proxy:
+        broker = DevelopmentBroker(
+            directory, extra_listeners={PROXIED: "PLAINTEXT"}, advertised={PROXIED: proxy.address}
+        )
+        proxy.target = broker.address(PROXIED)
+        try:
+            broker.start(PATIENCE_S)
+        except BrokerError as exc:
+            pytest.fail(f"no Kafka broker: {exc}", pytrace=False)
+        with closing(Kafka(broker.bootstrap, broker, proxy)) as kafka:
+            yield kafka
+        broker.stop()

@@ -34,6 +34,7 @@ class ScriptedProducer:
         self._transaction_manager = SimpleNamespace(
             producer_id_and_epoch=SimpleNamespace(producer_id=1, epoch=0), _last_error=last_error
         )
+        self.unanswered: tuple[str, ...] = ()
         self.is_broken = False
         self.is_closed = False
         self.used: list[str] = []

@@ -1,12 +1,14 @@
 """The transaction coordinator of a broker in virtual time.
 
 As Apache Kafka's, down to what matters to exactly-once: producer epochs and fencing, transactions that end in two
-steps (decided, then visible), the last stable offset, offset fetches that wait for open transactions.
+steps (decided, then visible), the last stable offset, offset fetches that wait for open transactions. Copies of a
+request may arrive at any later time; only the epoch tells them from the requests of a later transaction (K17).
 """
 
 import random
 from abc import abstractmethod
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
 from typing import Generic, TypeVar
 
 from kafka import errors
@@ -20,6 +22,9 @@ MARKER_S = 0.006
 MARKER_MAX_S = 0.25
 
 TICK_S = 0.05
+
+LATE_S = 0.3
+"""Until the copy of a request arrives, at most: a few transactions."""
 
 K = TypeVar("K", bound=Hashable)
 Position = tuple[int, str]
@@ -120,6 +125,32 @@ class Coordinator(Generic[K]):
         if generation >= 0 or member_id:
             self.check_identity(identity)
         self._open(writer).offsets.update({self.key_of(group_id, at): to for at, to in offsets.items()})
+
+    def arrive_late(self, request: Callable[[], object]) -> None:
+        """Have a copy of a request arrive later, over a connection that its client gave up: nobody hears the answer."""
+
+        def arrive() -> None:
+            with suppress(errors.KafkaError):
+                if not self.is_down:
+                    request()
+
+        self.scheduler.call_at(self.scheduler.now_s + self._random() * LATE_S, arrive)
+
+    def join(self, transactional_id: str, epoch: int) -> None:
+        """Add partitions to the open transaction, which begins here if need be."""
+        self._open(self._writer(transactional_id, epoch))
+
+    def repeat_offsets(
+        self, transactional_id: str, epoch: int, offsets: Mapping[K, Position], identity: Identity
+    ) -> None:
+        """Take a second copy of offsets: into any transaction of that epoch which has offsets."""
+        writer = self._writer(transactional_id, epoch)
+        if writer.open is None or not writer.open.offsets:
+            raise errors.InvalidTxnStateError
+        generation, member_id, _ = identity
+        if generation >= 0 or member_id:
+            self.check_identity(identity)
+        writer.open.offsets.update(offsets)
 
     def end(self, transactional_id: str, epoch: int, *, is_committed: bool) -> None:
         """Decide the open transaction."""

@@ -44,6 +44,8 @@ class Fault(StrEnum):
     """The broker did it, the answer does not come."""
     EXPIRY = "expiry"
     """Records are given up (K1)."""
+    LATE_COPY = "late_copy"
+    """A request's connection is cut; the client sends it again, and its first copy reaches the broker later (K17)."""
     LATE_ROUND = "late_round"
     """A round is over, and before that is noted its partitions move away and come back."""
     EPOCH_BUMP = "epoch_bump"
@@ -51,7 +53,7 @@ class Fault(StrEnum):
     COMMIT_ANSWER_LOST = "commit_answer_lost"
     """The broker committed; the client waits for ever (K4)."""
     COMMIT_HANGS = "commit_hangs"
-    """The broker never heard of it; the client waits for ever (K4)."""
+    """The broker hears of it late; the client waits for ever (K4)."""
 
 
 POINTS = (
@@ -82,6 +84,7 @@ taken and before its end is noted, when something finishes."""
 OF_CALLS = {
     Fault.LOST_ACK: ("join", "committed", "init", "flush", "offsets"),
     Fault.EXPIRY: ("flush",),
+    Fault.LATE_COPY: ("init", "flush", "offsets", "commit"),
     Fault.LATE_ROUND: ("commit_answer", "ended"),
     Fault.EPOCH_BUMP: ("commit",),
     Fault.COMMIT_ANSWER_LOST: ("commit",),

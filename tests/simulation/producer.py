@@ -2,9 +2,10 @@
 
 K1: a commit succeeds although a record was given up. K2: offsets of an aborted transaction go with the next one. K3: a
 commit succeeds although the producer got a new epoch meanwhile and its transaction is gone. K4: only the calls for
-records and for the identity have a timeout.
+records and for the identity have a timeout. K17: what is not answered is sent again; its first copy may arrive late.
 """
 
+from collections.abc import Callable
 from random import Random
 from types import SimpleNamespace
 from typing import Any, Protocol
@@ -72,10 +73,13 @@ class Producer:
         self._has_failed = False
         """An error was seen, whether the library takes it for one or not."""
         self._is_begun = False
+        self.unanswered: tuple[str, ...] = ()
 
     def init_transactions(self) -> None:
         deadline_s = self._scheduler.now_s + self._block_s
-        is_lost = self._world.point("init", self._process) == "lost_ack"
+        action = self._world.point("init", self._process)
+        is_lost = action == "lost_ack"
+        self._send(action, "InitProducerId", lambda: self._broker.init(self._id))
         while True:
             if not self._broker.is_down:
                 try:
@@ -121,11 +125,15 @@ class Producer:
         self._use()
         self._offsets.update({at: (to.offset, to.metadata) for at, to in offsets.items()})
         identity = (metadata.generation_id, metadata.member_id, metadata.group_instance_id)
-        is_lost = self._world.point("offsets", self._process) == "lost_ack"
+        action = self._world.point("offsets", self._process)
+        is_lost = action == "lost_ack"
+        epoch = self._identity.epoch
+        keyed = {self._broker.key_of(metadata.group_id, at): to for at, to in self._offsets.items()}
+        self._send(action, "TxnOffsetCommit", lambda: self._broker.repeat_offsets(self._id, epoch, keyed, identity))
         while True:
             self._wait_for_broker()
             try:
-                self._broker.commit_offsets(self._id, self._identity.epoch, metadata.group_id, self._offsets, identity)
+                self._broker.commit_offsets(self._id, epoch, metadata.group_id, self._offsets, identity)
                 if not is_lost:
                     break
                 is_lost = False
@@ -145,16 +153,18 @@ class Producer:
             # What was not flushed is sent first; what of it is given up is nobody's concern (K1).
             self._deliver("flush", self._scheduler.now_s + self._delivery_s)
         action = self._world.point("commit", self._process)
+        epoch = self._identity.epoch
+        self._send(action, "EndTxn", lambda: self._broker.end(self._id, epoch, is_committed=True))
         if action == "commit_hangs":
             self._lose_answer()
         self._wait_for_broker()
         try:
             if action == "epoch_bump":
-                epoch = self._broker.bump(self._id, self._identity.epoch)
+                epoch = self._broker.bump(self._id, epoch)
                 self._identity = SimpleNamespace(producer_id=self._identity.producer_id, epoch=epoch)
                 self._transaction_manager.producer_id_and_epoch = self._identity
             else:
-                self._broker.end(self._id, self._identity.epoch, is_committed=True)
+                self._broker.end(self._id, epoch, is_committed=True)
         except errors.ProducerFencedError as exc:
             raise self._broken(exc) from exc
         if action == "commit_answer_lost":
@@ -180,6 +190,9 @@ class Producer:
         """Send what waits in two requests; what is not acknowledged by the deadline fails, and may be in the log."""
         futures, self._waiting = self._waiting, []
         action = self._world.point(point, self._process)
+        epoch = self._identity.epoch
+        if futures:
+            self._send(action, "AddPartitionsToTxn", lambda: self._broker.join(self._id, epoch))
         half = self._world.rng.randrange(len(futures) + 1) if futures else 0
         for part in (futures[:half], futures[half:]):
             if part:
@@ -205,6 +218,13 @@ class Producer:
         for future in futures:
             future.is_done = True
         return None
+
+    def _send(self, action: str | None, name: str, late: Callable[[], object]) -> None:
+        """Note a request whose connection is cut, if one is; its first copy arrives with the others, late, or never."""
+        if action in {"late_copy", "lost_ack", "commit_hangs"}:
+            self.unanswered = (*self.unanswered, name)
+        if action in {"late_copy", "commit_hangs"}:
+            self._broker.arrive_late(late)
 
     def _give_up(self, futures: list[Future]) -> None:
         """As the library does, without any consequence for the transaction (K1)."""

@@ -45,6 +45,7 @@ FAST_START = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 class DevelopmentBroker:
     """A Kafka cluster of one node. `extra_listeners` maps a listener's name to its security protocol.
 
+    `advertised` maps a listener's name to where clients are told to connect, `host:port`, if a proxy stands before it.
     `properties` override those that are set here. Not safe for use by several threads at once.
     """
 
@@ -56,6 +57,7 @@ class DevelopmentBroker:
         heap_mb: int = 512,
         properties: Mapping[str, str] | None = None,
         extra_listeners: Mapping[str, str] | None = None,
+        advertised: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.directory = directory.absolute()
@@ -63,6 +65,7 @@ class DevelopmentBroker:
         self._say = say
         self._protocols = {"CLIENTS": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **(extra_listeners or {})}
         self._ports = _assign_ports(port, list(self._protocols))
+        self._advertised = advertised or {}
         self._properties = properties or {}
         self._process: KeptProcess | None = None
         self._libs: Path | None = None
@@ -171,7 +174,8 @@ class DevelopmentBroker:
 
     def _all_properties(self) -> dict[str, str]:
         listeners = ",".join(f"{name}://{self.address(name)}" for name in self._protocols)
-        advertised = ",".join(f"{name}://{self.address(name)}" for name in self._protocols if name != "CONTROLLER")
+        told = {name: self._advertised.get(name, self.address(name)) for name in self._protocols}
+        advertised = ",".join(f"{name}://{address}" for name, address in told.items() if name != "CONTROLLER")
         return {
             "process.roles": "broker,controller",
             "node.id": "1",

@@ -1,8 +1,46 @@
-"""Fixes of kafka-python where it has no option: joins of a consumer (K15) and connections (K16), see docs/kafka.md."""
+"""Fixes of kafka-python where it has no option: joins of a consumer (K15), connections (K16), requests that nobody
+answered (K17); see docs/kafka.md.
+"""
 
 from typing import Any
 
 from kafka import KafkaConsumer
+from kafka.protocol.consumer import OffsetCommitRequest
+
+
+class UnansweredRequests:
+    """The requests of some kinds that a client has sent without an answer, counted where they leave (K17).
+
+    The library sends a request again after its connection was lost. The first copy may still be in the network, and the
+    brokers take it whenever it arrives. A request that was answered cannot arrive again: a connection delivers it once.
+    """
+
+    def __init__(self, client: Any, kinds: tuple[type, ...]) -> None:
+        # Every name is there from the start: another thread may read while this one counts.
+        self._counts = {_name(kind): 0 for kind in kinds}
+        manager = client._manager  # noqa: SLF001 - the library has no hook for it
+        send = manager.send
+
+        def send_and_count(request: object, *arguments: Any, **options: Any) -> Any:
+            sent = send(request, *arguments, **options)
+            if isinstance(request, kinds) and not sent.failed():  # one that failed at once has not left
+                self._counts[_name(type(request))] += 1
+                sent.add_callback(self._answered, _name(type(request)))
+            return sent
+
+        manager.send = send_and_count
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of unanswered requests, each once, as the protocol has them."""
+        return tuple(sorted(name for name, count in self._counts.items() if count))
+
+    def _answered(self, name: str, _answer: object) -> None:
+        self._counts[name] -= 1
+
+
+def _name(kind: type) -> str:
+    return kind.__name__.removesuffix("Request")
 
 
 class GroupConsumer(KafkaConsumer):
@@ -12,9 +50,19 @@ class GroupConsumer(KafkaConsumer):
     again, which makes every member join again; the more members there are, the likelier one of them misses its answer.
     """
 
+    # Private attributes of the library that are used here; its stubs do not know them.
+    _client: Any
+    _coordinator: Any
+
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        _keep_answered_joins(self._coordinator)  # pyright: ignore[reportAttributeAccessIssue] - not in the stubs
+        _keep_answered_joins(self._coordinator)
+        self._commits = UnansweredRequests(self._client, (OffsetCommitRequest,))
+
+    @property
+    def has_unanswered_commit(self) -> bool:
+        """Return whether a commit of offsets may still reach the brokers, under the present membership."""
+        return bool(self._commits.names)
 
 
 def _keep_answered_joins(coordinator: Any) -> None:

@@ -11,10 +11,30 @@ from typing import Any
 
 from kafka import KafkaProducer
 from kafka.partitioner.default import murmur2
+from kafka.protocol.producer import (
+    AddOffsetsToTxnRequest,
+    AddPartitionsToTxnRequest,
+    EndTxnRequest,
+    InitProducerIdRequest,
+    ProduceRequest,
+    TxnOffsetCommitRequest,
+)
 from kafka.structs import TopicPartition
+
+from workers.kafka.library_fixes import UnansweredRequests
 
 PLAIN_VALUE_BYTES_MAX = 1 << 20
 """The library measures a longer value; up to this length, value and headers stay far below the longest request."""
+
+OF_TRANSACTIONS = (
+    AddOffsetsToTxnRequest,
+    AddPartitionsToTxnRequest,
+    EndTxnRequest,
+    InitProducerIdRequest,
+    ProduceRequest,
+    TxnOffsetCommitRequest,
+)
+"""Every request that the brokers judge by the producer's epoch, or that gives a new one."""
 
 KEYS_MAX = 64
 """Keys whose hash is kept. The library hashes in Python, 2 µs for each twelve bytes of the key; the records of an event
@@ -34,6 +54,12 @@ class RoundProducer(KafkaProducer):
         super().__init__(**options)
         self._counts: dict[str, int] = {}
         self._joined: dict[tuple[str, int], TopicPartition] = {}
+        self._requests = UnansweredRequests(self._sender._client, OF_TRANSACTIONS)  # noqa: SLF001 - there is no accessor
+
+    @property
+    def unanswered(self) -> tuple[str, ...]:
+        """Return the names of this producer's requests that may still reach the brokers (K17)."""
+        return self._requests.names
 
     def begin_transaction(self) -> None:
         """Begin a transaction as the library does; partition counts are looked up again."""

@@ -34,7 +34,8 @@ START_MARGIN_S = 30.0
 """The time added to `kafka.connect_timeout_s`, for the process to start and to report a failure."""
 
 ANSWER_MARGIN_S = 10.0
-"""Added to `kafka.commit_timeout_s` and `kafka.connect_timeout_s`, which bound a transaction and a new producer."""
+"""Added to `kafka.commit_timeout_s` and twice `kafka.connect_timeout_s`, which bound a transaction and a new producer
+before and after it."""
 
 CLOSE_TIMEOUT_S = 5.0
 """The time after which a process that was asked to end is killed."""
@@ -89,7 +90,7 @@ class ProcessSink:
         answer_margin_s: float = ANSWER_MARGIN_S,
     ) -> None:
         self._kafka = kafka
-        self._answer_timeout_s = kafka.commit_timeout_s + kafka.connect_timeout_s + answer_margin_s
+        self._answer_timeout_s = kafka.commit_timeout_s + 2 * kafka.connect_timeout_s + answer_margin_s
         self._metrics = metrics or Instruments.none()
         self._exit_process = exit_process
         self._watchdog = Watchdog(self._exit)

@@ -21,7 +21,7 @@ from topology.contract.records import Ownership, PartitionId, PartitionOffset, R
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.kafka.client import connect, consumer_options, slot_name
-from workers.kafka.errors import Fault, KafkaRefused, SlotFenced, fault_of, refused
+from workers.kafka.errors import Fault, KafkaRefused, KafkaUnavailable, SlotFenced, fault_of, refused
 from workers.kafka.library_fixes import GroupConsumer
 from workers.kafka.reader import record_of
 from workers.settings import KafkaSettings
@@ -281,12 +281,19 @@ class KafkaSource:
     def _first_offset(self, partition: TopicPartition, timeout_ms: int) -> int:
         """Return the offset at which a group without a committed one begins; `latest` is committed before delivery.
 
-        The log end moves with every record: a second lookup after an aborted transaction would skip records.
+        The log end moves with every record: a second lookup after an aborted transaction would skip records. Every
+        other position is committed by a transaction. A copy of this commit that arrived late would take the position
+        back, so if it is not answered, nothing is delivered under this membership: raises KafkaUnavailable, and a
+        restart joins as another member, as which the brokers refuse the copy.
         """
         if self._kafka.auto_offset_reset == "earliest":
             return self._only(self._consumer.beginning_offsets([partition], timeout_ms=timeout_ms))
         end = self._only(self._consumer.end_offsets([partition], timeout_ms=timeout_ms))
-        self._consumer.commit({partition: OffsetAndMetadata(end, "", -1)}, timeout_ms=timeout_ms)
+        try:
+            self._consumer.commit({partition: OffsetAndMetadata(end, "", -1)}, timeout_ms=timeout_ms)
+        finally:
+            if self._consumer.has_unanswered_commit:
+                raise KafkaUnavailable("commit of a start position", "no answer; it may come late, so start again")
         return end
 
     @staticmethod

@@ -1,13 +1,17 @@
 """The transaction protocol: records and consumed offsets become visible together or not at all.
 
 Begin, send, flush, check every record, send the offsets, commit. kafka-python's defects make this order and the
-reaction to each error part of the guarantee; docs/kafka.md lists them as K1 to K16. Until the commit is requested,
+reaction to each error part of the guarantee; docs/kafka.md lists them as K1 to K17. Until the commit is requested,
 every failure is known to leave nothing visible. From then on, anything but success ends the process.
+
+One epoch of the producer sees at most one transaction with a request that nobody answered, and that one is its last:
+whatever copy of it the network delivers later, the brokers refuse (K17).
 
 Both users of the protocol hold one transactional id each: a worker's sink (`sink.py`), whose offsets are guarded by its
 group membership as well, and the commands that copy records (`commands/recovery/writer.py`).
 """
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -27,11 +31,16 @@ from workers.kafka.producer import RoundProducer
 from workers.kafka.watchdog import Watchdog
 from workers.settings import KafkaSettings
 
+logger = logging.getLogger("sluicegate.transactions")
+
 FLUSH_MARGIN_S = 1.0
 """The time added to `delivery_timeout_ms`, after which the library itself fails every record."""
 
 NO_LEADER_EPOCH = -1
 NO_GENERATION = -1
+
+INIT = "InitProducerId"
+"""The one request that brokers take under any epoch, late copies too."""
 
 _SEVERITY = (Fault.FENCED, Fault.REFUSED, Fault.STALE, Fault.TRANSIENT)
 """If several records failed, the first of these decides."""
@@ -43,15 +52,15 @@ OwnedOffsets = tuple[Ownership, Sequence[PartitionOffset]]
 class Aborted:
     """A transaction of which nothing is visible. Its producer must not be used again, only renewed or closed."""
 
-    def __init__(self, transactional_id: str, cause: KafkaError) -> None:
+    def __init__(self, cause: KafkaError, fenced: SlotFenced) -> None:
         self.cause = cause
         self.fault = fault_of(cause)
-        self._transactional_id = transactional_id
+        self._fenced = fenced
 
     def as_error(self, operation: str) -> SluicegateError:
         """Return the error for a caller that does not try again: SlotFenced, KafkaRefused or KafkaUnavailable."""
         if self.fault is Fault.FENCED:
-            return SlotFenced(self._transactional_id, type(self.cause).__name__)
+            return self._fenced
         return translation(operation, self.cause)
 
 
@@ -74,28 +83,42 @@ class TransactionalProducer:
         self._id = transactional_id
         self._watchdog = Watchdog(exit_process)
         self._make_producer = make_producer
-        self._producer: Any = self._build()
+        self._may_come_late: set[str] = set()
+        """Requests of earlier producers that nobody answered."""
+        self._producer: Any = None
+        self._producer = self._build()
         self._identity = _identity(self._producer)
 
     def commit(self, records: Sequence[OutRecord], offsets: Sequence[OwnedOffsets]) -> Aborted | None:
         """Make records and offsets visible together; return None if they are, else why nothing of them is.
 
-        Takes at most `commit_timeout_s`. Raises SlotFenced if the commit shows another holder. If the outcome cannot
-        be known, ends the process; OutcomeUnknown is raised only if that did not happen.
+        Takes at most `commit_timeout_s`, and before it `connect_timeout_s` for a producer with an unanswered request,
+        which is renewed; raises then as making one does. Raises SlotFenced if the commit shows another holder. If the
+        outcome cannot be known, ends the process; OutcomeUnknown is raised only if that did not happen.
         """
+        if unanswered := self._producer.unanswered:
+            logger.warning(
+                "requests were left unanswered, the producer gets a new epoch",
+                extra={"transactional_id": self._id, "requests": unanswered},
+            )
+            self.renew()
         with self._watchdog.limit("commit", self._kafka.commit_timeout_s):
             error = self._prepare(records, offsets)
             if error is None:
                 self._finish()
-        return None if error is None else Aborted(self._id, self._cause(error))
+        if error is None:
+            return None
+        cause = self._cause(error)
+        return Aborted(cause, self._fenced(cause))
 
     def renew(self) -> None:
         """Replace a producer that saw an error. Raises as making one does.
 
         A producer keeps the offsets of its aborted transaction and sends them with the next one (K2). Its transaction
-        is aborted by the new producer's start, which unlike an abort has a bound (K4).
+        is aborted by the new producer's start, which unlike an abort has a bound (K4). The start raises the epoch, so
+        the brokers refuse whatever of the old producer is still in the network (K17).
         """
-        discard(self._producer)
+        self._leave(self._producer)
         self._producer = self._build()
         self._identity = _identity(self._producer)
 
@@ -136,7 +159,7 @@ class TransactionalProducer:
             self._producer.commit_transaction()
         except KafkaError as exc:
             if fault_of(self._cause(exc)) is Fault.FENCED:
-                raise SlotFenced(self._id, type(exc).__name__) from exc
+                raise self._fenced(exc) from exc
             raise self._watchdog.give_up("commit", type(exc).__name__) from exc
         # The library reports success although it renewed the producer meanwhile and dropped the transaction (K3).
         if _identity(self._producer) != self._identity:
@@ -151,16 +174,27 @@ class TransactionalProducer:
         try:
             return connect("producer", self._start_producer, self._kafka.connect_timeout_s)
         except KafkaError as exc:
-            raise SlotFenced(self._id, type(exc).__name__) from exc
+            raise self._fenced(exc) from exc
 
     def _start_producer(self) -> Any:
         producer = self._make_producer(**producer_options(self._kafka, transactional_id=self._id))
         try:
             producer.init_transactions()
         except KafkaError:
-            discard(producer)
+            self._leave(producer)
             raise
         return producer
+
+    def _leave(self, producer: Any) -> None:
+        self._may_come_late.update(producer.unanswered)
+        discard(producer)
+
+    def _fenced(self, error: KafkaError) -> SlotFenced:
+        """Return the error for a lost slot. A late InitProducerId takes it as another process would (K17)."""
+        reason = type(error).__name__
+        if INIT in self._may_come_late.union(self._producer.unanswered if self._producer is not None else ()):
+            reason += f", perhaps by this worker's own {INIT} that came late"
+        return SlotFenced(self._id, reason)
 
 
 def memberless(group_id: str) -> Ownership:
