@@ -6,22 +6,18 @@ alter nothing and, by sending an old publication again, bring nothing back.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct
 
-from topology.contract.codec import canonical_json
 from topology.contract.errors import PolicyRefusal, PublicationRefused
 from topology.contract.events import ID_CHARACTERS_MAX, Id
 from topology.policy.bundle import Version
 from topology.policy.documents import DOCUMENT_BYTES_MAX, without
-from topology.policy.overlays import VerifySignature
-
-DOMAIN = b"sluicegate policy publication 1\n"
-"""The prefix of the signed bytes: no signature of a grant or an overlay can pass for one of a publication."""
+from topology.policy.signatures import UNDOMAINED_REASON, CheckSignature, Proof, Signed, signed_message
 
 ENVELOPE_BYTES_MAX = 2 * DOCUMENT_BYTES_MAX
 """The longest envelope: a document grows when it becomes a JSON string, and a few short fields are added."""
@@ -68,17 +64,15 @@ class Envelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return f"{self.kind.value} {self.id}@{self.version}"
 
     def message(self) -> bytes:
-        """Return the signed bytes: everything but the signature."""
-        return DOMAIN + canonical_json(without(msgspec.to_builtins(self), "signature"))
+        """Return the signed bytes."""
+        return signed_message(Signed.POLICY, self.signed_fields())
+
+    def signed_fields(self) -> dict[str, object]:
+        """Return everything but the signature."""
+        return without(msgspec.to_builtins(self), "signature")
 
 
-def signed(envelope: Envelope, key_id: str, sign: Callable[[bytes], str]) -> Envelope:
-    """Sign the envelope with that key."""
-    unsigned = structs.replace(envelope, key_id=key_id, signature="")
-    return structs.replace(unsigned, signature=sign(unsigned.message()))
-
-
-def open_envelope(raw: bytes | None, keys: Iterable[str], is_signed: VerifySignature) -> Envelope:
+def open_envelope(raw: bytes | None, keys: Iterable[str], check_signature: CheckSignature) -> Envelope:
     """Read the envelope in a record's value. Raises PublicationRefused if it cannot be trusted."""
     if raw is None:
         raise PublicationRefused(
@@ -88,12 +82,16 @@ def open_envelope(raw: bytes | None, keys: Iterable[str], is_signed: VerifySigna
         raise PublicationRefused(PolicyRefusal.OVERSIZED, f"{len(raw)} bytes, at most {ENVELOPE_BYTES_MAX}")
     try:
         envelope = msgspec.json.decode(raw, type=Envelope)
-        message = envelope.message()
+        fields = envelope.signed_fields()
+        envelope.message()  # which a text with half a surrogate pair does not have
     except (msgspec.MsgspecError, ValueError) as exc:  # its text may quote what anybody wrote to the topic
         raise PublicationRefused(PolicyRefusal.MALFORMED, f"not a publication ({type(exc).__name__})") from exc
     if envelope.key_id not in keys:
         raise PublicationRefused(PolicyRefusal.UNKNOWN_KEY, f"{envelope.title}: no key of that id is configured")
-    if not is_signed(message, envelope.key_id, envelope.signature):
+    proof = check_signature(Signed.POLICY, fields, envelope.key_id, envelope.signature)
+    if proof is Proof.UNDOMAINED:
+        raise PublicationRefused(PolicyRefusal.UNDOMAINED, f"{envelope.title}: {UNDOMAINED_REASON}")
+    if proof is not Proof.GENUINE:
         raise PublicationRefused(
             PolicyRefusal.BAD_SIGNATURE, f"{envelope.title}: key {envelope.key_id} did not sign this"
         )

@@ -10,15 +10,10 @@ from enum import StrEnum
 import msgspec
 from msgspec import structs
 
-from topology.contract.codec import canonical_json
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import Action, CanaryMark, ConversationEvent, Expectation
 from topology.contract.names import StageName
-from topology.policy.overlays import VerifySignature
-
-DOMAIN = b"sluicegate canary\0"
-"""The prefix of what is signed, so that no signature of anything else is valid for a canary."""
-
+from topology.policy.signatures import UNDOMAINED_REASON, CheckSignature, Proof, Signed
 
 RequireGenuine = Callable[[ConversationEvent, int], None]
 """A check of (canary, current time in epoch milliseconds) that raises DeadLetter if the platform did not sign it."""
@@ -29,28 +24,32 @@ class Forged(StrEnum):
 
     STALE = "the mark was not issued recently"
     ALTERED = "the signature does not verify"
+    UNDOMAINED = UNDOMAINED_REASON
 
 
-def canary_message(event: ConversationEvent) -> bytes:
-    """Return the bytes that the platform signs: the event without its signature. Raises ValueError without a mark."""
+def signed_fields(event: ConversationEvent) -> object:
+    """Return what a canary's signature covers: the event with this field empty. Raises ValueError without a mark."""
     if event.canary is None:
         raise ValueError("the event has no canary mark")
     unsigned = structs.replace(event, canary=structs.replace(event.canary, signature=""))
-    return DOMAIN + canonical_json(msgspec.to_builtins(unsigned))
+    return msgspec.to_builtins(unsigned)
 
 
-def require_genuine(event: ConversationEvent, now_ms: int, age_max_ms: int, verify: VerifySignature | None) -> None:
+def require_genuine(event: ConversationEvent, now_ms: int, age_max_ms: int, check: CheckSignature | None) -> None:
     """Raise DeadLetter for a canary that the platform did not sign recently. Any other event passes.
 
-    `verify` None means that no key is known, so that every canary is refused.
+    `check` None means that no key is known, so that every canary is refused.
     """
     mark = event.canary
     if mark is None:
         return
     if abs(now_ms - mark.issued_ms) > age_max_ms:
         raise _refused(Forged.STALE)
-    if verify is None or not mark.signature or not verify(canary_message(event), mark.key_id, mark.signature):
+    if check is None or not mark.signature:
         raise _refused(Forged.ALTERED)
+    proof = check(Signed.CANARY, signed_fields(event), mark.key_id, mark.signature)
+    if proof is not Proof.GENUINE:
+        raise _refused(Forged.UNDOMAINED if proof is Proof.UNDOMAINED else Forged.ALTERED)
 
 
 def no_canaries(event: ConversationEvent, now_ms: int) -> None:

@@ -24,7 +24,8 @@ from topology.contract.events import (
     UserContext,
 )
 from topology.contract.names import CANARY_TENANT
-from topology.steps.canary import canary_message, is_as_expected
+from topology.policy.signatures import Signed
+from topology.steps.canary import is_as_expected, signed_fields
 from workers.commands.console.terminal import Terminal
 from workers.kafka.client import kafka_session
 from workers.kafka.reader import TopicReader, ValueDecoder
@@ -139,7 +140,7 @@ def canary_event(case: CanaryCase, key_id: str, key: Ed25519PrivateKey, now_ms: 
         canary=CanaryMark(case=case.name, expect=case.expect, issued_ms=now_ms, key_id=key_id),
     )
     assert event.canary is not None
-    signed = structs.replace(event.canary, signature=sign(canary_message(event), key))
+    signed = structs.replace(event.canary, signature=sign(Signed.CANARY, signed_fields(event), key))
     return structs.replace(event, canary=signed)
 
 

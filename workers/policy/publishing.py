@@ -5,10 +5,12 @@ from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import structs
 
 from topology.contract.errors import PolicyError, PublicationRefused
 from topology.contract.names import CONTENT_TYPE_JSON, Header
-from topology.policy.envelopes import Envelope, PublicationKind, signed
+from topology.policy.envelopes import Envelope, PublicationKind
+from topology.policy.signatures import Signed
 from workers.kafka.reader import TopicReader
 from workers.kafka.sender import EventSender, wait_for_position
 from workers.policy.loading import DocumentLoader
@@ -63,7 +65,8 @@ def _checked(envelope: Envelope) -> Envelope:
 
 def sealed(envelope: Envelope, key_id: str, key: Ed25519PrivateKey) -> bytes:
     """Sign a publication and encode it for the topic."""
-    return msgspec.json.encode(signed(envelope, key_id, lambda message: sign(message, key)))
+    named = structs.replace(envelope, key_id=key_id)
+    return msgspec.json.encode(structs.replace(named, signature=sign(Signed.POLICY, named.signed_fields(), key)))
 
 
 def key_of(publication: bytes) -> str:

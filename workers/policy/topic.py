@@ -24,7 +24,7 @@ from topology.telemetry.metrics import Metric
 from workers.kafka.errors import KafkaUnavailable
 from workers.kafka.reader import TopicReader
 from workers.policy.loading import DocumentLoader
-from workers.policy.signing import public_keys, signature_verifier
+from workers.policy.signing import public_keys, signature_check
 from workers.settings import Settings
 
 logger = logging.getLogger("sluicegate.policy")
@@ -53,7 +53,8 @@ class Publications:
     def __init__(self, settings: Settings) -> None:
         self._policy = settings.policy
         self._loader = DocumentLoader(settings)
-        self._is_signed = signature_verifier(public_keys(settings.policy.keys, "policy.keys"))
+        keys = public_keys(settings.policy.keys, "policy.keys")
+        self._check_signature = signature_check(keys, accept_undomained=settings.signatures.accept_undomained)
         self._known: dict[str, Envelope] = {}
         self._bundles: dict[str, PolicyBundle | PublicationRefused] = {}
 
@@ -64,7 +65,7 @@ class Publications:
 
     def take(self, raw: bytes | None) -> bool:
         """Add a record's value and return whether it was new. Raises PublicationRefused."""
-        envelope = open_envelope(raw, self._policy.keys, self._is_signed)
+        envelope = open_envelope(raw, self._policy.keys, self._check_signature)
         if envelope.kind is PublicationKind.BUNDLE and not envelope.document:
             raise PublicationRefused(PolicyRefusal.INVALID, f"{envelope.title}: a bundle is replaced, never withdrawn")
         if envelope.key in self._known:

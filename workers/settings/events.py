@@ -171,6 +171,18 @@ class GrantSettings(Struct, frozen=True, kw_only=True):
     ] = {}
 
 
+class SignatureSettings(Struct, frozen=True, kw_only=True):
+    """The forms of signatures that count, of grants, overlays, canaries and policy publications alike."""
+
+    accept_undomained: Annotated[
+        bool,
+        about(
+            "Also accept what was signed before version 0.2, without the line that names its domain. Only for the time "
+            "until all of it is signed again; version 0.3 removes this setting."
+        ),
+    ] = False
+
+
 class CanarySettings(Struct, frozen=True, kw_only=True):
     """Probes that prove on the live path that blocked answers are withheld."""
 

@@ -1,5 +1,8 @@
 """Canaries: only the platform's, only lately signed, only whole; and they count as nobody's traffic."""
 
+import base64
+
+import msgspec
 import pytest
 from msgspec import structs
 
@@ -8,13 +11,14 @@ from tests.topology.steps.pipeline_world import BUNDLE, Bench, Ended, event, fin
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import Action, ConversationEvent, Expectation
 from topology.contract.names import Topic
-from topology.steps.canary import canary_message, is_as_expected, require_genuine
+from topology.policy.signatures import Proof, Signed, undomained_message
+from topology.steps.canary import is_as_expected, require_genuine, signed_fields
 from topology.telemetry.metrics import Metric
 from workers.commands.canary import CASES, canary_event
-from workers.policy.signing import new_private_key, private_key, public_half, public_keys, signature_verifier
+from workers.policy.signing import new_private_key, private_key, public_half, public_keys, signature_check
 
 PEM = new_private_key()
-VERIFY = signature_verifier(public_keys({"k1": public_half(PEM)}, "canary.keys"))
+VERIFY = signature_check(public_keys({"k1": public_half(PEM)}, "canary.keys"))
 NOW_MS = 1_700_000_000_000
 AGE_MAX_MS = 600_000
 
@@ -26,7 +30,7 @@ def signed(case: int = 0, now_ms: int = NOW_MS, key_id: str = "k1") -> Conversat
 def test_a_canary_that_the_platform_signed_is_one() -> None:
     event = signed()
     assert event.canary is not None
-    assert VERIFY(canary_message(event), "k1", event.canary.signature)
+    assert VERIFY(Signed.CANARY, signed_fields(event), "k1", event.canary.signature) is Proof.GENUINE
     require_genuine(event, NOW_MS, AGE_MAX_MS, VERIFY)
 
 
@@ -51,8 +55,8 @@ def test_a_canary_of_another_time_is_a_forgery(now_ms: int) -> None:
 
 
 def test_without_a_known_key_there_are_no_canaries() -> None:
-    another = signature_verifier(public_keys({"k1": public_half(new_private_key())}, "canary.keys"))
-    for verify in (None, signature_verifier({}), another):
+    another = signature_check(public_keys({"k1": public_half(new_private_key())}, "canary.keys"))
+    for verify in (None, signature_check({}), another):
         with pytest.raises(DeadLetter, match="does not verify"):
             require_genuine(signed(), NOW_MS, AGE_MAX_MS, verify)
 
@@ -60,9 +64,21 @@ def test_without_a_known_key_there_are_no_canaries() -> None:
 def test_a_signature_is_of_the_whole_event_and_of_nothing_else() -> None:
     event = signed()
     assert event.canary is not None
-    assert canary_message(event).startswith(b"sluicegate canary\0")
-    assert event.canary.signature.encode() not in canary_message(event)
-    assert event.event_id.encode() in canary_message(event)
+    fields = signed_fields(event)
+    assert fields == msgspec.to_builtins(structs.replace(event, canary=structs.replace(event.canary, signature="")))
+    others = [kind for kind in Signed if VERIFY(kind, fields, "k1", event.canary.signature) is Proof.GENUINE]
+    assert others == [Signed.CANARY]
+
+
+def test_a_canary_in_the_form_of_earlier_versions_is_refused_and_says_so() -> None:
+    event = signed()
+    assert event.canary is not None
+    written = base64.b64encode(private_key(PEM).sign(undomained_message(Signed.CANARY, signed_fields(event)))).decode()
+    old = structs.replace(event, canary=structs.replace(event.canary, signature=written))
+    with pytest.raises(DeadLetter, match="sign it again"):
+        require_genuine(old, NOW_MS, AGE_MAX_MS, VERIFY)
+    keys = public_keys({"k1": public_half(PEM)}, "canary.keys")
+    require_genuine(old, NOW_MS, AGE_MAX_MS, signature_check(keys, accept_undomained=True))
 
 
 def test_a_probe_is_well_where_the_gate_did_what_it_must() -> None:

@@ -1,15 +1,18 @@
 """What the publications on the policy topic amount to: only what the platform signed, whatever order it comes in."""
 
+import base64
 import itertools
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from tests.plugins.policy_publisher import (
     CATEGORY,
     KEYS,
     LOW,
+    PLATFORM,
     STRANGER,
     bundle,
     document,
@@ -19,11 +22,12 @@ from tests.plugins.policy_publisher import (
 from topology.contract.errors import PolicyRefusal, PublicationRefused
 from topology.contract.events import SHADOWS_MAX
 from topology.policy.documents import DOCUMENT_BYTES_MAX
-from topology.policy.envelopes import DOMAIN, ENVELOPE_BYTES_MAX, Envelope, PublicationKind, holding, open_envelope
+from topology.policy.envelopes import ENVELOPE_BYTES_MAX, Envelope, PublicationKind, holding
 from topology.policy.in_force import Policies
 from topology.policy.overlays import STRICTEST
+from topology.policy.signatures import Signed, undomained_message
 from workers.policy.topic import PUBLICATIONS_MAX, Publications
-from workers.settings import PolicySettings, Settings
+from workers.settings import PolicySettings, Settings, SignatureSettings
 
 OVERLAY, SHADOW = PublicationKind.OVERLAY, PublicationKind.SHADOW
 
@@ -104,16 +108,13 @@ def test_no_field_of_a_publication_can_be_altered(change: dict[str, object]) -> 
     assert refused(changed(V1, **change)) is PolicyRefusal.BAD_SIGNATURE
 
 
-def test_what_is_signed_cannot_be_a_grant_or_an_overlay() -> None:
-    messages: list[bytes] = []
-
-    def note(message: bytes, _key_id: str, _signature: str) -> bool:
-        messages.append(message)
-        return True
-
-    open_envelope(V1, KEYS, note)
-    assert messages[0].startswith(DOMAIN)
-    assert not DOMAIN.startswith(b"{"), "grants and overlays are signed as JSON objects"
+def test_a_publication_in_the_form_of_earlier_versions_is_refused_until_settings_accept_it() -> None:
+    fields = msgspec.json.decode(V1, type=Envelope).signed_fields()
+    written = PLATFORM.sign(undomained_message(Signed.POLICY, fields))
+    old = changed(V1, signature=base64.b64encode(written).decode())
+    assert refused(old) is PolicyRefusal.UNDOMAINED
+    accepting = structs.replace(settings_of(), signatures=SignatureSettings(accept_undomained=True))
+    assert Publications(accepting).take(old)
 
 
 def test_a_lower_version_needs_a_signed_roll_back() -> None:
