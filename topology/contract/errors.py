@@ -114,6 +114,7 @@ class PolicyRefusal(StrEnum):
     UNDOMAINED = "undomained"
     """Signed by a known key, in the form of versions before 0.2."""
     LOWER_VERSION = "lower_version"
+    DATED_AHEAD = "dated_ahead"
 
 
 class PublicationRefused(PolicyError):

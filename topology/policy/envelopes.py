@@ -8,7 +8,7 @@ alter nothing and, by sending an old publication again, bring nothing back.
 import hashlib
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta, Struct
@@ -24,6 +24,9 @@ ENVELOPE_BYTES_MAX = 2 * DOCUMENT_BYTES_MAX
 
 VERSION_NONE = "0.0.0"
 
+OVER_MAX = 64
+"""The most versions that one roll-back takes back by name."""
+
 
 class PublicationKind(StrEnum):
     """The kind of a publication: the bundle that decides, a tenant's overlay, or a candidate judged beside it."""
@@ -36,7 +39,8 @@ class PublicationKind(StrEnum):
 class Envelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One publication. `id` is the policy's or the tenant's; `document` is YAML or JSON, and empty if it is withdrawn.
 
-    `rollback` lets a version take effect that is lower than the one before it. `issued_ms` is Unix epoch milliseconds.
+    `rollback` lets a version take effect that is lower than the one before it, and `over` names versions that it takes
+    back, whatever their date. `issued_ms` is Unix epoch milliseconds.
     """
 
     kind: PublicationKind
@@ -47,6 +51,11 @@ class Envelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rollback: bool = False
     key_id: Annotated[str, Meta(max_length=ID_CHARACTERS_MAX)] = ""
     signature: str = ""
+    over: Annotated[tuple[Version, ...], Meta(max_length=OVER_MAX)] = ()
+
+    def __post_init__(self) -> None:
+        if self.over and not self.rollback:
+            raise ValueError("over: only a roll-back takes versions back")
 
     @property
     def key(self) -> str:
@@ -68,8 +77,8 @@ class Envelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return signed_message(Signed.POLICY, self.signed_fields())
 
     def signed_fields(self) -> dict[str, object]:
-        """Return everything but the signature."""
-        return without(msgspec.to_builtins(self), "signature")
+        """Return everything but the signature, and `over` only if it names anything: older signatures stay valid."""
+        return without(msgspec.to_builtins(self), "signature", *([] if self.over else ["over"]))
 
 
 def open_envelope(raw: bytes | None, keys: Iterable[str], check_signature: CheckSignature) -> Envelope:
@@ -90,7 +99,7 @@ def open_envelope(raw: bytes | None, keys: Iterable[str], check_signature: Check
         raise PublicationRefused(PolicyRefusal.UNKNOWN_KEY, f"{envelope.title}: no key of that id is configured")
     proof = check_signature(Signed.POLICY, fields, envelope.key_id, envelope.signature)
     if proof is Proof.UNDOMAINED:
-        raise PublicationRefused(PolicyRefusal.UNDOMAINED, f"{envelope.title}: {UNDOMAINED_REASON}")
+        raise PublicationRefused(PolicyRefusal.UNDOMAINED, f"{envelope.title}: its signature {UNDOMAINED_REASON}")
     if proof is not Proof.GENUINE:
         raise PublicationRefused(
             PolicyRefusal.BAD_SIGNATURE, f"{envelope.title}: key {envelope.key_id} did not sign this"
@@ -98,21 +107,45 @@ def open_envelope(raw: bytes | None, keys: Iterable[str], check_signature: Check
     return envelope
 
 
-def holding(envelopes: Iterable[Envelope], version_min: str = VERSION_NONE) -> tuple[Envelope | None, list[Envelope]]:
-    """Return the publication of one subject that holds (None if there is none) and those whose version is too low.
+class Holding(NamedTuple):
+    """The publication of one subject that holds (None if there is none), and those whose version is too low."""
+
+    held: Envelope | None
+    low: list[Envelope]
+
+
+def holding(envelopes: Iterable[Envelope], version_min: str = VERSION_NONE) -> Holding:
+    """Return which of one subject's publications holds.
 
     A version may not be lower than that of the publication issued before it, except by `rollback`, and never lower
-    than `version_min`.
+    than `version_min`. What a roll-back takes back counts as not published.
     """
     held: Envelope | None = None
     low: list[Envelope] = []
-    for envelope in sorted(envelopes, key=lambda each: (each.issued_ms, each.signature)):
+    for envelope in _standing(sorted(envelopes, key=lambda each: (each.issued_ms, each.signature))):
         floor = version_min if held is None or envelope.rollback else max(version_min, held.version, key=_numbers)
         if _numbers(envelope.version) < _numbers(floor):
             low.append(envelope)
         else:
             held = envelope
-    return held, low
+    return Holding(held, low)
+
+
+def _standing(ordered: list[Envelope]) -> list[Envelope]:
+    """Return the publications, oldest first, without those that a roll-back takes back.
+
+    That is every publication of a version that it names, also a later one: only another roll-back brings it back. Of
+    two roll-backs the later one counts.
+    """
+    taken_back: set[str] = set()
+    standing: list[Envelope] = []
+    for envelope in reversed(ordered):
+        if envelope.version in taken_back:
+            continue
+        standing.append(envelope)
+        if envelope.rollback:
+            taken_back.update(envelope.over)
+    return [each for each in reversed(standing) if each.rollback or each.version not in taken_back]
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -194,4 +194,4 @@ def _signature_faults(
         if grant.tenant != overlay.tenant_id or grant.subject != WHOLE_TENANT:
             yield f"grants[{index}]: not for the whole of this tenant"
         if why := fault(Signed.GRANT, signed_fields(grant), grant.key_id, grant.signature):
-            yield f"grants[{index}].signature: {why}"
+            yield f"grants[{index}]: its signature {why}"

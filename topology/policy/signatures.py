@@ -33,8 +33,8 @@ class Proof(Enum):
 CheckSignature = Callable[[Signed, object, str, str], Proof]
 """A function (kind, signed fields, key id, base64 signature) that says what the signature proves. It never raises."""
 
-UNDOMAINED_REASON: Final = "signed without its domain, as before version 0.2; sign it again"
-"""The reason that is given wherever such a signature is refused."""
+UNDOMAINED_REASON: Final = "is in the form of versions before 0.2, without its domain: sign it again"
+"""The reason, after the word signature, that is given wherever such a signature is refused."""
 
 _UNDOMAINED_PREFIXES: Final = {
     Signed.GRANT: b"",

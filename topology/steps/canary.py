@@ -24,7 +24,7 @@ class Forged(StrEnum):
 
     STALE = "the mark was not issued recently"
     ALTERED = "the signature does not verify"
-    UNDOMAINED = UNDOMAINED_REASON
+    UNDOMAINED = f"the signature {UNDOMAINED_REASON}"
 
 
 def signed_fields(event: ConversationEvent) -> object:
