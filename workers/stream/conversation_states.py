@@ -264,6 +264,7 @@ def memory_of(settings: Settings, states: ConversationStates) -> Memory:
         bytes_max=state.conversation_bytes_max,
         events_max=state.events_max,
         answers_at_ceiling_max=state.answers_at_ceiling_max,
+        canary_age_max_ms=int(settings.canary.age_max_s * 1000),
     )
     return Memory(states=states, bounds=bounds)
 

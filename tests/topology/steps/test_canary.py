@@ -8,14 +8,17 @@ from msgspec import structs
 
 from serving.fakes import FakeConversationStates
 from tests.topology.steps.pipeline_world import BUNDLE, Bench, Ended, event, finding, finds, record_of
+from topology.contract.conversation import EMPTY, UsedCanary
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import Action, ConversationEvent, Expectation
-from topology.contract.names import Topic
+from topology.contract.names import Header, Topic
+from topology.contract.records import Record
 from topology.policy.signatures import Proof, Signed, undomained_message
-from topology.steps.canary import is_as_expected, require_genuine, signed_fields
+from topology.steps.canary import CANARIES_MAX, is_as_expected, is_spent, require_genuine, signed_fields
 from topology.telemetry.metrics import Metric
 from workers.commands.canary import CASES, canary_event
 from workers.policy.signing import new_private_key, private_key, public_half, public_keys, signature_check
+from workers.process.clock import SystemClock
 
 PEM = new_private_key()
 VERIFY = signature_check(public_keys({"k1": public_half(PEM)}, "canary.keys"))
@@ -107,11 +110,77 @@ def test_a_canary_is_audited_and_answered_on_a_topic_of_its_own_and_counts_as_no
     )
 
 
-def test_a_canary_leaves_no_state_so_the_next_one_is_judged_alike() -> None:
-    bench = Bench(require_genuine=genuine, states=FakeConversationStates())
-    topics = {record.topic for record in bench.process(record_of(signed())).records}
-    assert topics == {Topic.CANARY, Topic.AUDIT}
-    assert Ended(bench.process(record_of(signed()))).response.action is Action.PUBLISHED
+class AtTime(SystemClock):
+    """A clock that shows one time, in the days of these marks."""
+
+    def __init__(self, now_ms: int = NOW_MS) -> None:
+        self.shown_ms = now_ms
+
+    def now_ms(self) -> int:
+        return self.shown_ms
+
+
+def remembering(states: FakeConversationStates | None = None, clock: AtTime | None = None) -> Bench:
+    return Bench(require_genuine=genuine, states=states or FakeConversationStates(), clock=clock or AtTime())
+
+
+def copy_at(event: ConversationEvent, offset: int, *headers: tuple[str, bytes]) -> Record:
+    return structs.replace(record_of(event), offset=offset, headers=(*record_of(event).headers, *headers))
+
+
+def test_of_a_canary_only_its_use_is_kept_so_the_next_one_is_judged_alike() -> None:
+    states = FakeConversationStates()
+    bench, first = remembering(states), signed()
+    topics = {record.topic for record in bench.process(record_of(first)).records}
+    assert topics == {Topic.CANARY, Topic.AUDIT, Topic.STATE}
+    (kept,) = states.kept.values()
+    assert [used.event_id for used in kept.canaries] == [first.event_id]
+    assert structs.replace(kept, canaries=(), tenant_id="", updated_ms=0) == EMPTY
+    ended = Ended(bench.process(copy_at(signed(), 1)))
+    assert (ended.response.action, ended.audit.state_before) == (Action.PUBLISHED, EMPTY)
+
+
+def test_a_second_copy_of_a_canary_is_an_ordinary_event_whoever_was_killed_between() -> None:
+    states, canary = FakeConversationStates(), signed()
+    first = Ended(remembering(states).process(record_of(canary)))
+    for offset, headers in ((1, ()), (2, ((Header.REPLAYED_FROM.value, b"x"),))):
+        bench = remembering(states)  # another worker, with what the state topic holds
+        result = bench.process(copy_at(canary, offset, *headers))
+        ended = Ended(result)
+        assert (ended.canaries, ended.audit.canary) == ([], "")
+        assert bench.metrics.value(Metric.CANARY_LAST_SUCCESS) == 0
+        assert offset == 2 or ended.audit.duplicate_of == first.audit.audit_id
+
+
+def test_the_same_record_read_again_is_still_the_canary() -> None:
+    states, canary = FakeConversationStates(), signed()
+    remembering(states).process(record_of(canary))
+    assert len(Ended(remembering(states).process(record_of(canary))).canaries) == 1
+
+
+def test_what_others_write_into_its_conversation_does_not_make_a_canary_new() -> None:
+    states, canary = FakeConversationStates(), signed()
+    bench = remembering(states)
+    bench.process(record_of(canary))
+    bench.process(copy_at(event(conversation_id=canary.conversation_id, tenant_id="other"), 1))
+    assert Ended(bench.process(copy_at(canary, 2))).canaries == []
+
+
+def test_a_used_canary_is_forgotten_when_its_mark_is_no_longer_valid() -> None:
+    states, clock = FakeConversationStates(), AtTime()
+    bench = remembering(states, clock)
+    bench.process(record_of(signed()))
+    clock.shown_ms += 3600 * 1000 + 1
+    bench.process(copy_at(last := signed(), 1))
+    (kept,) = states.kept.values()
+    assert [used.event_id for used in kept.canaries] == [last.event_id]
+
+
+def test_while_no_more_canaries_can_be_remembered_further_ones_are_none() -> None:
+    used = [UsedCanary(event_id=str(number), audit_id="a", until_ms=NOW_MS) for number in range(CANARIES_MAX)]
+    full = structs.replace(EMPTY, canaries=tuple(used))
+    assert is_spent(full, signed(), record_of(signed()))
+    assert not is_spent(structs.replace(EMPTY, canaries=tuple(used[1:])), signed(), record_of(signed()))
 
 
 def test_a_probe_that_passes_though_it_must_be_held_is_a_failure_that_shows() -> None:
