@@ -16,7 +16,7 @@ from workers.settings.loading import InvalidSettings, load_settings, show
 from workers.settings.models import GenerationSettings, GuardSettings
 from workers.settings.operation import AgentSettings, DrainSettings, RaySettings, TelemetrySettings
 from workers.settings.schema import Settings
-from workers.settings.secret import Secret
+from workers.settings.secret import Secret, SecretSource, read_secrets, require_sources
 
 __all__ = [
     "AgentSettings",
@@ -32,6 +32,7 @@ __all__ = [
     "RaySettings",
     "RedactionSettings",
     "Secret",
+    "SecretSource",
     "Settings",
     "SignatureSettings",
     "StageSettings",
@@ -40,5 +41,7 @@ __all__ = [
     "TelemetrySettings",
     "TopicSettings",
     "load_settings",
+    "read_secrets",
+    "require_sources",
     "show",
 ]
