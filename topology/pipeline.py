@@ -25,7 +25,7 @@ from topology.policy.in_force import Policies
 from topology.policy.overlays import grant_uses
 from topology.ports import Clock, GrantVerifier, Labeler, Rest
 from topology.steps.assessing import Assessing
-from topology.steps.canary import RequireGenuine, is_spent, no_canaries
+from topology.steps.canary import RequireGenuine, is_spent, no_canaries, require_place
 from topology.steps.case import Case, Decision
 from topology.steps.counting import Counting
 from topology.steps.drafting import Drafting
@@ -153,6 +153,7 @@ class Pipeline:
         event = decode_event(record, self._bounds.records)
         if event.canary is not None:
             self._require_genuine(event, self._clock.now_ms())
+            require_place(event, record.partition)
         return event
 
     def _open(self, record: Record, event: ConversationEvent, trace: EventTrace) -> Case:

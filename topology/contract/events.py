@@ -128,8 +128,9 @@ class Expectation(StrEnum):
 class CanaryMark(Struct, frozen=True, kw_only=True):
     """The mark that makes an event of the reserved tenant a canary: its case, its required end, and the signature.
 
-    `signature` is the base64 Ed25519 signature of the line `sluicegate canary v1` and the whole event with this field
-    empty.
+    `partition` is the one of the input topic in which it counts; None: in any, and in each of them once. `signature` is
+    the base64 Ed25519 signature of the line `sluicegate canary v1` and the whole event with this field empty, and
+    without a `partition` that is None.
     """
 
     case: Id
@@ -137,6 +138,7 @@ class CanaryMark(Struct, frozen=True, kw_only=True):
     issued_ms: EpochMs
     key_id: Id
     signature: Short = ""
+    partition: Annotated[int, Meta(ge=0)] | None = None
 
 
 class UserContext(Struct, frozen=True, kw_only=True):

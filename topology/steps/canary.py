@@ -7,7 +7,7 @@ conversation keeps its event id for as long as its mark is valid, and nothing el
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from msgspec import structs
@@ -33,15 +33,19 @@ class Forged(StrEnum):
 
     STALE = "the mark was not issued recently"
     ALTERED = "the signature does not verify"
+    ELSEWHERE = "the mark was issued for another partition"
     UNDOMAINED = f"the signature {UNDOMAINED_REASON}"
 
 
-def signed_fields(event: ConversationEvent) -> object:
+def signed_fields(event: ConversationEvent) -> dict[str, Any]:
     """Return what a canary's signature covers: the event with this field empty. Raises ValueError without a mark."""
     if event.canary is None:
         raise ValueError("the event has no canary mark")
     unsigned = structs.replace(event, canary=structs.replace(event.canary, signature=""))
-    return msgspec.to_builtins(unsigned)
+    fields: dict[str, Any] = msgspec.to_builtins(unsigned)
+    if event.canary.partition is None:
+        del fields["canary"]["partition"]
+    return fields
 
 
 def require_genuine(event: ConversationEvent, now_ms: int, age_max_ms: int, check: CheckSignature | None) -> None:
@@ -59,6 +63,13 @@ def require_genuine(event: ConversationEvent, now_ms: int, age_max_ms: int, chec
     proof = check(Signed.CANARY, signed_fields(event), mark.key_id, mark.signature)
     if proof is not Proof.GENUINE:
         raise _refused(Forged.UNDOMAINED if proof is Proof.UNDOMAINED else Forged.ALTERED)
+
+
+def require_place(event: ConversationEvent, partition: int) -> None:
+    """Raise DeadLetter for a canary in another partition than its mark names: its use is remembered in that one."""
+    mark = event.canary
+    if mark is not None and mark.partition not in {None, partition}:
+        raise _refused(Forged.ELSEWHERE)
 
 
 def no_canaries(event: ConversationEvent, now_ms: int) -> None:

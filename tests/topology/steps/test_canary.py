@@ -68,7 +68,9 @@ def test_a_signature_is_of_the_whole_event_and_of_nothing_else() -> None:
     event = signed()
     assert event.canary is not None
     fields = signed_fields(event)
-    assert fields == msgspec.to_builtins(structs.replace(event, canary=structs.replace(event.canary, signature="")))
+    expected = msgspec.to_builtins(structs.replace(event, canary=structs.replace(event.canary, signature="")))
+    del expected["canary"]["partition"]
+    assert fields == expected
     others = [kind for kind in Signed if VERIFY(kind, fields, "k1", event.canary.signature) is Proof.GENUINE]
     assert others == [Signed.CANARY]
 
@@ -150,6 +152,17 @@ def test_a_second_copy_of_a_canary_is_an_ordinary_event_whoever_was_killed_betwe
         assert (ended.canaries, ended.audit.canary) == ([], "")
         assert bench.metrics.value(Metric.CANARY_LAST_SUCCESS) == 0
         assert offset == 2 or ended.audit.duplicate_of == first.audit.audit_id
+
+
+def test_a_canary_counts_in_the_partition_that_its_mark_names_alone() -> None:
+    canary = canary_event(CASES[0], "k1", private_key(PEM), NOW_MS, partition=3)
+    assert len(Ended(remembering().process(record_of(canary))).canaries) == 1
+    (letter,) = remembering().process(structs.replace(record_of(canary), partition=4)).records
+    assert dict(letter.headers)["x-reason"] == b"reserved_tenant"
+    assert canary.canary is not None
+    elsewhere = structs.replace(canary, canary=structs.replace(canary.canary, partition=4))
+    with pytest.raises(DeadLetter, match="does not verify"):
+        genuine(elsewhere, NOW_MS)
 
 
 def test_the_same_record_read_again_is_still_the_canary() -> None:
