@@ -12,8 +12,10 @@ import types
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
+from msgspec import structs
+
 from topology.contract.codec import RecordLimits, decode_event
-from topology.contract.conversation import EMPTY
+from topology.contract.conversation import ConversationState
 from topology.contract.errors import CheckFailed, DeadLetter, DeadLetterReason
 from topology.contract.events import ConversationEvent
 from topology.contract.names import ActionReason
@@ -23,7 +25,7 @@ from topology.policy.in_force import Policies
 from topology.policy.overlays import grant_uses
 from topology.ports import Clock, GrantVerifier, Labeler, Rest
 from topology.steps.assessing import Assessing
-from topology.steps.canary import RequireGenuine, no_canaries
+from topology.steps.canary import RequireGenuine, is_spent, no_canaries, require_place
 from topology.steps.case import Case, Decision
 from topology.steps.counting import Counting
 from topology.steps.drafting import Drafting
@@ -110,15 +112,11 @@ class Pipeline:
                 return self._publishing.bury(record, exc, trace)
             await _wait_for_others()
             case = self._open(record, event, trace)
-            memory = self._memory if event.canary is None else None  # every turn of a canary is its first
-            self._admit(case, memory, rest)
+            self._admit(case, rest)
             decision = self._repeated(case) or await self._decide(case)
             await _wait_for_others()
             self._counting.count(case, decision, started_s)
-            if memory is None:
-                case.state_after = case.state
-            else:
-                case.state_after = memory.fold(case, decision, self._clock.now_ms(), self._digest)
+            case.state_after = self._state_after(case, decision)
             return self._publishing.publish(case, decision)
 
     def decodes(self, record: Record) -> bool:
@@ -155,6 +153,7 @@ class Pipeline:
         event = decode_event(record, self._bounds.records)
         if event.canary is not None:
             self._require_genuine(event, self._clock.now_ms())
+            require_place(event, record.partition)
         return event
 
     def _open(self, record: Record, event: ConversationEvent, trace: EventTrace) -> Case:
@@ -165,7 +164,7 @@ class Pipeline:
         now_s = self._clock.monotonic_s()
         return Case(record=record, event=event, trace=trace, policies=policies, overlay=overlay, deadline_s=now_s)
 
-    def _admit(self, case: Case, memory: Memory | None, rest: Rest) -> None:
+    def _admit(self, case: Case, rest: Rest) -> None:
         """Give a case its time, its grants and the state of its conversation."""
         event, now_ms = case.event, self._clock.now_ms()
         left_s = self._bounds.deadline_default_s
@@ -176,7 +175,24 @@ class Pipeline:
         case.grants = (*grant_uses(case.overlay, now_ms), *self._grants.verify(event, now_ms))
         for use in case.grants:
             self._metrics.count(Metric.GRANTS, status=use.status)
-        case.state = EMPTY if memory is None else memory.recall(case, now_ms)
+        if self._memory is not None:
+            self._recall(case, self._memory.recall(case, now_ms))
+
+    def _recall(self, case: Case, state: ConversationState) -> None:
+        """Give a case the state of its conversation. A canary gets none: every turn of one is its first."""
+        if case.event.canary is not None and is_spent(state, case.event, case.record):
+            logger.warning("not the first copy of a canary: an ordinary event", extra={"event_id": case.event.event_id})
+            case.event = structs.replace(case.event, canary=None)
+        if case.event.canary is None:
+            case.state = state
+
+    def _state_after(self, case: Case, decision: Decision) -> ConversationState:
+        if self._memory is None:
+            return case.state
+        now_ms = self._clock.now_ms()
+        if case.event.canary is not None:
+            return self._memory.spend(case, now_ms)
+        return self._memory.fold(case, decision, now_ms, self._digest)
 
     def _repeated(self, case: Case) -> Decision | None:
         """Return the end of a second copy of an answered event; None for any other event."""

@@ -21,9 +21,9 @@ from topology.telemetry.tracing import Tracing
 from workers.kafka.sink_process import open_sink
 from workers.kafka.source import KafkaSource
 from workers.policy.files import PolicyFiles
-from workers.policy.grants import Ed25519GrantVerifier
+from workers.policy.grants import grant_verifier
 from workers.policy.keeper import PolicyHealth, PolicyKeeper
-from workers.policy.signing import public_keys, signature_verifier
+from workers.policy.signing import public_keys, signature_check
 from workers.policy.topic import PolicyTopic
 from workers.process.clock import SystemClock
 from workers.process.interpreter import tune_interpreter
@@ -198,7 +198,7 @@ def build_pipeline(
         policies=policies,
         labeler=labeler,
         drafting=build_drafting(settings, generator, checks, metrics),
-        grants=Ed25519GrantVerifier(public_keys(settings.grants.keys, "grants.keys")),
+        grants=grant_verifier(settings),
         digest=text_digest(settings),
         routes=Routes(
             audited=topics.audited,
@@ -228,6 +228,7 @@ def build_pipeline(
 
 def canary_guard(settings: Settings) -> RequireGenuine:
     """Return the check that refuses canaries which the platform did not sign."""
-    is_signed = signature_verifier(public_keys(settings.canary.keys, "canary.keys"))
+    keys = public_keys(settings.canary.keys, "canary.keys")
+    check = signature_check(keys, accept_undomained=settings.signatures.accept_undomained)
     age_max_ms = int(settings.canary.age_max_s * 1000)
-    return lambda event, now_ms: require_genuine(event, now_ms, age_max_ms, is_signed)
+    return lambda event, now_ms: require_genuine(event, now_ms, age_max_ms, check)

@@ -44,12 +44,19 @@ def publication(
     kind: PublicationKind = PublicationKind.BUNDLE,
     name: str = POLICY_ID,
     rollback: bool = False,
+    over: tuple[str, ...] = (),
     key: Ed25519PrivateKey = PLATFORM,
     key_id: str = "platform",
 ) -> bytes:
     """A record's value, signed."""
     envelope = Envelope(
-        kind=kind, id=name, version=version, issued_ms=issued_ms, document=raw.decode(), rollback=rollback
+        kind=kind,
+        id=name,
+        version=version,
+        issued_ms=issued_ms,
+        document=raw.decode(),
+        rollback=rollback,
+        over=over,
     )
     return sealed(envelope, key_id, key)
 

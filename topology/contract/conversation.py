@@ -80,6 +80,14 @@ class SeenEvent(Struct, frozen=True, kw_only=True):
     audit_id: str
 
 
+class UsedCanary(Struct, frozen=True, kw_only=True):
+    """A canary that was taken once, its audit record, and the Unix epoch milliseconds until which its mark is valid."""
+
+    event_id: str
+    audit_id: str
+    until_ms: Count
+
+
 class ConversationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A conversation after `turns` turns, on `sluicegate.state`; key: the conversation id.
 
@@ -87,7 +95,8 @@ class ConversationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     named; `owes_line`: the last turn touched the risk, so the next answer on another subject names the line once more.
     `age_band` is the youngest one ever stated: `teen`, `under13`, or `unknown`. `asked` are the findings of the last
     request with content of its own. `events` are the latest ones that were answered, oldest first; they belong to
-    `tenant_id`. `answered` is the keyed digest of the last answer's text.
+    `tenant_id`. `answered` is the keyed digest of the last answer's text. `canaries` are those whose marks are still
+    valid.
     """
 
     tenant_id: str = ""
@@ -102,6 +111,7 @@ class ConversationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     asked: tuple[AskedFinding, ...] = ()
     events: tuple[SeenEvent, ...] = ()
     answered: str = ""
+    canaries: tuple[UsedCanary, ...] = ()
 
     @property
     def vulnerability(self) -> Vulnerability:
@@ -135,7 +145,8 @@ class ConversationState(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     def audit_id_of(self, event_id: str) -> str:
         """Return the audit id under which an event was answered before; empty if it was not."""
-        return next((seen.audit_id for seen in reversed(self.events) if seen.event_id == event_id), "")
+        seen = (*self.canaries, *self.events)
+        return next((one.audit_id for one in reversed(seen) if one.event_id == event_id), "")
 
 
 EMPTY = ConversationState()

@@ -111,7 +111,10 @@ class PolicyRefusal(StrEnum):
     MALFORMED = "malformed"
     UNKNOWN_KEY = "unknown_key"
     BAD_SIGNATURE = "bad_signature"
+    UNDOMAINED = "undomained"
+    """Signed by a known key, in the form of versions before 0.2."""
     LOWER_VERSION = "lower_version"
+    DATED_AHEAD = "dated_ahead"
 
 
 class PublicationRefused(PolicyError):

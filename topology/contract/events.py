@@ -105,8 +105,8 @@ class Candidate(Struct, frozen=True, kw_only=True):
 class Grant(Struct, frozen=True, kw_only=True):
     """A platform-signed permission for one subject of one tenant.
 
-    `signature` is the base64 Ed25519 signature of the other fields as JSON with sorted keys and no spaces. A grant
-    that does not verify is treated as absent, and counted.
+    `signature` is the base64 Ed25519 signature of the line `sluicegate grant v1` and the other fields as JSON with
+    sorted keys and no spaces. A grant that does not verify is treated as absent, and counted.
     """
 
     grant: Id
@@ -128,7 +128,9 @@ class Expectation(StrEnum):
 class CanaryMark(Struct, frozen=True, kw_only=True):
     """The mark that makes an event of the reserved tenant a canary: its case, its required end, and the signature.
 
-    `signature` is the base64 Ed25519 signature of the whole event with this field empty.
+    `partition` is the one of the input topic in which it counts; None: in any, and in each of them once. `signature` is
+    the base64 Ed25519 signature of the line `sluicegate canary v1` and the whole event with this field empty, and
+    without a `partition` that is None.
     """
 
     case: Id
@@ -136,6 +138,7 @@ class CanaryMark(Struct, frozen=True, kw_only=True):
     issued_ms: EpochMs
     key_id: Id
     signature: Short = ""
+    partition: Annotated[int, Meta(ge=0)] | None = None
 
 
 class UserContext(Struct, frozen=True, kw_only=True):
@@ -240,7 +243,10 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 
 class GrantUse(Struct, frozen=True, kw_only=True):
-    """The status of one grant: `used`, `expired`, `not_yet_valid`, `foreign`, `unknown_key` or `altered`."""
+    """The `status` of one grant: `used`, `expired`, `not_yet_valid`, `foreign`, `unknown_key`, `altered`, `undomained`.
+
+    `undomained`: a known key signed it, in the form of versions before 0.2.
+    """
 
     grant: str
     key_id: str

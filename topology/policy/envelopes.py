@@ -6,27 +6,26 @@ alter nothing and, by sending an old publication again, bring nothing back.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, Struct
 
-from topology.contract.codec import canonical_json
 from topology.contract.errors import PolicyRefusal, PublicationRefused
 from topology.contract.events import ID_CHARACTERS_MAX, Id
 from topology.policy.bundle import Version
 from topology.policy.documents import DOCUMENT_BYTES_MAX, without
-from topology.policy.overlays import VerifySignature
-
-DOMAIN = b"sluicegate policy publication 1\n"
-"""The prefix of the signed bytes: no signature of a grant or an overlay can pass for one of a publication."""
+from topology.policy.signatures import UNDOMAINED_REASON, CheckSignature, Proof, Signed, signed_message
 
 ENVELOPE_BYTES_MAX = 2 * DOCUMENT_BYTES_MAX
 """The longest envelope: a document grows when it becomes a JSON string, and a few short fields are added."""
 
 VERSION_NONE = "0.0.0"
+
+OVER_MAX = 64
+"""The most versions that one roll-back takes back by name."""
 
 
 class PublicationKind(StrEnum):
@@ -40,7 +39,8 @@ class PublicationKind(StrEnum):
 class Envelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One publication. `id` is the policy's or the tenant's; `document` is YAML or JSON, and empty if it is withdrawn.
 
-    `rollback` lets a version take effect that is lower than the one before it. `issued_ms` is Unix epoch milliseconds.
+    `rollback` lets a version take effect that is lower than the one before it, and `over` names versions that it takes
+    back, whatever their date. `issued_ms` is Unix epoch milliseconds.
     """
 
     kind: PublicationKind
@@ -51,6 +51,11 @@ class Envelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     rollback: bool = False
     key_id: Annotated[str, Meta(max_length=ID_CHARACTERS_MAX)] = ""
     signature: str = ""
+    over: Annotated[tuple[Version, ...], Meta(max_length=OVER_MAX)] = ()
+
+    def __post_init__(self) -> None:
+        if self.over and not self.rollback:
+            raise ValueError("over: only a roll-back takes versions back")
 
     @property
     def key(self) -> str:
@@ -68,17 +73,15 @@ class Envelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return f"{self.kind.value} {self.id}@{self.version}"
 
     def message(self) -> bytes:
-        """Return the signed bytes: everything but the signature."""
-        return DOMAIN + canonical_json(without(msgspec.to_builtins(self), "signature"))
+        """Return the signed bytes."""
+        return signed_message(Signed.POLICY, self.signed_fields())
+
+    def signed_fields(self) -> dict[str, object]:
+        """Return everything but the signature, and `over` only if it names anything: older signatures stay valid."""
+        return without(msgspec.to_builtins(self), "signature", *([] if self.over else ["over"]))
 
 
-def signed(envelope: Envelope, key_id: str, sign: Callable[[bytes], str]) -> Envelope:
-    """Sign the envelope with that key."""
-    unsigned = structs.replace(envelope, key_id=key_id, signature="")
-    return structs.replace(unsigned, signature=sign(unsigned.message()))
-
-
-def open_envelope(raw: bytes | None, keys: Iterable[str], is_signed: VerifySignature) -> Envelope:
+def open_envelope(raw: bytes | None, keys: Iterable[str], check_signature: CheckSignature) -> Envelope:
     """Read the envelope in a record's value. Raises PublicationRefused if it cannot be trusted."""
     if raw is None:
         raise PublicationRefused(
@@ -88,33 +91,61 @@ def open_envelope(raw: bytes | None, keys: Iterable[str], is_signed: VerifySigna
         raise PublicationRefused(PolicyRefusal.OVERSIZED, f"{len(raw)} bytes, at most {ENVELOPE_BYTES_MAX}")
     try:
         envelope = msgspec.json.decode(raw, type=Envelope)
-        message = envelope.message()
+        fields = envelope.signed_fields()
+        envelope.message()  # which a text with half a surrogate pair does not have
     except (msgspec.MsgspecError, ValueError) as exc:  # its text may quote what anybody wrote to the topic
         raise PublicationRefused(PolicyRefusal.MALFORMED, f"not a publication ({type(exc).__name__})") from exc
     if envelope.key_id not in keys:
         raise PublicationRefused(PolicyRefusal.UNKNOWN_KEY, f"{envelope.title}: no key of that id is configured")
-    if not is_signed(message, envelope.key_id, envelope.signature):
+    proof = check_signature(Signed.POLICY, fields, envelope.key_id, envelope.signature)
+    if proof is Proof.UNDOMAINED:
+        raise PublicationRefused(PolicyRefusal.UNDOMAINED, f"{envelope.title}: its signature {UNDOMAINED_REASON}")
+    if proof is not Proof.GENUINE:
         raise PublicationRefused(
             PolicyRefusal.BAD_SIGNATURE, f"{envelope.title}: key {envelope.key_id} did not sign this"
         )
     return envelope
 
 
-def holding(envelopes: Iterable[Envelope], version_min: str = VERSION_NONE) -> tuple[Envelope | None, list[Envelope]]:
-    """Return the publication of one subject that holds (None if there is none) and those whose version is too low.
+class Holding(NamedTuple):
+    """The publication of one subject that holds (None if there is none), and those whose version is too low."""
+
+    held: Envelope | None
+    low: list[Envelope]
+
+
+def holding(envelopes: Iterable[Envelope], version_min: str = VERSION_NONE) -> Holding:
+    """Return which of one subject's publications holds.
 
     A version may not be lower than that of the publication issued before it, except by `rollback`, and never lower
-    than `version_min`.
+    than `version_min`. What a roll-back takes back counts as not published.
     """
     held: Envelope | None = None
     low: list[Envelope] = []
-    for envelope in sorted(envelopes, key=lambda each: (each.issued_ms, each.signature)):
+    for envelope in _standing(sorted(envelopes, key=lambda each: (each.issued_ms, each.signature))):
         floor = version_min if held is None or envelope.rollback else max(version_min, held.version, key=_numbers)
         if _numbers(envelope.version) < _numbers(floor):
             low.append(envelope)
         else:
             held = envelope
-    return held, low
+    return Holding(held, low)
+
+
+def _standing(ordered: list[Envelope]) -> list[Envelope]:
+    """Return the publications, oldest first, without those that a roll-back takes back.
+
+    That is every publication of a version that it names, also a later one: only another roll-back brings it back. Of
+    two roll-backs the later one counts.
+    """
+    taken_back: set[str] = set()
+    standing: list[Envelope] = []
+    for envelope in reversed(ordered):
+        if envelope.version in taken_back:
+            continue
+        standing.append(envelope)
+        if envelope.rollback:
+            taken_back.update(envelope.over)
+    return [each for each in reversed(standing) if each.rollback or each.version not in taken_back]
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -3,21 +3,18 @@
 An overlay is checked when it is loaded, never at run time, and is accepted or rejected as a whole.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta, Struct
 
-from topology.contract.codec import canonical_json
 from topology.contract.events import GRANTS_MAX, Grant, GrantUse, Id
 from topology.contract.labels import CategoryId, Level
 from topology.policy.bundle import AgeDefault, Authority, Category, PolicyBundle, Words
 from topology.policy.documents import digest, part, parts, raise_all, read_document, without
-
-VerifySignature = Callable[[bytes, str, str], bool]
-"""A function (message, key id, signature) that returns whether a key of the platform signed this message so."""
+from topology.policy.signatures import UNDOMAINED_REASON, CheckSignature, Proof, Signed
 
 WHOLE_TENANT = "*"
 """The subject of a grant that an overlay carries."""
@@ -58,7 +55,7 @@ class TenantOverlay(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     With `heeds_stated_age`, an age that a user states makes even a verified adult younger.
 
     `waives` names soft rules that do not count for this tenant; a `viewpoint` waives objectivity. `content_hash` is
-    filled in by the loader. `signature` covers the document's canonical JSON without it; empty means unsigned.
+    filled in by the loader. `signature` covers the rest of the document; empty means unsigned.
     """
 
     tenant_id: Id
@@ -101,10 +98,10 @@ STRICTEST = TenantOverlay(
 """The overlay of every tenant without one: teen ceilings if the age is unknown, no raises, no waivers."""
 
 
-def load_overlay(raw: bytes, bundle: PolicyBundle, verify_signature: VerifySignature | None) -> TenantOverlay:
+def load_overlay(raw: bytes, bundle: PolicyBundle, check_signature: CheckSignature | None) -> TenantOverlay:
     """Load the overlay in a YAML or JSON document and check it under `bundle`.
 
-    Raises PolicyError with every reason. `verify_signature` None means that no key is known, so everything that is
+    Raises PolicyError with every reason. `check_signature` None means that no key is known, so everything that is
     signed, or has to be, is rejected. The expiry of grants is checked by `grant_uses`, not here.
     """
     document = read_document(raw, "overlay")
@@ -117,15 +114,15 @@ def load_overlay(raw: bytes, bundle: PolicyBundle, verify_signature: VerifySigna
     overlay = part("$", {**document, "content_hash": content_hash}, TenantOverlay, reasons)
     if overlay is not None:
         reasons.extend(_faults(overlay, bundle))
-        reasons.extend(_signature_faults(overlay, document, verify_signature))
+        reasons.extend(_signature_faults(overlay, document, check_signature))
     raise_all(reasons, "overlay")
     assert overlay is not None
     return overlay
 
 
-def grant_message(grant: Grant) -> bytes:
-    """Return the bytes that the platform signs: the canonical JSON of a grant without its signature."""
-    return canonical_json(without(msgspec.to_builtins(grant), "signature"))
+def signed_fields(grant: Grant) -> dict[str, object]:
+    """Return what a grant's signature covers: all other fields."""
+    return without(msgspec.to_builtins(grant), "signature")
 
 
 def grant_uses(overlay: TenantOverlay, now_ms: int) -> tuple[GrantUse, ...]:
@@ -182,16 +179,19 @@ def _raise_faults(name: CategoryId, category: Category, raised: Raise) -> Iterat
 
 
 def _signature_faults(
-    overlay: TenantOverlay, document: dict[str, object], verify_signature: VerifySignature | None
+    overlay: TenantOverlay, document: dict[str, object], check_signature: CheckSignature | None
 ) -> Iterator[str]:
-    def is_signed(message: bytes, key_id: str, signature: str) -> bool:
-        return bool(signature) and verify_signature is not None and verify_signature(message, key_id, signature)
+    def fault(kind: Signed, fields: object, key_id: str, signature: str) -> str:
+        proof = Proof.FALSE
+        if signature and check_signature is not None:
+            proof = check_signature(kind, fields, key_id, signature)
+        return {Proof.GENUINE: "", Proof.UNDOMAINED: UNDOMAINED_REASON, Proof.FALSE: "does not verify"}[proof]
 
-    message = canonical_json(without(document, "signature", "content_hash"))
-    if overlay.signature and not is_signed(message, overlay.key_id, overlay.signature):
-        yield "signature: does not verify"
+    fields = without(document, "signature", "content_hash")
+    if overlay.signature and (why := fault(Signed.OVERLAY, fields, overlay.key_id, overlay.signature)):
+        yield f"signature: {why}"
     for index, grant in enumerate(overlay.grants):
         if grant.tenant != overlay.tenant_id or grant.subject != WHOLE_TENANT:
             yield f"grants[{index}]: not for the whole of this tenant"
-        if not is_signed(grant_message(grant), grant.key_id, grant.signature):
-            yield f"grants[{index}]: its signature does not verify"
+        if why := fault(Signed.GRANT, signed_fields(grant), grant.key_id, grant.signature):
+            yield f"grants[{index}]: its signature {why}"

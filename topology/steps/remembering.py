@@ -45,6 +45,7 @@ from topology.decision.risks import touched_risk
 from topology.policy.bundle import Decay, PolicyBundle
 from topology.ports import ConversationStates
 from topology.steps.audit import DRAFT_SOURCES, TextDigest, audit_id, well_formed
+from topology.steps.canary import spent
 from topology.steps.case import Case, Decision
 
 UNASKED_CEILING: Level = 2
@@ -95,13 +96,15 @@ class Turn(Struct, frozen=True, kw_only=True):
 class StateBounds(Struct, frozen=True, kw_only=True):
     """The bounds of a state: milliseconds since its last turn, encoded bytes, events.
 
-    Every `answers_at_ceiling_max` serious answers at the ceiling of a category lower it by one.
+    Every `answers_at_ceiling_max` serious answers at the ceiling of a category lower it by one. `canary_age_max_ms` is
+    how long a canary's mark is valid.
     """
 
     ttl_ms: int = 7 * 24 * 3600 * 1000
     bytes_max: int = 8 * 1024
     events_max: int = 32
     answers_at_ceiling_max: int = 2
+    canary_age_max_ms: int = 3600 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,10 @@ class Memory:
         """Return the state with which the turn ends; the same object if the turn adds nothing."""
         turn = turn_of(case, decision, digest)
         return case.state if turn is None else folded(case.state, turn, case.bundle, now_ms, self.bounds)
+
+    def spend(self, case: Case, now_ms: int) -> ConversationState:
+        """Return the state after a canary: nothing is added but that it was used, so that a copy of it is none."""
+        return spent(self.recall(case, now_ms), case.event, case.record, now_ms, self.bounds.canary_age_max_ms)
 
 
 def recalled(state: ConversationState, tenant_id: str, decay: Decay, now_ms: int, ttl_ms: int) -> ConversationState:
@@ -147,6 +154,7 @@ def recalled(state: ConversationState, tenant_id: str, decay: Decay, now_ms: int
         },
         risk=risk,
         owes_line=state.owes_line and risk is not None,
+        canaries=tuple(used for used in state.canaries if used.until_ms >= now_ms),
     )
 
 
@@ -220,6 +228,7 @@ def folded(
             asked=state.asked if labels.leaning in ASKS_NOTHING else _asked(labels),
             events=events,
             answered=turn.answered,
+            canaries=state.canaries,
         ),
         bounds.bytes_max,
     )
@@ -322,7 +331,7 @@ def _within(state: ConversationState, bytes_max: int) -> ConversationState:
     """Return the state in at most `bytes_max`, if possible: the oldest events are dropped first, then whole categories.
 
     Categories that lower no ceiling are dropped first, then those that lower one least. Age, risk and signals, which
-    concern the person, stay.
+    concern the person, stay, and so do used canaries.
     """
     while (excess := len(encode(state)) - bytes_max) > 0:
         if state.events:

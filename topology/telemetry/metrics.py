@@ -195,7 +195,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         Metric.GRANTS,
         "grant",
         "Grants seen, by what became of them.",
-        Label("status", ("used", "expired", "not_yet_valid", "foreign", "unknown_key", "altered")),
+        Label("status", ("used", "expired", "not_yet_valid", "foreign", "unknown_key", "altered", "undomained")),
         zeros=True,
     ),
     _seconds(

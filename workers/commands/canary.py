@@ -24,7 +24,8 @@ from topology.contract.events import (
     UserContext,
 )
 from topology.contract.names import CANARY_TENANT
-from topology.steps.canary import canary_message, is_as_expected
+from topology.policy.signatures import Signed
+from topology.steps.canary import is_as_expected, signed_fields
 from workers.commands.console.terminal import Terminal
 from workers.kafka.client import kafka_session
 from workers.kafka.reader import TopicReader, ValueDecoder
@@ -43,6 +44,11 @@ class CanaryCase(Struct, frozen=True, kw_only=True):
     question: str
     answer: str
     expect: Expectation
+
+    @property
+    def conversation_id(self) -> str:
+        """Return the conversation of all its probes."""
+        return f"canary-{self.name}"
 
 
 CASES: Final = (
@@ -85,11 +91,9 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     pem = arguments.key_file.read_bytes()
     key_id, key = _key_id(public_half(pem), settings), private_key(pem)
     cases = [case for case in CASES if not arguments.case or case.name in arguments.case]
-    now_ms = SystemClock().now_ms()
-    sent = {event.event_id: (case, event) for case in cases for event in [canary_event(case, key_id, key, now_ms)]}
     terminal = Terminal()
     wrong_count = 0
-    for probe in _probes(sent, settings, arguments.wait):
+    for probe in _probes(cases, key_id, key, settings, arguments.wait):
         wrong_count += not probe.is_well
         terminal.say(msgspec.json.encode(probe).decode() if arguments.json else _line(probe), _style(probe))
     return 1 if wrong_count else 0
@@ -104,52 +108,61 @@ def _key_id(public: str, settings: Settings) -> str:
 
 
 def _probes(
-    sent: dict[str, tuple[CanaryCase, ConversationEvent]], settings: Settings, wait_s: float
+    cases: Sequence[CanaryCase], key_id: str, key: Ed25519PrivateKey, settings: Settings, wait_s: float
 ) -> Iterator[Probe]:
     """Yield the outcome of each probe as it arrives, and at the end the probes without an answer."""
-    left = dict(sent)
     with kafka_session(settings.kafka, "canary", settings.topics.canary) as kafka:
         reader = TopicReader(kafka, [settings.topics.canary], from_beginning=False)
         try:
             began_s = time.monotonic()
-            _send([event for _, event in sent.values()], settings)
+            left = _sent(cases, key_id, key, settings)
             decoder = ValueDecoder(AuditedResponse)
             while left and time.monotonic() - began_s < wait_s:
                 for record in reader.poll(POLL_S):
                     response = decoder(record)
                     if response is not None and response.event_id in left:
-                        case, _ = left.pop(response.event_id)
-                        yield _ended(case, sent[response.event_id][1], response, time.monotonic() - began_s)
+                        case, event = left.pop(response.event_id)
+                        yield _ended(case, event, response, time.monotonic() - began_s)
         finally:
             reader.close()
     for case, _ in left.values():
         yield Probe(case=case.name, expect=case.expect.value, is_well=False, seconds=wait_s)
 
 
-def canary_event(case: CanaryCase, key_id: str, key: Ed25519PrivateKey, now_ms: int) -> ConversationEvent:
+def canary_event(
+    case: CanaryCase, key_id: str, key: Ed25519PrivateKey, now_ms: int, partition: int | None = None
+) -> ConversationEvent:
     """Build a signed probe. A case has one conversation, so that its probes reach the same worker in order."""
     event = ConversationEvent(
         event_id=f"canary-{case.name}-{uuid.uuid4()}",
-        conversation_id=f"canary-{case.name}",
+        conversation_id=case.conversation_id,
         tenant_id=CANARY_TENANT,
         messages=(Message(role=Role.USER, parts=(TextPart(text=case.question),)),),
         candidate=Candidate(parts=(TextPart(text=case.answer),), model="canary"),
         user=UserContext(subject="canary"),
         created_ms=now_ms,
-        canary=CanaryMark(case=case.name, expect=case.expect, issued_ms=now_ms, key_id=key_id),
+        canary=CanaryMark(case=case.name, expect=case.expect, issued_ms=now_ms, key_id=key_id, partition=partition),
     )
     assert event.canary is not None
-    signed = structs.replace(event.canary, signature=sign(canary_message(event), key))
+    signed = structs.replace(event.canary, signature=sign(Signed.CANARY, signed_fields(event), key))
     return structs.replace(event, canary=signed)
 
 
-def _send(events: Sequence[ConversationEvent], settings: Settings) -> None:
+def _sent(
+    cases: Sequence[CanaryCase], key_id: str, key: Ed25519PrivateKey, settings: Settings
+) -> dict[str, tuple[CanaryCase, ConversationEvent]]:
+    """Send a probe of each case, signed for the partition that it goes to, and return them by event id."""
+    now_ms = SystemClock().now_ms()
     sender = EventSender(settings.kafka, settings.topics.events)
     try:
-        for future in [sender.send_event(event) for event in events]:
+        partitions = [sender.partition_of(case.conversation_id.encode()) for case in cases]
+        made = zip(cases, partitions, strict=True)
+        sent = [(case, canary_event(case, key_id, key, now_ms, partition)) for case, partition in made]
+        for future in [sender.send_event(event) for _, event in sent]:
             wait_for_position(future)
     finally:
         sender.close()
+    return {event.event_id: (case, event) for case, event in sent}
 
 
 def _ended(case: CanaryCase, event: ConversationEvent, response: AuditedResponse, seconds: float) -> Probe:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from kafka import KafkaProducer
+from kafka.partitioner import murmur2
 from opentelemetry.context import Context
 from opentelemetry.trace import NoOpTracer, SpanKind, Tracer
 
@@ -28,6 +29,11 @@ class EventSender:
         self._topic = topic
         self._tracer = tracer or NoOpTracer()
         self._producer: Any = connect("sender", lambda: KafkaProducer(**options), kafka.connect_timeout_s)
+
+    def partition_of(self, key: bytes) -> int:
+        """Return the partition to which records of a key go. Raises KafkaError if the topic is not known in time."""
+        partitions = sorted(self._producer.partitions_for(self._topic))
+        return partitions[(murmur2(key) & 0x7FFFFFFF) % len(partitions)]  # as the producer's DefaultPartitioner does
 
     def send_event(self, event: ConversationEvent) -> Any:
         """Send one event as JSON, keyed by its conversation. Returns a future; see `wait_for_position`."""

@@ -12,7 +12,8 @@ from topology.policy.bundle import AgeDefault, PolicyBundle
 from topology.policy.in_force import Policies
 from topology.policy.loading import load_bundle, packaged_bundle
 from topology.policy.overlays import TenantOverlay, load_overlay
-from workers.policy.signing import public_keys, signature_verifier
+from topology.policy.signatures import CheckSignature
+from workers.policy.signing import public_keys, signature_check
 from workers.settings import Settings
 
 Loaded = TypeVar("Loaded")
@@ -37,7 +38,7 @@ class DocumentLoader:
 
     def __init__(self, settings: Settings) -> None:
         self._age_default = settings.policy.age_default
-        self._is_signed = signature_verifier(public_keys(settings.grants.keys, "grants.keys"))
+        self._check_signature = grant_signature_check(settings)
 
     def policies(self, documents: Documents) -> Policies:
         """Load all of them. Raises PolicyError with every reason."""
@@ -61,7 +62,7 @@ class DocumentLoader:
         self, documents: Iterable[Named], bundle: PolicyBundle
     ) -> tuple[Mapping[str, TenantOverlay], list[str]]:
         """Return the overlays that are valid under `bundle`, by tenant, and every reason against the others."""
-        loaded, reasons = _each(documents, lambda raw: load_overlay(raw, bundle, self._is_signed))
+        loaded, reasons = _each(documents, lambda raw: load_overlay(raw, bundle, self._check_signature))
         overlays: dict[str, TenantOverlay] = {}
         twice: list[str] = []
         for name, overlay in loaded:
@@ -76,6 +77,12 @@ class DocumentLoader:
         if len(loaded) > SHADOWS_MAX:
             reasons.append(f"{len(loaded)} shadows; at most {SHADOWS_MAX} are allowed")
         return tuple(bundle for _, bundle in sorted(loaded, key=lambda each: each[0])), reasons
+
+
+def grant_signature_check(settings: Settings) -> CheckSignature:
+    """Return the check of the signatures in an overlay. Raises SettingsError for an invalid key in `grants.keys`."""
+    keys = public_keys(settings.grants.keys, "grants.keys")
+    return signature_check(keys, accept_undomained=settings.signatures.accept_undomained)
 
 
 def _each(documents: Iterable[Named], load: Callable[[bytes], Loaded]) -> tuple[list[tuple[str, Loaded]], list[str]]:

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import structs
 
 from topology.contract.errors import PolicyError, PublicationRefused
 from topology.contract.names import CONTENT_TYPE_JSON, Header
-from topology.policy.envelopes import Envelope, PublicationKind, signed
+from topology.policy.envelopes import Envelope, PublicationKind
+from topology.policy.signatures import Signed
 from workers.kafka.reader import TopicReader
 from workers.kafka.sender import EventSender, wait_for_position
 from workers.policy.loading import DocumentLoader
@@ -18,7 +20,7 @@ from workers.settings import KafkaSettings, Settings
 
 
 def document_envelope(
-    kind: PublicationKind, path: Path, settings: Settings, *, issued_ms: int, rollback: bool
+    kind: PublicationKind, path: Path, settings: Settings, *, issued_ms: int, rollback: bool, over: tuple[str, ...] = ()
 ) -> Envelope:
     """Make the unsigned publication of a document. An overlay must load under the bundle that settings name.
 
@@ -44,6 +46,7 @@ def document_envelope(
             issued_ms=issued_ms,
             document=raw.decode(),
             rollback=rollback,
+            over=over,
         )
     )
 
@@ -63,7 +66,23 @@ def _checked(envelope: Envelope) -> Envelope:
 
 def sealed(envelope: Envelope, key_id: str, key: Ed25519PrivateKey) -> bytes:
     """Sign a publication and encode it for the topic."""
-    return msgspec.json.encode(signed(envelope, key_id, lambda message: sign(message, key)))
+    named = structs.replace(envelope, key_id=key_id)
+    return msgspec.json.encode(structs.replace(named, signature=sign(Signed.POLICY, named.signed_fields(), key)))
+
+
+def without_effect(publications: Sequence[bytes], found: Found) -> list[str]:
+    """Return the reasons why publications would change nothing: they are refused, or others of their subject count."""
+    envelopes = [msgspec.json.decode(raw, type=Envelope) for raw in publications]
+    keys = {envelope.key for envelope in envelopes}
+    reasons = [reason for other, refusal in found.refused if other.key in keys for reason in refusal.reasons]
+    subjects = {envelope.subject for envelope in envelopes}
+    reasons += [
+        f"{held.title} stays in effect: it is dated later, or is a roll-back that takes this version back; "
+        "what shall replace it is signed later, or names its version (policy sign --rollback --over)"
+        for held in found.held
+        if held.subject in subjects and held.key not in keys
+    ]
+    return reasons
 
 
 def key_of(publication: bytes) -> str:

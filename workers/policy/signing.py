@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from topology.contract.errors import SettingsError
-from topology.policy.overlays import VerifySignature
+from topology.policy.signatures import CheckSignature, Proof, Signed, signed_message, undomained_message
 
 PUBLIC_KEY_BYTES = 32
 
@@ -42,9 +42,9 @@ def public_half(pem: bytes) -> str:
     return base64.b64encode(raw).decode()
 
 
-def sign(message: bytes, key: Ed25519PrivateKey) -> str:
-    """Return the signature of a message in base64."""
-    return base64.b64encode(key.sign(message)).decode()
+def sign(kind: Signed, fields: object, key: Ed25519PrivateKey) -> str:
+    """Return the signature of a message in base64. Raises ValueError as `signed_message` does."""
+    return base64.b64encode(key.sign(signed_message(kind, fields))).decode()
 
 
 def public_keys(encoded: Mapping[str, str], setting: str) -> dict[str, Ed25519PublicKey]:
@@ -62,18 +62,29 @@ def public_keys(encoded: Mapping[str, str], setting: str) -> dict[str, Ed25519Pu
     return keys
 
 
-def signature_verifier(keys: Mapping[str, Ed25519PublicKey]) -> VerifySignature:
-    """Return a predicate of (message, key id, base64 signature): whether the key of that id signed the message."""
+def signature_check(keys: Mapping[str, Ed25519PublicKey], *, accept_undomained: bool = False) -> CheckSignature:
+    """Return the check of signatures by these keys; `accept_undomained` counts the form before version 0.2 as genuine.
 
-    def is_signed(message: bytes, key_id: str, signature: str) -> bool:
+    Only a signature that is not genuine costs a second verification.
+    """
+
+    def check(kind: Signed, fields: object, key_id: str, signature: str) -> Proof:
         key = keys.get(key_id)
-        return key is not None and has_signed(key, message, signature)
+        if key is None:
+            return Proof.FALSE
+        try:
+            if _has_signed(key, signed_message(kind, fields), signature):
+                return Proof.GENUINE
+            if _has_signed(key, undomained_message(kind, fields), signature):
+                return Proof.GENUINE if accept_undomained else Proof.UNDOMAINED
+        except ValueError:  # half a surrogate pair has no canonical JSON
+            pass
+        return Proof.FALSE
 
-    return is_signed
+    return check
 
 
-def has_signed(key: Ed25519PublicKey, message: bytes, signature: str) -> bool:
-    """Return whether a base64 signature of the message is the key's."""
+def _has_signed(key: Ed25519PublicKey, message: bytes, signature: str) -> bool:
     try:
         key.verify(base64.b64decode(signature, validate=True), message)
     except (InvalidSignature, ValueError):  # binascii.Error is a ValueError

@@ -24,7 +24,8 @@ from topology.telemetry.metrics import Metric
 from workers.kafka.errors import KafkaUnavailable
 from workers.kafka.reader import TopicReader
 from workers.policy.loading import DocumentLoader
-from workers.policy.signing import public_keys, signature_verifier
+from workers.policy.signing import public_keys, signature_check
+from workers.process.clock import SystemClock
 from workers.settings import Settings
 
 logger = logging.getLogger("sluicegate.policy")
@@ -41,19 +42,30 @@ Refused = list[tuple[Envelope, PublicationRefused]]
 
 
 class Found(Struct, frozen=True):
-    """The policies that publications result in, and the publications that have no effect, each with its reason."""
+    """The policies that publications result in, and the publications that have no effect, each with its reason.
+
+    `held` has the publication in effect of each subject.
+    """
 
     policies: Policies | None
     refused: tuple[tuple[Envelope, PublicationRefused], ...]
+    held: tuple[Envelope, ...] = ()
 
 
 class Publications:
-    """All publications with a valid signature. The result is worked out again whenever one is added."""
+    """All publications with a valid signature. The result is worked out again whenever one is added, or is due.
 
-    def __init__(self, settings: Settings) -> None:
+    One that is dated more than `policy.ahead_max_s` ahead of the clock `now_ms` (Unix epoch milliseconds) is not due.
+    """
+
+    def __init__(self, settings: Settings, now_ms: Callable[[], int] | None = None) -> None:
         self._policy = settings.policy
+        self._now_ms = now_ms or SystemClock().now_ms
+        self._due_ms = 0
+        """Publications up to this date count in the last result."""
         self._loader = DocumentLoader(settings)
-        self._is_signed = signature_verifier(public_keys(settings.policy.keys, "policy.keys"))
+        keys = public_keys(settings.policy.keys, "policy.keys")
+        self._check_signature = signature_check(keys, accept_undomained=settings.signatures.accept_undomained)
         self._known: dict[str, Envelope] = {}
         self._bundles: dict[str, PolicyBundle | PublicationRefused] = {}
 
@@ -62,9 +74,15 @@ class Publications:
         """Return the number of publications kept."""
         return len(self._known)
 
+    @property
+    def is_due(self) -> bool:
+        """Return whether a publication counts by now that was dated too far ahead before."""
+        due_ms = self._latest_ms()
+        return any(self._due_ms < envelope.issued_ms <= due_ms for envelope in self._known.values())
+
     def take(self, raw: bytes | None) -> bool:
         """Add a record's value and return whether it was new. Raises PublicationRefused."""
-        envelope = open_envelope(raw, self._policy.keys, self._is_signed)
+        envelope = open_envelope(raw, self._policy.keys, self._check_signature)
         if envelope.kind is PublicationKind.BUNDLE and not envelope.document:
             raise PublicationRefused(PolicyRefusal.INVALID, f"{envelope.title}: a bundle is replaced, never withdrawn")
         if envelope.key in self._known:
@@ -74,7 +92,8 @@ class Publications:
 
     def found(self) -> Found:
         """Work out the policies; there are none while no bundle is valid."""
-        refused: Refused = []
+        self._due_ms = self._latest_ms()
+        refused: Refused = [(each, self._ahead(each)) for each in self._known.values() if each.issued_ms > self._due_ms]
         held, bundle = self._live_bundle(refused)
         if held is None or bundle is None:
             return Found(None, tuple(refused))
@@ -93,7 +112,16 @@ class Publications:
                 else:
                     refused.append((envelope, _invalid(envelope, [f"more than {SHADOWS_MAX} shadows"])))
         self._drop_oldest({envelope.key for envelope in keep})
-        return Found(Policies(bundle, overlays, tuple(shadows[name] for name in sorted(shadows))), tuple(refused))
+        policies = Policies(bundle, overlays, tuple(shadows[name] for name in sorted(shadows)))
+        return Found(policies, tuple(refused), tuple(keep))
+
+    def _latest_ms(self) -> int:
+        return self._now_ms() + int(self._policy.ahead_max_s * 1000)
+
+    def _ahead(self, envelope: Envelope) -> PublicationRefused:
+        bound = f"more than policy.ahead_max_s ({self._policy.ahead_max_s:g} s) ahead"
+        reason = f"{envelope.title}: issued_ms {envelope.issued_ms} is {bound}; check the signer's clock and sign again"
+        return PublicationRefused(PolicyRefusal.DATED_AHEAD, reason)
 
     def _live_bundle(self, refused: Refused) -> tuple[Envelope | None, PolicyBundle | None]:
         """Return the bundle in force among those that break no rule."""
@@ -108,14 +136,17 @@ class Publications:
         return (None, None) if held is None else sound[held.key]
 
     def _holding(self, kind: PublicationKind, refused: Refused) -> Iterator[Envelope]:
-        for subject in sorted({envelope.subject for envelope in self._known.values() if envelope.kind is kind}):
+        for subject in sorted({envelope.subject for envelope in self._due() if envelope.kind is kind}):
             held, low = holding(self._of(subject))
             refused.extend((envelope, _too_low(envelope)) for envelope in low)
             if held is not None:
                 yield held
 
     def _of(self, subject: tuple[PublicationKind, str]) -> list[Envelope]:
-        return [envelope for envelope in self._known.values() if envelope.subject == subject]
+        return [envelope for envelope in self._due() if envelope.subject == subject]
+
+    def _due(self) -> Iterator[Envelope]:
+        return (envelope for envelope in self._known.values() if envelope.issued_ms <= self._due_ms)
 
     def _bundle(self, envelope: Envelope, refused: Refused) -> PolicyBundle | None:
         """Return the bundle in an envelope, which is decoded only once."""
@@ -146,7 +177,8 @@ class Publications:
 
     def _drop_oldest(self, keep: set[str]) -> None:
         spare = sorted(
-            (envelope for key, envelope in self._known.items() if key not in keep), key=lambda each: each.issued_ms
+            (envelope for key, envelope in self._known.items() if key not in keep),
+            key=lambda each: (bool(each.over), each.issued_ms),  # what a roll-back took back must not return
         )
         for envelope in spare[: max(0, len(self._known) - PUBLICATIONS_MAX)]:
             del self._known[envelope.key]
@@ -178,13 +210,14 @@ class PolicyTopic:
         *,
         reader: Reader | None = None,
         monotonic_s: Callable[[], float] = time.monotonic,
+        now_ms: Callable[[], int] | None = None,
     ) -> None:
         kafka, self._topic = settings.kafka, settings.topics.policy
         self._policy = settings.policy
         self._metrics = metrics
         self._make_reader = reader or (lambda: TopicReader(kafka, [self._topic], from_beginning=True))
         self._monotonic_s = monotonic_s
-        self._publications = Publications(settings)
+        self._publications = Publications(settings, now_ms)
         self._reader: TopicReader | None = None
         self._in_force: tuple[object, ...] = ()
         self._told: set[str] = set()
@@ -236,7 +269,7 @@ class PolicyTopic:
             except PublicationRefused as exc:
                 logged += 1
                 self._tell(exc, record.offset, is_logged=logged <= REFUSALS_LOGGED_MAX)
-        return self._settle() if is_new else None
+        return self._settle() if is_new or self._publications.is_due else None
 
     def _settle(self) -> Policies | None:
         found = self._publications.found()

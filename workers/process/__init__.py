@@ -1,1 +1,1 @@
-"""Matters of the operating-system process: children, exit codes, clock, interpreter, captured output."""
+"""Matters of the operating-system process: children, exit codes, clock, interpreter, captured output, connections."""

@@ -7,6 +7,7 @@ from workers.settings.events import (
     LimitSettings,
     PolicySettings,
     RedactionSettings,
+    SignatureSettings,
     StageSettings,
     StagesSettings,
     StateSettings,
@@ -15,7 +16,7 @@ from workers.settings.loading import InvalidSettings, load_settings, show
 from workers.settings.models import GenerationSettings, GuardSettings
 from workers.settings.operation import AgentSettings, DrainSettings, RaySettings, TelemetrySettings
 from workers.settings.schema import Settings
-from workers.settings.secret import Secret
+from workers.settings.secret import Secret, SecretSource, read_secrets, require_sources
 
 __all__ = [
     "AgentSettings",
@@ -31,12 +32,16 @@ __all__ = [
     "RaySettings",
     "RedactionSettings",
     "Secret",
+    "SecretSource",
     "Settings",
+    "SignatureSettings",
     "StageSettings",
     "StagesSettings",
     "StateSettings",
     "TelemetrySettings",
     "TopicSettings",
     "load_settings",
+    "read_secrets",
+    "require_sources",
     "show",
 ]

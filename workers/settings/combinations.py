@@ -129,6 +129,19 @@ _RULES = (
         lambda s: s.generation.backoff_initial_s <= s.generation.backoff_max_s,
     ),
     _Rule(
+        ("canary.keys", "state.enabled"),
+        lambda s: s.canary.keys,
+        "none, because state.enabled is false: it could not be remembered which canaries were used",
+        lambda s: s.state.enabled or not s.canary.keys,
+    ),
+    _Rule(
+        # A mark may be dated ahead by `age_max_s`, and is valid for as long again.
+        ("canary.age_max_s", "state.ttl_s"),
+        lambda s: s.canary.age_max_s,
+        "at most half of state.ttl_s, because a used canary is remembered in the state of its conversation",
+        lambda s: 2 * s.canary.age_max_s <= s.state.ttl_s or not s.canary.keys,
+    ),
+    _Rule(
         ("guard.judge_base_url", "guard.labeler"),
         lambda s: s.guard.judge_base_url,
         'an endpoint, because guard.labeler is "llm"',

@@ -91,6 +91,9 @@ class PolicySettings(Struct, frozen=True, kw_only=True):
     version_min: Annotated[
         Version, about("With `topic`: the lowest version of a bundle that is loaded, even by a roll-back.")
     ] = "0.0.0"
+    ahead_max_s: Annotated[
+        Seconds, about("With `topic`: a publication dated further ahead of this clock has no effect until it is not.")
+    ] = 300
     reload_interval_s: Annotated[Seconds, about("Time between two looks for a changed policy.")] = 5
     start_timeout_s: Annotated[Seconds, about("With `topic`: time that a start waits for a valid bundle.")] = 30
     revisions_max: Annotated[int, Meta(ge=0, le=5, description="Drafts after the first one that did not pass.")] = 2
@@ -169,6 +172,18 @@ class GrantSettings(Struct, frozen=True, kw_only=True):
         dict[Name, PublicKey],
         Meta(max_length=64, description="Ed25519 public keys (32 bytes in base64) by key id."),
     ] = {}
+
+
+class SignatureSettings(Struct, frozen=True, kw_only=True):
+    """The forms of signatures that count, of grants, overlays, canaries and policy publications alike."""
+
+    accept_undomained: Annotated[
+        bool,
+        about(
+            "Also accept what was signed before version 0.2, without the line that names its domain. Only for the time "
+            "until all of it is signed again; version 0.3 removes this setting."
+        ),
+    ] = False
 
 
 class CanarySettings(Struct, frozen=True, kw_only=True):

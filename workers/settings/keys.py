@@ -95,6 +95,8 @@ def _range(kind: inspect.IntType | inspect.FloatType) -> str:
 
 
 def _string_bounds(kind: inspect.StrType) -> str:
+    if kind.pattern is not None:
+        return f" like `{kind.pattern}`"
     if kind.min_length:
         return f" of {kind.min_length} to {kind.max_length} characters"
     return f" of at most {kind.max_length} characters" if kind.max_length is not None else ""

@@ -24,7 +24,7 @@ from workers.settings.combinations import cross_problems
 from workers.settings.keys import Leaf, allowed, leaves, parsed_text
 from workers.settings.page import markdown
 from workers.settings.schema import Settings
-from workers.settings.secret import MASK, Secret
+from workers.settings.secret import MASK, Secret, SecretSource, SourceKind, read_secret_file
 
 ENVIRONMENT_PREFIX = "SLUICEGATE_"
 NO_SETTINGS = {"SLUICEGATE_CACHE", "SLUICEGATE_TESTS", "SLUICEGATE_CI_RUN"}
@@ -37,7 +37,6 @@ FALLBACKS = {
 }
 FILE_SUFFIX = "_file"
 SHOWN_CHARACTERS_MAX = 80
-SECRET_FILE_BYTES_MAX = 64 * 1024
 
 
 _S = TypeVar("_S", bound=Struct)
@@ -201,8 +200,9 @@ def _converted(
             continue
         try:
             raw = _read_secret(item.value) if by_file else item.value
-            values[leaf.key] = _convert(raw, leaf, is_text=item.is_text)
-        except (msgspec.ValidationError, OSError, UnicodeDecodeError):
+            value = _convert(raw, leaf, is_text=item.is_text)
+            values[leaf.key] = _with_source(value, item, leaf, by_file=by_file) if isinstance(value, Secret) else value
+        except (msgspec.ValidationError, OSError, ValueError):
             wanted = "a readable UTF-8 file of at most 64 KiB" if by_file else allowed(leaf)
             shown = MASK if leaf.is_secret and not by_file else _shown(item.value)
             problems.append(SettingsError(key, shown, f"{wanted} (from {item.origin})"))
@@ -228,14 +228,28 @@ def _decode_secret(kind: type, value: object) -> Secret:
 
 
 def _read_secret(path: object) -> str:
-    """Return the file's text without its last line break. Raises ValidationError, OSError, UnicodeDecodeError."""
+    """Return the file's text without its last line break. Raises ValidationError, OSError, ValueError."""
     if not isinstance(path, str):
         raise msgspec.ValidationError("not a path")
-    with Path(path).open("rb") as file:
-        content = file.read(SECRET_FILE_BYTES_MAX + 1)
-    if len(content) > SECRET_FILE_BYTES_MAX:
-        raise msgspec.ValidationError("too long")
-    return content.decode().rstrip("\r\n")
+    return read_secret_file(Path(path))
+
+
+def _with_source(secret: Secret, item: _Given, leaf: Leaf, *, by_file: bool) -> Secret:
+    """Return a secret that other processes can read again; an empty one needs no source.
+
+    A variable counts only if it is one of this process's own environment, which its children inherit.
+    """
+    if not secret:
+        return secret
+    if by_file:
+        source = SecretSource(SourceKind.FILE, str(Path(str(item.value)).absolute()))
+    elif not item.is_text:
+        source = SecretSource(SourceKind.SETTINGS_FILE, str(Path(item.origin).absolute()), leaf.key)
+    elif os.environ.get(item.origin) == secret.reveal():
+        source = SecretSource(SourceKind.VARIABLE, item.origin)
+    else:
+        return secret
+    return Secret(secret.reveal(), source)
 
 
 def _build(kind: type[_S], prefix: str, values: Mapping[str, object]) -> _S:

@@ -78,5 +78,19 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     token: Annotated[Secret, about("Token that `POST /drain` must present; empty: every such request is refused.")] = (
         Secret()
     )
+    request_timeout_s: Annotated[
+        Seconds, about("Time for a whole request to arrive, from the opening of its connection; then it is closed.")
+    ] = 5
+    connections_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=10_000,
+            description="Open connections in all; beyond it, the oldest whose request is incomplete is closed.",
+        ),
+    ] = 64
+    connections_per_peer_max: Annotated[
+        int, Meta(ge=1, le=10_000, description="Open connections from one address, by the same rule.")
+    ] = 16
     beat_max_s: Annotated[Seconds, about("Liveness fails if the actors have not been checked for this long.")] = 30
     scrape_timeout_s: Annotated[Seconds, about("Time for collecting the actors' metrics; late ones are left out.")] = 5

@@ -24,6 +24,8 @@ Settings come from a TOML file and from the environment. In order of precedence,
 
 A secret can also be read from a file: `kafka.sasl_password_file = "/run/secrets/kafka"`, or the variable
 `SLUICEGATE_KAFKA__SASL_PASSWORD_FILE`. Wherever settings are shown, secrets appear as `***`.
+Actors get the place of a secret instead of its value, and read it for themselves, so each node on which they run needs
+the same files, variables or settings file.
 An unknown key is an error that names the nearest known one. All problems are reported at once, before anything starts.
 Units stand last in the name: `_s` seconds, `_ms` milliseconds, `_bytes` bytes.
 [telemetry.md](telemetry.md) describes what the section `telemetry` switches on and off.

@@ -12,6 +12,7 @@ from workers.settings.events import (
     LimitSettings,
     PolicySettings,
     RedactionSettings,
+    SignatureSettings,
     StagesSettings,
     StateSettings,
 )
@@ -31,6 +32,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     stages: StagesSettings = StagesSettings()
     grants: GrantSettings = GrantSettings()
     canary: CanarySettings = CanarySettings()
+    signatures: SignatureSettings = SignatureSettings()
     redaction: RedactionSettings = RedactionSettings()
     state: StateSettings = StateSettings()
     telemetry: TelemetrySettings = TelemetrySettings()

@@ -32,6 +32,9 @@ TURN_S = 1.0
 
 STOP_TIMEOUT_S = 5.0
 
+CANARIES_FIELD = b"canaries"
+"""What an encoded state contains, as JSON and as MessagePack, if it remembers a canary."""
+
 
 class StateSource(Protocol):
     """A place that states are read from. All calls are on one thread."""
@@ -54,13 +57,19 @@ class HeldBounds(Struct, frozen=True, kw_only=True):
 
 
 class PartitionStates:
-    """The encoded states of one partition's conversations. If they exceed the bounds, the longest idle are dropped."""
+    """The encoded states of one partition's conversations. If they exceed the bounds, the longest idle are dropped.
+
+    One that remembers a canary stays while the mark is valid: nobody but the platform makes these, and who writes many
+    conversations must not make a canary new.
+    """
 
     def __init__(self, bounds: HeldBounds, wire: Wire) -> None:
         self._bounds = bounds
         self._wire = wire
         self._held: OrderedDict[str, tuple[bytes, int]] = OrderedDict()
         """Value and time of the last turn by conversation id, the oldest first."""
+        self._kept_until_ms: dict[str, int] = {}
+        """The end of the last canary's mark by conversation id, for those that have one."""
         self.size_bytes = 0
         self.evicted_count = 0
 
@@ -77,24 +86,27 @@ class PartitionStates:
         self.remove(conversation_id)
         self._held[conversation_id] = value, updated_ms
         self.size_bytes += len(value)
+        if CANARIES_FIELD in value:  # decoding every state would cost more than keeping it
+            marks = [used.until_ms for used in decode_state(value, self._wire).canaries]
+            self._kept_until_ms[conversation_id] = max(marks, default=0)
         while self._oldest_ms() < updated_ms - self._bounds.ttl_ms:
-            self._drop_oldest()
+            self.remove(next(iter(self._held)))
         while len(self._held) > self._bounds.conversations_max or self.size_bytes > self._bounds.bytes_max:
-            self._drop_oldest()
+            idle = next((name for name in self._held if self._kept_until_ms.get(name, 0) < updated_ms), None)
+            if idle is None:
+                break
+            self.remove(idle)
             self.evicted_count += 1
 
     def remove(self, conversation_id: str) -> None:
         """Forget a conversation, if it is held."""
         found = self._held.pop(conversation_id, None)
+        self._kept_until_ms.pop(conversation_id, None)
         if found is not None:
             self.size_bytes -= len(found[0])
 
     def _oldest_ms(self) -> int:
         return next(iter(self._held.values()))[1]
-
-    def _drop_oldest(self) -> None:
-        _, (value, _) = self._held.popitem(last=False)
-        self.size_bytes -= len(value)
 
 
 class TopicConversationStates:
@@ -264,6 +276,7 @@ def memory_of(settings: Settings, states: ConversationStates) -> Memory:
         bytes_max=state.conversation_bytes_max,
         events_max=state.events_max,
         answers_at_ceiling_max=state.answers_at_ceiling_max,
+        canary_age_max_ms=int(settings.canary.age_max_s * 1000),
     )
     return Memory(states=states, bounds=bounds)
 

@@ -12,7 +12,7 @@ import ray
 from msgspec import Struct
 
 from workers.assembly import Worker, build_worker
-from workers.settings import Settings
+from workers.settings import Settings, read_secrets
 from workers.stages.building import build_stage, warmed
 from workers.stages.calls import StageDesk
 from workers.stages.pool import wait_until_warm
@@ -45,6 +45,7 @@ class Ingress:
     """
 
     def __init__(self, settings: Settings, slot: int, stage_actors: dict[str, list[str]]) -> None:
+        read_secrets(settings)
         self._settings = settings
         self._slot = slot
         self._stage_actors = stage_actors
@@ -90,6 +91,7 @@ class StageHost:
     """A replica in the pool of a stage."""
 
     def __init__(self, settings: Settings, name: str) -> None:
+        read_secrets(settings)
         self._stage = warmed(build_stage(settings, name))  # until then Ray holds back every other call
         self._desk = StageDesk()
         self._busy_since_s: float | None = None

@@ -6,6 +6,7 @@
     POST /drain                     202; needs `Authorization: Bearer <agent.token>`
 
 It runs on a thread of its own and only reads what other threads keep up to date, so it answers even while they wait.
+Each connection carries one request, which must arrive within `agent.request_timeout_s`.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ import msgspec
 from aiohttp import web
 
 from topology.contract.errors import SettingsError
+from workers.process.connections import Connection, ConnectionBounds, Connections
 from workers.settings import AgentSettings
 from workers.supervision.node_state import Faults, NodeState, NodeStatus, node_status, not_live, not_ready, not_started
 from workers.telemetry.openmetrics import Family, page
@@ -27,8 +29,13 @@ logger = logging.getLogger("sluicegate.agent")
 
 BODY_BYTES_MAX: Final = 1024
 """Bound on a request's body; no request needs one."""
+ANSWER_S: Final = 10.0
+"""Time for an answer beyond `agent.scrape_timeout_s`: a client that does not read it is cut off."""
 START_S: Final = 10.0
 STOP_S: Final = 3.0
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,21 +86,24 @@ class Agent:
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
         runner = web.AppRunner(self._application(), access_log=None, shutdown_timeout=STOP_S)
         await runner.setup()
+        assert runner.server is not None
+        connections = Connections(runner.server, _bounds(self._settings))
         try:
-            await web.TCPSite(runner, self._settings.host, self._settings.port).start()
+            server = await self._loop.create_server(connections, self._settings.host, self._settings.port)
         except OSError as exc:
             self._failure = exc
             self._started.set()
             await runner.cleanup()
             return
-        self.port = runner.addresses[0][1]
+        self.port = server.sockets[0].getsockname()[1]
         logger.info("agent listens", extra={"host": self._settings.host, "port": self.port})
         self._started.set()
         await self._ended.wait()
+        server.close()
         await runner.cleanup()
 
     def _application(self) -> web.Application:
-        application = web.Application(client_max_size=BODY_BYTES_MAX)
+        application = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[_once_arrived])
         application.router.add_get("/livez", self._probe(self._not_live))
         application.router.add_get("/readyz", self._probe(not_ready))
         application.router.add_get("/startupz", self._probe(not_started))
@@ -144,8 +154,36 @@ class Agent:
         if not token:
             return web.Response(status=403, text="agent.token is not set, so nobody may drain this node\n")
         given = request.headers.get("Authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {token}".encode()):
+        # Bytes of a header that are not UTF-8 are surrogates in its text, and stand for themselves again here.
+        if not hmac.compare_digest(given.encode(errors="surrogateescape"), f"Bearer {token}".encode()):
             return web.Response(status=401, text="wrong or no token\n", headers={"WWW-Authenticate": "Bearer"})
         logger.info("drain was asked for")
         self._node.drain()
         return web.Response(status=202, text="draining\n")
+
+
+@web.middleware
+async def _once_arrived(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer a request once it has arrived whole, and close its connection."""
+    try:
+        await request.read()  # a body that is too long ends in 413; one that is too slow, with its connection
+        connection = request.transport and request.transport.get_protocol()
+        if isinstance(connection, Connection):
+            connection.arrived()
+        response = await handler(request)
+    except web.RequestPayloadError:
+        response = web.Response(status=400, text="a body that cannot be read\n")
+    except web.HTTPException as exc:
+        exc.force_close()
+        raise
+    response.force_close()
+    return response
+
+
+def _bounds(settings: AgentSettings) -> ConnectionBounds:
+    return ConnectionBounds(
+        total_max=settings.connections_max,
+        per_peer_max=settings.connections_per_peer_max,
+        request_timeout_s=settings.request_timeout_s,
+        answer_timeout_s=settings.scrape_timeout_s + ANSWER_S,
+    )

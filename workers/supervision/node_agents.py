@@ -16,7 +16,7 @@ from msgspec import Struct, structs
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from workers.settings import Settings
+from workers.settings import Settings, read_secrets, require_sources
 from workers.supervision.agent import Agent, Node
 from workers.supervision.node_state import ActorStatus, NodeState, WorkerHealth
 from workers.telemetry.openmetrics import Family
@@ -40,6 +40,7 @@ class NodeAgent:
     """The agent of the node that it runs on. It asks that node's actors."""
 
     def __init__(self, settings: Settings) -> None:
+        read_secrets(settings)
         self._settings = settings
         self._watched: tuple[Watched, ...] = ()
         self._statuses: dict[str, ActorStatus] = {}
@@ -124,6 +125,7 @@ class NodeAgents:
     """The agents of all nodes, each told which actors it has. `step` is called as often as the supervisor's."""
 
     def __init__(self, settings: Settings, agent_class: Any = NodeAgentActor) -> None:
+        require_sources(settings)
         self._settings = settings
         self._agent_class = agent_class
         self._agents: dict[str, Any] = {}

@@ -19,7 +19,7 @@ from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.policy.skew import PolicySkew
 from workers.process.clock import backoff_s
-from workers.settings import Settings
+from workers.settings import Settings, require_sources
 from workers.stages.building import stage_settings
 from workers.supervision.actors import IngressActor, StageActor
 from workers.supervision.node_agents import Watched, families_of
@@ -78,7 +78,10 @@ class _Run:
 
 
 class Supervisor:
-    """The owner of one process's stage pools and ingress actors. Ray must be initialised."""
+    """The owner of one process's stage pools and ingress actors. Ray must be initialised.
+
+    Raises SettingsError for a secret that actors could not read for themselves.
+    """
 
     def __init__(
         self,
@@ -89,6 +92,7 @@ class Supervisor:
         stage_class: Any = StageActor,
         ingress_class: Any = IngressActor,
     ) -> None:
+        require_sources(settings)
         self._settings = settings
         self._metrics = metrics
         self._now_s = monotonic_s

@@ -72,7 +72,10 @@ def families(data: MetricsData | None, further: Iterable[Metric], process: str) 
 
 def page(all_families: Iterable[Family], accept: str) -> Page:
     """Return the page in the format that a scrape's `Accept` header asks for; only OpenMetrics carries exemplars."""
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # prometheus_client 0.26 compares a version that is no number with numbers
+        encode, content_type = choose_encoder("")
     return encode(_Joined(all_families)), content_type
 
 

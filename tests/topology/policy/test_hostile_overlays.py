@@ -19,9 +19,9 @@ from topology.decision.ceilings import Subject, ceiling, harm_of, subject_of
 from topology.decision.plan import plan
 from topology.policy.bundle import INTENTS, Category
 from topology.policy.overlays import TenantOverlay, grant_uses, load_overlay
-from workers.policy.signing import signature_verifier
+from workers.policy.signing import signature_check
 
-VERIFY = signature_verifier({KEY_ID: PLATFORM.public_key()})
+VERIFY = signature_check({KEY_ID: PLATFORM.public_key()})
 REFUSED, LOADED = tuple(refused(Random(SEED))), tuple(loaded(Random(SEED)))
 HOSTILE_MIN = 100
 VALID_MS, EXPIRED_MS = 1_500, 2_000

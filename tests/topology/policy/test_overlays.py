@@ -4,12 +4,12 @@ import msgspec
 import pytest
 
 from tests.topology.decision.policy_world import ADULT, Document, bundle, labels
-from topology.contract.codec import canonical_json
 from topology.contract.errors import PolicyError
 from topology.contract.events import Grant
 from topology.contract.labels import CategoryId, Intent, RequestFinding
 from topology.decision.plan import plan
-from topology.policy.overlays import STRICTEST, TenantOverlay, grant_message, grant_uses, load_overlay
+from topology.policy.overlays import STRICTEST, TenantOverlay, grant_uses, load_overlay, signed_fields
+from topology.policy.signatures import Proof, Signed
 
 RAISE: Document = {"to": 3, "by": "developer", "attestation": "licence 7"}
 GRANT = Grant(
@@ -17,9 +17,11 @@ GRANT = Grant(
 )
 
 
-def is_good(message: bytes, key_id: str, signature: str) -> bool:
-    """A verifier whose one key signs everything with the word `good`."""
-    return bool(message) and (key_id, signature) == ("k1", "good")
+def is_good(kind: Signed, fields: object, key_id: str, signature: str) -> Proof:
+    """A check whose one key signs everything with the word `good`, and did so with `old` before there were domains."""
+    del kind, fields
+    proofs = {("k1", "good"): Proof.GENUINE, ("k1", "old"): Proof.UNDOMAINED}
+    return proofs.get((key_id, signature), Proof.FALSE)
 
 
 def load(**fields: object) -> TenantOverlay:
@@ -92,20 +94,25 @@ def test_without_a_key_nothing_signed_is_believed() -> None:
 
 
 def test_a_signature_covers_the_whole_overlay_but_itself() -> None:
-    seen: list[bytes] = []
+    seen: list[tuple[Signed, object]] = []
 
-    def remember(message: bytes, key_id: str, signature: str) -> bool:
-        seen.append(message)
-        return is_good(message, key_id, signature)
+    def remember(kind: Signed, fields: object, key_id: str, signature: str) -> Proof:
+        seen.append((kind, fields))
+        return is_good(kind, fields, key_id, signature)
 
     fields = {"tenant_id": "acme", "version": "7", "key_id": "k1", "caps": {"hate": 1}}
     load_overlay(msgspec.json.encode(fields | {"signature": "good"}), bundle(), remember)
-    assert seen == [canonical_json(fields)]
+    assert seen == [(Signed.OVERLAY, fields)]
 
 
 def test_a_grant_is_signed_without_its_signature() -> None:
-    assert b"signature" not in grant_message(GRANT)
-    assert grant_message(GRANT) == canonical_json({k: v for k, v in grant().items() if k != "signature"})
+    assert signed_fields(GRANT) == {k: v for k, v in grant().items() if k != "signature"}
+
+
+def test_what_was_signed_without_its_domain_is_refused_and_says_so() -> None:
+    with pytest.raises(PolicyError, match="sign it again") as refusal:
+        load(key_id="k1", signature="old", grants=[grant(signature="old")])
+    assert [reason.split(": ")[1] for reason in refusal.value.reasons] == ["signature", "grants[0]"]
 
 
 @pytest.mark.parametrize(("now_ms", "status"), [(99, "not_yet_valid"), (100, "used"), (199, "used"), (200, "expired")])

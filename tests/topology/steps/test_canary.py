@@ -1,20 +1,27 @@
 """Canaries: only the platform's, only lately signed, only whole; and they count as nobody's traffic."""
 
+import base64
+
+import msgspec
 import pytest
 from msgspec import structs
 
 from serving.fakes import FakeConversationStates
 from tests.topology.steps.pipeline_world import BUNDLE, Bench, Ended, event, finding, finds, record_of
+from topology.contract.conversation import EMPTY, UsedCanary
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import Action, ConversationEvent, Expectation
-from topology.contract.names import Topic
-from topology.steps.canary import canary_message, is_as_expected, require_genuine
+from topology.contract.names import Header, Topic
+from topology.contract.records import Record
+from topology.policy.signatures import Proof, Signed, undomained_message
+from topology.steps.canary import CANARIES_MAX, is_as_expected, is_spent, require_genuine, signed_fields
 from topology.telemetry.metrics import Metric
 from workers.commands.canary import CASES, canary_event
-from workers.policy.signing import new_private_key, private_key, public_half, public_keys, signature_verifier
+from workers.policy.signing import new_private_key, private_key, public_half, public_keys, signature_check
+from workers.process.clock import SystemClock
 
 PEM = new_private_key()
-VERIFY = signature_verifier(public_keys({"k1": public_half(PEM)}, "canary.keys"))
+VERIFY = signature_check(public_keys({"k1": public_half(PEM)}, "canary.keys"))
 NOW_MS = 1_700_000_000_000
 AGE_MAX_MS = 600_000
 
@@ -26,7 +33,7 @@ def signed(case: int = 0, now_ms: int = NOW_MS, key_id: str = "k1") -> Conversat
 def test_a_canary_that_the_platform_signed_is_one() -> None:
     event = signed()
     assert event.canary is not None
-    assert VERIFY(canary_message(event), "k1", event.canary.signature)
+    assert VERIFY(Signed.CANARY, signed_fields(event), "k1", event.canary.signature) is Proof.GENUINE
     require_genuine(event, NOW_MS, AGE_MAX_MS, VERIFY)
 
 
@@ -51,8 +58,8 @@ def test_a_canary_of_another_time_is_a_forgery(now_ms: int) -> None:
 
 
 def test_without_a_known_key_there_are_no_canaries() -> None:
-    another = signature_verifier(public_keys({"k1": public_half(new_private_key())}, "canary.keys"))
-    for verify in (None, signature_verifier({}), another):
+    another = signature_check(public_keys({"k1": public_half(new_private_key())}, "canary.keys"))
+    for verify in (None, signature_check({}), another):
         with pytest.raises(DeadLetter, match="does not verify"):
             require_genuine(signed(), NOW_MS, AGE_MAX_MS, verify)
 
@@ -60,9 +67,23 @@ def test_without_a_known_key_there_are_no_canaries() -> None:
 def test_a_signature_is_of_the_whole_event_and_of_nothing_else() -> None:
     event = signed()
     assert event.canary is not None
-    assert canary_message(event).startswith(b"sluicegate canary\0")
-    assert event.canary.signature.encode() not in canary_message(event)
-    assert event.event_id.encode() in canary_message(event)
+    fields = signed_fields(event)
+    expected = msgspec.to_builtins(structs.replace(event, canary=structs.replace(event.canary, signature="")))
+    del expected["canary"]["partition"]
+    assert fields == expected
+    others = [kind for kind in Signed if VERIFY(kind, fields, "k1", event.canary.signature) is Proof.GENUINE]
+    assert others == [Signed.CANARY]
+
+
+def test_a_canary_in_the_form_of_earlier_versions_is_refused_and_says_so() -> None:
+    event = signed()
+    assert event.canary is not None
+    written = base64.b64encode(private_key(PEM).sign(undomained_message(Signed.CANARY, signed_fields(event)))).decode()
+    old = structs.replace(event, canary=structs.replace(event.canary, signature=written))
+    with pytest.raises(DeadLetter, match="sign it again"):
+        require_genuine(old, NOW_MS, AGE_MAX_MS, VERIFY)
+    keys = public_keys({"k1": public_half(PEM)}, "canary.keys")
+    require_genuine(old, NOW_MS, AGE_MAX_MS, signature_check(keys, accept_undomained=True))
 
 
 def test_a_probe_is_well_where_the_gate_did_what_it_must() -> None:
@@ -91,11 +112,88 @@ def test_a_canary_is_audited_and_answered_on_a_topic_of_its_own_and_counts_as_no
     )
 
 
-def test_a_canary_leaves_no_state_so_the_next_one_is_judged_alike() -> None:
-    bench = Bench(require_genuine=genuine, states=FakeConversationStates())
-    topics = {record.topic for record in bench.process(record_of(signed())).records}
-    assert topics == {Topic.CANARY, Topic.AUDIT}
-    assert Ended(bench.process(record_of(signed()))).response.action is Action.PUBLISHED
+class AtTime(SystemClock):
+    """A clock that shows one time, in the days of these marks."""
+
+    def __init__(self, now_ms: int = NOW_MS) -> None:
+        self.shown_ms = now_ms
+
+    def now_ms(self) -> int:
+        return self.shown_ms
+
+
+def remembering(states: FakeConversationStates | None = None, clock: AtTime | None = None) -> Bench:
+    return Bench(require_genuine=genuine, states=states or FakeConversationStates(), clock=clock or AtTime())
+
+
+def copy_at(event: ConversationEvent, offset: int, *headers: tuple[str, bytes]) -> Record:
+    return structs.replace(record_of(event), offset=offset, headers=(*record_of(event).headers, *headers))
+
+
+def test_of_a_canary_only_its_use_is_kept_so_the_next_one_is_judged_alike() -> None:
+    states = FakeConversationStates()
+    bench, first = remembering(states), signed()
+    topics = {record.topic for record in bench.process(record_of(first)).records}
+    assert topics == {Topic.CANARY, Topic.AUDIT, Topic.STATE}
+    (kept,) = states.kept.values()
+    assert [used.event_id for used in kept.canaries] == [first.event_id]
+    assert structs.replace(kept, canaries=(), tenant_id="", updated_ms=0) == EMPTY
+    ended = Ended(bench.process(copy_at(signed(), 1)))
+    assert (ended.response.action, ended.audit.state_before) == (Action.PUBLISHED, EMPTY)
+
+
+def test_a_second_copy_of_a_canary_is_an_ordinary_event_whoever_was_killed_between() -> None:
+    states, canary = FakeConversationStates(), signed()
+    first = Ended(remembering(states).process(record_of(canary)))
+    for offset, headers in ((1, ()), (2, ((Header.REPLAYED_FROM.value, b"x"),))):
+        bench = remembering(states)  # another worker, with what the state topic holds
+        result = bench.process(copy_at(canary, offset, *headers))
+        ended = Ended(result)
+        assert (ended.canaries, ended.audit.canary) == ([], "")
+        assert bench.metrics.value(Metric.CANARY_LAST_SUCCESS) == 0
+        assert offset == 2 or ended.audit.duplicate_of == first.audit.audit_id
+
+
+def test_a_canary_counts_in_the_partition_that_its_mark_names_alone() -> None:
+    canary = canary_event(CASES[0], "k1", private_key(PEM), NOW_MS, partition=3)
+    assert len(Ended(remembering().process(record_of(canary))).canaries) == 1
+    (letter,) = remembering().process(structs.replace(record_of(canary), partition=4)).records
+    assert dict(letter.headers)["x-reason"] == b"reserved_tenant"
+    assert canary.canary is not None
+    elsewhere = structs.replace(canary, canary=structs.replace(canary.canary, partition=4))
+    with pytest.raises(DeadLetter, match="does not verify"):
+        genuine(elsewhere, NOW_MS)
+
+
+def test_the_same_record_read_again_is_still_the_canary() -> None:
+    states, canary = FakeConversationStates(), signed()
+    remembering(states).process(record_of(canary))
+    assert len(Ended(remembering(states).process(record_of(canary))).canaries) == 1
+
+
+def test_what_others_write_into_its_conversation_does_not_make_a_canary_new() -> None:
+    states, canary = FakeConversationStates(), signed()
+    bench = remembering(states)
+    bench.process(record_of(canary))
+    bench.process(copy_at(event(conversation_id=canary.conversation_id, tenant_id="other"), 1))
+    assert Ended(bench.process(copy_at(canary, 2))).canaries == []
+
+
+def test_a_used_canary_is_forgotten_when_its_mark_is_no_longer_valid() -> None:
+    states, clock = FakeConversationStates(), AtTime()
+    bench = remembering(states, clock)
+    bench.process(record_of(signed()))
+    clock.shown_ms += 3600 * 1000 + 1
+    bench.process(copy_at(last := signed(), 1))
+    (kept,) = states.kept.values()
+    assert [used.event_id for used in kept.canaries] == [last.event_id]
+
+
+def test_while_no_more_canaries_can_be_remembered_further_ones_are_none() -> None:
+    used = [UsedCanary(event_id=str(number), audit_id="a", until_ms=NOW_MS) for number in range(CANARIES_MAX)]
+    full = structs.replace(EMPTY, canaries=tuple(used))
+    assert is_spent(full, signed(), record_of(signed()))
+    assert not is_spent(structs.replace(EMPTY, canaries=tuple(used[1:])), signed(), record_of(signed()))
 
 
 def test_a_probe_that_passes_though_it_must_be_held_is_a_failure_that_shows() -> None:

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from topology.contract.errors import SettingsError
 from topology.contract.events import ConversationEvent, Grant, GrantUse, Message, Role, TextPart, UserContext
+from topology.policy.overlays import signed_fields
+from topology.policy.signatures import Signed, undomained_message
 from workers.policy.grants import Ed25519GrantVerifier, sign_grant
 from workers.policy.signing import public_keys
 
@@ -91,6 +93,14 @@ def test_any_change_makes_it_altered(field: str, value: str | int) -> None:
 def test_a_key_that_is_not_ours_is_unknown() -> None:
     assert _status(sign_grant(msgspec.structs.replace(GRANT, key_id="theirs"), OTHER)) == "unknown_key"
     assert Ed25519GrantVerifier({}).verify(_event(GRANT), NOW)[0].status == "unknown_key"
+
+
+def test_a_grant_in_the_form_of_earlier_versions_is_refused_until_settings_accept_it() -> None:
+    written = KEY.sign(undomained_message(Signed.GRANT, signed_fields(GRANT)))
+    old = msgspec.structs.replace(GRANT, signature=base64.b64encode(written).decode())
+    assert _status(old) == "undomained"
+    accepting = Ed25519GrantVerifier({"platform": KEY.public_key()}, accept_undomained=True)
+    assert [use.status for use in accepting.verify(_event(old), NOW)] == ["used"]
 
 
 def test_one_status_per_grant_in_order() -> None:

@@ -1,15 +1,19 @@
 """What the publications on the policy topic amount to: only what the platform signed, whatever order it comes in."""
 
+import base64
 import itertools
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from tests.plugins.policy_publisher import (
     CATEGORY,
     KEYS,
     LOW,
+    PLATFORM,
+    POLICY_ID,
     STRANGER,
     bundle,
     document,
@@ -19,11 +23,13 @@ from tests.plugins.policy_publisher import (
 from topology.contract.errors import PolicyRefusal, PublicationRefused
 from topology.contract.events import SHADOWS_MAX
 from topology.policy.documents import DOCUMENT_BYTES_MAX
-from topology.policy.envelopes import DOMAIN, ENVELOPE_BYTES_MAX, Envelope, PublicationKind, holding, open_envelope
+from topology.policy.envelopes import ENVELOPE_BYTES_MAX, Envelope, PublicationKind, holding
 from topology.policy.in_force import Policies
 from topology.policy.overlays import STRICTEST
+from topology.policy.signatures import Signed, undomained_message
+from workers.policy.publishing import without_effect
 from workers.policy.topic import PUBLICATIONS_MAX, Publications
-from workers.settings import PolicySettings, Settings
+from workers.settings import PolicySettings, Settings, SignatureSettings
 
 OVERLAY, SHADOW = PublicationKind.OVERLAY, PublicationKind.SHADOW
 
@@ -104,16 +110,13 @@ def test_no_field_of_a_publication_can_be_altered(change: dict[str, object]) -> 
     assert refused(changed(V1, **change)) is PolicyRefusal.BAD_SIGNATURE
 
 
-def test_what_is_signed_cannot_be_a_grant_or_an_overlay() -> None:
-    messages: list[bytes] = []
-
-    def note(message: bytes, _key_id: str, _signature: str) -> bool:
-        messages.append(message)
-        return True
-
-    open_envelope(V1, KEYS, note)
-    assert messages[0].startswith(DOMAIN)
-    assert not DOMAIN.startswith(b"{"), "grants and overlays are signed as JSON objects"
+def test_a_publication_in_the_form_of_earlier_versions_is_refused_until_settings_accept_it() -> None:
+    fields = msgspec.json.decode(V1, type=Envelope).signed_fields()
+    written = PLATFORM.sign(undomained_message(Signed.POLICY, fields))
+    old = changed(V1, signature=base64.b64encode(written).decode())
+    assert refused(old) is PolicyRefusal.UNDOMAINED
+    accepting = structs.replace(settings_of(), signatures=SignatureSettings(accept_undomained=True))
+    assert Publications(accepting).take(old)
 
 
 def test_a_lower_version_needs_a_signed_roll_back() -> None:
@@ -126,6 +129,89 @@ def test_a_lower_version_needs_a_signed_roll_back() -> None:
 def test_after_a_roll_back_versions_rise_from_there() -> None:
     rolled = bundle("1.0.0", 3, rollback=True)
     assert policies(V2, rolled, bundle("1.0.1", 4)).bundle.version == "1.0.1"
+
+
+NOW_MS = 1_750_000_000_000
+YEAR_MS = 365 * 86_400_000
+
+
+class Clock:
+    """A clock that the test sets."""
+
+    now = NOW_MS
+
+    def now_ms(self) -> int:
+        return self.now
+
+
+def seen_at(clock: Clock, *records: bytes) -> Publications:
+    publications = Publications(settings_of(ahead_max_s=300), clock.now_ms)
+    for record in records:
+        publications.take(record)
+    return publications
+
+
+def version_of(publications: Publications) -> str:
+    found = publications.found()
+    assert found.policies is not None
+    return found.policies.bundle.version
+
+
+def test_what_is_dated_too_far_ahead_has_no_effect_and_a_roll_back_has() -> None:
+    ahead = bundle("1.2.0", NOW_MS + 10 * YEAR_MS)
+    publications = seen_at(Clock(), V1, V2, ahead, bundle("1.0.0", NOW_MS, rollback=True))
+    assert version_of(publications) == "1.0.0"
+    ((_, refusal),) = publications.found().refused
+    assert (refusal.why, "policy.ahead_max_s (300 s)" in str(refusal)) == (PolicyRefusal.DATED_AHEAD, True)
+
+
+def test_the_bound_belongs_to_what_is_accepted() -> None:
+    assert version_of(seen_at(Clock(), V1, bundle("1.2.0", NOW_MS + 300_000))) == "1.2.0"
+    assert version_of(seen_at(Clock(), V1, bundle("1.2.0", NOW_MS + 300_001))) == "1.0.0"
+
+
+def test_every_worker_takes_it_when_its_date_comes_whenever_the_worker_started() -> None:
+    clock = Clock()
+    publications = seen_at(clock, V1, bundle("1.2.0", NOW_MS + YEAR_MS))
+    assert (version_of(publications), publications.is_due) == ("1.0.0", False)
+    clock.now = NOW_MS + YEAR_MS - 300_000
+    assert publications.is_due
+    assert (version_of(publications), publications.is_due) == ("1.2.0", False)
+
+
+def test_a_roll_back_wins_over_the_versions_that_it_names_whatever_their_date() -> None:
+    clock = Clock()
+    ahead, near = bundle("1.3.0", NOW_MS + YEAR_MS), bundle("1.2.0", NOW_MS + 200_000)
+    back = bundle("1.0.0", NOW_MS, rollback=True, over=("1.2.0", "1.3.0"))
+    for records in ((V1, ahead, near, back), (back, near, ahead, V1)):
+        assert version_of(seen_at(clock, *records)) == "1.0.0"
+    clock.now = NOW_MS + 2 * YEAR_MS
+    assert version_of(seen_at(clock, V1, ahead, near, back)) == "1.0.0"
+    assert version_of(seen_at(clock, ahead, near, back, bundle("1.2.1", NOW_MS + 300_000))) == "1.2.1"
+
+
+def test_what_a_roll_back_took_back_returns_by_a_later_roll_back_alone() -> None:
+    back = bundle("1.0.0", 3, rollback=True, over=("1.1.0",))
+    assert policies(V1, V2, back, bundle("1.1.0", 4)).bundle.version == "1.0.0"
+    assert policies(V1, V2, back, bundle("1.1.0", 4, rollback=True)).bundle.version == "1.1.0"
+    assert policies(V1, V2, back, bundle("1.1.0", 4, rollback=True, over=("1.0.0",))).bundle.version == "1.1.0"
+
+
+def test_only_a_roll_back_takes_versions_back() -> None:
+    with pytest.raises(ValueError, match="only a roll-back"):
+        bundle("1.0.0", 3, over=("1.1.0",))
+    assert refused(changed(V1, over=["1.1.0"])) is PolicyRefusal.MALFORMED
+
+
+def test_publishing_says_what_stays_in_effect_instead() -> None:
+    near, back = bundle("1.2.0", NOW_MS + 200_000), bundle("1.0.0", NOW_MS, rollback=True)
+    (reason,) = without_effect([back], seen_at(Clock(), V1, near, back).found())
+    assert reason.startswith(f"bundle {POLICY_ID}@1.2.0 stays in effect")
+    named = bundle("1.0.0", NOW_MS, rollback=True, over=("1.2.0",))
+    assert without_effect([named], seen_at(Clock(), V1, near, named).found()) == []
+    ahead = bundle("1.2.0", NOW_MS + YEAR_MS)
+    reasons = without_effect([ahead], seen_at(Clock(), V1, ahead).found())
+    assert any("ahead_max_s" in each for each in reasons)
 
 
 def test_versions_are_compared_as_numbers() -> None:

@@ -1,5 +1,6 @@
 """Settings: where they come from, what is refused, what is never shown."""
 
+import os
 import pickle
 from pathlib import Path
 
@@ -8,7 +9,16 @@ import pytest
 
 from tests.checkout import ROOT
 from topology.contract.errors import SettingsError
-from workers.settings import InvalidSettings, KafkaSettings, Settings, load_settings, show
+from workers.settings import (
+    AgentSettings,
+    InvalidSettings,
+    KafkaSettings,
+    Settings,
+    load_settings,
+    read_secrets,
+    require_sources,
+    show,
+)
 from workers.settings.combinations import file_problems
 from workers.settings.keys import allowed, leaves
 from workers.settings.page import markdown
@@ -239,6 +249,61 @@ def test_a_secret_is_in_no_representation_of_the_settings() -> None:
 def test_settings_reach_an_actor_whole() -> None:
     settings = load_settings(None, {"SLUICEGATE_REDACTION__DIGEST_KEY": HUSH})
     assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def _given(how: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """Settings with a secret that was given in that way."""
+    secret = folder / "secret"
+    secret.write_text(HUSH + "\n", encoding="utf-8")
+    match how:
+        case "file":
+            return load_settings(_file(folder, f'[kafka]\nssl_password_file = "{secret}"\n'), {})
+        case "settings file":
+            return load_settings(_file(folder, f'[kafka]\nssl_password = "{HUSH}"\n'), {})
+        case "variable":
+            monkeypatch.setenv("SLUICEGATE_KAFKA__SSL_PASSWORD", HUSH)
+        case _:
+            monkeypatch.setenv("SLUICEGATE_KAFKA__SSL_PASSWORD_FILE", str(secret))
+    return load_settings(None, os.environ)
+
+
+HOW_GIVEN = ("file", "settings file", "variable", "variable of a file")
+
+
+@pytest.mark.parametrize("how", HOW_GIVEN)
+def test_a_secret_travels_by_its_source_and_is_read_where_it_is_used(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = _given(how, tmp_path, monkeypatch)
+    require_sources(settings)
+    pickled = pickle.dumps(settings)
+    assert HUSH.encode() not in pickled
+    copy = pickle.loads(pickled)
+    assert bool(copy.kafka.ssl_password)
+    assert HUSH not in repr(copy)
+    read_secrets(copy)
+    assert copy.kafka.ssl_password.reveal() == HUSH
+    assert copy == settings
+
+
+@pytest.mark.parametrize("how", HOW_GIVEN)
+def test_a_secret_that_is_not_where_it_is_needed_is_an_error_that_names_its_place(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy = pickle.loads(pickle.dumps(_given(how, tmp_path, monkeypatch)))
+    for path in tmp_path.iterdir():
+        path.unlink()
+    monkeypatch.delenv("SLUICEGATE_KAFKA__SSL_PASSWORD", raising=False)
+    with pytest.raises(SettingsError, match="SSL_PASSWORD" if how == "variable" else str(tmp_path)) as caught:
+        read_secrets(copy)
+    assert HUSH not in str(caught.value)
+
+
+def test_a_secret_made_in_code_is_kept_from_actors() -> None:
+    require_sources(Settings())
+    with pytest.raises(SettingsError, match=r"agent\.token") as caught:
+        require_sources(Settings(agent=AgentSettings(token=Secret(HUSH))))
+    assert HUSH not in str(caught.value)
 
 
 def test_problems_reach_another_process_whole() -> None:

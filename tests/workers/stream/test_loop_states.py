@@ -9,7 +9,7 @@ import pytest
 from tests.plugins.memory_loop import INPUT, OUTPUT, WAIT_S, World, running
 from tests.plugins.patience import wait_until
 from topology.contract.codec import encode
-from topology.contract.conversation import EMPTY, ConversationState
+from topology.contract.conversation import EMPTY, ConversationState, UsedCanary
 from topology.contract.headers import Wire, response_headers
 from topology.contract.names import SchemaName
 from topology.contract.records import OutRecord, PartitionOffset, Record, Result
@@ -217,6 +217,19 @@ def test_states_are_held_within_their_bounds_and_time() -> None:
     assert (len(held), held.size_bytes) == (1, len(state(2)))
     held.remove("b")
     assert (len(held), held.size_bytes) == (0, 0)
+
+
+@pytest.mark.parametrize("wire", Wire)
+def test_a_state_that_remembers_a_canary_stays_while_the_mark_is_valid(wire: Wire) -> None:
+    used = UsedCanary(event_id="e", audit_id="a", until_ms=NOW_MS + 10)
+    canary = encode(ConversationState(updated_ms=NOW_MS, canaries=(used,)), wire)
+    held = PartitionStates(HeldBounds(conversations_max=3, bytes_max=400, ttl_ms=1000), wire)
+    held.put("canary", canary, NOW_MS)
+    for number in range(9):
+        held.put(f"c{number}", encode(ConversationState(turns=number), wire), NOW_MS + 1)
+    assert (len(held), held.get("canary").canaries) == (3, (used,))
+    held.put("late", encode(ConversationState(turns=1), wire), NOW_MS + 11)
+    assert (len(held), held.get("canary").canaries) == (3, ())
 
 
 def test_states_of_before_their_time_are_not_restored() -> None:

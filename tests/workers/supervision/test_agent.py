@@ -1,9 +1,11 @@
 """The port of a node: what probes answer, who may drain, and what is on the metrics page."""
 
+import socket
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -61,11 +63,11 @@ def with_loop(**changes: object) -> NodeState:
 class World:
     """An agent on a free port, and the node that it speaks for."""
 
-    def __init__(self) -> None:
+    def __init__(self, **changed: float) -> None:
         self.state = WELL
         self.drained = threading.Event()
         self.telemetry = start_telemetry(TelemetrySettings(), "ingress", 0)
-        settings = AgentSettings(port=free_port(), token=Secret("let me"))
+        settings = structs.replace(AgentSettings(port=free_port(), token=Secret("let me")), **changed)
         node = Node(
             state=lambda: self.state,
             families=self.telemetry.families,
@@ -84,6 +86,25 @@ class World:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as exc:
             return exc.code, exc.read().decode()
+
+    def send(self, raw: bytes) -> socket.socket:
+        """Open a connection and send something on it."""
+        connection = socket.create_connection(("127.0.0.1", self.agent.port), timeout=60)
+        connection.sendall(raw)
+        return connection
+
+    def said(self, raw: bytes) -> bytes:
+        """What is answered to these bytes until the connection is closed."""
+        with self.send(raw) as connection:
+            return until_closed(connection)
+
+
+def until_closed(connection: socket.socket) -> bytes:
+    said = b""
+    with suppress(ConnectionResetError):
+        while part := connection.recv(65536):
+            said += part
+    return said
 
 
 @pytest.fixture
@@ -177,6 +198,72 @@ def test_only_the_token_drains(world: World) -> None:
     assert not world.drained.is_set()
     ask_to_drain(world.url, "let me")
     assert world.drained.wait(60)
+
+
+HALF_A_HEAD = b"GET /livez HTTP/1.1\r\nHost: node\r\nX-Slow: "
+HALF_A_BODY = b"POST /drain HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer let me\r\nContent-Length: 9\r\n\r\n1234"
+WHOLE = b"GET /livez HTTP/1.1\r\nHost: node\r\n\r\n"
+
+
+@pytest.mark.parametrize("raw", [b"", HALF_A_HEAD, HALF_A_BODY])
+def test_a_request_that_does_not_arrive_is_cut_off(raw: bytes) -> None:
+    world = World(request_timeout_s=0.2)
+    assert world.said(raw) == b""
+    assert not world.drained.is_set()
+    world.agent.stop()
+
+
+def test_half_sent_requests_beyond_the_bound_make_room_for_a_probe_of_the_same_address() -> None:
+    world = World(request_timeout_s=600, connections_per_peer_max=3)
+    half = [world.send(HALF_A_HEAD) for _ in range(12)]
+    assert world.get("/livez") == (200, "ok\n")
+    assert [until_closed(each) for each in half[:9]] == [b""] * 9
+    world.agent.stop()
+    for each in half:
+        each.close()
+
+
+def test_all_addresses_together_have_a_bound_too() -> None:
+    world = World(request_timeout_s=600, connections_max=3)
+    half = [world.send(HALF_A_HEAD) for _ in range(5)]
+    assert [until_closed(each) for each in half[:2]] == [b""] * 2
+    assert world.get("/livez") == (200, "ok\n")
+    world.agent.stop()
+    for each in half:
+        each.close()
+
+
+def test_a_connection_carries_one_request(world: World) -> None:
+    said = world.said(WHOLE + WHOLE)
+    assert said.count(b"HTTP/1.1 200") == 1
+    assert b"Connection: close" in said
+
+
+def test_a_token_that_is_not_utf_8_is_a_wrong_one(world: World) -> None:
+    said = world.said(b"POST /drain HTTP/1.1\r\nHost: node\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
+    assert said.startswith(b"HTTP/1.1 401")
+    assert not world.drained.is_set()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x16\x03\x01\x02\x00\r\n\r\n",
+        b"GET /\xff%zz HTTP/1.1\r\nHost: node\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: node\r\nAccept: application/openmetrics-text; version=\xff; q=x\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: node\r\nContent-Length: x\r\n\r\n",
+        b"POST /drain HTTP/1.1\r\nHost: node\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"POST /drain HTTP/1.1\r\nHost: node\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd",
+        b"POST /drain HTTP/1.1\r\nHost: node\r\nContent-Length: 4000\r\n\r\n" + b"x" * 4000,
+        b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\n\r\n",
+        b"PUT /livez HTTP/1.1\r\nHost: node\r\n\r\n",
+        b"GET /elsewhere HTTP/1.1\r\nHost: node\r\n\r\n",
+    ],
+)
+def test_what_no_client_should_send_is_no_error_of_the_server(world: World, raw: bytes) -> None:
+    said = world.said(raw)
+    assert not said.startswith(b"HTTP/1.1 5")
+    assert not world.drained.is_set()
 
 
 def test_a_port_that_is_taken_is_an_error_that_names_it(world: World) -> None:

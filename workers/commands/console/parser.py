@@ -5,6 +5,7 @@ from importlib import metadata
 from pathlib import Path
 
 from workers.commands.console.argument_types import count, seconds
+from workers.commands.console.grant_parser import add_grant
 from workers.commands.console.guard_parser import add_guard
 from workers.commands.console.policy_parser import add_policy
 from workers.commands.console.recovery_parser import add_dlq, add_replay
@@ -34,6 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_replay(commands)
     _add_topics(commands)
     add_policy(commands)
+    add_grant(commands)
     add_guard(commands)
     _add_check(commands)
     _add_schema(commands)

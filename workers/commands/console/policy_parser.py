@@ -35,6 +35,13 @@ def _add_sign(verbs: Subcommands) -> None:
     sign.add_argument(
         "--rollback", action="store_true", help="let it take effect although a higher version is published"
     )
+    sign.add_argument(
+        "--over",
+        action="append",
+        default=[],
+        metavar="VERSION",
+        help="with --rollback: take this version back, whatever its date; may be given several times",
+    )
     sign.add_argument("--withdraw", metavar="ID@VERSION", help="instead of FILE: withdraw this overlay or shadow")
     sign.add_argument(
         "-o", "--output", required=True, type=Path, metavar="FILE", help="file to write the publication to"

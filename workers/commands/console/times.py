@@ -8,6 +8,7 @@ UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 POSITIONS_MAX = 10_000
 
 TIME_FORMS = "an ISO 8601 time (2026-03-01T12:00Z; without a zone it is UTC) or a duration ago (90s, 30m, 2h, 7d, 1w)"
+COMING_FORMS = "an ISO 8601 time (2026-03-01T12:00Z; without a zone it is UTC) or a duration from now (2h, 7d, 52w)"
 POSITION_FORMS = "PARTITION:OFFSET[,PARTITION:OFFSET…], each partition once"
 
 _DURATION = re.compile(r"([0-9]{1,9})([smhdw])")
@@ -30,6 +31,16 @@ def time_ms(text: str, now_ms: int) -> int:
     if milliseconds < 0:
         raise ValueError(f"{text!r} is not {TIME_FORMS}")
     return milliseconds
+
+
+def coming_ms(text: str, now_ms: int) -> int:
+    """Parse a time, or a duration from now, into Unix epoch milliseconds. Raises ValueError, with the text in it."""
+    if found := _DURATION.fullmatch(text):
+        return now_ms + int(found[1]) * UNITS_S[found[2]] * 1000
+    try:
+        return time_ms(text, now_ms)
+    except ValueError:
+        raise ValueError(f"{text!r} is not {COMING_FORMS}") from None
 
 
 def position(text: str) -> tuple[int, int]:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from msgspec import structs
 
-from workers.settings import KafkaSettings, Secret, Settings, StagesSettings
+from workers.settings import KafkaSettings, Secret, SecretSource, Settings, StagesSettings
+from workers.settings.secret import SourceKind
 from workers.stages.turn_marks import NONE
 
 Say = Callable[[str], None]
@@ -115,7 +116,7 @@ def language_model(
         stop()
 
 
-def demo_settings(base: Settings, kafka: KafkaSettings, *, own_brokers: bool, otlp: str) -> Settings:
+def demo_settings(base: Settings, kafka: KafkaSettings, directory: Path, *, own_brokers: bool, otlp: str) -> Settings:
     """Return the settings of the run: its own group, its own topics on the user's brokers, everything traced.
 
     `with_model` adds the model that answers.
@@ -132,7 +133,7 @@ def demo_settings(base: Settings, kafka: KafkaSettings, *, own_brokers: bool, ot
         topics=topics,
         policy=structs.replace(base.policy, overlays=base.policy.overlays or str(OVERLAYS)),
         stages=StagesSettings(classification=actor, bias=base.stages.bias, logging=base.stages.logging),
-        redaction=structs.replace(base.redaction, digest_key=Secret(uuid.uuid4().hex), digest_key_id="demo"),
+        redaction=structs.replace(base.redaction, digest_key=_digest_key(directory), digest_key_id="demo"),
         telemetry=structs.replace(
             base.telemetry,
             endpoint=base.telemetry.endpoint or otlp,
@@ -141,6 +142,15 @@ def demo_settings(base: Settings, kafka: KafkaSettings, *, own_brokers: bool, ot
             export_interval_s=2.0,
         ),
     )
+
+
+def _digest_key(directory: Path) -> Secret:
+    """Return a new key, in a file that actors can read and nobody else can."""
+    path = directory / "digest-key"
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(uuid.uuid4().hex)
+    return Secret(None, SecretSource(SourceKind.FILE, str(path.absolute())))
 
 
 def with_model(settings: Settings, model: str, base_url: str) -> Settings:

@@ -135,7 +135,11 @@ class Demo:
             started = parts.enter_context(brokers)
         self._second_reader = started.second_reader
         settings = demo_settings(
-            self._base, started.kafka, own_brokers=bool(os.environ.get(BOOTSTRAP)), otlp=receiver.endpoint
+            self._base,
+            started.kafka,
+            self._directory,
+            own_brokers=bool(os.environ.get(BOOTSTRAP)),
+            otlp=receiver.endpoint,
         )
         with self._step("topics"):
             create_topics(settings.kafka, settings.topics)

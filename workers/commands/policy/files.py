@@ -12,7 +12,7 @@ from topology.telemetry.instruments import Instruments
 from workers.commands.console.usage_error import WrongUse
 from workers.kafka.client import kafka_session
 from workers.policy.files import load_policies
-from workers.policy.signing import public_keys, signature_verifier
+from workers.policy.loading import grant_signature_check
 from workers.policy.topic import PolicyTopic
 from workers.settings import Settings
 
@@ -66,4 +66,4 @@ def overlay_of(settings: Settings, option: str, path: Path, bundle: PolicyBundle
         raw = path.read_bytes()
     except OSError as exc:
         raise WrongUse(option, str(path), f"cannot be read: {exc.strerror}") from exc
-    return load_overlay(raw, bundle, signature_verifier(public_keys(settings.grants.keys, "grants.keys")))
+    return load_overlay(raw, bundle, grant_signature_check(settings))

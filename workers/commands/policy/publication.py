@@ -11,7 +11,7 @@ from workers.commands.console.terminal import Terminal
 from workers.commands.console.usage_error import WrongUse
 from workers.kafka.client import kafka_session
 from workers.kafka.errors import KafkaUnavailable
-from workers.policy.publishing import document_envelope, key_of, sealed, withdrawal, would_be, write
+from workers.policy.publishing import document_envelope, sealed, withdrawal, without_effect, would_be, write
 from workers.policy.signing import new_private_key, private_key, public_half
 from workers.process.clock import SystemClock
 from workers.settings import Settings
@@ -43,11 +43,15 @@ def sign(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _envelope(arguments: argparse.Namespace, settings: Settings) -> Envelope:
-    kind, issued_ms = PublicationKind(arguments.kind), SystemClock().now_ms()
+    kind, issued_ms, over = PublicationKind(arguments.kind), SystemClock().now_ms(), tuple(arguments.over)
+    if over and (not arguments.rollback or arguments.withdraw is not None):
+        raise WrongUse("--over", " ".join(over), "only with --rollback and a FILE")
     if arguments.withdraw is None:
         if arguments.file is None:
             raise WrongUse("FILE", "", "name the document to sign, or use --withdraw")
-        return document_envelope(kind, arguments.file, settings, issued_ms=issued_ms, rollback=arguments.rollback)
+        return document_envelope(
+            kind, arguments.file, settings, issued_ms=issued_ms, rollback=arguments.rollback, over=over
+        )
     name, _, version = arguments.withdraw.partition("@")
     if arguments.file is not None or kind is PublicationKind.BUNDLE or not version:
         raise WrongUse("--withdraw", arguments.withdraw, "name an overlay or a shadow as ID@VERSION, and no FILE")
@@ -70,9 +74,7 @@ def publish(arguments: argparse.Namespace, settings: Settings) -> int:
             found = would_be(settings, kafka, publications, READ_TIMEOUT_S)
         except TimeoutError as exc:
             raise KafkaUnavailable("policy publish", str(exc)) from exc
-        keys = {key_of(raw) for raw in publications}
-        reasons = [reason for other, refusal in found.refused if other.key in keys for reason in refusal.reasons]
-        if reasons:
+        if reasons := without_effect(publications, found):
             raise PolicyError(*reasons)
         positions = write(kafka, topic, publications)
     terminal = Terminal()
