@@ -11,8 +11,9 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
-from serving.endpoint.completion import Completion, CompletionStream, StreamError
+from serving.endpoint.completion import Completion, CompletionStream
 from serving.endpoint.outcomes import CAUGHT, RETRYABLE, is_the_requests_fault, outcome_of_error, outcome_of_status
+from serving.endpoint.stream_errors import StreamError
 from topology.contract.errors import SettingsError
 from topology.contract.labels import Outcome
 from topology.ports import Clock
