@@ -8,6 +8,7 @@ from msgspec import UNSET, Struct, UnsetType
 
 from serving.endpoint.sse import SseParser
 from serving.endpoint.stream_errors import StreamError, fields_of, status_of
+from serving.text.reasoning import without_reasoning
 
 TOKENS_MAX = 2**53
 """A larger number of tokens is none; it is the largest whole number that every JSON reader understands."""
@@ -163,7 +164,7 @@ class CompletionStream:
         if not finish_reason:
             raise StreamError("the stream ended before the answer did")
         return Completion(
-            text="".join(self._pieces),
+            text=without_reasoning("".join(self._pieces)),
             finish_reason=finish_reason,
             model=_named(self._model),
             response_id=_named(self._id),

@@ -191,6 +191,21 @@ def test_a_chunk_may_be_the_error_itself() -> None:
     assert caught.value.status == 400
 
 
+@given(st.lists(st.integers(min_value=0, max_value=60), max_size=8), st.booleans())
+def test_reasoning_is_cut_out_wherever_the_stream_is_split(cuts: list[int], begins_inside: bool) -> None:
+    whole = ("" if begins_inside else "<think>") + "the reader is a child</think>\n\nIt is the moon."
+    edges = [0, *sorted(min(cut, len(whole)) for cut in cuts), len(whole)]
+    pieces = [chunk(whole[start:end]) for start, end in pairwise(edges)]
+    assert answered(*pieces, LAST).text == "It is the moon."
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning", "reasoning_details"])
+def test_reasoning_in_a_field_of_its_own_is_not_read(field: str) -> None:
+    thought = event(choice({field: "the reader is a child"}))
+    assert answered(thought, chunk("The moon."), thought, LAST).text == "The moon."
+    assert answered(thought, LAST).text == ""
+
+
 def test_what_follows_the_end_is_not_read() -> None:
     stream = CompletionStream()
     stream.feed(STREAM + b"data: garbage\n\n")
