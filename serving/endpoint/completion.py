@@ -1,5 +1,6 @@
 """The wire form of a streamed chat completion: the request's JSON, and the answer put together from its chunks."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 
@@ -14,6 +15,7 @@ TOKENS_MAX = 2**53
 """A larger number of tokens is none; it is the largest whole number that every JSON reader understands."""
 
 _END = b"[DONE]"
+_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,256}")
 _PATH = re.compile(r"at `(\$[\w.\[\]]*)`")
 _TEXT_TYPES = ("text", "output_text", None)
 _FIRST = (0, None, "0")
@@ -48,7 +50,10 @@ class ChatBody(Struct, frozen=True, kw_only=True):
 
 
 class Completion(Struct, frozen=True, kw_only=True):
-    """A whole answer. `first_chunk_s` counts from when the answered request was sent."""
+    """A whole answer. `first_chunk_s` counts from when the answered request was sent.
+
+    `finish_reason`, `model` and `response_id` are bounded names, whatever the server sent: see `_named`.
+    """
 
     text: str
     finish_reason: str
@@ -213,7 +218,13 @@ def _part_text(part: str | _Part | None) -> str:
 
 
 def _named(value: object) -> str:
-    return value if isinstance(value, str) else ""
+    """Return a name that the server gave; one that is long, or not spelt like a name, is replaced by its digest.
+
+    Names reach spans and audit records, where no text of a prompt or an answer may stand.
+    """
+    if not isinstance(value, str) or not value:
+        return ""
+    return value if _NAME.fullmatch(value) else f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
 
 
 def _count(value: object) -> int:

@@ -1,6 +1,7 @@
 """The wire form: what is sent, and the answer that comes out of chunks cut anywhere."""
 
 import json
+import re
 from itertools import pairwise
 
 import msgspec
@@ -204,6 +205,20 @@ def test_reasoning_in_a_field_of_its_own_is_not_read(field: str) -> None:
     thought = event(choice({field: "the reader is a child"}))
     assert answered(thought, chunk("The moon."), thought, LAST).text == "The moon."
     assert answered(thought, LAST).text == ""
+
+
+@pytest.mark.parametrize("name", ["chatcmpl-evt_1.generator.1", "org/model-7B:v1.2", "a" * 256, "019a:b/c", ""])
+def test_a_name_that_the_server_gives_is_kept(name: str) -> None:
+    completion = answered(event({"id": name, "model": name, **choice({"content": "Low"}, "stop")}))
+    assert (completion.response_id, completion.model) == (name, name)
+
+
+@pytest.mark.parametrize("text", ["my card is 4111", "a" * 257, "naïve", "a\nb", "a\n", "<b>", "a b"])
+def test_any_other_text_in_its_place_becomes_a_digest(text: str) -> None:
+    completion = answered(event({"id": text, "model": text, **choice({"content": "Low"}, f"stop {text}")}))
+    for name in (completion.response_id, completion.model, completion.finish_reason):
+        assert re.fullmatch("sha256:[0-9a-f]{64}", name)
+    assert completion.response_id == completion.model != completion.finish_reason
 
 
 def test_what_follows_the_end_is_not_read() -> None:
