@@ -217,7 +217,7 @@ class Drafting:
             if not left_count:
                 raise CheckFailed(asked.outcome, asked.backend, "too many attempts") from asked
             self._metrics.count(Metric.RETRIES, reason=asked.outcome.value)
-            await case.rest(wait_s * (0.5 + self._jitter() / 2))
+            await case.rest(asked.after_s + wait_s * (0.5 + self._jitter() / 2))
             wait_s = min(self._budget.backoff_max_s, wait_s * GENERATE_BACKOFF_FACTOR)
 
     async def _ask(self, case: Case, attempt: int, messages: tuple[Message, ...]) -> Draft | RetryLater:
