@@ -6,7 +6,6 @@
 record, and a review item or a dead letter if there is cause. A record that is no event becomes a dead letter alone.
 """
 
-import asyncio
 import logging
 import types
 from collections.abc import Callable, Generator
@@ -24,7 +23,7 @@ from topology.policy.overlays import grant_uses
 from topology.ports import Clock, GrantVerifier, Labeler, Rest
 from topology.steps.assessing import Assessing
 from topology.steps.canary import RequireGenuine, no_canaries
-from topology.steps.case import Case, Decision
+from topology.steps.case import UNSHARED, Case, Decision
 from topology.steps.counting import Counting
 from topology.steps.drafting import Drafting
 from topology.steps.publishing import Publishing, Routes
@@ -97,7 +96,7 @@ class Pipeline:
         self._memory = memory
         self._require_genuine = require_genuine
 
-    async def process(self, record: Record, rest: Rest = asyncio.sleep) -> Result:
+    async def process(self, record: Record, rest: Rest = UNSHARED) -> Result:
         """Return the result of `record`; `rest` waits between tries. After a failure the answer is `withheld`.
 
         Any exception but cancellation is a bug in the making of results.

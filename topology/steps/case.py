@@ -4,7 +4,9 @@ A case only grows. Whatever ends it, a verdict, a deadline or a failure, the aud
 """
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -22,6 +24,23 @@ from topology.ports import Rest
 from topology.steps.audit import Answer, Processed
 from topology.telemetry.event_trace import EventTrace
 
+T = TypeVar("T")
+
+
+class Unshared:
+    """The `Rest` of an event that shares no permit with others."""
+
+    async def __call__(self, seconds: float) -> None:
+        """See `Rest`."""
+        await asyncio.sleep(seconds)
+
+    async def during(self, work: Awaitable[T]) -> T:
+        """See `Rest.during`."""
+        return await work
+
+
+UNSHARED = Unshared()
+
 
 @dataclass(slots=True)
 class Case:
@@ -38,7 +57,7 @@ class Case:
     policies: Policies
     overlay: TenantOverlay
     deadline_s: float
-    rest: Rest = asyncio.sleep
+    rest: Rest = UNSHARED
     grants: tuple[GrantUse, ...] = ()
     labels: RequestLabels | None = None
     plan: Plan | None = None

@@ -232,7 +232,7 @@ class Drafting:
                 headers=span.headers,
             )
             try:
-                draft = await self._generator.generate(request)
+                draft = await case.rest.during(self._generator.generate(request))
             except RetryLater as exc:
                 span.failed(exc.outcome.value)
                 return exc

@@ -1,11 +1,14 @@
 """A generator that is down: the event rests between two tries, and not for ever."""
 
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
 
 from serving.fakes import FakeGenerator
 from tests.topology.steps.pipeline_world import (
     Bench,
     Ended,
+    candidate,
     event,
     record_of,
 )
@@ -15,6 +18,8 @@ from topology.contract.headers import last_header
 from topology.contract.labels import Outcome
 from topology.contract.names import Header
 from topology.telemetry.metrics import Metric
+
+T = TypeVar("T")
 
 
 def test_a_generator_that_stays_down_is_asked_only_so_often() -> None:
@@ -30,12 +35,36 @@ def test_a_generator_that_stays_down_is_asked_only_so_often() -> None:
 
 def test_between_two_tries_an_event_rests() -> None:
     bench = Bench(generator=FakeGenerator(lambda _: "At last.", faults=[RetryLater(Outcome.TIMEOUT, "g", "x")]))
-    rests = list[float]()
-
-    async def rest(seconds: float) -> None:
-        assert len(bench.generator.calls) == 1
-        rests.append(seconds)
-
-    ended = Ended(asyncio.run(bench.pipeline.process(record_of(event()), rest)))
+    waiting = Waiting(bench)
+    ended = Ended(asyncio.run(bench.pipeline.process(record_of(event()), waiting)))
     assert ended.text == "At last."
-    assert rests == [0.001 * 0.75]
+    assert waiting.rests == [0.001 * 0.75]
+    assert waiting.calls_before_rest == [1]
+
+
+def test_an_event_gives_its_permit_to_others_while_the_model_answers_and_only_then() -> None:
+    bench = Bench(generator=FakeGenerator(lambda _: "At last.", faults=[RetryLater(Outcome.TIMEOUT, "g", "x")]))
+    waiting = Waiting(bench)
+    asyncio.run(bench.pipeline.process(record_of(event()), waiting))
+    assert waiting.answers_count == 2
+    upstream = Waiting(bench)
+    asyncio.run(bench.pipeline.process(record_of(event(candidate=candidate("An answer."))), upstream))
+    assert upstream.answers_count == 0
+
+
+class Waiting:
+    """A `Rest` that does not wait."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self.rests: list[float] = []
+        self.calls_before_rest: list[int] = []
+        self.answers_count = 0
+
+    async def __call__(self, seconds: float) -> None:
+        self.rests.append(seconds)
+        self.calls_before_rest.append(len(self._bench.generator.calls))
+
+    async def during(self, work: Awaitable[T]) -> T:
+        self.answers_count += 1
+        return await work
