@@ -76,6 +76,7 @@ _Content = str | list[str | _Part | None] | None
 
 class _Delta(Struct, frozen=True):
     content: _Content = None
+    refusal: str | None = None
 
 
 class _Choice(Struct, frozen=True):
@@ -158,8 +159,11 @@ class CompletionStream:
 
     def _take_choice(self, choice: _Choice) -> None:
         delta = choice.delta
-        if delta is not None and delta.content:
-            self._pieces.append(_text(delta.content))
+        if delta is not None:
+            if delta.content:
+                self._pieces.append(_text(delta.content))
+            if delta.refusal:  # the model's own words too
+                self._pieces.append(delta.refusal)
         self._finish_reason = choice.finish_reason or self._finish_reason
 
     def completion(self, first_chunk_s: float = 0.0) -> Completion:
@@ -190,12 +194,12 @@ class CompletionStream:
 
 def _raise_reported(chunk: _Chunk) -> None:
     """Raise the error that a chunk reports: in a field of its own, or as the chunk itself (vLLM)."""
-    if chunk.error:
-        raise StreamError("the endpoint reported an error in its stream", status_of(chunk.error))
-    if chunk.kind == "error":
-        raise StreamError(
-            "the endpoint reported an error in its stream", status_of({"code": chunk.code, "type": chunk.type})
-        )
+    error = chunk.error
+    if not error and chunk.kind == "error":
+        error = {"code": chunk.code, "type": chunk.type}
+    if error:
+        status = status_of(error)
+        raise StreamError(f"the endpoint reported error {status} in its stream", status)
 
 
 def _path(error: msgspec.ValidationError) -> str:

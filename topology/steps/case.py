@@ -11,8 +11,8 @@ from typing import TypeVar
 from msgspec import Struct
 
 from topology.contract.conversation import EMPTY, ConversationState
-from topology.contract.errors import DeadLetter
-from topology.contract.events import Action, Attempt, ConversationEvent, GrantUse, LoggedText
+from topology.contract.errors import DeadLetter, RetryLater
+from topology.contract.events import Action, Attempt, ConversationEvent, GrantUse, LoggedText, Usage
 from topology.contract.labels import GuardRun, Plan, RequestLabels, SideEffect
 from topology.contract.lineage import position_of
 from topology.contract.names import ActionReason
@@ -48,7 +48,8 @@ class Case:
 
     `policies` were in force when the case was opened. `rest` waits between tries. `revisions_max` is the budget under
     which its drafts are judged. `state` is the conversation's before this turn, `state_after` the one after it.
-    `prompt_hashes` identifies the prompt templates used, by role.
+    `prompt_hashes` identifies the prompt templates used, by role. `usage` counts the tokens of all the model's answers,
+    and `finish_reason` says why the last one ended. `trouble` is why the last try failed; None if it did not.
     """
 
     record: Record
@@ -68,6 +69,9 @@ class Case:
     state: ConversationState = EMPTY
     state_after: ConversationState = EMPTY
     prompt_hashes: dict[str, str] = field(default_factory=dict[str, str])
+    usage: Usage = field(default_factory=Usage)
+    finish_reason: str = ""
+    trouble: RetryLater | None = None
 
     @property
     def bundle(self) -> PolicyBundle:
@@ -112,6 +116,7 @@ def processed(case: Case, decision: Decision) -> Processed:
         side_effects=decision.side_effects,
         grants=case.grants,
         guards=tuple(case.guards),
+        usage=case.usage,
         trace_id=case.trace.trace_id,
         revisions_max=case.revisions_max,
         state_before=case.state,

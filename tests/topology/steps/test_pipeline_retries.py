@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
+import pytest
+
 from serving.fakes import FakeGenerator
 from tests.topology.steps.pipeline_world import (
     Bench,
@@ -50,6 +52,50 @@ def test_an_event_gives_its_permit_to_others_while_the_model_answers_and_only_th
     upstream = Waiting(bench)
     asyncio.run(bench.pipeline.process(record_of(event(candidate=candidate("An answer."))), upstream))
     assert upstream.answers_count == 0
+
+
+def test_an_event_rests_for_as_long_as_the_model_asks() -> None:
+    busy = RetryLater(Outcome.OVERLOADED, "generator", "HTTP 429", 7.5)
+    bench = Bench(generator=FakeGenerator(faults=[busy, busy]), attempts_max=2)
+    waiting = Waiting(bench)
+    ended = Ended(asyncio.run(bench.pipeline.process(record_of(event()), waiting)))
+    assert waiting.rests == [7.5 + 0.001 * 0.75]
+    assert ended.response.action is Action.WITHHELD
+
+
+def test_the_last_reason_is_in_the_letter_and_in_the_answer_if_the_deadline_passes() -> None:
+    torn = RetryLater(Outcome.UNPARSABLE, "generator", "a chunk has another type than an answer's at $.choices")
+    bench = Bench(generator=FakeGenerator(faults=(torn for _ in range(10**6))), deadline_s=0.2)
+    ended = bench.answer()
+    assert ended.response.reason_codes == ("deadline", "generator_unparsable")
+    detail = last_header(ended.letters[0].headers, Header.DETAIL)
+    assert detail is not None
+    assert detail.endswith("generator: unparsable: a chunk has another type than an answer's at $.choices")
+
+
+@pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter"])
+def test_an_answer_without_a_text_is_asked_for_once_more_and_its_tokens_count(reason: str) -> None:
+    bench = Bench(generator=FakeGenerator(lambda _: " \n", finish_reason=reason, output_tokens=40))
+    ended = bench.answer()
+    assert len(bench.generator.calls) == 2
+    assert ended.response.action is Action.WITHHELD
+    assert ended.response.reason_codes[0] in {"generator_unparsable", "generator_refused"}
+    assert ended.response.usage.output_tokens == ended.audit.usage.output_tokens == 80
+    detail = last_header(ended.letters[0].headers, Header.DETAIL)
+    assert detail is not None
+    assert detail.endswith(f"ended by {reason}")
+
+
+def test_an_answer_that_has_a_text_the_second_time_is_judged() -> None:
+    texts = iter(["", "At last."])
+    ended = Bench(generator=FakeGenerator(lambda _: next(texts), output_tokens=5)).answer()
+    assert (ended.text, ended.response.usage.output_tokens, len(ended.audit.attempts)) == ("At last.", 10, 1)
+
+
+def test_a_server_that_breaks_off_without_a_text_is_asked_again() -> None:
+    bench = Bench(generator=FakeGenerator(lambda _: "", finish_reason="abort"), attempts_max=4)
+    assert bench.answer().response.reason_codes == ("generator_unparsable",)
+    assert len(bench.generator.calls) == 4
 
 
 class Waiting:
