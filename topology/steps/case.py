@@ -4,6 +4,7 @@ A case only grows. Whatever ends it, a verdict, a deadline or a failure, the aud
 """
 
 import asyncio
+import math
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -123,4 +124,10 @@ def processed(case: Case, decision: Decision) -> Processed:
         state_after=case.state_after,
         duplicate_of=decision.duplicate_of,
         prompt_hashes=case.prompt_hashes,
+        finish_reason=case.finish_reason,
+        retry_after_ms=_retry_after_ms(case) if decision.action is Action.WITHHELD else 0,
     )
+
+
+def _retry_after_ms(case: Case) -> int:
+    return 0 if case.trouble is None else math.ceil(case.trouble.after_s * 1000)

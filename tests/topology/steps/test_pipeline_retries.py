@@ -12,6 +12,8 @@ from tests.topology.steps.pipeline_world import (
     Ended,
     candidate,
     event,
+    finding,
+    finds,
     record_of,
 )
 from topology.contract.errors import DeadLetterReason, RetryLater
@@ -54,13 +56,19 @@ def test_an_event_gives_its_permit_to_others_while_the_model_answers_and_only_th
     assert upstream.answers_count == 0
 
 
-def test_an_event_rests_for_as_long_as_the_model_asks() -> None:
+def test_an_event_rests_for_as_long_as_the_model_asks_and_the_answer_says_so_if_it_never_comes() -> None:
     busy = RetryLater(Outcome.OVERLOADED, "generator", "HTTP 429", 7.5)
     bench = Bench(generator=FakeGenerator(faults=[busy, busy]), attempts_max=2)
     waiting = Waiting(bench)
     ended = Ended(asyncio.run(bench.pipeline.process(record_of(event()), waiting)))
     assert waiting.rests == [7.5 + 0.001 * 0.75]
-    assert ended.response.action is Action.WITHHELD
+    assert (ended.response.action, ended.response.retry_after_ms) == (Action.WITHHELD, 7500)
+    assert ended.audit.retry_after_ms == 7500
+
+
+def test_an_answer_that_comes_at_last_tells_nobody_to_wait() -> None:
+    busy = RetryLater(Outcome.OVERLOADED, "generator", "HTTP 429", 0.001)
+    assert Bench(generator=FakeGenerator(faults=[busy])).answer().response.retry_after_ms == 0
 
 
 def test_the_last_reason_is_in_the_letter_and_in_the_answer_if_the_deadline_passes() -> None:
@@ -80,7 +88,8 @@ def test_an_answer_without_a_text_is_asked_for_once_more_and_its_tokens_count(re
     assert len(bench.generator.calls) == 2
     assert ended.response.action is Action.WITHHELD
     assert ended.response.reason_codes[0] in {"generator_unparsable", "generator_refused"}
-    assert ended.response.usage.output_tokens == ended.audit.usage.output_tokens == 80
+    assert (ended.response.finish_reason, ended.response.usage.output_tokens) == (reason, 80)
+    assert (ended.audit.finish_reason, ended.audit.usage.output_tokens) == (reason, 80)
     detail = last_header(ended.letters[0].headers, Header.DETAIL)
     assert detail is not None
     assert detail.endswith(f"ended by {reason}")
@@ -96,6 +105,26 @@ def test_a_server_that_breaks_off_without_a_text_is_asked_again() -> None:
     bench = Bench(generator=FakeGenerator(lambda _: "", finish_reason="abort"), attempts_max=4)
     assert bench.answer().response.reason_codes == ("generator_unparsable",)
     assert len(bench.generator.calls) == 4
+
+
+def test_an_answer_that_was_cut_off_is_said_to_be() -> None:
+    ended = Bench(generator=FakeGenerator(lambda _: "Take two of the", finish_reason="length")).answer()
+    assert (ended.response.action, ended.response.finish_reason) == (Action.PUBLISHED, "length")
+    assert "truncated" in ended.response.reason_codes
+    assert ended.audit.finish_reason == "length"
+    whole = Bench(generator=FakeGenerator(lambda _: "Take two.")).answer()
+    assert (whole.response.finish_reason, "truncated" in whole.response.reason_codes) == ("stop", False)
+
+
+def test_a_fallback_is_whole_although_the_draft_before_it_was_not() -> None:
+    bench = Bench(
+        generator=FakeGenerator(lambda _: "Take two of the", finish_reason="length"),
+        classification=finds(finding("weapons.cbrn", 4, 4)),
+    )
+    ended = bench.answer()
+    assert ended.response.action is not Action.PUBLISHED
+    assert ended.response.finish_reason == "length"
+    assert "truncated" not in ended.response.reason_codes
 
 
 class Waiting:
