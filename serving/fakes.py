@@ -95,7 +95,9 @@ def echo_answer(request: GenerationRequest) -> str:
 
 
 class FakeGenerator:
-    """A generator that answers by `answer`, one token a word. `faults` are raised by the first calls; None answers.
+    """A generator that answers by `answer`. `faults` are raised by the first calls; None answers.
+
+    `output_tokens` are those of each answer; None means one for each of its words.
 
     `delay_s` passes on `clock`; without a clock there is no delay.
     """
@@ -107,8 +109,12 @@ class FakeGenerator:
         faults: Iterable[Fault] = (),
         delay_s: float = 0.0,
         clock: Clock | None = None,
+        finish_reason: str = "stop",
+        output_tokens: int | None = None,
     ) -> None:
         self._answer = answer
+        self._finish_reason = finish_reason
+        self._output_tokens = output_tokens
         self._behaviour = _Behaviour(faults, delay_s, clock)
         self.calls: list[GenerationRequest] = []
         self.cancelled_count = 0
@@ -128,8 +134,11 @@ class FakeGenerator:
             source=DraftSource.GENERATOR,
             model=FAKE_MODEL,
             response_id=f"chatcmpl-{request.request_id}",
-            finish_reason="stop",
-            usage=Usage(input_tokens=words, output_tokens=len(text.split())),
+            finish_reason=self._finish_reason,
+            usage=Usage(
+                input_tokens=words,
+                output_tokens=len(text.split()) if self._output_tokens is None else self._output_tokens,
+            ),
         )
 
 

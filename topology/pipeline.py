@@ -6,7 +6,6 @@
 record, and a review item or a dead letter if there is cause. A record that is no event becomes a dead letter alone.
 """
 
-import asyncio
 import logging
 import types
 from collections.abc import Callable, Generator
@@ -26,7 +25,7 @@ from topology.policy.overlays import grant_uses
 from topology.ports import Clock, GrantVerifier, Labeler, Rest
 from topology.steps.assessing import Assessing
 from topology.steps.canary import RequireGenuine, is_spent, no_canaries, require_place
-from topology.steps.case import Case, Decision
+from topology.steps.case import UNSHARED, Case, Decision
 from topology.steps.counting import Counting
 from topology.steps.drafting import Drafting
 from topology.steps.publishing import Publishing, Routes
@@ -99,7 +98,7 @@ class Pipeline:
         self._memory = memory
         self._require_genuine = require_genuine
 
-    async def process(self, record: Record, rest: Rest = asyncio.sleep) -> Result:
+    async def process(self, record: Record, rest: Rest = UNSHARED) -> Result:
         """Return the result of `record`; `rest` waits between tries. After a failure the answer is `withheld`.
 
         Any exception but cancellation is a bug in the making of results.
@@ -217,11 +216,14 @@ class Pipeline:
                 case.trace.planned(case.plan)
                 return await self._drafting.decide(case, case.plan)
         except TimeoutError:
-            return await self._withhold(case, ActionReason.DEADLINE, "deadline", "the event's deadline passed")
+            detail = "the event's deadline passed"
+            if case.trouble is not None:
+                detail = f"{detail}; the last try: {case.trouble}"
+            return await self._withhold(case, ActionReason.DEADLINE, "deadline", detail)
         except CheckFailed as exc:
             # Without a plan, the labeller could not tell, and a person looks; with one, the generator refused.
             reason = ActionReason.GUARD_FAILED if case.plan is None else ActionReason.PROCESSING_FAILED
-            return await self._withhold(case, reason, f"{exc.guard}_{exc.outcome.value}", exc.outcome.value)
+            return await self._withhold(case, reason, f"{exc.guard}_{exc.outcome.value}", exc.detail)
         except Exception as exc:
             # A bug must not lose the event nor stop its partition: it is withheld, counted, and kept as a dead letter.
             logger.exception("processing an event failed; it is withheld", extra={"error": type(exc).__name__})
@@ -232,6 +234,7 @@ class Pipeline:
         """Return the fallback text: with a review item for a guard's failure, with a dead letter for any other."""
         if case.request_log is None:
             await self._drafting.log_request(case)
+        logger.warning("an event is withheld", extra={"code": code, "detail": detail})
         is_guard = reason is ActionReason.GUARD_FAILED
         failure = None if is_guard else DeadLetter(DeadLetterReason.PROCESSING_FAILED, code, detail)
         return withheld(case, reason, code, failure)

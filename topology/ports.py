@@ -1,7 +1,7 @@
 """The ports: effects that one package needs of another. Each port has a fake that passes the same contract suite."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -12,8 +12,7 @@ from topology.contract.labels import Plan, RequestLabels
 from topology.contract.records import OutRecord, Ownership, PartitionId, PartitionOffset, Record, Result
 from topology.policy.bundle import PolicyBundle
 
-Rest = Callable[[float], Awaitable[None]]
-"""A function that waits some seconds for a backend to recover; meanwhile other events may use the caller's permit."""
+T = TypeVar("T")
 
 
 class CheckInput(Struct, frozen=True, kw_only=True):
@@ -28,6 +27,18 @@ class CheckInput(Struct, frozen=True, kw_only=True):
     draft: Draft
     attempt: int
     policy: PolicyBundle
+
+
+class Rest(Protocol):
+    """The waiting of one event for a model; meanwhile other events may use its permit to run."""
+
+    async def __call__(self, seconds: float) -> None:
+        """Wait some seconds for a backend to recover."""
+        ...
+
+    async def during(self, work: Awaitable[T]) -> T:
+        """Return the result of `work`, the answer of a backend; raise what it raises."""
+        ...
 
 
 class Clock(Protocol):
@@ -58,7 +69,10 @@ class Generator(Protocol):
     """A model that answers prompts."""
 
     async def generate(self, request: GenerationRequest) -> Draft:
-        """Return the model's answer. Raises RetryLater; cancelling the call closes the request."""
+        """Return the model's answer; its text is empty if the model ended without one.
+
+        Raises RetryLater, and CheckFailed if this request will never be answered; cancelling closes the request.
+        """
         ...
 
 

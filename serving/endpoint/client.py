@@ -15,14 +15,12 @@ from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.labels import Outcome
 from topology.ports import Clock
 
-_BREAKING = frozenset({Outcome.UNREACHABLE, Outcome.CRASHED, Outcome.REFUSED, Outcome.UNPARSABLE, Outcome.TIMEOUT})
-"""The outcomes that count against a backend. An overloaded one is alive: backoff deals with it."""
-
 
 class Endpoint(Struct, frozen=True, kw_only=True):
     """The address of a served model and the bounds of every call to it. `name` is used in errors and metrics.
 
-    `base_url` ends before `/chat/completions`. `retries_max` counts further tries inside one call.
+    `base_url` ends before `/chat/completions`. `retries_max` counts further tries inside one call. `rest_max_s` bounds
+    the rest that a backend may ask for.
     """
 
     name: str
@@ -35,6 +33,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     backoff_max_s: Annotated[float, Meta(gt=0)] = 5.0
     breaker_failures: Annotated[int, Meta(ge=1)] = 5
     breaker_open_s: Annotated[float, Meta(gt=0)] = 5.0
+    rest_max_s: Annotated[float, Meta(gt=0)] = 60.0
     response_bytes_max: Annotated[int, Meta(ge=1)] = 4 * 1024 * 1024
 
 
@@ -75,7 +74,11 @@ class ChatClient:
         self._observe = observe
         self._slots = asyncio.Semaphore(endpoint.concurrency_max)
         self._breaker = Breaker(
-            failures_max=endpoint.breaker_failures, open_s=endpoint.breaker_open_s, now_s=clock.monotonic_s
+            failures_max=endpoint.breaker_failures,
+            open_s=endpoint.breaker_open_s,
+            rest_max_s=endpoint.rest_max_s,
+            calls_max=endpoint.concurrency_max,
+            now_s=clock.monotonic_s,
         )
         self._transport = Transport(
             endpoint.base_url.rstrip("/") + "/chat/completions",
@@ -127,7 +130,8 @@ class ChatClient:
         delay_s = max(self._jitter() * ceiling_s, failure.after_s)
         is_in_bounds = delay_s <= endpoint.backoff_max_s and self._clock.monotonic_s() + delay_s < deadline_s
         if not failure.may_retry or try_index >= endpoint.retries_max or not is_in_bounds:
-            raise RetryLater(failure.outcome, endpoint.name, failure.detail) from failure
+            after_s = min(failure.after_s, endpoint.rest_max_s)
+            raise RetryLater(failure.outcome, endpoint.name, failure.detail, after_s) from failure
         return delay_s
 
     async def _observed_try(
@@ -157,9 +161,16 @@ class ChatClient:
     async def _bounded_try(self, payload: bytes, headers: dict[str, str], left_s: float) -> Completion:
         if left_s <= 0:
             raise Failure(Outcome.TIMEOUT, "the deadline has passed")
-        timeout_s = min(left_s, self._endpoint.request_timeout_s)
         try:
-            async with asyncio.timeout(timeout_s), self._slots:
+            async with asyncio.timeout(left_s), self._slots:
+                return await self._timed_try(payload, headers)
+        except TimeoutError as exc:
+            raise Failure(Outcome.TIMEOUT, f"no whole answer within {left_s:.1f} s") from exc
+
+    async def _timed_try(self, payload: bytes, headers: dict[str, str]) -> Completion:
+        timeout_s = self._endpoint.request_timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
                 return await self._admitted_try(payload, headers)
         except TimeoutError as exc:
             raise Failure(Outcome.TIMEOUT, f"no whole answer within {timeout_s:.1f} s") from exc
@@ -167,22 +178,33 @@ class ChatClient:
     async def _admitted_try(self, payload: bytes, headers: dict[str, str]) -> Completion:
         ticket = self._breaker.admit()
         if ticket is None:
-            raise Failure(Outcome.UNREACHABLE, f"circuit {self._breaker.state.value}")
+            raise self._not_admitted()
         started_s = self._clock.monotonic_s()
         try:
             completion = await self._transport.post(payload, headers)
         except Failure as failure:
-            self._report(ticket, is_healthy=failure.is_final or failure.outcome not in _BREAKING)
+            self._report(ticket, failure)
             raise
         except BaseException:  # cancelled from outside, or by the time limit: the ticket must be returned
             self._report_cut_short(ticket, self._clock.monotonic_s() - started_s)
             raise
-        self._report(ticket, is_healthy=True)
+        self._breaker.report_success(ticket)
         return completion
 
-    def _report(self, ticket: Ticket, *, is_healthy: bool) -> None:
-        if is_healthy:
+    def _not_admitted(self) -> Failure:
+        left_s, state = self._breaker.rest_left_s, self._breaker.state
+        if left_s:
+            return Failure(Outcome.OVERLOADED, "it asked to be left alone", may_retry=True, after_s=left_s)
+        if state is BreakerState.CLOSED:
+            return Failure(Outcome.OVERLOADED, "it is coming back, with few requests at once", may_retry=True)
+        return Failure(Outcome.UNREACHABLE, f"circuit {state.value}")
+
+    def _report(self, ticket: Ticket, failure: Failure) -> None:
+        """Report a failed call. An overloaded backend is alive: rest and backoff deal with it."""
+        if failure.is_final:
             self._breaker.report_success(ticket)
+        elif failure.after_s > 0 or failure.outcome is Outcome.OVERLOADED:
+            self._breaker.report_busy(ticket, failure.after_s)
         else:
             self._breaker.report_failure(ticket)
 

@@ -1,13 +1,25 @@
 """The wire form of a streamed chat completion: the request's JSON, and the answer put together from its chunks."""
 
+import hashlib
+import re
 from collections.abc import Mapping
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from serving.endpoint.sse import SseParser
+from serving.endpoint.stream_errors import StreamError, fields_of, status_of
+from serving.text.reasoning import without_reasoning
+
+TOKENS_MAX = 2**53
+"""A larger number of tokens is none; it is the largest whole number that every JSON reader understands."""
 
 _END = b"[DONE]"
+_NAME = re.compile(r"[A-Za-z0-9._:/-]{1,256}")
+_PATH = re.compile(r"at `(\$[\w.\[\]]*)`")
+_TEXT_TYPES = ("text", "output_text", None)
+_FIRST = (0, None, "0")
+"""Spellings of the first choice's index; only one is asked for."""
 
 
 class ChatTurn(Struct, frozen=True, kw_only=True):
@@ -38,7 +50,10 @@ class ChatBody(Struct, frozen=True, kw_only=True):
 
 
 class Completion(Struct, frozen=True, kw_only=True):
-    """A whole answer. `first_chunk_s` counts from when the answered request was sent."""
+    """A whole answer. `first_chunk_s` counts from when the answered request was sent.
+
+    `finish_reason`, `model` and `response_id` are bounded names, whatever the server sent: see `_named`.
+    """
 
     text: str
     finish_reason: str
@@ -49,44 +64,42 @@ class Completion(Struct, frozen=True, kw_only=True):
     first_chunk_s: float = 0.0
 
 
-class StreamError(Exception):
-    """A stream that cannot become an answer. `args` is (what is wrong, HTTP status named by the endpoint or None)."""
+class _Part(Struct, frozen=True, gc=False):
+    """A part of a content that comes as a list (Mistral); reasoning has another type."""
 
-    def __init__(self, problem: str, status: int | None = None) -> None:
-        super().__init__(problem, status)
-        self.problem = problem
-        self.status = status
+    type: object = "text"
+    text: object = ""
 
 
-class _Delta(Struct, frozen=True, gc=False):
-    content: str | None = None
+_Content = str | list[str | _Part | None] | None
+
+
+class _Delta(Struct, frozen=True):
+    content: _Content = None
+    refusal: str | None = None
 
 
 class _Choice(Struct, frozen=True):
-    index: int = 0
-    delta: _Delta = _Delta()
-    finish_reason: str | None = None
-
-
-class _Usage(Struct, frozen=True, gc=False):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
-
-
-class _Error(Struct, frozen=True):
-    code: int | str | None = None
+    delta: _Delta | None = None
+    index: object = None
+    finish_reason: object = None
 
 
 class _Chunk(Struct, frozen=True):
-    id: str = ""
-    model: str = ""
-    choices: list[_Choice] = []
-    usage: _Usage | None = None
-    error: _Error | None = None
+    """A chunk, read for what an answer needs. Whatever else a server puts into it, or leaves null, decides nothing."""
+
+    choices: list[_Choice | None] | None = None
+    id: object = None
+    model: object = None
+    usage: object = None
+    error: object = None
+    kind: object = msgspec.field(name="object", default=None)
+    code: object = None
+    type: object = None
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(_Chunk).decode
+_decode = msgspec.json.Decoder(_Chunk | None).decode
 
 
 def encode_body(body: ChatBody) -> bytes:
@@ -108,55 +121,120 @@ class CompletionStream:
     def __init__(self) -> None:
         self._parser = SseParser()
         self._pieces: list[str] = []
-        self._id = ""
-        self._model = ""
-        self._finish_reason = ""
-        self._usage = _Usage()
+        self._id: object = None
+        self._model: object = None
+        self._finish_reason: object = None
+        self._usage: object = None
         self.is_ended = False
 
     def feed(self, received: bytes) -> None:
         """Take received bytes. Raises StreamError for a chunk that does not decode or that reports an error."""
         for data in self._parser.feed(received):
-            if data == _END:
-                self.is_ended = True
-            elif not self.is_ended:
-                self._take(data)
+            self._take_event(data)
+
+    def _take_event(self, data: bytes) -> None:
+        if self.is_ended or not (stripped := data.strip()):
+            return
+        if stripped == _END:
+            self.is_ended = True
+        else:
+            self._take(data)
 
     def _take(self, data: bytes) -> None:
         try:
             chunk = _decode(data)
+        except msgspec.ValidationError as exc:
+            raise StreamError(f"a chunk has another type than an answer's at {_path(exc)}") from exc
         except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-            raise StreamError("a chunk is not the JSON of a chunk") from exc
-        if chunk.error is not None:
-            raise StreamError("the endpoint reported an error in its stream", _status(chunk.error))
+            raise StreamError("a chunk is not JSON") from exc
+        if chunk is None:
+            return
+        _raise_reported(chunk)
         self._id = chunk.id or self._id
         self._model = chunk.model or self._model
         self._usage = chunk.usage or self._usage
-        for choice in chunk.choices:
-            if choice.index == 0:
+        for choice in chunk.choices or ():
+            if choice is not None and choice.index in _FIRST:
                 self._take_choice(choice)
 
     def _take_choice(self, choice: _Choice) -> None:
-        if choice.delta.content:
-            self._pieces.append(choice.delta.content)
-        if choice.finish_reason:
-            self._finish_reason = choice.finish_reason
+        delta = choice.delta
+        if delta is not None:
+            if delta.content:
+                self._pieces.append(_text(delta.content))
+            if delta.refusal:  # the model's own words too
+                self._pieces.append(delta.refusal)
+        self._finish_reason = choice.finish_reason or self._finish_reason
 
     def completion(self, first_chunk_s: float = 0.0) -> Completion:
         """Return the answer after the last byte. Raises StreamError if the endpoint never said that it was finished."""
-        if not self._finish_reason:
+        self._take_last()
+        finish_reason, usage = _named(self._finish_reason), fields_of(self._usage)
+        if not finish_reason:
             raise StreamError("the stream ended before the answer did")
         return Completion(
-            text="".join(self._pieces),
-            finish_reason=self._finish_reason,
-            model=self._model,
-            response_id=self._id,
-            input_tokens=self._usage.prompt_tokens or 0,
-            output_tokens=self._usage.completion_tokens or 0,
+            text=without_reasoning("".join(self._pieces)),
+            finish_reason=finish_reason,
+            model=_named(self._model),
+            response_id=_named(self._id),
+            input_tokens=_count(usage.get("prompt_tokens")),
+            output_tokens=_count(usage.get("completion_tokens")),
             first_chunk_s=first_chunk_s,
         )
 
+    def _take_last(self) -> None:
+        """Take the event that the stream ended in; of a finished answer it may be cut."""
+        for data in self._parser.end():
+            try:
+                self._take_event(data)
+            except StreamError as exc:
+                if exc.status is not None or not self._finish_reason:
+                    raise
 
-def _status(error: _Error) -> int:
-    """Return the HTTP status that the endpoint names, or 500."""
-    return error.code if isinstance(error.code, int) and 400 <= error.code <= 599 else 500
+
+def _raise_reported(chunk: _Chunk) -> None:
+    """Raise the error that a chunk reports: in a field of its own, or as the chunk itself (vLLM)."""
+    error = chunk.error
+    if not error and chunk.kind == "error":
+        error = {"code": chunk.code, "type": chunk.type}
+    if error:
+        status = status_of(error)
+        raise StreamError(f"the endpoint reported error {status} in its stream", status)
+
+
+def _path(error: msgspec.ValidationError) -> str:
+    """Return where a chunk differs: names of its fields, and nothing of their values."""
+    found = _PATH.search(str(error))
+    return found[1] if found else "$"
+
+
+def _text(content: str | list[str | _Part | None]) -> str:
+    """Return the text of a content; that of parts that are not text, such as reasoning, is left out."""
+    if isinstance(content, str):
+        return content
+    return "".join([_part_text(part) for part in content])
+
+
+def _part_text(part: str | _Part | None) -> str:
+    if not isinstance(part, _Part):
+        return part or ""
+    return part.text if part.type in _TEXT_TYPES and isinstance(part.text, str) else ""
+
+
+def _named(value: object) -> str:
+    """Return a name that the server gave; one that is long, or not spelt like a name, is replaced by its digest.
+
+    Names reach spans and audit records, where no text of a prompt or an answer may stand.
+    """
+    if not isinstance(value, str) or not value:
+        return ""
+    return value if _NAME.fullmatch(value) else f"sha256:{hashlib.sha256(value.encode()).hexdigest()}"
+
+
+def _count(value: object) -> int:
+    """Return a number of tokens however it is spelt, or 0."""
+    try:
+        count = int(float(value)) if isinstance(value, str | int | float) else 0
+    except (ValueError, OverflowError):
+        return 0
+    return count if 0 < count <= TOKENS_MAX else 0

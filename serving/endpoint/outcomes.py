@@ -5,7 +5,7 @@ import ssl
 import aiohttp
 from aiohttp import http_exceptions
 
-from serving.endpoint.completion import StreamError
+from serving.endpoint.stream_errors import StreamError
 from topology.contract.labels import Outcome
 
 ERRORS: tuple[tuple[type[BaseException], Outcome], ...] = (

@@ -26,6 +26,17 @@ class SseParser:
             self._take_line(line.rstrip(b"\r\n"), events)
         return events
 
+    def end(self) -> list[bytes]:
+        """Return the data of an event that the stream ended in, which the standard would discard.
+
+        Some servers close without a last blank line; whether the answer is whole, its finish reason says.
+        """
+        events: list[bytes] = []
+        self._take_line(b"".join(self._pieces), events)
+        self._take_line(b"", events)
+        self._pieces.clear()
+        return events
+
     def _split(self, received: bytes) -> list[bytes]:
         """Return the finished lines, each with its line end; keep the unfinished last one."""
         lines = received.splitlines(keepends=True)

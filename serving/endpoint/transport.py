@@ -4,6 +4,7 @@ It uses aiohttp rather than httpx: with 32 streams in flight on one core, a chun
 CPU against 50 µs (docs/serving.md), and every chunk of every answer passes here.
 """
 
+import re
 import ssl
 import urllib.parse
 from collections.abc import Mapping
@@ -11,12 +12,14 @@ from email.utils import parsedate_to_datetime
 
 import aiohttp
 
-from serving.endpoint.completion import Completion, CompletionStream, StreamError
+from serving.endpoint.completion import Completion, CompletionStream
 from serving.endpoint.outcomes import CAUGHT, RETRYABLE, is_the_requests_fault, outcome_of_error, outcome_of_status
+from serving.endpoint.stream_errors import StreamError
 from topology.contract.errors import SettingsError
 from topology.contract.labels import Outcome
 from topology.ports import Clock
 
+_NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 _REQUEST_ID_SAFE = "-._~:/@+"
 
 
@@ -103,7 +106,7 @@ class Transport:
             f"HTTP {status}",
             is_final=is_the_requests_fault(status),
             may_retry=True,
-            after_s=_retry_after_s(response.headers, self._clock.now_ms()),
+            after_s=retry_after_s(response.headers, self._clock.now_ms()),
         )
 
     async def _read(self, content: aiohttp.StreamReader, sent_s: float) -> Completion:
@@ -156,12 +159,23 @@ def _is_header_value(value: str) -> bool:
     return value.isascii() and value.isprintable()
 
 
-def _retry_after_s(headers: Mapping[str, str], now_ms: int) -> float:
-    """Return the seconds of a Retry-After header of either form, 0 if there is none. RFC 9110, section 10.2.3."""
+def retry_after_s(headers: Mapping[str, str], now_ms: int) -> float:
+    """Return for how many seconds the backend asks not to be called, in any of the forms in use; 0 if it does not.
+
+    RFC 9110, section 10.2.3, knows whole seconds and dates. Some servers send fractions, or `retry-after-ms` beside it.
+    """
+    exact_s = _number(headers.get("retry-after-ms", "")) / 1000
     value = headers.get("Retry-After", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
+    after_s = exact_s or _number(value)
+    if after_s:
+        return after_s
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - now_ms / 1000)
     except (TypeError, ValueError, OverflowError):
         return 0.0
+
+
+def _number(value: str) -> float:
+    """Return a decimal number without sign, or 0."""
+    found = _NUMBER.fullmatch(value.strip())
+    return float(found[0]) if found else 0.0

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, Struct
 from serving.endpoint.client import ChatClient
 from serving.endpoint.completion import ChatBody, ChatTurn, Completion
 from topology.contract.drafts import Draft, GenerationRequest
-from topology.contract.errors import CheckFailed, RetryLater
+from topology.contract.errors import CheckFailed
 from topology.contract.events import GenerationParameters, Message, Usage, parts_text
 from topology.contract.labels import Outcome
 from topology.contract.names import DraftSource, LlmRole
@@ -35,17 +35,17 @@ class OpenAiGenerator:
         self._defaults = defaults
 
     async def generate(self, request: GenerationRequest) -> Draft:
-        """Return the model's answer. Cancelling closes the request.
+        """Return the model's answer; its text is empty if the model ended without one. Cancelling closes the request.
 
-        Raises RetryLater while the endpoint cannot answer or answers without a text, and CheckFailed if it would never
-        answer this request: refused (too long for the model, a parameter out of range, the endpoint's own filter) or
-        unparsable (longer than the bound).
+        Raises RetryLater while the endpoint cannot answer, and CheckFailed if it would never answer this request:
+        refused (too long for the model, a parameter out of range, the endpoint's own filter) or unparsable (longer than
+        the bound).
         """
         body = generation_body(request.messages, request.parameters, self._defaults)
         completion = await self._client.complete(
             body, request_id=request.request_id, deadline_s=request.deadline_s, headers=request.headers
         )
-        _require_answer(completion)
+        _require_unfiltered(completion)
         return Draft(
             text=completion.text,
             source=DraftSource.GENERATOR,
@@ -60,13 +60,10 @@ class OpenAiGenerator:
         await self._client.aclose()
 
 
-def _require_answer(completion: Completion) -> None:
-    """Raise if there is no text that could be judged as the model's answer to the request."""
-    backend = LlmRole.GENERATOR.value
-    if completion.finish_reason == "content_filter":
-        raise CheckFailed(Outcome.REFUSED, backend, "the endpoint's own filter ended the answer")
-    if not completion.text.strip():
-        raise RetryLater(Outcome.UNPARSABLE, backend, "the answer has no text")
+def _require_unfiltered(completion: Completion) -> None:
+    """Raise if the endpoint's own filter cut the answer: what came before it is not judged as an answer."""
+    if completion.finish_reason == "content_filter" and completion.text.strip():
+        raise CheckFailed(Outcome.REFUSED, LlmRole.GENERATOR.value, "the endpoint's own filter ended the answer")
 
 
 def generation_body(messages: Sequence[Message], asked: GenerationParameters, defaults: GenerationDefaults) -> ChatBody:

@@ -92,7 +92,7 @@ def _decoded(audit: Sequence[Record]) -> list[AuditRecord]:
 
 def why_withheld(record: AuditRecord) -> str:
     """`deadline`, three kills that hit it, or the checks that could not tell; anything else is no fault's work."""
-    if record.reason_codes == ("deadline",):
+    if "deadline" in record.reason_codes:
         return "deadline"
     if record.reason_codes == (DeadLetterReason.POISON.value,):
         return "ran in three processes that were killed"

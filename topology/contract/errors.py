@@ -42,13 +42,17 @@ class SluicegateError(Exception):
 
 
 class RetryLater(SluicegateError):
-    """A backend cannot answer now. `args` is (outcome, backend, detail)."""
+    """A backend cannot answer now. `args` is (outcome, backend, detail, after_s).
 
-    def __init__(self, outcome: Outcome, backend: str, detail: str) -> None:
-        super().__init__(outcome, backend, detail)
+    `after_s` is how many more seconds the backend asked not to be called; 0 if it did not say.
+    """
+
+    def __init__(self, outcome: Outcome, backend: str, detail: str, after_s: float = 0.0) -> None:
+        super().__init__(outcome, backend, detail, after_s)
         self.outcome = outcome
         self.backend = backend
         self.detail = detail
+        self.after_s = after_s
 
     def __str__(self) -> str:
         return f"{self.backend}: {self.outcome.value}: {self.detail}"

@@ -204,6 +204,9 @@ class AuditedResponse(Struct, frozen=True, kw_only=True):
     """The answer to an event, on `conversations.audited`: exactly one for each decodable record.
 
     `duplicate_of` is the audit id of the event's first answer if this record was a second copy of it, else empty.
+    `finish_reason` is why the model's last answer to the event ended, in its server's words, such as `stop` or
+    `length`; empty if no model answered. `retry_after_ms` is how long the model's server asked to be left alone if the
+    answer was withheld for want of one; 0 if it did not say.
     """
 
     event_id: Id
@@ -217,6 +220,8 @@ class AuditedResponse(Struct, frozen=True, kw_only=True):
     audit_id: str
     usage: Usage = Usage()
     duplicate_of: str = ""
+    finish_reason: str = ""
+    retry_after_ms: int = 0
 
 
 class LoggedText(Struct, frozen=True, kw_only=True):
@@ -296,7 +301,8 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     `revisions_max` is the number of further drafts that were allowed; the verdict depends on it. `shadows` has an entry
     for each of the `shadow_count` candidate policies that would have decided differently. `prompt_hashes` identifies
     the prompt of a generator, and is empty if none was asked; a guard's prompt is identified by its labeller or by its
-    run's version. `canary` is the case of a probe, and empty for any other event.
+    run's version. `canary` is the case of a probe, and empty for any other event. `finish_reason` and `retry_after_ms`
+    are the response's.
     """
 
     audit_id: str
@@ -328,6 +334,8 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     duplicate_of: str = ""
     prompt_hashes: dict[str, str] = {}
     canary: str = ""
+    finish_reason: str = ""
+    retry_after_ms: int = 0
 
 
 class ReviewItem(Struct, frozen=True, kw_only=True):

@@ -36,6 +36,10 @@ DRAFT_SOURCES = frozenset({DraftSource.GENERATOR, DraftSource.CANDIDATE, DraftSo
 """The sources of an answer that is a draft."""
 
 
+TRUNCATED = "truncated"
+"""The reason code of an answer that the model could not finish within its tokens."""
+
+
 class Answer(Struct, frozen=True, kw_only=True):
     """The answer to be published. `mode` is the one that the reader is told.
 
@@ -54,6 +58,7 @@ class Processed(Struct, frozen=True, kw_only=True):
     `labels`, `plan` and `request` are None if the request could not be assessed or logged; then the action is
     `withheld`. `attempts` are in the order in which they were judged, the published one last. `usage` counts every
     draft, judged or not; None means the sum over `attempts`. `revisions_max` is the number of further drafts allowed.
+    `finish_reason` and `retry_after_ms` are as in the response.
     """
 
     event: ConversationEvent
@@ -77,6 +82,8 @@ class Processed(Struct, frozen=True, kw_only=True):
     revisions_max: int = 0
     prompt_hashes: dict[str, str] = {}
     duplicate_of: str = ""
+    finish_reason: str = ""
+    retry_after_ms: int = 0
 
 
 def audit_id(position: Position, event_id: str) -> str:
@@ -156,13 +163,22 @@ def _response(done: Processed, record_id: str, usage: Usage) -> AuditedResponse:
         audit_id=record_id,
         usage=usage,
         duplicate_of=done.duplicate_of,
+        finish_reason=done.finish_reason,
+        retry_after_ms=done.retry_after_ms,
     )
 
 
 def _told_reasons(done: Processed) -> tuple[str, ...]:
-    """Return the reasons of the action and, if the unknown age made the plan stricter, that it did."""
-    is_by_age = done.plan is not None and AGE_UNKNOWN in done.plan.reasons
-    return (*done.reason_codes, AGE_UNKNOWN) if is_by_age else done.reason_codes
+    """Return the reasons of the action, and what else a reader must know of the answer.
+
+    That is that the unknown age made the plan stricter, and that the text stops before its end.
+    """
+    told = list(done.reason_codes)
+    if done.plan is not None and AGE_UNKNOWN in done.plan.reasons:
+        told.append(AGE_UNKNOWN)
+    if done.answer.source in DRAFT_SOURCES and done.finish_reason == "length":
+        told.append(TRUNCATED)
+    return tuple(told)
 
 
 def _record(
@@ -196,6 +212,8 @@ def _record(
         revisions_max=done.revisions_max,
         prompt_hashes=done.prompt_hashes,
         canary="" if done.event.canary is None else done.event.canary.case,
+        finish_reason=done.finish_reason,
+        retry_after_ms=done.retry_after_ms,
     )
 
 

@@ -4,13 +4,16 @@ A case only grows. Whatever ends it, a verdict, a deadline or a failure, the aud
 """
 
 import asyncio
+import math
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from msgspec import Struct
 
 from topology.contract.conversation import EMPTY, ConversationState
-from topology.contract.errors import DeadLetter
-from topology.contract.events import Action, Attempt, ConversationEvent, GrantUse, LoggedText
+from topology.contract.errors import DeadLetter, RetryLater
+from topology.contract.events import Action, Attempt, ConversationEvent, GrantUse, LoggedText, Usage
 from topology.contract.labels import GuardRun, Plan, RequestLabels, SideEffect
 from topology.contract.lineage import position_of
 from topology.contract.names import ActionReason
@@ -22,6 +25,23 @@ from topology.ports import Rest
 from topology.steps.audit import Answer, Processed
 from topology.telemetry.event_trace import EventTrace
 
+T = TypeVar("T")
+
+
+class Unshared:
+    """The `Rest` of an event that shares no permit with others."""
+
+    async def __call__(self, seconds: float) -> None:
+        """See `Rest`."""
+        await asyncio.sleep(seconds)
+
+    async def during(self, work: Awaitable[T]) -> T:
+        """See `Rest.during`."""
+        return await work
+
+
+UNSHARED = Unshared()
+
 
 @dataclass(slots=True)
 class Case:
@@ -29,7 +49,8 @@ class Case:
 
     `policies` were in force when the case was opened. `rest` waits between tries. `revisions_max` is the budget under
     which its drafts are judged. `state` is the conversation's before this turn, `state_after` the one after it.
-    `prompt_hashes` identifies the prompt templates used, by role.
+    `prompt_hashes` identifies the prompt templates used, by role. `usage` counts the tokens of all the model's answers,
+    and `finish_reason` says why the last one ended. `trouble` is why the last try failed; None if it did not.
     """
 
     record: Record
@@ -38,7 +59,7 @@ class Case:
     policies: Policies
     overlay: TenantOverlay
     deadline_s: float
-    rest: Rest = asyncio.sleep
+    rest: Rest = UNSHARED
     grants: tuple[GrantUse, ...] = ()
     labels: RequestLabels | None = None
     plan: Plan | None = None
@@ -49,6 +70,9 @@ class Case:
     state: ConversationState = EMPTY
     state_after: ConversationState = EMPTY
     prompt_hashes: dict[str, str] = field(default_factory=dict[str, str])
+    usage: Usage = field(default_factory=Usage)
+    finish_reason: str = ""
+    trouble: RetryLater | None = None
 
     @property
     def bundle(self) -> PolicyBundle:
@@ -93,10 +117,17 @@ def processed(case: Case, decision: Decision) -> Processed:
         side_effects=decision.side_effects,
         grants=case.grants,
         guards=tuple(case.guards),
+        usage=case.usage,
         trace_id=case.trace.trace_id,
         revisions_max=case.revisions_max,
         state_before=case.state,
         state_after=case.state_after,
         duplicate_of=decision.duplicate_of,
         prompt_hashes=case.prompt_hashes,
+        finish_reason=case.finish_reason,
+        retry_after_ms=_retry_after_ms(case) if decision.action is Action.WITHHELD else 0,
     )
+
+
+def _retry_after_ms(case: Case) -> int:
+    return 0 if case.trouble is None else math.ceil(case.trouble.after_s * 1000)

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.errors import CheckFailed, RetryLater
-from topology.contract.events import Action, Attempt, ConversationEvent, Message, parts_text
+from topology.contract.events import Action, Attempt, ConversationEvent, Message, Usage, parts_text
 from topology.contract.labels import NONE, Outcome, OutputLabels, Plan, Verdict, VerdictKind
 from topology.contract.names import ActionReason, DraftSource, LlmRole, StageName
 from topology.decision import templates
@@ -31,6 +31,15 @@ CompilePrompt = Callable[[Case, Plan, str], tuple[Message, ...]]
 
 GENERATE_BACKOFF_FACTOR = 2.0
 """The factor between one backoff and the next while the generator is down, up to `backoff_max_s`."""
+
+EMPTY_ANSWERS_MAX = 2
+"""Answers without a text after which no further one is asked for: a model that used up its tokens by reasoning, or that
+calls tools which nobody offered, does so again, and each try costs a whole generation."""
+
+FINAL_REASONS = frozenset({"stop", "length", "tool_calls", "function_call", "content_filter"})
+"""The reasons with which a model ends by itself; any other one means that its server broke off."""
+
+_REFUSING_REASONS = FINAL_REASONS - {"stop", "length"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +125,6 @@ class Drafting:
             source=DraftSource.CANDIDATE,
             model=candidate.model,
             response_id=candidate.response_id,
-            finish_reason="stop",
         )
 
     async def _check(self, case: Case, plan: Plan, current: Try) -> tuple[OutputLabels, Verdict]:
@@ -208,20 +216,25 @@ class Drafting:
         if self._prompt_hash:
             case.prompt_hashes[LlmRole.GENERATOR.value] = self._prompt_hash
         wait_s = self._budget.backoff_initial_s
-        left_count = self._budget.attempts_max
+        left_count, empty_left_count = self._budget.attempts_max, EMPTY_ANSWERS_MAX
         while True:  # bounded by `attempts_max`, and by the event's deadline, which cancels this task
             asked = await self._ask(case, attempt, messages)
             if isinstance(asked, Draft):
-                return asked
+                if asked.text.strip():
+                    case.trouble = None
+                    return asked
+                empty_left_count -= asked.finish_reason in FINAL_REASONS
+                asked = _no_answer(asked)
+            case.trouble = asked
             left_count -= 1
-            if not left_count:
-                raise CheckFailed(asked.outcome, asked.backend, "too many attempts") from asked
+            if not left_count or not empty_left_count:
+                raise CheckFailed(asked.outcome, asked.backend, f"too many attempts: {asked.detail}") from asked
             self._metrics.count(Metric.RETRIES, reason=asked.outcome.value)
-            await case.rest(wait_s * (0.5 + self._jitter() / 2))
+            await case.rest(asked.after_s + wait_s * (0.5 + self._jitter() / 2))
             wait_s = min(self._budget.backoff_max_s, wait_s * GENERATE_BACKOFF_FACTOR)
 
     async def _ask(self, case: Case, attempt: int, messages: tuple[Message, ...]) -> Draft | RetryLater:
-        """Return the draft that one request brings, or the reason to try again later."""
+        """Return the draft that one request brings, or the reason to try again later. The draft may have no text."""
         with case.trace.chat("generator", attempt, case.event.generation) as span:
             span.asked(messages)
             request = GenerationRequest(
@@ -232,12 +245,12 @@ class Drafting:
                 headers=span.headers,
             )
             try:
-                draft = await self._generator.generate(request)
+                draft = await case.rest.during(self._generator.generate(request))
             except RetryLater as exc:
                 span.failed(exc.outcome.value)
                 return exc
             span.answered(draft)
-            self._count_tokens(draft)
+            self._count_tokens(case, draft)
             return draft
 
     def _revisions_max(self, event: ConversationEvent) -> int:
@@ -261,7 +274,12 @@ class Drafting:
             policy_version=case.bundle.version,
         )
 
-    def _count_tokens(self, draft: Draft) -> None:
+    def _count_tokens(self, case: Case, draft: Draft) -> None:
+        case.finish_reason = draft.finish_reason
+        case.usage = Usage(
+            input_tokens=case.usage.input_tokens + draft.usage.input_tokens,
+            output_tokens=case.usage.output_tokens + draft.usage.output_tokens,
+        )
         for kind, tokens in (("input", draft.usage.input_tokens), ("output", draft.usage.output_tokens)):
             self._metrics.count(Metric.LLM_TOKENS, tokens, model=draft.model, kind=kind)
 
@@ -293,6 +311,12 @@ class Drafting:
             failed = any(run.outcome is not Outcome.OK for run in guards)
             reason = ActionReason.GUARD_FAILED if failed else ActionReason.ESCALATED
         return _decision(action, Answer(text=text, source=DraftSource.TEMPLATE, mode=plan.mode), reason, verdict)
+
+
+def _no_answer(draft: Draft) -> RetryLater:
+    """Return the reason why an answer without a text is none."""
+    outcome = Outcome.REFUSED if draft.finish_reason in _REFUSING_REASONS else Outcome.UNPARSABLE
+    return RetryLater(outcome, LlmRole.GENERATOR.value, f"an answer without a text, ended by {draft.finish_reason}")
 
 
 def _decision(action: Action, answer: Answer, reason: ActionReason, verdict: Verdict) -> Decision:

@@ -26,9 +26,15 @@ PROCESSING = "processing"
 
 
 def withheld(case: Case, reason: ActionReason, code: str, failure: DeadLetter | None) -> Decision:
-    """Return the policy's fallback text, with a dead letter for `failure`, or with a review item if that is None."""
+    """Return the policy's fallback text, with a dead letter for `failure`, or with a review item if that is None.
+
+    If the deadline passed while the model could not answer, a second code says why it could not.
+    """
     plan = case.plan or NOTHING_PLANNED
     user = case.event.user
+    codes, trouble = (code,), case.trouble
+    if reason is ActionReason.DEADLINE and trouble is not None:
+        codes = (code, f"{trouble.backend}_{trouble.outcome.value}")
     text = templates.fallback(
         case.bundle, plan, kind="withheld", locale=user.locale, region=user.region, overlay=case.overlay
     )
@@ -36,7 +42,7 @@ def withheld(case: Case, reason: ActionReason, code: str, failure: DeadLetter | 
         action=Action.WITHHELD,
         answer=Answer(text=text, source=DraftSource.TEMPLATE, mode=plan.mode),
         reason=reason,
-        reason_codes=(code,),
+        reason_codes=codes,
         side_effects=(SideEffect.HUMAN_REVIEW, SideEffect.ALARM) if failure is None else (),
         failure=failure,
     )

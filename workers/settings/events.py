@@ -34,6 +34,15 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
         64 * KIB
     )
     in_flight_max: Annotated[int, Meta(ge=1, le=10_000, description="Events that one worker processes at once.")] = 64
+    awaiting_answer_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=100_000,
+            description="Events that wait for the model's answer, or for a free request, beside `in_flight_max`, so "
+            "that they hold back none that need no model.",
+        ),
+    ] = 320
     queue_events_max: Annotated[Count, about("Events a worker holds before it pauses its partitions.")] = 2_000
     queue_bytes_max: Annotated[Bytes, about("Bytes a worker holds before it pauses its partitions.")] = 64 * MIB
     batch_events_max: Annotated[int, Meta(ge=1, le=10_000, description="Events per transaction.")] = 200

@@ -32,6 +32,9 @@ class GenerationSettings(Struct, frozen=True, kw_only=True):
     breaker_open_s: Annotated[
         Seconds, about("Time that an open circuit breaker refuses requests before it tries one.")
     ] = 5
+    rest_max_s: Annotated[
+        Seconds, about("Longest time that the endpoint is left alone because it asked for it (`Retry-After`).")
+    ] = 60
     response_bytes_max: Annotated[Bytes, about("A longer response is cut off and counts as unparsable.")] = 4 * MIB
     tokenizer: Annotated[
         Text,

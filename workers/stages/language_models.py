@@ -62,6 +62,7 @@ class ModelSet:
             backoff_max_s=asked.backoff_max_s,
             breaker_failures=asked.breaker_failures,
             breaker_open_s=asked.breaker_open_s,
+            rest_max_s=asked.rest_max_s,
             response_bytes_max=asked.response_bytes_max,
         )
         client = self._client(endpoint, asked.api_key.reveal(), asked.model, LlmRole.GENERATOR)

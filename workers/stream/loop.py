@@ -83,7 +83,7 @@ class Loop:
             tracker,
             self._lock,
             clock=clock,
-            in_flight_max=limits.in_flight_max,
+            limits=limits,
             close=close,
             quarantine=quarantine,
             states=states,

@@ -6,17 +6,26 @@ keep trying it leave room for those that do not need it; and under full load no 
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from topology.ports import Rest
+T = TypeVar("T")
+
+Sleep = Callable[[float], Awaitable[None]]
 
 
 class Permits:
-    """The `count` permits of one event loop. `on_change` is called when a permit is released or waited for."""
+    """The `count` permits of one event loop. `on_change` is called when a permit is released or waited for.
 
-    def __init__(self, count: int, on_change: Callable[[], None]) -> None:
+    At most `lent_max` records release theirs while a model answers them. More would begin, only to wait for it until
+    their deadlines pass.
+    """
+
+    def __init__(self, count: int, on_change: Callable[[], None], lent_max: int = 0) -> None:
         self._count = count
         self._on_change = on_change
+        self._lent_max = lent_max
+        self._lent_count = 0
         self._taken_count = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._odd_one = 0
@@ -26,6 +35,11 @@ class Permits:
     def free_count(self) -> int:
         """Return how many may be taken; never negative."""
         return max(0, self._count - self._taken_count)
+
+    @property
+    def may_lend(self) -> bool:
+        """Return whether one more record may release its permit while a model answers it."""
+        return self._lent_count < self._lent_max
 
     def take(self) -> None:
         """Take a permit even if none is free; then none becomes free until the excess is released."""
@@ -48,15 +62,30 @@ class Permits:
                 self.take()
             raise
 
-    async def rest(self, seconds: float, sleep: Rest) -> None:
+    async def rest(self, seconds: float, sleep: Sleep) -> None:
         """Release the permit for `seconds`, then wait for one again; if cancelled, take it at once."""
+        await self._without(sleep(seconds))
+
+    async def lend(self, work: Awaitable[T]) -> T:
+        """Return the result of `work`, as `rest` does; to be called if `may_lend`."""
+        self._lent_count += 1
+        try:
+            return await self._without(work)
+        finally:
+            self._lent_count -= 1
+
+    async def _without(self, work: Awaitable[T]) -> T:
         self.release()
         try:
-            await sleep(seconds)
+            result = await work
+        except Exception:
+            await self.wait()
+            raise
         except BaseException:
             self.take()
             raise
         await self.wait()
+        return result
 
     def share(self) -> None:
         """Give every other free permit to those that wait."""

@@ -2,8 +2,9 @@
 
 The tracker says which record is next. It is shared with the poll thread, so each thread takes its lock for the few
 microseconds of a call. This one does so once in a turn of the event loop: it hands over what has finished, and takes
-what may start, which includes records that waited for those. A record that waits between two tries releases its permit,
-so records that need no model continue while the model is down; the rest of its key waits with it. Suspects, which were
+what may start, which includes records that waited for those. A record that waits for a model's answer, or between two
+tries, releases its permit, so those that need no model continue while the model is down or silent; the rest of its key
+waits with it. Suspects, which were
 running when an earlier process crashed, run beside the others, but one at a time.
 """
 
@@ -12,16 +13,19 @@ import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import partial
+from typing import TypeVar
 
 import uvloop
 
 from topology.contract.records import Record, Result
 from topology.delivery.tracker import Tracker, WorkItem
 from topology.ports import Clock, ConversationStates, Rest
-from workers.stream.crash_journal import NOT_MARKED
+from workers.settings import LimitSettings
+from workers.stream.crash_journal import NOT_MARKED, CrashJournal
 from workers.stream.permits import Permits
 from workers.stream.quarantine import Quarantine
+
+T = TypeVar("T")
 
 Process = Callable[[Record, Rest], Awaitable[Result]]
 """A function from a record to its result. It waits through the `Rest`, and holds no permit meanwhile."""
@@ -41,8 +45,37 @@ class _Run:
     mark: int = NOT_MARKED
 
 
+class _Waiting:
+    """The `Rest` of one item: while it waits it holds no permit, and no mark, because a crash would not be its work."""
+
+    def __init__(self, run: _Run, journal: CrashJournal, clock: Clock) -> None:
+        self._run = run
+        self._journal = journal
+        self._clock = clock
+
+    async def __call__(self, seconds: float) -> None:
+        """See `Rest`."""
+        await self._unmarked(self._run.permits.rest(seconds, self._clock.sleep))
+
+    async def during(self, work: Awaitable[T]) -> T:
+        """See `Rest.during`."""
+        permits = self._run.permits
+        return await (self._unmarked(permits.lend(work)) if permits.may_lend else work)
+
+    async def _unmarked(self, waiting: Awaitable[T]) -> T:
+        run = self._run
+        self._journal.stop(run.mark)
+        run.mark = NOT_MARKED
+        try:
+            return await waiting
+        finally:
+            run.mark = self._journal.start(run.item.record)
+
+
 class Processing:
     """The records in flight. At most `in_flight_max` run at once, others rest; the tracker's bounds hold for both.
+
+    `awaiting_answer_max` further ones may wait for a model's answer.
 
     `lock` guards `tracker`.
     """
@@ -54,7 +87,7 @@ class Processing:
         lock: threading.Lock,
         *,
         clock: Clock,
-        in_flight_max: int,
+        limits: LimitSettings,
         close: Close | None,
         quarantine: Quarantine | None = None,
         states: ConversationStates | None = None,
@@ -63,11 +96,11 @@ class Processing:
         self._tracker = tracker
         self._lock = lock
         self._clock = clock
-        self._permits = Permits(in_flight_max, self._fill_soon)
-        self._permits_of_suspects = Permits(SUSPECTS_MAX, self._fill_soon)
+        self._permits = Permits(limits.in_flight_max, self._fill_soon, limits.awaiting_answer_max)
+        self._permits_of_suspects = Permits(SUSPECTS_MAX, self._fill_soon, limits.awaiting_answer_max)
         self._suspects: deque[WorkItem] = deque()
         """Suspects that the tracker handed out and that wait for a permit."""
-        self._quarantine = quarantine or Quarantine.none(in_flight_max)
+        self._quarantine = quarantine or Quarantine.none(limits.in_flight_max)
         self._journal = self._quarantine.journal
         self._close = close
         self._states = states
@@ -191,16 +224,8 @@ class Processing:
         result = self._quarantine.answer(record) if run.permits is self._permits_of_suspects else None
         if result is None:
             run.mark = self._journal.start(record)
-            result = await self._process(record, partial(self._rest, run))
+            result = await self._process(record, _Waiting(run, self._journal, self._clock))
         return result
-
-    async def _rest(self, run: _Run, seconds: float) -> None:
-        self._journal.stop(run.mark)
-        run.mark = NOT_MARKED
-        try:
-            await run.permits.rest(seconds, self._clock.sleep)
-        finally:
-            run.mark = self._journal.start(run.item.record)
 
     def _on_done(self, task: asyncio.Task[Result]) -> None:
         run = self._running.pop(task)

@@ -15,6 +15,7 @@ from serving.endpoint.breaker import BreakerState
 from serving.endpoint.client import Call, ChatClient, Endpoint
 from serving.endpoint.completion import ChatBody, ChatTurn, Completion
 from serving.endpoint.outcomes import CAUGHT, ERRORS, is_the_requests_fault, outcome_of_error, outcome_of_status
+from serving.endpoint.transport import retry_after_s
 from tests.plugins import fake_endpoint as wire
 from tests.plugins.fake_endpoint import FakeEndpoint, Play
 from topology.contract.errors import CheckFailed, RetryLater, SettingsError
@@ -263,6 +264,60 @@ def test_retry_after_may_be_a_date() -> None:
     error, session = refused_later(wire.status(503, b"", f"Retry-After: {late}"))
     assert error.outcome is Outcome.OVERLOADED
     assert len(session.endpoint.received) == 1
+
+
+@pytest.mark.parametrize(
+    ("headers", "after_s"),
+    [
+        ({"Retry-After": "20"}, 20.0),
+        ({"Retry-After": " 1.5 "}, 1.5),
+        ({"retry-after-ms": "1500"}, 1.5),
+        ({"retry-after-ms": "250.5", "Retry-After": "20"}, 0.2505),
+        ({"retry-after-ms": "soon", "Retry-After": "20"}, 20.0),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:01:40 GMT"}, 40.0),
+        ({"Retry-After": "Thu, 01 Jan 1970 00:00:10 GMT"}, 0.0),
+        ({"Retry-After": "-5"}, 0.0),
+        ({"Retry-After": "soon"}, 0.0),
+        ({"Retry-After": "9" * 400}, 0.0),
+        ({}, 0.0),
+    ],
+)
+def test_rest_may_be_asked_for_in_every_form_in_use(headers: dict[str, str], after_s: float) -> None:
+    assert retry_after_s(headers, now_ms=60_000) == pytest.approx(after_s)
+
+
+def test_an_endpoint_that_asks_for_rest_gets_it_from_everybody_and_then_one_probe() -> None:
+    async def scenario(session: Session) -> None:
+        with pytest.raises(RetryLater) as caught:
+            await session.ask()
+        assert caught.value.after_s == pytest.approx(0.3)
+        others = await asyncio.gather(*(session.ask() for _ in range(8)), return_exceptions=True)
+        assert all(isinstance(other, RetryLater) and 0 < other.after_s <= 0.3 for other in others)
+        assert len(session.endpoint.received) == 1
+        await asyncio.sleep(0.35)
+        session.endpoint.then = wire.answer("Back", pause_s=0.1)
+        await asyncio.gather(*(session.ask() for _ in range(8)), return_exceptions=True)
+        assert session.endpoint.busy_max == 1
+
+    bounds = msgspec.structs.replace(QUICK, retries_max=0)
+    play(scenario, wire.status(429, b"", "retry-after-ms: 300"), bounds=bounds)
+
+
+def test_an_endpoint_cannot_ask_for_more_rest_than_the_bound() -> None:
+    bounds = msgspec.structs.replace(QUICK, rest_max_s=0.2)
+    error, _ = refused_later(wire.status(503, b"", "Retry-After: 86400"), bounds=bounds)
+    assert error.after_s == 0.2
+
+
+def test_a_wait_for_a_free_request_does_not_use_up_the_time_of_the_request() -> None:
+    bounds = msgspec.structs.replace(QUICK, concurrency_max=1, request_timeout_s=0.4)
+
+    async def scenario(session: Session) -> None:
+        session.endpoint.then = wire.stream([wire.chunk("a"), wire.answer_bytes(["b"])], pause_s=0.08)
+        answers = await asyncio.gather(*(session.ask() for _ in range(5)))
+        assert [answer.text for answer in answers] == ["ab"] * 5
+
+    play(scenario, bounds=bounds)
 
 
 def test_at_most_so_many_calls_are_under_way() -> None:

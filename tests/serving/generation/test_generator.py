@@ -125,10 +125,21 @@ async def _error_of(play: Play) -> RetryLater | CheckFailed:
     return caught.value
 
 
-def test_an_answer_without_a_text_is_none_and_is_asked_for_again_later() -> None:
-    error = asyncio.run(_error_of(wire.answer("", " \n")))
-    assert isinstance(error, RetryLater)
-    assert error.outcome is Outcome.UNPARSABLE
+@pytest.mark.parametrize("reason", ["stop", "length", "tool_calls", "content_filter"])
+def test_an_answer_without_a_text_says_why_it_ended_and_what_it_cost(reason: str) -> None:
+    draft = asyncio.run(_draft_of(wire.answer("", " \n", finish_reason=reason)))
+    assert (draft.text.strip(), draft.finish_reason, draft.usage.output_tokens) == ("", reason, 2)
+
+
+def test_a_refusal_in_a_field_of_its_own_is_a_draft() -> None:
+    pieces = [wire.event({"choices": [{"delta": {"refusal": word}}]}) for word in ("I cannot", " do that.")]
+    draft = asyncio.run(_draft_of(wire.stream([*pieces, wire.chunk(finish_reason="stop")])))
+    assert draft.text == "I cannot do that."
+
+
+async def _draft_of(play: Play) -> Draft:
+    async with playing(play) as case:
+        return await case.ask()
 
 
 def test_an_answer_that_the_endpoints_own_filter_ended_is_refused_for_good() -> None:

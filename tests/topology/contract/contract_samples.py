@@ -1,6 +1,6 @@
 """One full and one minimal value of every struct that is a topic's value."""
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from topology.contract.conversation import (
     AskedFinding,
@@ -211,6 +211,9 @@ RESPONSE_FULL = AuditedResponse(
     audit_id="7b0e3c1a-0000-8000-8000-000000000000",
     usage=USAGE,
 )
+RESPONSE_CUT_OFF = structs.replace(
+    RESPONSE_FULL, reason_codes=("V99", "truncated"), finish_reason="length", retry_after_ms=1500
+)
 RESPONSE_MINIMAL = AuditedResponse(
     event_id="evt-1",
     conversation_id="conv-1",
@@ -251,6 +254,7 @@ AUDIT_FULL = AuditRecord(
     age_verified=True,
     revisions_max=2,
 )
+AUDIT_CUT_OFF = structs.replace(AUDIT_FULL, finish_reason="length", retry_after_ms=1500)
 AUDIT_MINIMAL = AuditRecord(
     audit_id="a",
     event_id="evt-1",
@@ -312,8 +316,10 @@ SAMPLES: dict[str, Struct] = {
     "conversation-event.minimal": EVENT_MINIMAL,
     "audited-response.full": RESPONSE_FULL,
     "audited-response.minimal": RESPONSE_MINIMAL,
+    "audited-response.cut-off": RESPONSE_CUT_OFF,
     "audit-record.full": AUDIT_FULL,
     "audit-record.minimal": AUDIT_MINIMAL,
+    "audit-record.cut-off": AUDIT_CUT_OFF,
     "review-item.full": REVIEW_FULL,
     "review-item.minimal": REVIEW_MINIMAL,
     "conversation-state.full": STATE_FULL,

@@ -213,7 +213,7 @@ def test_only_the_deadline_turns_a_generator_that_is_down_into_an_answer() -> No
     bench = Bench(generator=FakeGenerator(faults=(RetryLater(Outcome.UNREACHABLE, "g", "x") for _ in range(10**6))))
     ended = bench.answer(deadline_ms=clock.now_ms() + 150)
     assert ended.response.action is Action.WITHHELD
-    assert ended.response.reason_codes == ("deadline",)
+    assert ended.response.reason_codes == ("deadline", "g_unreachable")
     assert last_header(ended.letters[0].headers, Header.REASON) == DeadLetterReason.PROCESSING_FAILED.value
 
 

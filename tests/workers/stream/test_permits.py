@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
+
 from tests.plugins.memory_loop import Running, World, answer, place_of, running
 from tests.plugins.patience import wait_until
 from topology.contract.records import Record, Result
@@ -75,6 +77,44 @@ def test_what_the_new_ones_leave_goes_to_those_that_wait() -> None:
         assert permits.free_count == 0
 
     session(run, 4)
+
+
+@pytest.mark.parametrize("is_failing", [False, True])
+def test_a_permit_is_lent_while_a_model_answers_and_taken_again_however_that_ends(is_failing: bool) -> None:
+    async def run(permits: Permits) -> None:
+        model = asyncio.get_running_loop().create_future()
+        permits.take()
+        asking = asyncio.create_task(permits.lend(model))
+        await settle()
+        assert permits.free_count == 1
+        if is_failing:
+            model.set_exception(KeyError())
+        else:
+            model.set_result("words")
+        await settle()
+        assert not asking.done(), "it waits for a permit first"
+        permits.admit()
+        (outcome,) = await asyncio.gather(asking, return_exceptions=True)
+        assert isinstance(outcome, KeyError) if is_failing else outcome == "words"
+        assert permits.free_count == 0
+
+    session(run, 1)
+
+
+def test_only_so_many_permits_are_lent_at_once() -> None:
+    async def run() -> None:
+        permits = Permits(4, lambda: None, lent_max=2)
+        model = asyncio.get_running_loop().create_future()
+        asking = [asyncio.create_task(permits.lend(model)) for _ in range(2)]
+        await settle()
+        assert not permits.may_lend
+        model.set_result(None)
+        await settle()
+        permits.admit()
+        await asyncio.gather(*asking)
+        assert permits.may_lend
+
+    asyncio.run(run())
 
 
 def test_whoever_is_cancelled_has_a_permit_all_the_same() -> None:
@@ -151,6 +191,40 @@ def test_no_more_run_at_once_than_there_are_permits_whoever_rests() -> None:
     with running(world.loop(process, limits=LimitSettings(in_flight_max=4))):
         world.wait_answered(40)
     assert counts["most"] == 4
+
+
+class Silence:
+    """`process` of a worker whose model takes connections and says nothing until `is_speaking`: key `m` needs it."""
+
+    def __init__(self) -> None:
+        self.asked_count = 0
+        self.is_speaking = False
+
+    async def process(self, record: Record, rest: Rest) -> Result:
+        if record.key == b"m" + bytes([record.offset]):
+            self.asked_count += 1
+            await rest.during(self._speech())
+        return answer(record)
+
+    async def _speech(self) -> None:
+        while not self.is_speaking:  # noqa: ASYNC110 (set by another thread)
+            await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize(("waiting_max", "asked_count"), [(20, 12), (6, 8)])
+def test_records_that_need_no_model_pass_by_one_that_is_silent(waiting_max: int, asked_count: int) -> None:
+    world, silence = World(), Silence()
+    limits = LimitSettings(in_flight_max=2, awaiting_answer_max=waiting_max)
+    for offset in range(12):
+        world.send(0, 1, key=b"m" + bytes([offset]))
+    with running(world.loop(silence.process, limits=limits)):
+        wait_until(lambda: silence.asked_count == asked_count)
+        world.send(0, 8)
+        if waiting_max >= 12:
+            world.wait_answered(8)
+            assert {offset for _, offset in world.answered()} == set(range(12, 20))
+        silence.is_speaking = True
+        world.wait_answered(20)
 
 
 def test_a_drain_cancels_who_rests_and_the_record_is_read_again() -> None:

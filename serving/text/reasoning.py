@@ -1,0 +1,38 @@
+"""Reasoning that a model writes into its answer, cut out of it: it is neither published nor judged as the answer.
+
+A server that is told which model it runs (vLLM's `--reasoning-parser`) puts reasoning into a field of its own, which is
+never read. Without that it stands in the text: between marks, in front of a closing mark alone where the model's chat
+template wrote the opening one, or behind an opening mark alone where the answer was cut off before its end.
+"""
+
+import re
+
+_NAME = r"(?:[a-z]+:)?(?:think|thinking|thought|thoughts|reasoning)"
+"""As in `<think>` (DeepSeek, Qwen and most others), `<seed:think>` (ByteDance) and `<mm:think>` (MiniMax)."""
+_MARK = re.compile(
+    rf"<(/?)\s*{_NAME}\s*>|(?-i:\[(/?)THINK\])|◁(/?)think▷|<\|(?:(end)|start|begin)_(?:of_)?(?:thought|thinking)\|>",
+    re.IGNORECASE,
+)
+"""Angle brackets; `[THINK]` is Mistral's, `◁think▷` Kimi's, `<|START_THINKING|>` Cohere's."""
+
+
+def without_reasoning(text: str) -> str:
+    """Return `text` without what stands between marks of reasoning; empty if nothing else is there.
+
+    A closing mark without an opening one ends reasoning that the text began with: all that stands before it goes.
+    """
+    kept: list[str] = []
+    at, is_inside, is_cut = 0, False, False
+    for mark in _MARK.finditer(text):
+        is_cut = True
+        if not is_inside:
+            kept.append(text[at : mark.start()])
+        is_closing = any(mark.groups())
+        if is_closing and not is_inside:
+            kept.clear()
+        is_inside, at = not is_closing, mark.end()
+    if not is_cut:
+        return text
+    if not is_inside:
+        kept.append(text[at:])
+    return "".join(kept).lstrip()

@@ -1,0 +1,39 @@
+"""A model's reasoning inside its answer."""
+
+import pytest
+
+from serving.text.reasoning import without_reasoning
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("The moon pulls.", "The moon pulls."),
+        ("  The moon pulls.\n", "  The moon pulls.\n"),
+        ("<think>hidden</think>\n\nThe moon.", "The moon."),
+        ("hidden</think>\n\nThe moon.", "The moon."),
+        ("\n<think>\n\n</think>\n\nThe moon.", "The moon."),
+        ("<think>hidden", ""),
+        ("<think>hidden</think>", ""),
+        ("hidden</think>", ""),
+        ("The moon. <think>hidden</think>It pulls.", "The moon. It pulls."),
+        ("The moon. <think>hidden", "The moon. "),
+        ("<think>a</think>The <think>b</think>moon.", "The moon."),
+        ("<think>hidden <think> hidden</think> hidden</think>The moon.", "The moon."),
+        ("<think>hidden, about </think> hidden</think>The moon.", "The moon."),
+        ("<think>hidden, about <think></think>The moon.", "The moon."),
+        ("hidden</think>So: <think>hidden</think>the moon.", "So: the moon."),
+        ("<THINK >hidden</ think>The moon.", "The moon."),
+        ("<thinking>hidden</thinking>The moon.", "The moon."),
+        ("<reasoning>hidden</reasoning>The moon.", "The moon."),
+        ("<thought>hidden</thought>The moon.", "The moon."),
+        ("<seed:think>hidden</seed:think>The moon.", "The moon."),
+        ("[THINK]hidden[/THINK]The moon.", "The moon."),
+        ("◁think▷hidden◁/think▷The moon.", "The moon."),
+        ("<|START_THINKING|>hidden<|END_THINKING|>The moon.", "The moon."),
+        ("<|begin_of_thought|>hidden<|end_of_thought|>The moon.", "The moon."),
+        ("I think < 3 and [think] are no marks", "I think < 3 and [think] are no marks"),
+    ],
+)
+def test_only_what_is_no_reasoning_is_the_answer(text: str, answer: str) -> None:
+    assert without_reasoning(text) == answer
