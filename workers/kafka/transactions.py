@@ -99,7 +99,7 @@ class TransactionalProducer:
         if unanswered := self._producer.unanswered:
             logger.warning(
                 "requests were left unanswered, the producer gets a new epoch",
-                extra={"transactional_id": self._id, "requests": unanswered},
+                extra={"transactional_id": self._id, "requests": ", ".join(unanswered)},
             )
             self.renew()
         with self._watchdog.limit("commit", self._kafka.commit_timeout_s):
