@@ -4,6 +4,7 @@ SluicegateError
 ├── KafkaUnavailable    the brokers could not be reached, or no request succeeded, for longer than the bound
 ├── KafkaRefused        the brokers answered, and a person must act: credentials, rights, version, settings, sizes
 ├── SlotFenced          another process holds this slot
+├── GroupUnsettled      the member was in no settled group for longer than the bound
 └── OutcomeUnknown      a transaction may or may not be visible; the process must end
 
 Messages hold names, numbers and the library's text; never user text.
@@ -77,6 +78,20 @@ class SlotFenced(SluicegateError):
     def __str__(self) -> str:
         how = "if two processes were given it, stop one"
         return f"kafka: slot {self.slot} is held by another process ({self.error}); {how}"
+
+
+class GroupUnsettled(SluicegateError):
+    """The member was in no settled group for too long. `args` is (slot name, its state, seconds)."""
+
+    def __init__(self, slot: str, state: str, seconds: float) -> None:
+        super().__init__(slot, state, seconds)
+        self.slot = slot
+        self.state = state
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        how = "the worker ends, and its restart joins anew; if that does not help, look at the group's other members"
+        return f"kafka: slot {self.slot} is {self.state} in its group for {self.seconds:g} s: {how}"
 
 
 class OutcomeUnknown(SluicegateError):

@@ -1,20 +1,24 @@
-"""Fixes of kafka-python where it has no option: joins of a consumer (K15) and connections (K16), see docs/kafka.md."""
+"""Fixes of kafka-python where it has no option: joins of a consumer (K15, K18), connections (K16): docs/kafka.md."""
 
 from typing import Any
 
 from kafka import KafkaConsumer
+from kafka.structs import MemberState  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
 
 
 class GroupConsumer(KafkaConsumer):
-    """A KafkaConsumer that keeps a join which was answered between two polls.
+    """A KafkaConsumer that keeps a join which was answered between two polls, and always takes it over.
 
     The library joins on its own thread while a poll waits. It drops an answer that arrives between two polls and joins
     again, which makes every member join again; the more members there are, the likelier one of them misses its answer.
+    It forgets such an answer if nothing else calls for a join by then, and is in no group from then on.
     """
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        _keep_answered_joins(self._coordinator)  # pyright: ignore[reportAttributeAccessIssue] - not in the stubs
+        coordinator: Any = self._coordinator  # pyright: ignore[reportAttributeAccessIssue] - not in the stubs
+        _keep_answered_joins(coordinator)
+        _join_until_stable(coordinator)
 
 
 def _keep_answered_joins(coordinator: Any) -> None:
@@ -29,6 +33,18 @@ def _keep_answered_joins(coordinator: Any) -> None:
         return await join(timeout_ms)
 
     coordinator.join_group_async = join_or_take_over
+
+
+def _join_until_stable(coordinator: Any) -> None:
+    """Have every poll go on joining until the member is stable.
+
+    The library asks whether its topics have changed since the last assignment. A leader makes the assignment, and so
+    answers that, between the two answers of a join; a poll that ends there is the last one that looks at the join.
+    """
+    need_rejoin = coordinator.need_rejoin
+    coordinator.need_rejoin = lambda: (
+        need_rejoin() or coordinator.state is not MemberState.STABLE or coordinator._join_task is not None  # noqa: SLF001 - the library has no accessor
+    )
 
 
 def deliver_bytes_before_eof(client: Any) -> None:

@@ -21,7 +21,7 @@ from topology.contract.records import Ownership, PartitionId, PartitionOffset, R
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.kafka.client import connect, consumer_options, slot_name
-from workers.kafka.errors import Fault, KafkaRefused, SlotFenced, fault_of, refused
+from workers.kafka.errors import Fault, GroupUnsettled, KafkaRefused, SlotFenced, fault_of, refused
 from workers.kafka.library_fixes import GroupConsumer
 from workers.kafka.reader import record_of
 from workers.settings import KafkaSettings
@@ -58,6 +58,8 @@ class KafkaSource:
         self._assigned: frozenset[PartitionId] = frozenset()
         self._positions: list[PartitionOffset] = []
         self._silent_since_s: float | None = None
+        self._settled_s = monotonic_s()
+        """When the group was last seen settled."""
         self._unplaced: set[TopicPartition] = set()
         self._is_ready: Callable[[PartitionOffset], bool] = lambda _: True
         self._held: dict[TopicPartition, PartitionOffset] = {}
@@ -77,8 +79,9 @@ class KafkaSource:
     def poll(self, timeout_s: float) -> Sequence[Record]:
         """See `Source.poll`; takes up to POSITION_TIMEOUT_S longer after a change of membership.
 
-        Raises SlotFenced and KafkaRefused; waits for brokers that are away.
+        Raises SlotFenced, KafkaRefused and GroupUnsettled; waits for brokers that are away.
         """
+        self._check_settled()
         try:
             return self._poll(timeout_s)
         except KafkaError as exc:
@@ -188,6 +191,14 @@ class KafkaSource:
             instance_id=held.group_instance_id,
         )
         return ownership if held.state == MemberState.STABLE or ownership == self._ownership else None
+
+    def _check_settled(self) -> None:
+        """Raise GroupUnsettled if the member has been in no settled group for `rejoin_timeout_s` (K18)."""
+        state, now_s = self._consumer.group_metadata().state, self._monotonic_s()
+        if state == MemberState.STABLE:
+            self._settled_s = now_s
+        elif now_s - self._settled_s > self._kafka.rejoin_timeout_s:
+            raise GroupUnsettled(self._name, str(state).strip("<>"), self._kafka.rejoin_timeout_s)
 
     def _check_heartbeat(self, *, is_stable: bool) -> None:
         """Raise SlotFenced if the library has silently stopped the heartbeat of a member that it calls stable.

@@ -52,6 +52,13 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     max_poll_interval_ms: Annotated[
         Milliseconds, about("A consumer that does not poll for this long leaves the group.")
     ] = 15_000
+    rejoin_timeout_s: Annotated[
+        Seconds,
+        about(
+            "A worker that was in no settled group for this long ends and says so; more than twice "
+            "`max_poll_interval_ms`, which a rebalance may take."
+        ),
+    ] = 120
     request_timeout_ms: Annotated[
         Milliseconds,
         about(

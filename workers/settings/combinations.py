@@ -37,6 +37,12 @@ _RULES = (
         lambda s: s.kafka.max_poll_interval_ms >= s.kafka.session_timeout_ms,
     ),
     _Rule(
+        ("kafka.rejoin_timeout_s", "kafka.max_poll_interval_ms"),
+        lambda s: s.kafka.rejoin_timeout_s,
+        "more than twice kafka.max_poll_interval_ms, which one rebalance may take",
+        lambda s: s.kafka.rejoin_timeout_s * 1000 > 2 * s.kafka.max_poll_interval_ms,
+    ),
+    _Rule(
         ("kafka.delivery_timeout_ms", "kafka.transaction_timeout_ms"),
         lambda s: s.kafka.delivery_timeout_ms,
         "less than kafka.transaction_timeout_ms",

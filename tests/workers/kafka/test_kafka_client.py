@@ -19,7 +19,16 @@ from workers.kafka.client import (
     require_extras,
     slot_name,
 )
-from workers.kafka.errors import TABLE, Fault, KafkaRefused, KafkaUnavailable, OutcomeUnknown, SlotFenced, fault_of
+from workers.kafka.errors import (
+    TABLE,
+    Fault,
+    GroupUnsettled,
+    KafkaRefused,
+    KafkaUnavailable,
+    OutcomeUnknown,
+    SlotFenced,
+    fault_of,
+)
 from workers.settings import KafkaSettings, Secret
 
 PASSWORD = "a-password-that-must-not-show"
@@ -211,6 +220,7 @@ def test_errors_are_sorted_by_what_to_do(error: library.KafkaError, fault: Fault
         KafkaUnavailable("producer", "KafkaTimeoutError"),
         KafkaRefused("commit", "MessageSizeTooLargeError", "9 bytes"),
         SlotFenced("group.cluster.0", "ProducerFencedError"),
+        GroupUnsettled("group.cluster.0", "rebalancing", 120.0),
         OutcomeUnknown("commit", "no answer"),
     ],
     ids=lambda error: type(error).__name__,
