@@ -249,6 +249,15 @@ DELIVERY: Final = (
         first="Look at it with `sluicegate dlq show`, and reproduce it on a machine that may crash.",
     ),
     Alert(
+        name="SluicegateUnreadableRecords",
+        group="delivery",
+        expr="sum(increase(sluicegate_unreadable_records_total{$where}[15m])) > 0",
+        hold="0m",
+        severity="warning",
+        summary="Records on the input cannot be read; those of one batch share one dead letter.",
+        first="`sluicegate dlq list --reason unreadable` says which offsets, and why.",
+    ),
+    Alert(
         name="SluicegateTransactionAborts",
         group="delivery",
         expr="sum(rate(sluicegate_tx_aborts_total{$where}[10m])) > $threshold",

@@ -211,6 +211,10 @@ STAGES: Final = Board(
             queries=(Query("sum by (role) (increase(sluicegate_actor_restarts_total{$where}[15m]))", "{{role}}"),),
         ),
         Panel(
+            title="Records that cannot be read",
+            queries=(Query("sum(increase(sluicegate_unreadable_records_total{$where}[1h]))", "records"),),
+        ),
+        Panel(
             title="Records being processed in a crash",
             queries=(Query("sum(increase(sluicegate_suspects_total{$where}[1h]))", "suspects"),),
         ),

@@ -21,6 +21,8 @@ from topology.contract.labels import Outcome
 class DeadLetterReason(StrEnum):
     """The reason why a record is in the dead-letter topic (header `x-reason`)."""
 
+    UNREADABLE = "unreadable"
+    """Its batch, or a part of it that is not the value, cannot be read."""
     EMPTY_VALUE = "empty_value"
     MISSING_KEY = "missing_key"
     KEY_MISMATCH = "key_mismatch"

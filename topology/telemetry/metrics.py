@@ -40,6 +40,7 @@ class Metric(StrEnum):
     FAIL_CLOSED = "sluicegate_fail_closed_total"
     UNSCREENED_PUBLISHED = "sluicegate_unscreened_published_total"
     DEAD_LETTERS = "sluicegate_dlq_total"
+    UNREADABLE_RECORDS = "sluicegate_unreadable_records_total"
     SUSPECTS = "sluicegate_suspects_total"
     DUPLICATES_SUPPRESSED = "sluicegate_duplicates_suppressed_total"
     RETRIES = "sluicegate_retries_total"
@@ -160,6 +161,12 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _counter(Metric.UNSCREENED_PUBLISHED, "event", "Answers that left without every check: must be 0.", zeros=True),
     _counter(
         Metric.DEAD_LETTERS, "record", "Dead letters written.", _enumerated("reason", DeadLetterReason), zeros=True
+    ),
+    _counter(
+        Metric.UNREADABLE_RECORDS,
+        "record",
+        "Records that cannot be read; those of one batch share a letter.",
+        zeros=True,
     ),
     _counter(Metric.SUSPECTS, "record", "Records that were running when their worker crashed.", zeros=True),
     _counter(Metric.DUPLICATES_SUPPRESSED, "event", "Events that were answered before, and not again.", zeros=True),

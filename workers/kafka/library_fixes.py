@@ -1,9 +1,14 @@
-"""Fixes of kafka-python where it has no option: joins of a consumer (K15, K18), connections (K16): docs/kafka.md."""
+"""Fixes of kafka-python where it has no option: joins (K15, K18), batches (K19), connections (K16): docs/kafka.md."""
 
+from functools import partial
 from typing import Any
 
 from kafka import KafkaConsumer
 from kafka.structs import MemberState  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
+
+from workers.kafka.fetching.batches import BatchLimits, BoundedRecords, Reading
+
+DEFAULT_LIMITS = BatchLimits(bytes_max=32 << 20, records_max=20_000)
 
 
 class GroupConsumer(KafkaConsumer):
@@ -12,13 +17,23 @@ class GroupConsumer(KafkaConsumer):
     The library joins on its own thread while a poll waits. It drops an answer that arrives between two polls and joins
     again, which makes every member join again; the more members there are, the likelier one of them misses its answer.
     It forgets such an answer if nothing else calls for a join by then, and is in no group from then on.
+
+    Batches are read within `batches`, and what cannot be read stops nothing: `fetching/batches.py`.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, batches: BatchLimits = DEFAULT_LIMITS, **options: Any) -> None:
         super().__init__(**options)
+        self._reading = Reading(batches)
+        fetcher: Any = self._fetcher  # pyright: ignore[reportAttributeAccessIssue] - not in the stubs
+        fetcher.PartitionRecords = partial(BoundedRecords, self._reading)
         coordinator: Any = self._coordinator  # pyright: ignore[reportAttributeAccessIssue] - not in the stubs
         _keep_answered_joins(coordinator)
         _join_until_stable(coordinator)
+
+    def poll(self, *arguments: Any, **named: Any) -> Any:
+        """Poll as the library does, for what one poll may read."""
+        self._reading.begin()
+        return super().poll(*arguments, **named)
 
 
 def _keep_answered_joins(coordinator: Any) -> None:

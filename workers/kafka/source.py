@@ -7,6 +7,7 @@ are dropped and every partition is read again from its committed offset (K7, doc
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 from kafka import ConsumerRebalanceListener
@@ -22,6 +23,7 @@ from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.kafka.client import connect, consumer_options, slot_name
 from workers.kafka.errors import Fault, GroupUnsettled, KafkaRefused, SlotFenced, fault_of, refused
+from workers.kafka.fetching.batches import BatchLimits
 from workers.kafka.library_fixes import GroupConsumer
 from workers.kafka.reader import record_of
 from workers.settings import KafkaSettings
@@ -47,7 +49,7 @@ class KafkaSource:
         *,
         monotonic_s: Callable[[], float] = time.monotonic,
         metrics: Instruments | None = None,
-        make_consumer: Callable[..., Any] = GroupConsumer,
+        make_consumer: Callable[..., Any] | None = None,
     ) -> None:
         self._kafka = kafka
         self._metrics = metrics or Instruments.none()
@@ -66,7 +68,9 @@ class KafkaSource:
         """Unplaced partitions whose position is found and is not ready."""
         self._next: dict[TopicPartition, int] = {}
         options = consumer_options(kafka, instance_id=self._name)
-        self._consumer: Any = connect("consumer", lambda: make_consumer(**options), kafka.connect_timeout_s)
+        limits = BatchLimits(bytes_max=kafka.batch_decompressed_bytes_max, records_max=kafka.batch_records_max)
+        make = make_consumer or partial(GroupConsumer, batches=limits)
+        self._consumer: Any = connect("consumer", lambda: make(**options), kafka.connect_timeout_s)
         self._assignments = _Assignments(self._metrics)
         self._adopted_count = 0
         self._consumer.subscribe([topic], listener=self._assignments)
@@ -170,9 +174,15 @@ class KafkaSource:
         records: list[Record] = []
         for partition, batch in fetched.items():
             if partition not in self._unplaced:
-                records.extend(record_of(message) for message in batch)
+                records.extend(self._read(message) for message in batch)
                 self._next[partition] = batch[-1].offset + 1
         return records
+
+    def _read(self, message: Any) -> Record:
+        record = record_of(message)
+        if record.unreadable:
+            self._metrics.count(Metric.UNREADABLE_RECORDS, message.record_count)
+        return record
 
     def _membership(self) -> Ownership | None:
         """Return the present membership; None if there is none, which brokers would take for an old client's (K5).

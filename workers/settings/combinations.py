@@ -81,6 +81,12 @@ _RULES = (
         lambda s: s.kafka.fetch_bytes_max >= s.kafka.partition_fetch_bytes,
     ),
     _Rule(
+        ("kafka.batch_decompressed_bytes_max", "topics.input_message_bytes_max"),
+        lambda s: s.kafka.batch_decompressed_bytes_max,
+        "at least topics.input_message_bytes_max",
+        lambda s: s.kafka.batch_decompressed_bytes_max >= s.topics.input_message_bytes_max,
+    ),
+    _Rule(
         ("kafka.sasl_username", "kafka.security_protocol", "kafka.sasl_mechanism"),
         lambda s: s.kafka.sasl_username,
         "a user name, because kafka.security_protocol is SASL_* and the mechanism is not OAUTHBEARER",
