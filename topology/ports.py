@@ -199,7 +199,8 @@ class Sink(Protocol):
     def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
         """Return True if everything is visible, False if nothing is and the call may be repeated.
 
-        Offsets are committed with their metadata. Ends the process if the outcome cannot be known.
+        Offsets are committed with their metadata. Ends the process if the outcome cannot be known. Raises an error with
+        `topic`, `size_bytes` and `index` if a record is too large; then nothing is visible.
         """
         ...
 

@@ -258,6 +258,15 @@ DELIVERY: Final = (
         first="`sluicegate dlq list --reason unreadable` says which offsets, and why.",
     ),
     Alert(
+        name="SluicegateResultTooLarge",
+        group="delivery",
+        expr='sum(increase(sluicegate_dlq_total{reason="result_too_large",$where}[15m])) > 0',
+        hold="0m",
+        severity="warning",
+        summary="A topic is too small for an answer or its audit record: the event has none.",
+        first="The letter names topic and size; `sluicegate topics create --alter` raises `max.message.bytes`.",
+    ),
+    Alert(
         name="SluicegateTransactionAborts",
         group="delivery",
         expr="sum(rate(sluicegate_tx_aborts_total{$where}[10m])) > $threshold",

@@ -35,6 +35,8 @@ class DeadLetterReason(StrEnum):
     UNKNOWN_CONTENT_TYPE = "unknown_content_type"
     RESERVED_TENANT = "reserved_tenant"
     PROCESSING_FAILED = "processing_failed"
+    RESULT_TOO_LARGE = "result_too_large"
+    """Its answer, or another record of its result, is larger than a topic allows."""
     POISON = "poison"
     """Its processing coincided with as many crashes of a process as are allowed."""
 

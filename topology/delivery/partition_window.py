@@ -8,6 +8,7 @@ in the backlog, above `next`, where the next owner would read them again.
 
 import heapq
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import chain
@@ -77,7 +78,7 @@ class PartitionStats(Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """An incomplete record. `record` is None while it is LISTED and once it is READY."""
+    """An incomplete record. `record` is None while it is LISTED, and kept until its result is committed."""
 
     window: "PartitionWindow"
     offset: int
@@ -187,7 +188,17 @@ class PartitionWindow:
         self.running_count -= 1
         size_bytes = _result_bytes(result)
         self.size_bytes += size_bytes - entry.size_bytes
-        entry.stage, entry.record, entry.result, entry.size_bytes = Stage.READY, None, result, size_bytes
+        entry.stage, entry.result, entry.size_bytes = Stage.READY, result, size_bytes
+
+    def replace(self, offset: int, make: Callable[[Record], Result]) -> None:
+        """Replace the result of a READY record by what `make` makes of the record; do nothing if there is none."""
+        entry = self._entries.get(offset)
+        if entry is None or entry.stage is not Stage.READY or entry.record is None:
+            return
+        entry.result = make(entry.record)
+        size_bytes = _result_bytes(entry.result)
+        self.size_bytes += size_bytes - entry.size_bytes
+        entry.size_bytes = size_bytes
 
     def position_with_round(self) -> PartitionOffset:
         """Return the position to commit with the results now taken. Its offset is never below the committed one."""

@@ -3,6 +3,7 @@
 SluicegateError
 ├── KafkaUnavailable    the brokers could not be reached, or no request succeeded, for longer than the bound
 ├── KafkaRefused        the brokers answered, and a person must act: credentials, rights, version, settings, sizes
+│   └── RecordTooLarge  one record of a transaction is larger than its topic allows
 ├── SlotFenced          another process holds this slot
 ├── GroupUnsettled      the member was in no settled group for longer than the bound
 └── OutcomeUnknown      a transaction may or may not be visible; the process must end
@@ -57,6 +58,20 @@ class KafkaRefused(SluicegateError):
 
     def __str__(self) -> str:
         return f"kafka: {self.operation}: {self.error}: {self.detail}"
+
+
+class RecordTooLarge(KafkaRefused):
+    """A record is larger than its topic or a request allows. `args` is (topic, bytes of its value, index).
+
+    The index is its place among the records of the transaction, of which nothing is visible.
+    """
+
+    def __init__(self, topic: str, size_bytes: int, index: int) -> None:
+        super().__init__("commit", "MessageSizeTooLargeError", f"{size_bytes} bytes are too many for {topic}")
+        self.args = (topic, size_bytes, index)
+        self.topic = topic
+        self.size_bytes = size_bytes
+        self.index = index
 
 
 class StatesUnreadable(SluicegateError):

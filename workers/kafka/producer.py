@@ -10,6 +10,7 @@ import functools
 from typing import Any
 
 from kafka import KafkaProducer
+from kafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from kafka.partitioner.default import murmur2
 from kafka.structs import TopicPartition
 
@@ -34,11 +35,14 @@ class RoundProducer(KafkaProducer):
         super().__init__(**options)
         self._counts: dict[str, int] = {}
         self._joined: dict[tuple[str, int], TopicPartition] = {}
+        self._sent: list[tuple[Any, str, int]] = []
+        """Future, topic and value's bytes of each record of the transaction; no future for one that was not taken."""
 
     def begin_transaction(self) -> None:
         """Begin a transaction as the library does; partition counts are looked up again."""
         self._counts.clear()
         self._joined.clear()
+        self._sent.clear()
         super().begin_transaction()
 
     def send(
@@ -54,6 +58,27 @@ class RoundProducer(KafkaProducer):
 
         After a partition's first record, an error that breaks the transaction is not raised here but fails the futures.
         """
+        future: Any = None
+        try:
+            future = self._send(topic, value, key, headers, partition, timestamp_ms)
+        finally:
+            self._sent.append((future, topic, len(value or b"")))
+        return future
+
+    def too_large(self) -> tuple[str, int, int] | None:
+        """Return topic, bytes and index of the transaction's first record that was too large; None if none was.
+
+        The library splits a batch that is too large until only the record itself is left. One that it does not even
+        take is the last.
+        """
+        for index, (future, topic, size_bytes) in enumerate(self._sent):
+            if future is None or isinstance(future.exception, (MessageSizeTooLargeError, RecordListTooLargeError)):
+                return topic, size_bytes, index
+        return None
+
+    def _send(
+        self, topic: str, value: Any, key: Any, headers: Any, partition: int | None, timestamp_ms: int | None
+    ) -> Any:
         count = self._count_of(topic)
         if count and key is not None and partition is None:
             partition = key_partition(key, count)

@@ -17,7 +17,7 @@ from topology.ports import Clock, ConversationStates, Sink, Source
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.settings import LimitSettings
-from workers.stream.committer import Committer
+from workers.stream.committer import Committer, GiveUp
 from workers.stream.polling import Poller
 from workers.stream.processing import Close, Process, Processing
 from workers.stream.quarantine import Quarantine
@@ -74,6 +74,7 @@ class Loop:
         close: Close | None = None,
         quarantine: Quarantine | None = None,
         states: ConversationStates | None = None,
+        give_up: GiveUp | None = None,
     ) -> None:
         self._source, self._sink, self._clock, self._states = source, sink, clock, states
         self._lock = threading.Lock()
@@ -97,6 +98,7 @@ class Loop:
             metrics=metrics,
             tracing=tracing,
             on_room=self._processing.wake,
+            give_up=give_up,
         )
         self._poller = Poller(
             source,

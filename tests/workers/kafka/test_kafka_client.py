@@ -26,6 +26,7 @@ from workers.kafka.errors import (
     KafkaRefused,
     KafkaUnavailable,
     OutcomeUnknown,
+    RecordTooLarge,
     SlotFenced,
     fault_of,
 )
@@ -220,6 +221,7 @@ def test_errors_are_sorted_by_what_to_do(error: library.KafkaError, fault: Fault
         KafkaUnavailable("producer", "KafkaTimeoutError"),
         KafkaRefused("commit", "MessageSizeTooLargeError", "9 bytes"),
         SlotFenced("group.cluster.0", "ProducerFencedError"),
+        RecordTooLarge("sluicegate.audit", 26_000, 3),
         GroupUnsettled("group.cluster.0", "rebalancing", 120.0),
         OutcomeUnknown("commit", "no answer"),
     ],
