@@ -63,10 +63,11 @@ class KafkaRefused(SluicegateError):
 class RecordTooLarge(KafkaRefused):
     """A record is larger than its topic or a request allows. `args` is (topic, bytes of its value, index).
 
-    The index is its place among the records of the transaction, of which nothing is visible.
+    The index is its place among the records of the transaction, of which nothing is visible. It is None if the brokers
+    have refused several records together, of which this is the largest.
     """
 
-    def __init__(self, topic: str, size_bytes: int, index: int) -> None:
+    def __init__(self, topic: str, size_bytes: int, index: int | None) -> None:
         super().__init__("commit", "MessageSizeTooLargeError", f"{size_bytes} bytes are too many for {topic}")
         self.args = (topic, size_bytes, index)
         self.topic = topic

@@ -33,6 +33,8 @@ class RoundProducer(KafkaProducer):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        # The library splits a batch that its topic does not take, and then loses track of the records in it (K21).
+        self._sender._can_split = _never  # noqa: SLF001 - the library has no option for it
         self._counts: dict[str, int] = {}
         self._joined: dict[tuple[str, int], TopicPartition] = {}
         self._sent: list[tuple[Any, str, int]] = []
@@ -65,16 +67,20 @@ class RoundProducer(KafkaProducer):
             self._sent.append((future, topic, len(value or b"")))
         return future
 
-    def too_large(self) -> tuple[str, int, int] | None:
-        """Return topic, bytes and index of the transaction's first record that was too large; None if none was.
+    def too_large(self) -> tuple[str, int, int | None] | None:
+        """Return topic, bytes and index of the transaction's record that was too large; None if none was.
 
-        The library splits a batch that is too large until only the record itself is left. One that it does not even
-        take is the last.
+        The brokers refuse a batch as a whole: of several records the largest is named, without an index.
         """
-        for index, (future, topic, size_bytes) in enumerate(self._sent):
-            if future is None or isinstance(future.exception, (MessageSizeTooLargeError, RecordListTooLargeError)):
-                return topic, size_bytes, index
-        return None
+        refused = [
+            (size_bytes, topic, index)
+            for index, (future, topic, size_bytes) in enumerate(self._sent)
+            if future is None or isinstance(future.exception, (MessageSizeTooLargeError, RecordListTooLargeError))
+        ]
+        if not refused:
+            return None
+        size_bytes, topic, index = max(refused)
+        return topic, size_bytes, index if len(refused) == 1 else None
 
     def _send(
         self, topic: str, value: Any, key: Any, headers: Any, partition: int | None, timestamp_ms: int | None
@@ -107,6 +113,10 @@ class RoundProducer(KafkaProducer):
         self._transaction_manager.maybe_add_partition_to_transaction(place)
         self._joined[topic, partition] = place
         return place
+
+
+def _never(*_: object) -> bool:
+    return False
 
 
 def key_partition(key: bytes, partition_count: int) -> int:

@@ -9,7 +9,6 @@ import logging
 import threading
 from collections import Counter
 from collections.abc import Callable
-from itertools import islice
 
 from topology.contract.records import Ownership, Record, Result
 from topology.delivery.tracker import Round, Tracker
@@ -66,6 +65,8 @@ class Committer:
     ) -> None:
         self._sink = sink
         self._letter_of = give_up
+        self._single_count = 0
+        """Results that have rounds of their own, because one of them is too large."""
         self._given_up: tuple[str, int, int] | None = None
         """The record whose result was replaced last."""
         self._tracker = tracker
@@ -187,7 +188,7 @@ class Committer:
         """Make one round visible. Return False if there is none, or if it failed and is kept."""
         with self._lock:
             ownership = self._tracker.ownership
-            taken = self._tracker.take(ownership, self._count_max, ROUND_BYTES_MAX) if ownership is not None else None
+            taken = self._tracker.take(ownership, self._round_max, ROUND_BYTES_MAX) if ownership is not None else None
         started_s = self._clock.monotonic_s()
         if taken is None:
             self._last_commit_s = started_s
@@ -207,11 +208,20 @@ class Committer:
             self._give_up(taken, refused)
         return is_done
 
+    @property
+    def _round_max(self) -> int:
+        return 1 if self._single_count else self._count_max
+
     def _give_up(self, taken: Round, refused: RecordTooLarge) -> None:
-        """Replace the result that holds the record which was refused. Raises `refused` if it is a letter already."""
-        (result,) = islice(
-            (result for result in taken.results for _ in result.records), refused.index, refused.index + 1
-        )
+        """Replace the result that holds the record which was refused. Raises `refused` if it is a letter already.
+
+        While it is not known which result that is, give each its own round.
+        """
+        if refused.index is None and taken.count > 1:
+            self._single_count = taken.count
+            return
+        owners = [result for result in taken.results for _ in result.records]
+        result = owners[refused.index or 0]
         place = (result.topic, result.partition, result.offset)
         if self._letter_of is None or place == self._given_up:
             raise refused
@@ -229,6 +239,7 @@ class Committer:
             logger.info("transaction aborted, results kept", extra={"held_count": taken.count})
             return
         self._failure_count = 0
+        self._single_count = max(0, self._single_count - 1)
         self.committed_count += taken.count
         for topic, count in Counter([record.topic for record in taken.records]).items():
             self._metrics.count(Metric.EVENTS_PUBLISHED, count, topic=topic)

@@ -205,3 +205,16 @@ def test_a_letter_that_is_too_large_ends_the_worker() -> None:
     desk.committer.rest()
     with pytest.raises(RecordTooLarge, match="9000 bytes are too many for dlq"):
         desk.committer.rest()
+
+
+def test_where_several_records_were_refused_together_each_result_has_its_own_round() -> None:
+    sink = Ledger(RecordTooLarge("audit", 26_000, None), True, RecordTooLarge("audit", 26_000, None))
+    desk = Desk(sink)
+    desk.done(3)
+    for _ in range(3):
+        desk.committer.rest()
+    assert [len(values) for values in sink.commits] == [1, 1, 1]
+    assert sink.commits[1] == [b"1: 26000 for audit"]
+    desk.done(2)
+    desk.committer.rest()
+    assert len(sink.commits[3]) == 2
