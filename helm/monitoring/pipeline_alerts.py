@@ -240,6 +240,15 @@ DELIVERY: Final = (
         threshold=0.001,
     ),
     Alert(
+        name="SluicegateRecordsLost",
+        group="delivery",
+        expr="sum(increase(sluicegate_records_lost_total{$where}[15m])) > 0",
+        hold="0m",
+        severity="page",
+        summary="The brokers removed records from the input before they were read.",
+        first="The worker's log names the partition and the range; raise the input's retention before more is lost.",
+    ),
+    Alert(
         name="SluicegatePoison",
         group="delivery",
         expr='sum(increase(sluicegate_dlq_total{reason="poison",$where}[15m])) > 0',

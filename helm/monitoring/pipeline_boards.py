@@ -215,6 +215,10 @@ STAGES: Final = Board(
             queries=(Query("sum(increase(sluicegate_unreadable_records_total{$where}[1h]))", "records"),),
         ),
         Panel(
+            title="Records removed before they were read",
+            queries=(Query("sum(increase(sluicegate_records_lost_total{$where}[1h]))", "records"),),
+        ),
+        Panel(
             title="Records being processed in a crash",
             queries=(Query("sum(increase(sluicegate_suspects_total{$where}[1h]))", "suspects"),),
         ),

@@ -41,6 +41,7 @@ class Metric(StrEnum):
     UNSCREENED_PUBLISHED = "sluicegate_unscreened_published_total"
     DEAD_LETTERS = "sluicegate_dlq_total"
     UNREADABLE_RECORDS = "sluicegate_unreadable_records_total"
+    RECORDS_LOST = "sluicegate_records_lost_total"
     SUSPECTS = "sluicegate_suspects_total"
     DUPLICATES_SUPPRESSED = "sluicegate_duplicates_suppressed_total"
     RETRIES = "sluicegate_retries_total"
@@ -168,6 +169,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         "Records that cannot be read; those of one batch share a letter.",
         zeros=True,
     ),
+    _counter(Metric.RECORDS_LOST, "record", "Records removed by the brokers before they were read.", zeros=True),
     _counter(Metric.SUSPECTS, "record", "Records that were running when their worker crashed.", zeros=True),
     _counter(Metric.DUPLICATES_SUPPRESSED, "event", "Events that were answered before, and not again.", zeros=True),
     _counter(Metric.RETRIES, "try", "Further tries of an event.", _FAILURES, zeros=True),

@@ -1,6 +1,6 @@
 """Options of every Kafka client of this project, from settings, and the bounded wait for brokers at a start.
 
-docs/kafka.md says why each option is set; K1 to K19 are the library's defects as that page lists them.
+docs/kafka.md says why each option is set; K1 to K21 are the library's defects as that page lists them.
 """
 
 import importlib.util

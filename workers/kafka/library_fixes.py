@@ -1,4 +1,4 @@
-"""Fixes of kafka-python where it has no option: joins (K15, K18), batches (K19), connections (K16): docs/kafka.md."""
+"""Fixes of kafka-python where it has no option: joins (K15, K18), connections (K16), fetches (K19, K20): kafka.md."""
 
 from functools import partial
 from typing import Any
@@ -7,6 +7,7 @@ from kafka import KafkaConsumer
 from kafka.structs import MemberState  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
 
 from workers.kafka.fetching.batches import BatchLimits, BoundedRecords, Reading
+from workers.kafka.fetching.fetches import Fetches, Moved
 
 DEFAULT_LIMITS = BatchLimits(bytes_max=32 << 20, records_max=20_000)
 
@@ -25,6 +26,7 @@ class GroupConsumer(KafkaConsumer):
         super().__init__(**options)
         self._reading = Reading(batches)
         fetcher: Any = self._fetcher  # pyright: ignore[reportAttributeAccessIssue] - not in the stubs
+        self._fetches = Fetches(self)
         fetcher.PartitionRecords = partial(BoundedRecords, self._reading)
         coordinator: Any = self._coordinator  # pyright: ignore[reportAttributeAccessIssue] - not in the stubs
         _keep_answered_joins(coordinator)
@@ -34,6 +36,10 @@ class GroupConsumer(KafkaConsumer):
         """Poll as the library does, for what one poll may read."""
         self._reading.begin()
         return super().poll(*arguments, **named)
+
+    def moved(self) -> list[Moved]:
+        """See `Fetches.moved`."""
+        return self._fetches.moved()
 
 
 def _keep_answered_joins(coordinator: Any) -> None:

@@ -171,12 +171,43 @@ class KafkaSource:
             return ()
         if ownership is None:
             return ()
+        self._follow_moves()
         records: list[Record] = []
         for partition, batch in fetched.items():
             if partition not in self._unplaced:
+                if batch[0].offset < self._next[partition]:
+                    self._begin_again(partition, batch[0].offset)
+                    continue
                 records.extend(self._read(message) for message in batch)
                 self._next[partition] = batch[-1].offset + 1
         return records
+
+    def _follow_moves(self) -> None:
+        """Say which records are gone before they were read, and go on where the brokers still have any (K20).
+
+        Retention removes the oldest ones. A position beyond the end means that the topic was made again, or that its
+        log lost its end: the partition then begins anew, as after a rebalance.
+        """
+        for moved in self._consumer.moved() if isinstance(self._consumer, GroupConsumer) else ():
+            partition, lost_count = moved.partition, moved.position - moved.gone
+            if partition in self._unplaced:
+                continue  # it goes to its committed position, and finds out again if that is gone
+            if lost_count > 0:
+                place = {"topic": partition.topic, "partition": partition.partition, "from": moved.gone}
+                self._metrics.count(Metric.RECORDS_LOST, lost_count)
+                logger.error(
+                    "records were removed before they were read: reading on with the earliest one that is left",
+                    extra={**place, "to": moved.position - 1, "count": lost_count},
+                )
+            else:
+                self._begin_again(partition, moved.position)
+
+    def _begin_again(self, partition: TopicPartition, offset: int) -> None:
+        """Have a partition whose log goes back to `offset` begin there, with nothing of what was read before."""
+        place = {"topic": partition.topic, "partition": partition.partition, "to": offset}
+        logger.error("the log of a partition went back: reading it anew from there", extra=place)
+        self._unplaced.add(partition)
+        self._held[partition] = PartitionOffset(topic=partition.topic, partition=partition.partition, offset=offset)
 
     def _read(self, message: Any) -> Record:
         record = record_of(message)
