@@ -34,25 +34,20 @@ class Fetches:
         self._monotonic_s = monotonic_s
         self._subscription: Any = consumer._subscription  # noqa: SLF001 - the library has no hook for it
         self._gone: dict[TopicPartition, int] = {}
+        self._moved: list[Moved] = []
         self._heard_s: dict[TopicPartition, float] = {}
         fetcher = consumer._fetcher  # noqa: SLF001 - as above
         self._parse: Callable[[Any], Any] = fetcher._parse_fetched_data  # noqa: SLF001 - as above
         self._handle: Callable[..., None] = fetcher._handle_fetch_response  # noqa: SLF001 - as above
+        self._reset: Callable[..., None] = fetcher._reset_offset_if_needed  # noqa: SLF001 - as above
         fetcher._parse_fetched_data = self._parsed  # noqa: SLF001 - as above
+        fetcher._reset_offset_if_needed = self._was_reset  # noqa: SLF001 - as above
         fetcher._handle_fetch_response = self._handled  # noqa: SLF001 - as above
 
     def moved(self) -> list[Moved]:
         """Return the partitions that were moved to their earliest record since the last call."""
-        found: list[Moved] = []
-        for partition, gone in list(self._gone.items()):
-            state = self._subscription.assignment.get(partition)
-            if state is None:
-                del self._gone[partition]
-            elif state.position is not None and not state.awaiting_reset:
-                del self._gone[partition]
-                if state.position.offset != gone:
-                    found.append(Moved(partition, gone, state.position.offset))
-        return found
+        found, self._moved = self._moved, []
+        return [each for each in found if each.partition in self._subscription.assignment]
 
     def caught_up(self) -> frozenset[TopicPartition]:
         """Return the partitions that are read to their end, as far as the brokers said not long ago."""
@@ -77,6 +72,13 @@ class Fetches:
                 self._subscription.request_offset_reset(partition, OffsetResetStrategy.EARLIEST)
             return None
         return self._parse(completed)
+
+    def _was_reset(self, partition: TopicPartition, timestamp: object, offset: int) -> None:
+        """Note where a partition is read instead of the position that is gone; on the client's own thread."""
+        self._reset(partition, timestamp, offset)
+        gone = self._gone.pop(partition, offset)
+        if gone != offset:
+            self._moved.append(Moved(partition, gone, offset))
 
     def _is_current(self, completed: Any) -> bool:
         partition = completed.topic_partition
