@@ -151,6 +151,10 @@ class Source(Protocol):
         """Return each partition's high watermark, as of the last poll; unknown ones are left out."""
         ...
 
+    def caught_up(self) -> frozenset[PartitionId]:
+        """Return the partitions that are read to their end, as far as is known not to be long ago."""
+        ...
+
     def close(self) -> None:
         """Stop reading; a static member stays in the group until its session ends."""
         ...

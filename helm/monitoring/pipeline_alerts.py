@@ -189,6 +189,16 @@ FLOW: Final = (
         first="Find the oldest event in the log; its deadline should have ended it.",
     ),
     Alert(
+        name="SluicegatePartitionStandsStill",
+        group="flow",
+        expr="max by (topic, partition) (sluicegate_partition_standstill_seconds{$where}) > $threshold",
+        hold="0m",
+        severity="page",
+        summary="A partition has not moved for ten minutes, although it is not read to its end.",
+        first="`sluicegate status` and the worker's log say what it waits for; then restart that worker.",
+        threshold=600,
+    ),
+    Alert(
         name="SluicegateStateNotRestored",
         group="flow",
         expr="sum(sluicegate_state_restores_pending{$where}) > 0",

@@ -239,6 +239,16 @@ KAFKA: Final = Board(
             queries=(Query("max by (topic, partition) (sluicegate_consumer_lag{$where})", "{{topic}} {{partition}}"),),
         ),
         Panel(
+            title="Time that a partition has stood still",
+            unit="s",
+            queries=(
+                Query(
+                    "max by (topic, partition) (sluicegate_partition_standstill_seconds{$where})",
+                    "{{topic}} {{partition}}",
+                ),
+            ),
+        ),
+        Panel(
             title="Window in use",
             unit="percentunit",
             red_from=1,

@@ -70,6 +70,7 @@ class PartitionStats(Struct, frozen=True, kw_only=True):
     oldest_timestamp_ms: int | None
     map_chars: int
     unread_from: int
+    committed_map: str = ""
 
     def lag(self, end_offset: int) -> int:
         """Count the uncommitted records, if the partition ends at `end_offset`; gaps beyond `next` count as records."""
@@ -252,6 +253,7 @@ class PartitionWindow:
             oldest_timestamp_ms=oldest.timestamp_ms if oldest else None,
             map_chars=len(self.position.metadata),
             unread_from=max(self.read_next, self.next),
+            committed_map=self.position.metadata,
         )
 
     def _forget_vanished(self, offset: int) -> None:

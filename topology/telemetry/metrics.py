@@ -66,6 +66,7 @@ class Metric(StrEnum):
     CONSUMER_LAG_SECONDS = "sluicegate_consumer_lag_seconds"
     WINDOW_FILL = "sluicegate_window_fill"
     OFFSET_MAP_CHARS = "sluicegate_offset_map_chars"
+    STANDSTILL_SECONDS = "sluicegate_partition_standstill_seconds"
     STOPPED_PARTITIONS = "sluicegate_stopped_partitions"
     STATE_CONVERSATIONS = "sluicegate_state_conversations"
     STATE_BYTES = "sluicegate_state_bytes"
@@ -246,6 +247,13 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _gauge(Metric.CONSUMER_LAG_SECONDS, "s", "Age of the oldest record read and not committed.", _TOPIC, _PARTITION),
     _gauge(Metric.WINDOW_FILL, "", "Share of a partition's window in use; at 1 it is paused.", _TOPIC, _PARTITION),
     _gauge(Metric.OFFSET_MAP_CHARS, "{char}", "Length of the offset map committed last, of 4096.", _TOPIC, _PARTITION),
+    _gauge(
+        Metric.STANDSTILL_SECONDS,
+        "s",
+        "Time since a partition last moved or had nothing to do; never cleared.",
+        _TOPIC,
+        _PARTITION,
+    ),
     _gauge(Metric.STOPPED_PARTITIONS, "{partition}", "Partitions that wait for somebody to repair their offset map."),
     _gauge(Metric.STATE_CONVERSATIONS, "{conversation}", "Conversations whose state is held in memory."),
     _gauge(Metric.STATE_BYTES, "By", "What their states take, encoded."),

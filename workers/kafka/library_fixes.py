@@ -4,7 +4,10 @@ from functools import partial
 from typing import Any
 
 from kafka import KafkaConsumer
-from kafka.structs import MemberState  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
+from kafka.structs import (
+    MemberState,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
+    TopicPartition,
+)
 
 from workers.kafka.fetching.batches import BatchLimits, BoundedRecords, Reading
 from workers.kafka.fetching.fetches import Fetches, Moved
@@ -36,6 +39,10 @@ class GroupConsumer(KafkaConsumer):
         """Poll as the library does, for what one poll may read."""
         self._reading.begin()
         return super().poll(*arguments, **named)
+
+    def caught_up(self) -> frozenset[TopicPartition]:
+        """See `Fetches.caught_up`."""
+        return self._fetches.caught_up()
 
     def moved(self) -> list[Moved]:
         """See `Fetches.moved`."""

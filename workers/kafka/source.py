@@ -135,6 +135,11 @@ class KafkaSource:
         ends = {partition: self._consumer.highwater(partition) for partition in self._consumer.assignment()}
         return {(partition.topic, partition.partition): end for partition, end in ends.items() if end is not None}
 
+    def caught_up(self) -> frozenset[PartitionId]:
+        """See `Source.caught_up`."""
+        found = self._consumer.caught_up() if isinstance(self._consumer, GroupConsumer) else frozenset()
+        return frozenset((each.topic, each.partition) for each in found - self._unplaced)
+
     def _wait_for_topic(self, topic: str) -> None:
         """Wait until the brokers know the topic. Raises KafkaRefused after `connect_timeout_s`.
 
