@@ -62,9 +62,9 @@ class Kafka:
         }
         return KafkaSettings(**values)
 
-    def topic(self, partitions: int = 1, configs: Mapping[str, str] | None = None, name: str = "") -> str:
+    def topic(self, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
         """The name of a new topic."""
-        name = name or f"topic-{uuid.uuid4().hex[:8]}"
+        name = f"topic-{uuid.uuid4().hex[:8]}"
         new = NewTopic(name, partitions, 1, topic_configs=dict(configs or {}))
         _once_connected(lambda: self._admin.create_topics([new]))
         wait_until(lambda: self._is_led(name, partitions))

@@ -324,6 +324,8 @@ class KafkaSource:
     def _release(self) -> None:
         """Let the partitions deliver whose position is ready."""
         ready = [partition for partition, position in self._held.items() if self._is_ready(position)]
+        if ready:
+            self._follow_moves()  # those of partitions that are placed only now are nobody's
         for partition in ready:
             position = self._held.pop(partition)
             try:

@@ -75,9 +75,10 @@ class Fetches:
 
     def _was_reset(self, partition: TopicPartition, timestamp: object, offset: int) -> None:
         """Note where a partition is read instead of the position that is gone; on the client's own thread."""
+        is_due = self._subscription.is_assigned(partition) and self._subscription.is_offset_reset_needed(partition)
         self._reset(partition, timestamp, offset)
         gone = self._gone.pop(partition, offset)
-        if gone != offset:
+        if is_due and gone != offset:
             self._moved.append(Moved(partition, gone, offset))
 
     def _is_current(self, completed: Any) -> bool:
