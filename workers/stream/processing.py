@@ -4,7 +4,8 @@ The tracker says which record is next. It is shared with the poll thread, so eac
 microseconds of a call. This one does so once in a turn of the event loop: it hands over what has finished, and takes
 what may start, which includes records that waited for those. A record that waits between two tries releases its permit,
 so records that need no model continue while the model is down; the rest of its key waits with it. Suspects, which were
-running when an earlier process crashed, run beside the others, but one at a time.
+running when an earlier process crashed, run beside the others, but one at a time. One that ran in several crashes runs
+alone: nothing else is started until it has ended, so that another crash tells whether it is the cause.
 """
 
 import asyncio
@@ -32,12 +33,14 @@ SUSPECTS_MAX = 1
 """Suspects that run at once, so that a crash counts against one of them."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Run:
     """An item that has begun. `mark` is its mark in the journal while it holds a permit."""
 
     item: WorkItem
     permits: Permits
+    is_probed: bool = False
+    """Whether nothing else may run beside it."""
     mark: int = NOT_MARKED
 
 
@@ -67,6 +70,8 @@ class Processing:
         self._permits_of_suspects = Permits(SUSPECTS_MAX, self._fill_soon)
         self._suspects: deque[WorkItem] = deque()
         """Suspects that the tracker handed out and that wait for a permit."""
+        self._probed: set[_Run] = set()
+        """Those that run alone, or come back from a rest to do so."""
         self._quarantine = quarantine or Quarantine.none(in_flight_max)
         self._journal = self._quarantine.journal
         self._close = close
@@ -146,6 +151,7 @@ class Processing:
             self._hand_over()
             if self._error is not None or self._is_stopping:
                 return
+            self._permits.is_held = self._is_probing()
             self._permits.share()
             items = self._tracker.next_to_start(self._permits.free_count)
         for item in items:
@@ -168,8 +174,21 @@ class Processing:
         except ValueError as exc:
             self._error = exc
 
+    def _is_probing(self) -> bool:
+        """Return whether a record runs alone, or is the next one to do so: then nothing else is started."""
+        if self._probed:
+            return True
+        return bool(self._suspects and self._permits_of_suspects.free_count) and self._is_probed(self._suspects[0])
+
+    def _is_probed(self, item: WorkItem) -> bool:
+        suspicion = self._journal.suspicion(item.record)
+        return suspicion is not None and suspicion.is_probed
+
     def _fill_suspects(self) -> None:
         permits = self._permits_of_suspects
+        self._permits.is_held = self._is_probing()
+        if self._permits.is_held and self._permits.taken_count:
+            return  # whoever runs alone waits for the others to end; each of them looks here again
         permits.share()
         while permits.free_count and self._suspects:
             item = self._suspects.popleft()
@@ -181,7 +200,9 @@ class Processing:
 
     def _begin(self, item: WorkItem, permits: Permits) -> None:
         permits.take()
-        run = _Run(item, permits)
+        run = _Run(item, permits, is_probed=permits is self._permits_of_suspects and self._is_probed(item))
+        if run.is_probed:
+            self._probed.add(run)
         task = self._loop.create_task(self._one(run))
         self._running[task] = run
         task.add_done_callback(self._on_done)
@@ -197,13 +218,21 @@ class Processing:
     async def _rest(self, run: _Run, seconds: float) -> None:
         self._journal.stop(run.mark)
         run.mark = NOT_MARKED
+        self._probed.discard(run)
+
+        async def sleep(seconds: float) -> None:
+            await self._clock.sleep(seconds)
+            if run.is_probed:
+                self._probed.add(run)
+
         try:
-            await run.permits.rest(seconds, self._clock.sleep)
+            await run.permits.rest(seconds, sleep)
         finally:
             run.mark = self._journal.start(run.item.record)
 
     def _on_done(self, task: asyncio.Task[Result]) -> None:
         run = self._running.pop(task)
+        self._probed.discard(run)
         run.permits.release()
         if task.cancelled():
             if task.cancelling():
