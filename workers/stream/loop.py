@@ -61,6 +61,9 @@ class LoopHealth(Struct, frozen=True, kw_only=True):
 class Loop:
     """The loop that moves records from a source through `process` into a sink."""
 
+    _state: LoopState
+    _drain_until_s: float | None
+
     def __init__(
         self,
         source: Source,
@@ -77,8 +80,7 @@ class Loop:
         give_up: GiveUp | None = None,
     ) -> None:
         self._source, self._sink, self._clock, self._states = source, sink, clock, states
-        self._lock = threading.Lock()
-        self._tracker = tracker = Tracker(tracker_limits(limits))
+        self._lock, self._tracker = threading.Lock(), (tracker := Tracker(tracker_limits(limits)))
         self._processing = Processing(
             process,
             tracker,
@@ -111,8 +113,7 @@ class Loop:
             settle=lambda: self._committer.settle(limits.revoke_timeout_s),
             states=states,
         )
-        self._state = LoopState.STARTING
-        self._drain_until_s: float | None = None
+        self._state, self._drain_until_s = LoopState.STARTING, None
 
     def run(self) -> None:
         """Work until drained. Raises what ended it: a bug in `process`, or a source or sink that cannot continue."""
