@@ -8,6 +8,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from tests.checkout import ROOT
+from workers.kafka.client import EXTRAS
 
 REQUIREMENTS = ROOT / "requirements"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -105,4 +106,4 @@ def test_the_kafka_client_is_pinned_exactly() -> None:
     """Its defects are coded around one by one; another version needs the same proof anew."""
     pinned = next(requirement for requirement in _asked_for() if requirement.name == "kafka-python")
     assert [specifier.operator for specifier in pinned.specifier] == ["=="]
-    assert pinned.extras == {"crc32c", "lz4"}
+    assert pinned.extras == set(EXTRAS)

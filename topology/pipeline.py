@@ -31,7 +31,7 @@ from topology.steps.drafting import Drafting
 from topology.steps.publishing import Publishing, Routes
 from topology.steps.remembering import Memory
 from topology.steps.time_limit import TimeLimit
-from topology.steps.withholding import first_answer_of, poison, repeated, withheld
+from topology.steps.withholding import first_answer_of, poison, repeated, too_large, withheld
 from topology.telemetry.event_trace import EventTrace
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
@@ -146,6 +146,11 @@ class Pipeline:
                 # This record has crashed processes before. Whatever it breaks now, it must end as a dead letter.
                 logger.exception("a quarantined record ends without an answer", extra={"error": type(exc).__name__})
             return self._publishing.bury(record, failure, trace)
+
+    def give_up(self, record: Record, topic: str, size_bytes: int) -> Result:
+        """Return the dead letter of a record whose result is too large for `topic`, and is not written."""
+        with self._tracing.event(record) as trace:
+            return self._publishing.bury_short(record, too_large(topic, size_bytes), trace)
 
     def _decoded(self, record: Record) -> ConversationEvent:
         """Return the event. Raises DeadLetter if it is none, or a canary that the platform did not sign."""

@@ -165,6 +165,10 @@ class Source(Protocol):
         """Return each partition's high watermark, as of the last poll; unknown ones are left out."""
         ...
 
+    def caught_up(self) -> frozenset[PartitionId]:
+        """Return the partitions that are read to their end, as far as is known not to be long ago."""
+        ...
+
     def close(self) -> None:
         """Stop reading; a static member stays in the group until its session ends."""
         ...
@@ -213,7 +217,8 @@ class Sink(Protocol):
     def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
         """Return True if everything is visible, False if nothing is and the call may be repeated.
 
-        Offsets are committed with their metadata. Ends the process if the outcome cannot be known.
+        Offsets are committed with their metadata. Ends the process if the outcome cannot be known. Raises an error with
+        `topic`, `size_bytes` and `index` if a record is too large; then nothing is visible.
         """
         ...
 

@@ -143,6 +143,7 @@ def _build_loop(
         close=work.close,
         quarantine=build_quarantine(settings.limits, journal, work.pipeline),
         states=work.states,
+        give_up=work.pipeline.give_up,
     )
 
 

@@ -212,6 +212,14 @@ STAGES: Final = Board(
             queries=(Query("sum by (role) (increase(sluicegate_actor_restarts_total{$where}[15m]))", "{{role}}"),),
         ),
         Panel(
+            title="Records that cannot be read",
+            queries=(Query("sum(increase(sluicegate_unreadable_records_total{$where}[1h]))", "records"),),
+        ),
+        Panel(
+            title="Records removed before they were read",
+            queries=(Query("sum(increase(sluicegate_records_lost_total{$where}[1h]))", "records"),),
+        ),
+        Panel(
             title="Records being processed in a crash",
             queries=(Query("sum(increase(sluicegate_suspects_total{$where}[1h]))", "suspects"),),
         ),
@@ -230,6 +238,16 @@ KAFKA: Final = Board(
         Panel(
             title="Records not committed, by partition",
             queries=(Query("max by (topic, partition) (sluicegate_consumer_lag{$where})", "{{topic}} {{partition}}"),),
+        ),
+        Panel(
+            title="Time that a partition has stood still",
+            unit="s",
+            queries=(
+                Query(
+                    "max by (topic, partition) (sluicegate_partition_standstill_seconds{$where})",
+                    "{{topic}} {{partition}}",
+                ),
+            ),
         ),
         Panel(
             title="Window in use",

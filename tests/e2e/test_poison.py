@@ -1,4 +1,4 @@
-"""On the real broker, with processes that die: an event that kills its worker ends after three crashes, others do not.
+"""On the real broker, with processes that die: an event that kills its worker alone three times ends, others do not.
 
 The test restarts the worker, as a supervisor does.
 """
@@ -71,7 +71,7 @@ def asked(number: int, conversation: str, text: str) -> ConversationEvent:
     return question(number, conversation, messages=messages)
 
 
-def test_a_poison_event_ends_after_three_crashes_and_all_others_are_answered_once_in_order(
+def test_a_poison_event_ends_after_three_crashes_alone_and_all_others_are_answered_once_in_order(
     kafka: Kafka, tmp_path: Path
 ) -> None:
     """It stands among others of its own conversation and of its partition; sixteen events run at once."""
@@ -88,7 +88,8 @@ def test_a_poison_event_ends_after_three_crashes_and_all_others_are_answered_onc
                 break
             assert process.exit_code == EXIT_KILLED, (tmp_path / "worker.log").read_text()
             crash_count += 1
-    assert crash_count == 3
+    # With others, as one of several suspects, and then three times alone; the second may happen to be alone as well.
+    assert 4 <= crash_count <= 5
     (letter,) = slot.letters()
     assert last_header(letter.headers, Header.ORIGINAL_OFFSET) == str(positions[20][2])
     assert last_header(letter.headers, Header.REASON) == "poison"

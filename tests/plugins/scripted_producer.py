@@ -61,6 +61,9 @@ class ScriptedProducer:
     def commit_transaction(self) -> None:
         self._reach("commit")
 
+    def too_large(self) -> None:
+        """None of its records is named as too large."""
+
     def close(self, timeout: float) -> None:
         self.is_closed = True
 

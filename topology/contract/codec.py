@@ -80,6 +80,8 @@ def decode_event(record: Record, limits: RecordLimits) -> ConversationEvent:
 
     Raises DeadLetter, and nothing else, with stage `decode`, the reason, and a detail free of user text.
     """
+    if record.unreadable:
+        raise _failure(DeadLetterReason.UNREADABLE, record.unreadable)
     value = _checked_value(record, limits)
     headers = last_headers(record.headers)
     wire, is_wrapped = _wire(headers.get(_CONTENT_TYPE))

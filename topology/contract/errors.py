@@ -21,6 +21,8 @@ from topology.contract.labels import Outcome
 class DeadLetterReason(StrEnum):
     """The reason why a record is in the dead-letter topic (header `x-reason`)."""
 
+    UNREADABLE = "unreadable"
+    """Its batch, or a part of it that is not the value, cannot be read."""
     EMPTY_VALUE = "empty_value"
     MISSING_KEY = "missing_key"
     KEY_MISMATCH = "key_mismatch"
@@ -33,6 +35,8 @@ class DeadLetterReason(StrEnum):
     UNKNOWN_CONTENT_TYPE = "unknown_content_type"
     RESERVED_TENANT = "reserved_tenant"
     PROCESSING_FAILED = "processing_failed"
+    RESULT_TOO_LARGE = "result_too_large"
+    """Its answer, or another record of its result, is larger than a topic allows."""
     POISON = "poison"
     """Its processing coincided with as many crashes of a process as are allowed."""
 

@@ -6,7 +6,11 @@ Headers = tuple[tuple[str, bytes], ...]
 
 
 class Record(Struct, frozen=True, kw_only=True):
-    """A record as it was read. `key` and `value` are None where the topic holds a null."""
+    """A record as it was read. `key` and `value` are None where the topic holds a null.
+
+    `unreadable` says why it, or a whole batch for which it stands, cannot be read; empty for every other record. The
+    value of one that stands for a batch is the batch's bytes, and its offset that of the last record in it.
+    """
 
     topic: str
     partition: int
@@ -15,6 +19,7 @@ class Record(Struct, frozen=True, kw_only=True):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    unreadable: str = ""
 
 
 class OutRecord(Struct, frozen=True, kw_only=True, array_like=True):

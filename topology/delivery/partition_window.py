@@ -8,6 +8,7 @@ in the backlog, above `next`, where the next owner would read them again.
 
 import heapq
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import chain
@@ -69,6 +70,7 @@ class PartitionStats(Struct, frozen=True, kw_only=True):
     oldest_timestamp_ms: int | None
     map_chars: int
     unread_from: int
+    committed_map: str = ""
 
     def lag(self, end_offset: int) -> int:
         """Count the uncommitted records, if the partition ends at `end_offset`; gaps beyond `next` count as records."""
@@ -77,7 +79,7 @@ class PartitionStats(Struct, frozen=True, kw_only=True):
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """An incomplete record. `record` is None while it is LISTED and once it is READY."""
+    """An incomplete record. `record` is None while it is LISTED, and kept until its result is committed."""
 
     window: "PartitionWindow"
     offset: int
@@ -187,7 +189,17 @@ class PartitionWindow:
         self.running_count -= 1
         size_bytes = _result_bytes(result)
         self.size_bytes += size_bytes - entry.size_bytes
-        entry.stage, entry.record, entry.result, entry.size_bytes = Stage.READY, None, result, size_bytes
+        entry.stage, entry.result, entry.size_bytes = Stage.READY, result, size_bytes
+
+    def replace(self, offset: int, make: Callable[[Record], Result]) -> None:
+        """Replace the result of a READY record by what `make` makes of the record; do nothing if there is none."""
+        entry = self._entries.get(offset)
+        if entry is None or entry.stage is not Stage.READY or entry.record is None:
+            return
+        entry.result = make(entry.record)
+        size_bytes = _result_bytes(entry.result)
+        self.size_bytes += size_bytes - entry.size_bytes
+        entry.size_bytes = size_bytes
 
     def position_with_round(self) -> PartitionOffset:
         """Return the position to commit with the results now taken. Its offset is never below the committed one."""
@@ -241,6 +253,7 @@ class PartitionWindow:
             oldest_timestamp_ms=oldest.timestamp_ms if oldest else None,
             map_chars=len(self.position.metadata),
             unread_from=max(self.read_next, self.next),
+            committed_map=self.position.metadata,
         )
 
     def _forget_vanished(self, offset: int) -> None:

@@ -7,7 +7,7 @@ finishes under an ended ownership changes nothing, and rounds are taken only und
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
 from msgspec import Struct
@@ -257,6 +257,12 @@ class Tracker:
     def aborted(self, failed: Round) -> None:
         """Put an aborted round back: its results come first in the next one, if they are still owned."""
         self._rounds.aborted(failed)
+
+    def replace(self, result: Result, make: Callable[[Record], Result]) -> None:
+        """Replace a result that no round has taken by what `make` makes of its record, if it is still held."""
+        window = self._windows.get((result.topic, result.partition))
+        if window is not None:
+            window.replace(result.offset, make)
 
     # Bounds
 

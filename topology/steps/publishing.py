@@ -1,7 +1,10 @@
 """The records that become visible together with an event's offset, and the letter of a record that is no event."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from msgspec import structs
 
 from topology.contract.codec import RecordLimits, encode
 from topology.contract.conversation import ConversationState
@@ -72,6 +75,11 @@ class Publishing:
         trace.dead_lettered(failure)
         with trace.send(self.routes.dead_letters):  # the letter keeps the sender's own trace context
             return _result(record, self._letter(record, failure))
+
+    def bury_short(self, record: Record, failure: DeadLetter, trace: EventTrace) -> Result:
+        """Return the dead letter alone, with no more of the original than `dead_letter_bytes_max`."""
+        short = structs.replace(self.limits, event_bytes_max=self.limits.dead_letter_bytes_max)
+        return dataclasses.replace(self, limits=short).bury(record, failure, trace)
 
     def _judged_by_candidates(self, case: Case, record: AuditRecord) -> AuditRecord:
         """Return the record with what candidate policies would have decided; a canary is no event to judge them by."""

@@ -25,6 +25,10 @@ PROCESSING = "processing"
 """The stage that a dead letter names if it is not known which one failed."""
 
 
+PUBLISHING = "publishing"
+"""The stage of a dead letter whose result could not be written."""
+
+
 def withheld(case: Case, reason: ActionReason, code: str, failure: DeadLetter | None) -> Decision:
     """Return the policy's fallback text, with a dead letter for `failure`, or with a review item if that is None.
 
@@ -64,6 +68,12 @@ def repeated(case: Case, first_audit_id: str) -> Decision:
     """Return the decision on a second copy of an event: no person has to look, because the first was answered."""
     decision = withheld(case, ActionReason.DUPLICATE, DUPLICATE_EVENT, None)
     return structs.replace(decision, side_effects=(), duplicate_of=first_audit_id)
+
+
+def too_large(topic: str, size_bytes: int) -> DeadLetter:
+    """Return the dead letter of a record whose result holds `size_bytes` bytes for `topic`, which are too many."""
+    detail = f"a record of {size_bytes} bytes is too large for topic {topic}: raise its max.message.bytes"
+    return DeadLetter(DeadLetterReason.RESULT_TOO_LARGE, PUBLISHING, detail)
 
 
 def poison(crash_count: int, *, decodes: bool) -> DeadLetter:

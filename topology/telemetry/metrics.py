@@ -41,6 +41,8 @@ class Metric(StrEnum):
     FAIL_CLOSED = "sluicegate_fail_closed_total"
     UNSCREENED_PUBLISHED = "sluicegate_unscreened_published_total"
     DEAD_LETTERS = "sluicegate_dlq_total"
+    UNREADABLE_RECORDS = "sluicegate_unreadable_records_total"
+    RECORDS_LOST = "sluicegate_records_lost_total"
     SUSPECTS = "sluicegate_suspects_total"
     DUPLICATES_SUPPRESSED = "sluicegate_duplicates_suppressed_total"
     RETRIES = "sluicegate_retries_total"
@@ -65,6 +67,7 @@ class Metric(StrEnum):
     CONSUMER_LAG_SECONDS = "sluicegate_consumer_lag_seconds"
     WINDOW_FILL = "sluicegate_window_fill"
     OFFSET_MAP_CHARS = "sluicegate_offset_map_chars"
+    STANDSTILL_SECONDS = "sluicegate_partition_standstill_seconds"
     STOPPED_PARTITIONS = "sluicegate_stopped_partitions"
     STATE_CONVERSATIONS = "sluicegate_state_conversations"
     STATE_BYTES = "sluicegate_state_bytes"
@@ -163,6 +166,13 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _counter(
         Metric.DEAD_LETTERS, "record", "Dead letters written.", _enumerated("reason", DeadLetterReason), zeros=True
     ),
+    _counter(
+        Metric.UNREADABLE_RECORDS,
+        "record",
+        "Records that cannot be read; those of one batch share a letter.",
+        zeros=True,
+    ),
+    _counter(Metric.RECORDS_LOST, "record", "Records removed by the brokers before they were read.", zeros=True),
     _counter(Metric.SUSPECTS, "record", "Records that were running when their worker crashed.", zeros=True),
     _counter(Metric.DUPLICATES_SUPPRESSED, "event", "Events that were answered before, and not again.", zeros=True),
     _counter(Metric.RETRIES, "try", "Further tries of an event.", _FAILURES, zeros=True),
@@ -239,6 +249,13 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _gauge(Metric.CONSUMER_LAG_SECONDS, "s", "Age of the oldest record read and not committed.", _TOPIC, _PARTITION),
     _gauge(Metric.WINDOW_FILL, "", "Share of a partition's window in use; at 1 it is paused.", _TOPIC, _PARTITION),
     _gauge(Metric.OFFSET_MAP_CHARS, "{char}", "Length of the offset map committed last, of 4096.", _TOPIC, _PARTITION),
+    _gauge(
+        Metric.STANDSTILL_SECONDS,
+        "s",
+        "Time since a partition last moved or had nothing to do; never cleared.",
+        _TOPIC,
+        _PARTITION,
+    ),
     _gauge(Metric.STOPPED_PARTITIONS, "{partition}", "Partitions that wait for somebody to repair their offset map."),
     _gauge(Metric.STATE_CONVERSATIONS, "{conversation}", "Conversations whose state is held in memory."),
     _gauge(Metric.STATE_BYTES, "By", "What their states take, encoded."),

@@ -294,6 +294,11 @@ class FakeSource:
         """See `Source.end_offsets`. Counts the markers of transactions, as the real source does."""
         return {partition: self._broker.end_offset(partition) for partition in self._position}
 
+    def caught_up(self) -> frozenset[PartitionId]:
+        """See `Source.caught_up`."""
+        ends = self.end_offsets()
+        return frozenset(key for key, end in ends.items() if key not in self._held and self._position[key] >= end)
+
     def close(self) -> None:
         """See `Source.close`. The membership stays until `FakeBroker.expire`."""
 

@@ -1,6 +1,6 @@
 """Options of every Kafka client of this project, from settings, and the bounded wait for brokers at a start.
 
-docs/kafka.md says why each option is set; K1 to K17 are the library's defects as that page lists them.
+docs/kafka.md says why each option is set; K1 to K21 are the library's defects as that page lists them.
 """
 
 import importlib.util
@@ -60,6 +60,9 @@ PATIENCE_S = 10
 CONNECT_BACKOFF_S = 0.5
 DISCARD_TIMEOUT_S = 1.0
 
+EXTRAS = {"crc32c": "crc32c", "lz4": "lz4.frame", "snappy": "snappy", "zstd": "zstandard"}
+"""The parts of kafka-python that are required, each with the module that it brings. gzip comes with Python."""
+
 FINAL_REASONS = ("SaslAuthenticationFailedError", "CERTIFICATE_VERIFY_FAILED")
 """Texts in the library's log after which another attempt cannot help."""
 
@@ -89,7 +92,7 @@ def slot_name(kafka: KafkaSettings, slot: int) -> str:
 
 def consumer_options(kafka: KafkaSettings, *, instance_id: str | None = None) -> Options:
     """Return options for KafkaConsumer. `instance_id` None: a reader that belongs to no group."""
-    require_crc32c()
+    require_extras()
     options = _client_options(kafka, instance_id or "sluicegate-reader")
     options.update(
         auto_offset_reset=kafka.auto_offset_reset,
@@ -118,7 +121,7 @@ def consumer_options(kafka: KafkaSettings, *, instance_id: str | None = None) ->
 
 def producer_options(kafka: KafkaSettings, *, transactional_id: str | None = None) -> Options:
     """Return options for KafkaProducer. `transactional_id` None: a plain idempotent producer."""
-    require_crc32c()
+    require_extras()
     options = _client_options(kafka, transactional_id or "sluicegate-writer")
     options.update(
         acks="all",
@@ -141,10 +144,16 @@ def admin_options(kafka: KafkaSettings) -> Options:
     return _client_options(kafka, "sluicegate-admin")
 
 
-def require_crc32c(find: Callable[[str], object | None] = importlib.util.find_spec) -> None:
-    """Raise KafkaRefused if checksums would be computed in Python, at 16 times the CPU per record read."""
-    if find("crc32c") is None:
-        raise KafkaRefused("start", "crc32c missing", "install kafka-python with its extra: kafka-python[crc32c]")
+def require_extras(find: Callable[[str], object | None] = importlib.util.find_spec) -> None:
+    """Raise KafkaRefused unless all parts of kafka-python that are packages of their own are installed.
+
+    Without `crc32c`, checksums are computed in Python, at 16 times the CPU per record read. Without a codec, the first
+    batch that a producer, a topic or a broker compressed with it would stop its partition.
+    """
+    missing = [extra for extra, module in EXTRAS.items() if find(module) is None]
+    if missing:
+        extras = ",".join(EXTRAS)
+        raise KafkaRefused("start", f"{', '.join(missing)} missing", f"install kafka-python[{extras}]")
 
 
 def connect(

@@ -3,7 +3,9 @@
 SluicegateError
 ├── KafkaUnavailable    the brokers could not be reached, or no request succeeded, for longer than the bound
 ├── KafkaRefused        the brokers answered, and a person must act: credentials, rights, version, settings, sizes
+│   └── RecordTooLarge  one record of a transaction is larger than its topic allows
 ├── SlotFenced          another process holds this slot
+├── GroupUnsettled      the member was in no settled group for longer than the bound
 └── OutcomeUnknown      a transaction may or may not be visible; the process must end
 
 Messages hold names, numbers and the library's text; never user text.
@@ -58,6 +60,21 @@ class KafkaRefused(SluicegateError):
         return f"kafka: {self.operation}: {self.error}: {self.detail}"
 
 
+class RecordTooLarge(KafkaRefused):
+    """A record is larger than its topic or a request allows. `args` is (topic, bytes of its value, index).
+
+    The index is its place among the records of the transaction, of which nothing is visible. It is None if the brokers
+    have refused several records together, of which this is the largest.
+    """
+
+    def __init__(self, topic: str, size_bytes: int, index: int | None) -> None:
+        super().__init__("commit", "MessageSizeTooLargeError", f"{size_bytes} bytes are too many for {topic}")
+        self.args = (topic, size_bytes, index)
+        self.topic = topic
+        self.size_bytes = size_bytes
+        self.index = index
+
+
 class StatesUnreadable(SluicegateError):
     """A partition's conversation states could not be read, so none of it is delivered. `args` is (reason)."""
 
@@ -77,6 +94,20 @@ class SlotFenced(SluicegateError):
     def __str__(self) -> str:
         how = "if two processes were given it, stop one"
         return f"kafka: slot {self.slot} is held by another process ({self.error}); {how}"
+
+
+class GroupUnsettled(SluicegateError):
+    """The member was in no settled group for too long. `args` is (slot name, its state, seconds)."""
+
+    def __init__(self, slot: str, state: str, seconds: float) -> None:
+        super().__init__(slot, state, seconds)
+        self.slot = slot
+        self.state = state
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        how = "the worker ends, and its restart joins anew; if that does not help, look at the group's other members"
+        return f"kafka: slot {self.slot} is {self.state} in its group for {self.seconds:g} s: {how}"
 
 
 class OutcomeUnknown(SluicegateError):

@@ -1,11 +1,21 @@
-"""Fixes of kafka-python where it has no option: joins of a consumer (K15), connections (K16), requests that nobody
-answered (K17); see docs/kafka.md.
+"""Fixes of kafka-python where it has no option: joins (K15, K18), connections (K16), requests that nobody answered
+(K17), fetches (K19, K20); see docs/kafka.md.
 """
 
+from functools import partial
 from typing import Any
 
 from kafka import KafkaConsumer
 from kafka.protocol.consumer import OffsetCommitRequest
+from kafka.structs import (
+    MemberState,  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
+    TopicPartition,
+)
+
+from workers.kafka.fetching.batches import BatchLimits, BoundedRecords, Reading
+from workers.kafka.fetching.fetches import Fetches, Moved
+
+DEFAULT_LIMITS = BatchLimits(bytes_max=32 << 20, records_max=20_000)
 
 
 class UnansweredRequests:
@@ -44,25 +54,46 @@ def _name(kind: type) -> str:
 
 
 class GroupConsumer(KafkaConsumer):
-    """A KafkaConsumer that keeps a join which was answered between two polls.
+    """A KafkaConsumer that keeps a join which was answered between two polls, and always takes it over.
 
     The library joins on its own thread while a poll waits. It drops an answer that arrives between two polls and joins
     again, which makes every member join again; the more members there are, the likelier one of them misses its answer.
+    It forgets such an answer if nothing else calls for a join by then, and is in no group from then on.
+
+    Batches are read within `batches`, and what cannot be read stops nothing: `fetching/batches.py`.
     """
 
     # Private attributes of the library that are used here; its stubs do not know them.
     _client: Any
     _coordinator: Any
+    _fetcher: Any
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, batches: BatchLimits = DEFAULT_LIMITS, **options: Any) -> None:
         super().__init__(**options)
+        self._reading = Reading(batches)
+        self._fetches = Fetches(self)
+        self._fetcher.PartitionRecords = partial(BoundedRecords, self._reading)
         _keep_answered_joins(self._coordinator)
+        _join_until_stable(self._coordinator)
         self._commits = UnansweredRequests(self._client, (OffsetCommitRequest,))
 
     @property
     def has_unanswered_commit(self) -> bool:
         """Return whether a commit of offsets may still reach the brokers, under the present membership."""
         return bool(self._commits.names)
+
+    def poll(self, *arguments: Any, **named: Any) -> Any:
+        """Poll as the library does, for what one poll may read."""
+        self._reading.begin()
+        return super().poll(*arguments, **named)
+
+    def caught_up(self) -> frozenset[TopicPartition]:
+        """See `Fetches.caught_up`."""
+        return self._fetches.caught_up()
+
+    def moved(self) -> list[Moved]:
+        """See `Fetches.moved`."""
+        return self._fetches.moved()
 
 
 def _keep_answered_joins(coordinator: Any) -> None:
@@ -77,6 +108,18 @@ def _keep_answered_joins(coordinator: Any) -> None:
         return await join(timeout_ms)
 
     coordinator.join_group_async = join_or_take_over
+
+
+def _join_until_stable(coordinator: Any) -> None:
+    """Have every poll go on joining until the member is stable.
+
+    The library asks whether its topics have changed since the last assignment. A leader makes the assignment, and so
+    answers that, between the two answers of a join; a poll that ends there is the last one that looks at the join.
+    """
+    need_rejoin = coordinator.need_rejoin
+    coordinator.need_rejoin = lambda: (
+        need_rejoin() or coordinator.state is not MemberState.STABLE or coordinator._join_task is not None  # noqa: SLF001 - the library has no accessor
+    )
 
 
 def deliver_bytes_before_eof(client: Any) -> None:

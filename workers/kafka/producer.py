@@ -10,6 +10,7 @@ import functools
 from typing import Any
 
 from kafka import KafkaProducer
+from kafka.errors import MessageSizeTooLargeError, RecordListTooLargeError
 from kafka.partitioner.default import murmur2
 from kafka.protocol.producer import (
     AddOffsetsToTxnRequest,
@@ -52,9 +53,13 @@ class RoundProducer(KafkaProducer):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        # The library splits a batch that its topic does not take, and then loses track of the records in it (K21).
+        self._sender._can_split = _never  # noqa: SLF001 - the library has no option for it
         self._counts: dict[str, int] = {}
         self._joined: dict[tuple[str, int], TopicPartition] = {}
         self._requests = UnansweredRequests(self._sender._client, OF_TRANSACTIONS)  # noqa: SLF001 - there is no accessor
+        self._sent: list[tuple[Any, str, int]] = []
+        """Future, topic and value's bytes of each record of the transaction; no future for one that was not taken."""
 
     @property
     def unanswered(self) -> tuple[str, ...]:
@@ -65,6 +70,7 @@ class RoundProducer(KafkaProducer):
         """Begin a transaction as the library does; partition counts are looked up again."""
         self._counts.clear()
         self._joined.clear()
+        self._sent.clear()
         super().begin_transaction()
 
     def send(
@@ -80,6 +86,31 @@ class RoundProducer(KafkaProducer):
 
         After a partition's first record, an error that breaks the transaction is not raised here but fails the futures.
         """
+        future: Any = None
+        try:
+            future = self._send(topic, value, key, headers, partition, timestamp_ms)
+        finally:
+            self._sent.append((future, topic, len(value or b"")))
+        return future
+
+    def too_large(self) -> tuple[str, int, int | None] | None:
+        """Return topic, bytes and index of the transaction's record that was too large; None if none was.
+
+        The brokers refuse a batch as a whole: of several records the largest is named, without an index.
+        """
+        refused = [
+            (size_bytes, topic, index)
+            for index, (future, topic, size_bytes) in enumerate(self._sent)
+            if future is None or isinstance(future.exception, (MessageSizeTooLargeError, RecordListTooLargeError))
+        ]
+        if not refused:
+            return None
+        size_bytes, topic, index = max(refused)
+        return topic, size_bytes, index if len(refused) == 1 else None
+
+    def _send(
+        self, topic: str, value: Any, key: Any, headers: Any, partition: int | None, timestamp_ms: int | None
+    ) -> Any:
         count = self._count_of(topic)
         if count and key is not None and partition is None:
             partition = key_partition(key, count)
@@ -108,6 +139,10 @@ class RoundProducer(KafkaProducer):
         self._transaction_manager.maybe_add_partition_to_transaction(place)
         self._joined[topic, partition] = place
         return place
+
+
+def _never(*_: object) -> bool:
+    return False
 
 
 def key_partition(key: bytes, partition_count: int) -> int:

@@ -243,4 +243,5 @@ def record_of(message: Any) -> Record:
         key=message.key,
         value=message.value,
         headers=tuple([(name, value or b"") for name, value in message.headers]),
+        unreadable=getattr(message, "unreadable", ""),
     )

@@ -9,14 +9,14 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from topology.contract.names import CommitReason
 from topology.contract.records import OutRecord, Ownership, PartitionOffset
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.kafka.client import slot_name
-from workers.kafka.errors import Fault, KafkaUnavailable, SlotFenced
+from workers.kafka.errors import Fault, KafkaUnavailable, RecordTooLarge, SlotFenced
 from workers.kafka.producer import RoundProducer
 from workers.kafka.transactions import Aborted, TransactionalProducer
 from workers.settings import KafkaSettings
@@ -49,12 +49,20 @@ class TransactionalSink:
         self._metrics = metrics or Instruments.none()
         self._name = slot_name(kafka, slot)
         self._failure_count = 0
-        self._producer = TransactionalProducer(
-            kafka, self._name, exit_process=exit_process, make_producer=make_producer
-        )
+        self._round: Any = None
+        """The library's producer that is in use."""
+
+        def make(**options: Any) -> Any:
+            self._round = make_producer(**options)
+            return self._round
+
+        self._producer = TransactionalProducer(kafka, self._name, exit_process=exit_process, make_producer=make)
 
     def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
-        """See `Sink.commit`. Raises SlotFenced, KafkaRefused, and KafkaUnavailable after FAILURES_MAX in a row."""
+        """See `Sink.commit`. Raises SlotFenced, KafkaRefused, and KafkaUnavailable after FAILURES_MAX in a row.
+
+        After RecordTooLarge, a kind of KafkaRefused, the sink can be used again.
+        """
         if not is_joined(ownership):
             # Brokers take an empty identity for an old client's and let it overwrite any offset (K5).
             logger.error("commit without group membership refused", extra={"slot": self._name})
@@ -84,6 +92,11 @@ class TransactionalSink:
         reason = CommitReason.TIMEOUT if isinstance(cause, KafkaTimeoutError) else _REASONS[fault]
         self._metrics.count(Metric.COMMIT_FAILURES, reason=reason)
         self._metrics.count(Metric.TRANSACTION_ABORTS, reason=reason)
+        if isinstance(cause, (MessageSizeTooLargeError, RecordListTooLargeError)) and (
+            found := self._round.too_large()
+        ):
+            self._producer.renew()
+            raise RecordTooLarge(*found) from cause
         if fault in {Fault.FENCED, Fault.REFUSED}:
             raise aborted.as_error("commit") from cause
         self._failure_count += 1

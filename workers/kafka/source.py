@@ -7,6 +7,7 @@ are dropped and every partition is read again from its committed offset (K7, doc
 import logging
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Any
 
 from kafka import ConsumerRebalanceListener
@@ -21,7 +22,8 @@ from topology.contract.records import Ownership, PartitionId, PartitionOffset, R
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.kafka.client import connect, consumer_options, slot_name
-from workers.kafka.errors import Fault, KafkaRefused, KafkaUnavailable, SlotFenced, fault_of, refused
+from workers.kafka.errors import Fault, GroupUnsettled, KafkaRefused, KafkaUnavailable, SlotFenced, fault_of, refused
+from workers.kafka.fetching.batches import BatchLimits
 from workers.kafka.library_fixes import GroupConsumer
 from workers.kafka.reader import record_of
 from workers.settings import KafkaSettings
@@ -47,7 +49,7 @@ class KafkaSource:
         *,
         monotonic_s: Callable[[], float] = time.monotonic,
         metrics: Instruments | None = None,
-        make_consumer: Callable[..., Any] = GroupConsumer,
+        make_consumer: Callable[..., Any] | None = None,
     ) -> None:
         self._kafka = kafka
         self._metrics = metrics or Instruments.none()
@@ -58,13 +60,17 @@ class KafkaSource:
         self._assigned: frozenset[PartitionId] = frozenset()
         self._positions: list[PartitionOffset] = []
         self._silent_since_s: float | None = None
+        self._settled_s = monotonic_s()
+        """When the group was last seen settled."""
         self._unplaced: set[TopicPartition] = set()
         self._is_ready: Callable[[PartitionOffset], bool] = lambda _: True
         self._held: dict[TopicPartition, PartitionOffset] = {}
         """Unplaced partitions whose position is found and is not ready."""
         self._next: dict[TopicPartition, int] = {}
         options = consumer_options(kafka, instance_id=self._name)
-        self._consumer: Any = connect("consumer", lambda: make_consumer(**options), kafka.connect_timeout_s)
+        limits = BatchLimits(bytes_max=kafka.batch_decompressed_bytes_max, records_max=kafka.batch_records_max)
+        make = make_consumer or partial(GroupConsumer, batches=limits)
+        self._consumer: Any = connect("consumer", lambda: make(**options), kafka.connect_timeout_s)
         self._assignments = _Assignments(self._metrics)
         self._adopted_count = 0
         self._consumer.subscribe([topic], listener=self._assignments)
@@ -77,8 +83,9 @@ class KafkaSource:
     def poll(self, timeout_s: float) -> Sequence[Record]:
         """See `Source.poll`; takes up to POSITION_TIMEOUT_S longer after a change of membership.
 
-        Raises SlotFenced and KafkaRefused; waits for brokers that are away.
+        Raises SlotFenced, KafkaRefused and GroupUnsettled; waits for brokers that are away.
         """
+        self._check_settled()
         try:
             return self._poll(timeout_s)
         except KafkaError as exc:
@@ -128,6 +135,11 @@ class KafkaSource:
         ends = {partition: self._consumer.highwater(partition) for partition in self._consumer.assignment()}
         return {(partition.topic, partition.partition): end for partition, end in ends.items() if end is not None}
 
+    def caught_up(self) -> frozenset[PartitionId]:
+        """See `Source.caught_up`."""
+        found = self._consumer.caught_up() if isinstance(self._consumer, GroupConsumer) else frozenset()
+        return frozenset((each.topic, each.partition) for each in found - self._unplaced)
+
     def _wait_for_topic(self, topic: str) -> None:
         """Wait until the brokers know the topic. Raises KafkaRefused after `connect_timeout_s`.
 
@@ -164,12 +176,49 @@ class KafkaSource:
             return ()
         if ownership is None:
             return ()
+        self._follow_moves()
         records: list[Record] = []
         for partition, batch in fetched.items():
             if partition not in self._unplaced:
-                records.extend(record_of(message) for message in batch)
+                if batch[0].offset < self._next[partition]:
+                    self._begin_again(partition, batch[0].offset)
+                    continue
+                records.extend(self._read(message) for message in batch)
                 self._next[partition] = batch[-1].offset + 1
         return records
+
+    def _follow_moves(self) -> None:
+        """Say which records are gone before they were read, and go on where the brokers still have any (K20).
+
+        Retention removes the oldest ones. A position beyond the end means that the topic was made again, or that its
+        log lost its end: the partition then begins anew, as after a rebalance.
+        """
+        for moved in self._consumer.moved() if isinstance(self._consumer, GroupConsumer) else ():
+            partition, lost_count = moved.partition, moved.position - moved.gone
+            if partition in self._unplaced:
+                continue  # it goes to its committed position, and finds out again if that is gone
+            if lost_count > 0:
+                place = {"topic": partition.topic, "partition": partition.partition, "from": moved.gone}
+                self._metrics.count(Metric.RECORDS_LOST, lost_count)
+                logger.error(
+                    "records were removed before they were read: reading on with the earliest one that is left",
+                    extra={**place, "to": moved.position - 1, "count": lost_count},
+                )
+            else:
+                self._begin_again(partition, moved.position)
+
+    def _begin_again(self, partition: TopicPartition, offset: int) -> None:
+        """Have a partition whose log goes back to `offset` begin there, with nothing of what was read before."""
+        place = {"topic": partition.topic, "partition": partition.partition, "to": offset}
+        logger.error("the log of a partition went back: reading it anew from there", extra=place)
+        self._unplaced.add(partition)
+        self._held[partition] = PartitionOffset(topic=partition.topic, partition=partition.partition, offset=offset)
+
+    def _read(self, message: Any) -> Record:
+        record = record_of(message)
+        if record.unreadable:
+            self._metrics.count(Metric.UNREADABLE_RECORDS, message.record_count)
+        return record
 
     def _membership(self) -> Ownership | None:
         """Return the present membership; None if there is none, which brokers would take for an old client's (K5).
@@ -188,6 +237,14 @@ class KafkaSource:
             instance_id=held.group_instance_id,
         )
         return ownership if held.state == MemberState.STABLE or ownership == self._ownership else None
+
+    def _check_settled(self) -> None:
+        """Raise GroupUnsettled if the member has been in no settled group for `rejoin_timeout_s` (K18)."""
+        state, now_s = self._consumer.group_metadata().state, self._monotonic_s()
+        if state == MemberState.STABLE:
+            self._settled_s = now_s
+        elif now_s - self._settled_s > self._kafka.rejoin_timeout_s:
+            raise GroupUnsettled(self._name, str(state).strip("<>"), self._kafka.rejoin_timeout_s)
 
     def _check_heartbeat(self, *, is_stable: bool) -> None:
         """Raise SlotFenced if the library has silently stopped the heartbeat of a member that it calls stable.
@@ -267,6 +324,8 @@ class KafkaSource:
     def _release(self) -> None:
         """Let the partitions deliver whose position is ready."""
         ready = [partition for partition, position in self._held.items() if self._is_ready(position)]
+        if ready:
+            self._follow_moves()  # those of partitions that are placed only now are nobody's
         for partition in ready:
             position = self._held.pop(partition)
             try:

@@ -33,6 +33,10 @@ READY_INTERVAL_S = 0.1
 RECORD_OVERHEAD_BYTES = 64 * 1024
 """Room for the fields of a batch and a record, and for headers, beside the longest value."""
 
+COMPRESSION = "compression.type"
+COMPRESSIONS = ("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd")
+"""The values of `compression.type` that a worker can read; each codec is tested on a real broker."""
+
 
 class Cleanup(StrEnum):
     """A topic's `cleanup.policy`."""
@@ -169,7 +173,7 @@ def compare(table: Sequence[TopicSpec], existing: Mapping[str, Existing]) -> tup
     """Return the differences between existing topics and the table; a missing topic counts as none.
 
     Serious differences: a partition count that must match another topic's and does not, a wrong cleanup policy, a
-    `max.message.bytes` that is too small, and fewer in-sync replicas than asked for.
+    `max.message.bytes` that is too small, fewer in-sync replicas than asked for, and a codec that nobody here can read.
     """
     found: list[Difference] = []
     for spec in table:
@@ -198,6 +202,8 @@ def _config_differences(spec: TopicSpec, topic: Existing) -> list[Difference]:
             continue
         too_small = setting in {"max.message.bytes", "min.insync.replicas"} and int(actual or 0) < int(expected)
         found.append(_difference(spec, setting, expected, actual, too_small or setting == "cleanup.policy"))
+    if (codec := topic.configs.get(COMPRESSION, COMPRESSIONS[0])) not in COMPRESSIONS:
+        found.append(_difference(spec, COMPRESSION, " or ".join(COMPRESSIONS), codec, True))
     return found
 
 

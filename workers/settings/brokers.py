@@ -10,6 +10,7 @@ from workers.settings.types import (
     KIB,
     MIB,
     Bytes,
+    Count,
     HostPort,
     KafkaName,
     Milliseconds,
@@ -53,6 +54,13 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     max_poll_interval_ms: Annotated[
         Milliseconds, about("A consumer that does not poll for this long leaves the group.")
     ] = 15_000
+    rejoin_timeout_s: Annotated[
+        Seconds,
+        about(
+            "A worker that was in no settled group for this long ends and says so; more than twice "
+            "`max_poll_interval_ms`, which a rebalance may take."
+        ),
+    ] = 120
     request_timeout_ms: Annotated[
         Milliseconds,
         about(
@@ -75,6 +83,16 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     batch_bytes: Annotated[Bytes, about("Largest batch of the producer for one partition.")] = 128 * KIB
     partition_fetch_bytes: Annotated[Bytes, about("Most that one fetch returns per partition.")] = 256 * KIB
     fetch_bytes_max: Annotated[Bytes, about("Most that one fetch returns over all partitions.")] = 16 * MIB
+    batch_decompressed_bytes_max: Annotated[
+        Bytes,
+        about(
+            "Most bytes of one batch once decompressed; a larger one ends as one dead letter. One poll reads as many."
+        ),
+    ] = 32 * MIB
+    batch_records_max: Annotated[
+        Count,
+        about("Most records of one batch; one with more ends as one dead letter. One poll reads as many."),
+    ] = 20_000
     connect_timeout_s: Annotated[Seconds, about("Time that a start waits for the brokers.")] = 60
     commit_timeout_s: Annotated[
         Seconds,

@@ -37,6 +37,12 @@ _RULES = (
         lambda s: s.kafka.max_poll_interval_ms >= s.kafka.session_timeout_ms,
     ),
     _Rule(
+        ("kafka.rejoin_timeout_s", "kafka.max_poll_interval_ms"),
+        lambda s: s.kafka.rejoin_timeout_s,
+        "more than twice kafka.max_poll_interval_ms, which one rebalance may take",
+        lambda s: s.kafka.rejoin_timeout_s * 1000 > 2 * s.kafka.max_poll_interval_ms,
+    ),
+    _Rule(
         ("kafka.delivery_timeout_ms", "kafka.transaction_timeout_ms"),
         lambda s: s.kafka.delivery_timeout_ms,
         "less than kafka.transaction_timeout_ms",
@@ -73,6 +79,12 @@ _RULES = (
         lambda s: s.kafka.fetch_bytes_max,
         "at least kafka.partition_fetch_bytes",
         lambda s: s.kafka.fetch_bytes_max >= s.kafka.partition_fetch_bytes,
+    ),
+    _Rule(
+        ("kafka.batch_decompressed_bytes_max", "topics.input_message_bytes_max"),
+        lambda s: s.kafka.batch_decompressed_bytes_max,
+        "at least topics.input_message_bytes_max",
+        lambda s: s.kafka.batch_decompressed_bytes_max >= s.topics.input_message_bytes_max,
     ),
     _Rule(
         ("kafka.sasl_username", "kafka.security_protocol", "kafka.sasl_mechanism"),

@@ -68,7 +68,7 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=100,
-            description="An event that was in progress in this many crashes of its worker is dead-lettered.",
+            description="Crashes of its worker, with nothing else in progress, after which an event is dead-lettered.",
         ),
     ] = 3
     crash_journal_directory: Annotated[

@@ -10,12 +10,13 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 
-from topology.contract.records import Ownership
+from topology.contract.records import Ownership, Record, Result
 from topology.delivery.tracker import Round, Tracker
 from topology.ports import Clock, Sink
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing
+from workers.kafka.errors import RecordTooLarge
 from workers.process.clock import backoff_s
 from workers.settings import LimitSettings
 
@@ -37,9 +38,14 @@ ROUND_BYTES_MAX = 32 << 20
 REST_ROUNDS_MAX = 10_000
 """Bound on the rounds after processing has ended; the tracker's bounds allow far fewer."""
 
+GiveUp = Callable[[Record, str, int], Result]
+"""A function from a record, a topic and the bytes that the topic does not take, to the record's dead letter."""
+
 
 class Committer:
     """The thread that commits. `lock` guards `tracker`; `on_room` is called after a round has made room in it.
+
+    A result that is too large for its topic is replaced by what `give_up` returns; without it, the thread ends.
 
     The sink is called by the thread that `start` begins, or by the caller of `turn` instead.
     """
@@ -55,8 +61,14 @@ class Committer:
         metrics: Instruments,
         tracing: Tracing,
         on_room: Callable[[], None],
+        give_up: GiveUp | None = None,
     ) -> None:
         self._sink = sink
+        self._letter_of = give_up
+        self._single_count = 0
+        """Results that have rounds of their own, because one of them is too large."""
+        self._given_up: tuple[str, int, int] | None = None
+        """The record whose result was replaced last."""
         self._tracker = tracker
         self._lock = lock
         self._clock = clock
@@ -176,19 +188,48 @@ class Committer:
         """Make one round visible. Return False if there is none, or if it failed and is kept."""
         with self._lock:
             ownership = self._tracker.ownership
-            taken = self._tracker.take(ownership, self._count_max, ROUND_BYTES_MAX) if ownership is not None else None
+            taken = self._tracker.take(ownership, self._round_max, ROUND_BYTES_MAX) if ownership is not None else None
         started_s = self._clock.monotonic_s()
         if taken is None:
             self._last_commit_s = started_s
             return False
         with self._tracing.commit(taken.offsets[0].topic, taken.results) as span:
-            is_done = self._sink.commit(taken.records, taken.offsets, taken.ownership)
+            refused = None
+            try:
+                is_done = self._sink.commit(taken.records, taken.offsets, taken.ownership)
+            except RecordTooLarge as exc:
+                is_done, refused = False, exc
             if not is_done:
                 span.failed("aborted")
         self._last_commit_s = self._clock.monotonic_s()
         self._metrics.observe(Metric.COMMIT_DURATION, self._last_commit_s - started_s)
         self._end(taken, is_done=is_done)
+        if refused is not None:
+            self._give_up(taken, refused)
         return is_done
+
+    @property
+    def _round_max(self) -> int:
+        return 1 if self._single_count else self._count_max
+
+    def _give_up(self, taken: Round, refused: RecordTooLarge) -> None:
+        """Replace the result that holds the record which was refused. Raises `refused` if it is a letter already.
+
+        While it is not known which result that is, give each its own round.
+        """
+        if refused.index is None and taken.count > 1:
+            self._single_count = taken.count
+            return
+        owners = [result for result in taken.results for _ in result.records]
+        result = owners[refused.index or 0]
+        place = (result.topic, result.partition, result.offset)
+        if self._letter_of is None or place == self._given_up:
+            raise refused
+        self._given_up, letter_of = place, self._letter_of
+        about = {"topic": refused.topic, "size": refused.size_bytes, "partition": place[1], "offset": place[2]}
+        logger.error("a result is too large for its topic: the event ends as a dead letter", extra=about)
+        with self._lock:
+            self._tracker.replace(result, lambda record: letter_of(record, refused.topic, refused.size_bytes))
 
     def _end(self, taken: Round, *, is_done: bool) -> None:
         with self._lock:
@@ -198,6 +239,7 @@ class Committer:
             logger.info("transaction aborted, results kept", extra={"held_count": taken.count})
             return
         self._failure_count = 0
+        self._single_count = max(0, self._single_count - 1)
         self.committed_count += taken.count
         for topic, count in Counter([record.topic for record in taken.records]).items():
             self._metrics.count(Metric.EVENTS_PUBLISHED, count, topic=topic)

@@ -2,9 +2,10 @@
 
 Each running record has a mark in a file that is mapped into memory; the mark is wiped when the record ends. The pages
 belong to the kernel, so they survive whatever ends the process: a segmentation fault, the out-of-memory killer,
-`kill -9`. The next process of the slot finds the marks, counts one more crash for each, and has a list of suspects. A
-process that ends on purpose says so in the file; then only the records that it blamed are counted. The journal never
-stops or blocks work: without a usable file it is kept in memory, and forgets.
+`kill -9`. The next process of the slot finds the marks, and has a list of suspects. A crash counts against a record if
+it ran alone. Several records are noted as having been together, because most of them are innocent, or all of them if
+somebody else killed the process. A process that ends on purpose says so in the file; then only the records that it
+blamed are counted. The journal never stops or blocks work: without a usable file it is kept in memory, and forgets.
 
 A mark is written before its state, which is one byte, so a process that dies between the two leaves no half mark.
 Measured: 0.5 us a record, from looking for it among the suspects to wiping its mark.
@@ -45,14 +46,17 @@ LOCK_WAIT_S = 2.0
 
 LOCK_LOOK_S = 0.05
 
-_MAGIC = b"sgcrash1"
+PROBED_FROM = 2
+"""Crashes together with others after which a record runs alone. Suspects run one at a time, so few get that far."""
+
+_MAGIC = b"sgcrash2"
 _HEADER = struct.Struct("<8sIIB")
 """Magic, number of entries, number of the opening, whether the process ended on purpose."""
 _ENTRIES_AT = 32
 _ENDED_AT = _HEADER.size - 1
-_ENTRY = struct.Struct("<BBBxIIIqq")
-"""State, crashes, phase, topic's checksum, partition, opening, offset, timestamp."""
-_FACTS = struct.Struct("<BBxIIIqq")
+_ENTRY = struct.Struct("<BBBBIIIqq")
+"""State, crashes alone, phase, crashes with others, topic's checksum, partition, opening, offset, timestamp."""
+_FACTS = struct.Struct("<BBBIIIqq")
 """An entry without its state, which is written last."""
 _ENTRIES_MAX = 1 << 16
 """Entries of the longest file that is accepted; 2 MiB."""
@@ -77,10 +81,16 @@ class Phase(IntEnum):
 
 
 class Suspicion(Struct, frozen=True):
-    """The number of crashes in which a record was running, and its phase in the last one."""
+    """The crashes in which a record was running alone, its phase in the last one, and those with others beside it."""
 
     crash_count: int
     phase: Phase
+    together_count: int = 0
+
+    @property
+    def is_probed(self) -> bool:
+        """Return whether it has to run alone from now on, so that a further crash tells whether it is the cause."""
+        return self.together_count >= PROBED_FROM
 
 
 _Key = tuple[int, int, int, int]
@@ -93,6 +103,7 @@ class _Kept(Struct, frozen=True):
     crash_count: int
     phase: Phase
     opening: int
+    together_count: int
 
 
 class CrashJournal:
@@ -146,7 +157,7 @@ class CrashJournal:
         """Return what counts against `record`; None if it was running in no crash."""
         if not self._suspects or (at := self._suspects.get(self._key(record))) is None:
             return None
-        return Suspicion(self._memory[at + 1], Phase(self._memory[at + 2]))
+        return Suspicion(self._memory[at + 1], Phase(self._memory[at + 2]), self._memory[at + 3])
 
     def start(self, record: Record, phase: Phase = Phase.PROCESSING) -> int:
         """Mark `record` as running. Return the mark, which must be stopped, finished or blamed, exactly once.
@@ -161,7 +172,7 @@ class CrashJournal:
             memory[at + 2] |= phase
         elif self._free:
             at = self._free.pop()
-            _FACTS.pack_into(memory, at + 1, 0, phase, key[0], key[1], self._opening, key[2], key[3])
+            _FACTS.pack_into(memory, at + 1, 0, phase, 0, key[0], key[1], self._opening, key[2], key[3])
         else:
             if not self._is_full:
                 self._is_full = True
@@ -174,7 +185,7 @@ class CrashJournal:
         """Note that the record no longer runs but has not finished: its crashes still count against it."""
         if mark == NOT_MARKED:
             return
-        if self._memory[mark + 1]:
+        if self._is_suspect(mark):
             self._memory[mark] = _State.KEPT
         else:
             self._memory[mark] = _State.FREE
@@ -190,7 +201,7 @@ class CrashJournal:
         """Note that the record has finished: nothing counts against it any more."""
         if mark == NOT_MARKED:
             return
-        if self._memory[mark + 1]:
+        if self._is_suspect(mark):
             del self._suspects[self._key_at(mark)]
         self._memory[mark] = _State.FREE
         self._free.append(mark)
@@ -226,8 +237,11 @@ class CrashJournal:
             topic = self._topics[record.topic] = zlib.crc32(record.topic.encode())
         return topic, record.partition, record.offset, record.timestamp_ms
 
+    def _is_suspect(self, at: int) -> bool:
+        return bool(self._memory[at + 1] or self._memory[at + 3])
+
     def _key_at(self, at: int) -> _Key:
-        _, _, _, topic, partition, _, offset, timestamp_ms = _ENTRY.unpack_from(self._memory, at)
+        _, _, _, _, topic, partition, _, offset, timestamp_ms = _ENTRY.unpack_from(self._memory, at)
         return topic, partition, offset, timestamp_ms
 
     def _take_over(self, file: int, name: str, running_max: int) -> None:
@@ -254,15 +268,18 @@ class CrashJournal:
         """Set up memory for `running_max` records and the suspects in `found`; the oldest may be forgotten."""
         kept_max = max(KEPT_MIN, running_max)
         entry_count = min(_ENTRIES_MAX, running_max + kept_max)
-        once = {kept.key: kept for kept in sorted(found, key=lambda kept: (kept.opening, kept.crash_count))}
+        once = {
+            kept.key: kept
+            for kept in sorted(found, key=lambda kept: (kept.opening, kept.crash_count + kept.together_count))
+        }
         found = list(once.values())[-kept_max:]
         memory = bytearray(_ENTRIES_AT + entry_count * _ENTRY.size)
         _HEADER.pack_into(memory, 0, _MAGIC, entry_count, self._opening, 0)
         places = range(_ENTRIES_AT, len(memory), _ENTRY.size)
         for at, kept in zip(places, found, strict=False):
             topic, partition, offset, timestamp_ms = kept.key
-            facts = (kept.crash_count, kept.phase, topic, partition, kept.opening, offset, timestamp_ms)
-            _ENTRY.pack_into(memory, at, _State.KEPT, *facts)
+            counts = (kept.crash_count, kept.phase, kept.together_count)
+            _ENTRY.pack_into(memory, at, _State.KEPT, *counts, topic, partition, kept.opening, offset, timestamp_ms)
             self._suspects[kept.key] = at
         self._memory = memory
         self._free = list(places)[len(found) :]
@@ -293,12 +310,17 @@ def _read(content: bytes) -> tuple[int, list[_Kept]]:
 
 
 def _entries(content: bytes, opening: int, *, is_ended: bool) -> Iterator[_Kept]:
-    for state, crashes, phase, *key, seen, offset, timestamp_ms in _ENTRY.iter_unpack(content[_ENTRIES_AT:]):
-        is_counted = state == _State.BLAMED or (state == _State.RUNNING and not is_ended)
-        crash_count = min(_CRASHES_MAX, crashes + is_counted)
-        if state in _STATES and crash_count and phase in _PHASES:
-            last = opening if is_counted else min(seen, opening - 1)
-            yield _Kept((key[0], key[1], offset, timestamp_ms), crash_count, Phase(phase), last)
+    entries = list(_ENTRY.iter_unpack(content[_ENTRIES_AT:]))
+    is_alone = sum(entry[0] in {_State.RUNNING, _State.BLAMED} for entry in entries) == 1
+    for state, crashes, phase, together, *key, seen, offset, timestamp_ms in entries:
+        ran = state == _State.RUNNING and not is_ended
+        is_against = state == _State.BLAMED or (ran and is_alone)
+        crash_count = min(_CRASHES_MAX, crashes + is_against)
+        together_count = min(_CRASHES_MAX, together + (ran and not is_alone))
+        if state in _STATES and (crash_count or together_count) and phase in _PHASES:
+            last = opening if ran or is_against else min(seen, opening - 1)
+            place = (key[0], key[1], offset, timestamp_ms)
+            yield _Kept(place, crash_count, Phase(phase), last, together_count)
 
 
 _STATES = frozenset({_State.KEPT, _State.RUNNING, _State.BLAMED})

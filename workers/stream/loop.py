@@ -17,7 +17,7 @@ from topology.ports import Clock, ConversationStates, Sink, Source
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.settings import LimitSettings
-from workers.stream.committer import Committer
+from workers.stream.committer import Committer, GiveUp
 from workers.stream.polling import Poller
 from workers.stream.processing import Close, Process, Processing
 from workers.stream.quarantine import Quarantine
@@ -61,6 +61,9 @@ class LoopHealth(Struct, frozen=True, kw_only=True):
 class Loop:
     """The loop that moves records from a source through `process` into a sink."""
 
+    _state: LoopState
+    _drain_until_s: float | None
+
     def __init__(
         self,
         source: Source,
@@ -74,10 +77,10 @@ class Loop:
         close: Close | None = None,
         quarantine: Quarantine | None = None,
         states: ConversationStates | None = None,
+        give_up: GiveUp | None = None,
     ) -> None:
         self._source, self._sink, self._clock, self._states = source, sink, clock, states
-        self._lock = threading.Lock()
-        self._tracker = tracker = Tracker(tracker_limits(limits))
+        self._lock, self._tracker = threading.Lock(), (tracker := Tracker(tracker_limits(limits)))
         self._processing = Processing(
             process,
             tracker,
@@ -97,6 +100,7 @@ class Loop:
             metrics=metrics,
             tracing=tracing,
             on_room=self._processing.wake,
+            give_up=give_up,
         )
         self._poller = Poller(
             source,
@@ -109,8 +113,7 @@ class Loop:
             settle=lambda: self._committer.settle(limits.revoke_timeout_s),
             states=states,
         )
-        self._state = LoopState.STARTING
-        self._drain_until_s: float | None = None
+        self._state, self._drain_until_s = LoopState.STARTING, None
 
     def run(self) -> None:
         """Work until drained. Raises what ended it: a bug in `process`, or a source or sink that cannot continue."""

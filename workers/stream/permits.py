@@ -28,13 +28,20 @@ class Permits:
         self._lent_count = 0
         self._taken_count = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self.is_held = False
+        """Whether none may be taken for now."""
         self._odd_one = 0
         """1 or 0 in turn: 1 if those that wait get the odd permit."""
 
     @property
     def free_count(self) -> int:
         """Return how many may be taken; never negative."""
-        return max(0, self._count - self._taken_count)
+        return 0 if self.is_held else max(0, self._count - self._taken_count)
+
+    @property
+    def taken_count(self) -> int:
+        """Return how many are taken."""
+        return self._taken_count
 
     @property
     def may_lend(self) -> bool:

@@ -13,6 +13,7 @@ from topology.delivery.tracker import Tracker
 from topology.ports import Clock, ConversationStates, Source
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
+from workers.stream.standstill import Standstill
 
 logger = logging.getLogger("sluicegate.polling")
 
@@ -29,7 +30,8 @@ PARTITION_GAUGES = (
     Metric.OFFSET_MAP_CHARS,
     Metric.CANARY_RESULT,
 )
-"""Gauges that end with the ownership of their partition. The canary's is one: a probe's events have one partition."""
+"""Gauges that end with the ownership of their partition, unlike that of `standstill.py`. The canary's is one: a probe's
+events have one partition."""
 
 
 class Poller:
@@ -62,6 +64,7 @@ class Poller:
         self._on_dead = on_dead
         self._settle = settle
         self._states = states
+        self._standstill = Standstill(metrics)
         self._ownership: Ownership | None = None
         self._is_accepting = True
         self._last_gauges_s = clock.monotonic_s() - GAUGES_INTERVAL_S
@@ -157,6 +160,8 @@ class Poller:
         now_ms, ends = self._clock.now_ms(), self._source.end_offsets()
         with self._lock:
             stats = self._tracker.stats()
+        assigned = None if self._ownership is None else self._source.assignment()
+        self._standstill.look(self.last_poll_s, assigned, stats.partitions, self._source.caught_up())
         self._metrics.gauge_set(Metric.INFLIGHT_EVENTS, stats.held_count - stats.ready_count)
         self._metrics.gauge_set(Metric.STOPPED_PARTITIONS, len(stats.stopped))
         for window in stats.partitions:

@@ -4,8 +4,9 @@ The tracker says which record is next. It is shared with the poll thread, so eac
 microseconds of a call. This one does so once in a turn of the event loop: it hands over what has finished, and takes
 what may start, which includes records that waited for those. A record that waits for a model's answer, or between two
 tries, releases its permit, so those that need no model continue while the model is down or silent; the rest of its key
-waits with it. Suspects, which were
-running when an earlier process crashed, run beside the others, but one at a time.
+waits with it. Suspects, which were running when an earlier process crashed, run beside the others, but one at a time.
+One that ran in several crashes runs alone: nothing else is started until it has ended, so that another crash tells
+whether it is the cause.
 """
 
 import asyncio
@@ -36,36 +37,53 @@ SUSPECTS_MAX = 1
 """Suspects that run at once, so that a crash counts against one of them."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Run:
     """An item that has begun. `mark` is its mark in the journal while it holds a permit."""
 
     item: WorkItem
     permits: Permits
+    is_probed: bool = False
+    """Whether nothing else may run beside it."""
     mark: int = NOT_MARKED
 
 
 class _Waiting:
-    """The `Rest` of one item: while it waits it holds no permit, and no mark, because a crash would not be its work."""
+    """The `Rest` of one item: while it waits it holds no permit, and no mark, because a crash would not be its work.
 
-    def __init__(self, run: _Run, journal: CrashJournal, clock: Clock) -> None:
+    An item that runs alone is in `probed` but while it waits.
+    """
+
+    def __init__(self, run: _Run, journal: CrashJournal, clock: Clock, probed: set[_Run]) -> None:
         self._run = run
         self._journal = journal
         self._clock = clock
+        self._probed = probed
 
     async def __call__(self, seconds: float) -> None:
         """See `Rest`."""
-        await self._unmarked(self._run.permits.rest(seconds, self._clock.sleep))
+        await self._unmarked(self._run.permits.rest(seconds, self._sleep))
 
     async def during(self, work: Awaitable[T]) -> T:
         """See `Rest.during`."""
         permits = self._run.permits
-        return await (self._unmarked(permits.lend(work)) if permits.may_lend else work)
+        return await (self._unmarked(permits.lend(self._then_back(work))) if permits.may_lend else work)
+
+    async def _sleep(self, seconds: float) -> None:
+        await self._then_back(self._clock.sleep(seconds))
+
+    async def _then_back(self, waiting: Awaitable[T]) -> T:
+        try:
+            return await waiting
+        finally:
+            if self._run.is_probed:
+                self._probed.add(self._run)
 
     async def _unmarked(self, waiting: Awaitable[T]) -> T:
         run = self._run
         self._journal.stop(run.mark)
         run.mark = NOT_MARKED
+        self._probed.discard(run)
         try:
             return await waiting
         finally:
@@ -100,6 +118,8 @@ class Processing:
         self._permits_of_suspects = Permits(SUSPECTS_MAX, self._fill_soon, limits.awaiting_answer_max)
         self._suspects: deque[WorkItem] = deque()
         """Suspects that the tracker handed out and that wait for a permit."""
+        self._probed: set[_Run] = set()
+        """Those that run alone, or come back from a rest to do so."""
         self._quarantine = quarantine or Quarantine.none(limits.in_flight_max)
         self._journal = self._quarantine.journal
         self._close = close
@@ -179,6 +199,7 @@ class Processing:
             self._hand_over()
             if self._error is not None or self._is_stopping:
                 return
+            self._permits.is_held = self._is_probing()
             self._permits.share()
             items = self._tracker.next_to_start(self._permits.free_count)
         for item in items:
@@ -201,8 +222,21 @@ class Processing:
         except ValueError as exc:
             self._error = exc
 
+    def _is_probing(self) -> bool:
+        """Return whether a record runs alone, or is the next one to do so: then nothing else is started."""
+        if self._probed:
+            return True
+        return bool(self._suspects and self._permits_of_suspects.free_count) and self._is_probed(self._suspects[0])
+
+    def _is_probed(self, item: WorkItem) -> bool:
+        suspicion = self._journal.suspicion(item.record)
+        return suspicion is not None and suspicion.is_probed
+
     def _fill_suspects(self) -> None:
         permits = self._permits_of_suspects
+        self._permits.is_held = self._is_probing()
+        if self._permits.is_held and self._permits.taken_count:
+            return  # whoever runs alone waits for the others to end; each of them looks here again
         permits.share()
         while permits.free_count and self._suspects:
             item = self._suspects.popleft()
@@ -214,7 +248,9 @@ class Processing:
 
     def _begin(self, item: WorkItem, permits: Permits) -> None:
         permits.take()
-        run = _Run(item, permits)
+        run = _Run(item, permits, is_probed=permits is self._permits_of_suspects and self._is_probed(item))
+        if run.is_probed:
+            self._probed.add(run)
         task = self._loop.create_task(self._one(run))
         self._running[task] = run
         task.add_done_callback(self._on_done)
@@ -224,11 +260,12 @@ class Processing:
         result = self._quarantine.answer(record) if run.permits is self._permits_of_suspects else None
         if result is None:
             run.mark = self._journal.start(record)
-            result = await self._process(record, _Waiting(run, self._journal, self._clock))
+            result = await self._process(record, _Waiting(run, self._journal, self._clock, self._probed))
         return result
 
     def _on_done(self, task: asyncio.Task[Result]) -> None:
         run = self._running.pop(task)
+        self._probed.discard(run)
         run.permits.release()
         if task.cancelled():
             if task.cancelling():

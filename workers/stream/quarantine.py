@@ -1,7 +1,7 @@
 """The quarantine of records that were running when their process crashed. After several crashes they run no more.
 
 Every record that ran in a crash is a suspect, whether it caused the crash or not, until it runs once more and finishes.
-Suspects run one at a time, so each further crash counts against one of them.
+Suspects run one at a time, and alone if they ran in several crashes. Only a crash in which one ran alone counts.
 """
 
 import logging

@@ -131,6 +131,7 @@ def test_what_a_later_version_writes_is_read_as_the_strictest() -> None:
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
+        (msgspec.structs.replace(_record(VALID), unreadable="a header"), REASON.UNREADABLE),
         (_record(None), REASON.EMPTY_VALUE),
         (_record(b""), REASON.EMPTY_VALUE),
         (_record(VALID, key=None), REASON.MISSING_KEY),

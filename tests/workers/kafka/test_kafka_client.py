@@ -10,8 +10,26 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka import errors as library
 from kafka.admin import KafkaAdminClient
 
-from workers.kafka.client import admin_options, connect, consumer_options, producer_options, require_crc32c, slot_name
-from workers.kafka.errors import TABLE, Fault, KafkaRefused, KafkaUnavailable, OutcomeUnknown, SlotFenced, fault_of
+from workers.kafka.client import (
+    EXTRAS,
+    admin_options,
+    connect,
+    consumer_options,
+    producer_options,
+    require_extras,
+    slot_name,
+)
+from workers.kafka.errors import (
+    TABLE,
+    Fault,
+    GroupUnsettled,
+    KafkaRefused,
+    KafkaUnavailable,
+    OutcomeUnknown,
+    RecordTooLarge,
+    SlotFenced,
+    fault_of,
+)
 from workers.settings import KafkaSettings, Secret
 
 PASSWORD = "a-password-that-must-not-show"
@@ -127,12 +145,13 @@ def test_with_oauthbearer_the_password_is_the_token() -> None:
     assert PASSWORD not in repr(options)
 
 
-def test_without_fast_checksums_nothing_starts() -> None:
-    def find(_: str) -> None:
-        return None
+@pytest.mark.parametrize("missing", EXTRAS)
+def test_without_fast_checksums_or_a_codec_nothing_starts(missing: str) -> None:
+    def find(module: str) -> str | None:
+        return None if module == EXTRAS[missing] else module
 
-    with pytest.raises(KafkaRefused, match="crc32c"):
-        require_crc32c(find)
+    with pytest.raises(KafkaRefused, match=f"{missing} missing: install kafka-python"):
+        require_extras(find)
 
 
 def test_brokers_that_come_up_late_are_waited_for() -> None:
@@ -202,6 +221,8 @@ def test_errors_are_sorted_by_what_to_do(error: library.KafkaError, fault: Fault
         KafkaUnavailable("producer", "KafkaTimeoutError"),
         KafkaRefused("commit", "MessageSizeTooLargeError", "9 bytes"),
         SlotFenced("group.cluster.0", "ProducerFencedError"),
+        RecordTooLarge("sluicegate.audit", 26_000, 3),
+        GroupUnsettled("group.cluster.0", "rebalancing", 120.0),
         OutcomeUnknown("commit", "no answer"),
     ],
     ids=lambda error: type(error).__name__,

@@ -1,4 +1,4 @@
-"""K15: kafka-python throws away a join that is answered between two polls; ours takes it over."""
+"""K15 and K18: kafka-python throws away, or forgets, a join that is answered between two polls; ours takes it over."""
 
 import time
 from collections.abc import Generator
@@ -9,9 +9,10 @@ from kafka import KafkaConsumer
 from kafka.structs import MemberState  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
 
 from tests.contracts.delivery import poll_until, read
-from tests.plugins.kafka_broker import Kafka
+from tests.plugins.kafka_broker import CALM, Kafka
 from tests.plugins.patience import PATIENCE_S, wait_until
 from workers.kafka.client import consumer_options
+from workers.kafka.errors import GroupUnsettled
 from workers.kafka.library_fixes import GroupConsumer
 from workers.kafka.source import KafkaSource
 from workers.settings import KafkaSettings
@@ -78,6 +79,69 @@ def test_a_source_that_is_polled_now_and_then_settles_in_its_first_generation(ka
         source.poll(0.0)
         time.sleep(0.02)
     assert ownership.generation == 1
+
+
+def _rejoin_for_a_new_partition(kafka: Kafka, kind: type, opened: list[Any]) -> Any:
+    """A stable member whose topic has grown, and whose join for that was answered while nobody polled."""
+    topic = kafka.topic()
+    consumer = _member(kind, kafka.settings(**CALM), topic)
+    opened.append(consumer)
+    coordinator = consumer._coordinator
+    wait_until(lambda: not consumer.poll(timeout_ms=500) and coordinator.state is MemberState.STABLE)
+    kafka.grow(topic, 2)
+
+    def is_noticed() -> bool:
+        consumer._client.cluster.request_update()
+        return consumer.partitions_for_topic(topic) == {0, 1} and coordinator.need_rejoin()
+
+    wait_until(is_noticed)
+    _poll_and_leave_it_to_be_answered(consumer)
+    return consumer
+
+
+def test_the_library_forgets_a_join_that_nothing_calls_for_once_it_is_answered(kafka: Kafka, opened: list[Any]) -> None:
+    """K18. When this fails, the rule can go: `_join_until_stable`."""
+    consumer = _rejoin_for_a_new_partition(kafka, KafkaConsumer, opened)
+    for _ in range(20):
+        consumer.poll(timeout_ms=50)
+    assert consumer.group_metadata().state is MemberState.REBALANCING
+    assert not consumer._coordinator.need_rejoin()
+    assert not consumer._coordinator._heartbeat_enabled
+
+
+def test_ours_takes_over_every_join_that_is_answered(kafka: Kafka, opened: list[Any]) -> None:
+    """K18."""
+    consumer = _rejoin_for_a_new_partition(kafka, GroupConsumer, opened)
+    wait_until(lambda: not consumer.poll(timeout_ms=20) and len(consumer.assignment()) == 2)
+    held = consumer.group_metadata()
+    assert (held.generation_id, held.state) == (2, MemberState.STABLE)
+
+
+class Unsettled(GroupConsumer):
+    """Says of itself that its group is rebalancing, once it is told to."""
+
+    is_rebalancing = False
+
+    def group_metadata(self) -> Any:
+        held: Any = super().group_metadata()  # pyright: ignore[reportAttributeAccessIssue] - newer than the stubs
+        return held._replace(state=MemberState.REBALANCING) if self.is_rebalancing else held
+
+
+def test_a_member_that_is_in_no_settled_group_for_too_long_ends_and_says_so(kafka: Kafka, opened: list[Any]) -> None:
+    now_s = [0.0]
+    settings = kafka.settings(rejoin_timeout_s=30)
+    source = KafkaSource(settings, kafka.topic(), 0, make_consumer=Unsettled, monotonic_s=lambda: now_s[0])
+    opened.append(source)
+    poll_until(source, lambda _: source.ownership() is not None)
+    consumer: Any = source._consumer  # pyright: ignore[reportPrivateUsage]
+    now_s[0] = 1000.0
+    source.poll(0.02)
+    consumer.is_rebalancing = True
+    now_s[0] = 1029.0
+    source.poll(0.02)
+    now_s[0] = 1031.0
+    with pytest.raises(GroupUnsettled, match=r"is rebalancing in its group for 30 s: the worker ends"):
+        source.poll(0.02)
 
 
 class Rejoining(GroupConsumer):

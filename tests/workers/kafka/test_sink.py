@@ -11,8 +11,9 @@ from tests.plugins.kafka_broker import Kafka
 from tests.plugins.kafka_slot import QUICK, Slot, frozen, open_slots
 from tests.plugins.patience import PATIENCE_S, wait_until
 from workers.kafka.client import REQUEST_BYTES_MAX
-from workers.kafka.errors import KafkaRefused, OutcomeUnknown
+from workers.kafka.errors import KafkaRefused, OutcomeUnknown, RecordTooLarge
 from workers.kafka.sink import TransactionalSink
+from workers.kafka.sink_process import open_sink
 from workers.kafka.source import KafkaSource
 
 pytestmark = pytest.mark.kafka
@@ -100,6 +101,28 @@ def test_a_record_too_long_for_the_client_ends_the_worker_with_a_reason(make_slo
         slot.commit(slot.answer(b"x" * (REQUEST_BYTES_MAX + 1)))
     assert "xxx" not in str(caught.value)
     assert slot.visible() == []
+
+
+@pytest.mark.parametrize("changed", [{}, {"producer_process": True}], ids=["this process", "another"])
+def test_a_record_too_long_for_its_topic_is_named_and_the_sink_goes_on(
+    make_slot: Callable[..., Slot], changed: dict[str, object]
+) -> None:
+    slot = make_slot()
+    small = slot.kafka.topic(configs={"max.message.bytes": "12000"})
+    sink = open_sink(replace(slot.settings, **changed), 0, exit_process=slot.ends)
+    good, bad = slot.answer(), replace(slot.answer(b"x" * 26_000), topic=small)
+    try:
+        with pytest.raises(RecordTooLarge, match=f"26000 bytes are too many for {small}") as caught:
+            sink.commit([good, bad, good], [slot.offset], slot.ownership)
+        assert caught.value.index == 1
+        with pytest.raises(RecordTooLarge, match=f"26000 bytes are too many for {small}") as caught:
+            sink.commit([good, bad, replace(good, topic=small)], [slot.offset], slot.ownership)
+        assert caught.value.index is None
+        assert slot.visible() == []
+        assert sink.commit([good], [slot.offset], slot.ownership)
+        assert slot.visible() == [b"A"]
+    finally:
+        sink.close()
 
 
 def test_a_commit_goes_through_after_a_restart_of_the_broker(make_slot: Callable[..., Slot]) -> None:

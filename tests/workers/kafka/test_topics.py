@@ -7,7 +7,7 @@ import pytest
 
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.patience import wait_until
-from workers.kafka.topics import Cleanup, Existing, TopicSpec, compare, create_topics, topic_table
+from workers.kafka.topics import COMPRESSIONS, Cleanup, Existing, TopicSpec, compare, create_topics, topic_table
 from workers.settings import StateSettings, TopicSettings
 
 WEEK_MS = 7 * 24 * 3600 * 1000
@@ -75,6 +75,7 @@ def test_topics_as_the_table_says_do_not_differ() -> None:
         ("sluicegate.audit", {"configs": {"max.message.bytes": "5"}}, True),
         ("sluicegate.audit", {"configs": {"max.message.bytes": "999999999"}}, False),
         ("sluicegate.audit", {"configs": {"min.insync.replicas": "2"}}, False),
+        ("sluicegate.audit", {"configs": {"compression.type": "brotli"}}, True),
     ],
 )
 def test_a_difference_is_serious_where_a_guarantee_depends_on_it(
@@ -88,6 +89,13 @@ def test_a_difference_is_serious_where_a_guarantee_depends_on_it(
     (difference,) = compare((TABLE[0], spec), existing)
     assert difference.topic == name
     assert difference.is_serious is is_serious
+
+
+@pytest.mark.parametrize("codec", COMPRESSIONS)
+def test_every_codec_of_a_topic_that_a_worker_can_read_is_as_good_as_another(codec: str) -> None:
+    wanted = _as_wanted(TABLE[0])
+    topic = msgspec.structs.replace(wanted, configs={**wanted.configs, "compression.type": codec})
+    assert compare(TABLE[:1], {TABLE[0].name: topic}) == ()
 
 
 def test_state_follows_the_inputs_real_partition_count() -> None:

@@ -9,11 +9,12 @@ import pytest
 
 from tests.plugins.patience import wait_until
 from tests.topology.delivery.tracker_world import finish, member, owning, record, start_all
-from topology.contract.records import OutRecord, Ownership, PartitionOffset
+from topology.contract.records import OutRecord, Ownership, PartitionOffset, Record, Result
 from topology.delivery.tracker import Tracker
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing
+from workers.kafka.errors import RecordTooLarge
 from workers.process.clock import SystemClock
 from workers.settings import LimitSettings
 from workers.stream.committer import RETRY_MAX_S, Committer
@@ -73,7 +74,13 @@ class Desk:
             metrics=self.metrics,
             tracing=Tracing.none(),
             on_room=self._room,
+            give_up=self._letter,
         )
+
+    @staticmethod
+    def _letter(given: Record, topic: str, size_bytes: int) -> Result:
+        letter = OutRecord(topic="dlq", key=given.key, value=f"{given.offset}: {size_bytes} for {topic}".encode())
+        return Result(topic=given.topic, partition=given.partition, offset=given.offset, records=(letter,))
 
     def _room(self) -> None:
         self.room_count += 1
@@ -176,3 +183,38 @@ def test_stopping_commits_what_has_finished() -> None:
     with desk.serving():
         desk.done(8)
     assert sum(len(commit) for commit in sink.commits) == 8
+
+
+def test_a_result_that_is_too_large_ends_as_a_letter_and_the_others_are_committed() -> None:
+    sink = Ledger(RecordTooLarge("audit", 26_000, 1))
+    desk = Desk(sink)
+    desk.done(3)
+    desk.committer.rest()
+    assert sink.commits == []
+    assert desk.tracker.held_count == 3
+    desk.committer.rest()
+    (first,) = sink.commits
+    assert len(first) == 3
+    assert first[1] == b"1: 26000 for audit"
+    assert desk.tracker.held_count == 0
+
+
+def test_a_letter_that_is_too_large_ends_the_worker() -> None:
+    desk = Desk(Ledger(RecordTooLarge("audit", 26_000, 0), RecordTooLarge("dlq", 9000, 0)))
+    desk.done(1)
+    desk.committer.rest()
+    with pytest.raises(RecordTooLarge, match="9000 bytes are too many for dlq"):
+        desk.committer.rest()
+
+
+def test_where_several_records_were_refused_together_each_result_has_its_own_round() -> None:
+    sink = Ledger(RecordTooLarge("audit", 26_000, None), True, RecordTooLarge("audit", 26_000, None))
+    desk = Desk(sink)
+    desk.done(3)
+    for _ in range(3):
+        desk.committer.rest()
+    assert [len(values) for values in sink.commits] == [1, 1, 1]
+    assert sink.commits[1] == [b"1: 26000 for audit"]
+    desk.done(2)
+    desk.committer.rest()
+    assert len(sink.commits[3]) == 2

@@ -66,8 +66,9 @@ def crash(directory: Path, *offsets: int) -> None:
 
 
 def counts(journal: CrashJournal, *offsets: int) -> list[int]:
+    """The crashes in which each ran, alone or not."""
     found = [journal.suspicion(record(offset)) for offset in offsets]
-    return [0 if one is None else one.crash_count for one in found]
+    return [0 if one is None else one.crash_count + one.together_count for one in found]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
@@ -91,6 +92,19 @@ def test_each_crash_counts_for_those_that_ran_in_it(tmp_path: Path) -> None:
     journal = reopened(tmp_path)
     assert counts(journal, 1, 2, 3, 4) == [1, 3, 1, 0]
     assert journal.new_count == 1
+
+
+def test_only_a_crash_of_one_that_ran_alone_is_held_against_it(tmp_path: Path) -> None:
+    crash(tmp_path, 1, 2)
+    crash(tmp_path, 2, 3)
+    crash(tmp_path, 2)
+    journal = reopened(tmp_path)
+    found = [journal.suspicion(record(offset)) for offset in (1, 2, 3)]
+    assert [(one.crash_count, one.together_count, one.is_probed) for one in found if one] == [
+        (0, 1, False),
+        (1, 2, True),
+        (0, 1, False),
+    ]
 
 
 def test_whoever_finishes_is_above_suspicion(tmp_path: Path) -> None:

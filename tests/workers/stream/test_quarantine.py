@@ -122,6 +122,47 @@ def test_after_three_crashes_a_record_is_answered_without_running_and_its_key_go
     assert [record.value for record in world.broker.records(LETTERS)] == [b"1"]
 
 
+def test_crashes_with_others_count_against_nobody(tmp_path: Path) -> None:
+    """Whoever kills processes from outside must not be able to have an event taken out."""
+    for _ in range(9):
+        crash(tmp_path, 0, 1)
+    world, desk, slot = World(), Desk(), Slot(tmp_path)
+    assert slot.journal.suspicion(read(0)) == Suspicion(0, Phase.PROCESSING, 9)
+    world.send(0, 2)
+    with running(slot.loop(world, desk.process)):
+        world.wait_answered(2)
+    assert not slot.quarantined
+    assert slot.journal.suspect_count == 0
+
+
+def test_a_suspect_of_several_crashes_runs_alone_and_then_the_others_go_on(tmp_path: Path) -> None:
+    crash(tmp_path, 2, 7)
+    crash(tmp_path, 2, 8)
+    world, desk, slot = World(), Desk((0, 1), (0, 2)), Slot(tmp_path)
+    assert slot.journal.suspicion(read(2)) == Suspicion(0, Phase.PROCESSING, 2)
+    world.send(0, 6)
+    with running(slot.loop(world, desk.process)):
+        wait_until(lambda: (0, 1) in desk.started, WAIT_S)
+        assert (0, 2) not in desk.started, "another one runs"
+        desk.release((0, 1))
+        wait_until(lambda: (0, 2) in desk.started, WAIT_S)
+        before = list(desk.started)
+        world.send(0, 3)
+        assert desk.started == before, "nothing starts beside it"
+        desk.release((0, 2))
+        world.wait_answered(9)
+    assert slot.journal.suspect_count == 0
+
+
+def test_a_crash_of_one_that_ran_alone_counts_against_it(tmp_path: Path) -> None:
+    crash(tmp_path, 0, 1)
+    crash(tmp_path, 0)
+    slot = Slot(tmp_path)
+    assert slot.journal.suspicion(read(0)) == Suspicion(1, Phase.PROCESSING, 1)
+    assert slot.journal.suspicion(read(1)) == Suspicion(0, Phase.PROCESSING, 1)
+    slot.journal.close()
+
+
 def test_two_crashes_are_not_enough(tmp_path: Path) -> None:
     crash(tmp_path, 0)
     crash(tmp_path, 0)

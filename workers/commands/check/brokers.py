@@ -13,9 +13,9 @@ from workers.commands.check.listeners import broker_trouble, host_and_port, port
 from workers.commands.check.permissions import right_lines
 from workers.commands.check.probe import Line, note, ok, unused, wrong
 from workers.commands.console.terminal import printable
-from workers.kafka.client import admin_options
-from workers.kafka.errors import DETAIL_CHARACTERS_MAX
-from workers.kafka.topics import Existing, TopicSpec, compare, topic_table
+from workers.kafka.client import admin_options, require_extras
+from workers.kafka.errors import DETAIL_CHARACTERS_MAX, KafkaRefused
+from workers.kafka.topics import COMPRESSION, COMPRESSIONS, Existing, TopicSpec, compare, topic_table
 from workers.settings import KafkaSettings, Settings
 
 CONNECTIONS_SHARE = 0.4
@@ -39,6 +39,10 @@ closed connection."""
 def probe_brokers(settings: Settings, timeout_s: float) -> Iterator[Line]:
     """Check ports, certificates, login, advertised addresses, topics and rights, each step if the one before works."""
     kafka = settings.kafka
+    try:
+        require_extras()
+    except KafkaRefused as exc:
+        yield wrong("brokers", exc.error, exc.detail)
     started_s = time.monotonic()
     addresses = [host_and_port(server) for server in kafka.bootstrap_servers]
     each_s = CONNECTIONS_SHARE * timeout_s / len(addresses)
@@ -162,10 +166,19 @@ def _topic_lines(client: Any, table: Sequence[TopicSpec], described: Mapping[str
     differences = compare(table, {name: topic for name, topic in existing.items() if topic.configs})
     for difference in differences:
         mend = f"`sluicegate topics create --alter` sets configurations; partitions stay ({difference.setting})"
+        if difference.setting == COMPRESSION:
+            mend = f"set the topic's {COMPRESSION} to {difference.expected}"
         line = wrong if difference.is_serious else note
         yield line("topics", str(difference), mend)
     if not (missing or hidden or unread or differences):
-        yield ok("topics", f"all {len(table)} exist and are as the settings say")
+        yield ok("topics", f"all {len(table)} exist and are as the settings say{_compressed(existing)}")
+
+
+def _compressed(existing: Mapping[str, Existing]) -> str:
+    """Return which topics the brokers compress anew, and how; producers choose the codec of all others."""
+    codecs = {name: topic.configs.get(COMPRESSION, COMPRESSIONS[0]) for name, topic in existing.items()}
+    own = [f"{name} {codec}" for name, codec in codecs.items() if codec not in {"producer", "uncompressed"}]
+    return f"; compressed by the brokers: {', '.join(own)}" if own else ""
 
 
 def _existing(client: Any, there: Sequence[TopicSpec], described: Mapping[str, Any]) -> dict[str, Existing]:

@@ -1,0 +1,226 @@
+"""The records of fetched batches: within bounds, and with one record in place of whatever cannot be read.
+
+kafka-python raises an error for a record that it cannot read, and again at every further poll: the partition stands
+still. It also takes whatever memory a batch asks for. Here such a record, or such a batch as a whole, becomes one
+record that says why; the pipeline makes a dead letter of it, and the next record is read.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from kafka.consumer.fetcher import Fetcher
+from kafka.errors import CorruptRecordError
+from kafka.protocol.consumer import (  # pyright: ignore[reportMissingImports] - newer than the stubs
+    IsolationLevel,
+)
+from kafka.record.util import decode_varint
+from kafka.structs import TopicPartition
+from msgspec import Struct
+
+from workers.kafka.fetching.codecs import CODECS, NONE, Undecodable, decompress
+
+CHECKSUM_TRIES_MAX = 3
+"""A batch whose checksum is wrong is fetched again, in case that the connection broke it, this many times in all."""
+
+_LOG_APPEND_TIME = 1
+_LibraryRecords: Any = Fetcher.PartitionRecords  # pyright: ignore[reportAttributeAccessIssue] - its stubs leave it out
+
+
+class BatchLimits(Struct, frozen=True, kw_only=True):
+    """Bounds on one batch, and on what one poll reads before it leaves the rest for the next one."""
+
+    bytes_max: int
+    records_max: int
+
+
+class Fetched(NamedTuple):
+    """A record, or what stands for `record_count` records that cannot be read because of `unreadable`.
+
+    In the second case `offset` is the last one of them, so that whoever starts behind it does not meet them again.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+    key: bytes | None
+    value: bytes | None
+    headers: list[tuple[str, bytes | None]]
+    unreadable: str = ""
+    record_count: int = 1
+
+
+class Reading:
+    """What the polls of one consumer may read. `begin` gives it anew."""
+
+    def __init__(self, limits: BatchLimits) -> None:
+        self.limits = limits
+        self.checksum_tries: dict[tuple[TopicPartition, int], int] = {}
+        self._left_bytes = limits.bytes_max
+        self._left_records = limits.records_max
+
+    def begin(self) -> None:
+        """Begin a poll."""
+        self._left_bytes, self._left_records = self.limits.bytes_max, self.limits.records_max
+
+    def spend(self, bytes_count: int, record_count: int) -> None:
+        """Count a batch."""
+        self._left_bytes -= bytes_count
+        self._left_records -= record_count
+
+    @property
+    def is_over(self) -> bool:
+        """Return whether this poll has read enough; the first batch may exceed the bounds of a poll."""
+        return self._left_bytes <= 0 or self._left_records <= 0
+
+
+class BoundedRecords(_LibraryRecords):  # pyright: ignore[reportUntypedBaseClass] - as above
+    """The records of one partition in one fetch, in place of the library's."""
+
+    # Attributes of the library that are used here; its stubs do not know them.
+    fetch_offset: int
+    next_fetch_offset: int
+    topic_partition: TopicPartition
+    check_crcs: bool
+
+    def __init__(self, reading: Reading, *arguments: Any, **named: Any) -> None:
+        self._reading = reading
+        super().__init__(*arguments, **named)
+
+    def _unpack_records(self, tp: TopicPartition, records: Any, *_: object) -> Iterator[Fetched]:
+        """Yield what the batches hold, as the library does. The rest is fetched again once a poll has read enough."""
+        for batch in iter(records.next_batch, None):
+            is_whole = not self.check_crcs or batch.validate_crc()
+            if self._reading.is_over or not (is_whole or self._is_given_up(batch)):
+                break
+            self.leader_epoch = batch.leader_epoch if batch.magic == 2 else -1
+            if batch.magic != 2:
+                yield from self._legacy(tp, batch)
+            elif not is_whole:
+                yield _stand_in(tp, batch, batch.base_offset, "its checksum is wrong", _raw(batch))
+            elif not self._is_skipped(batch):
+                yield from self._batch(tp, batch)
+            # The last offset of a batch stays where compaction removes its last record.
+            self.next_fetch_offset = batch.next_offset if batch.magic == 2 else batch.base_offset + 1
+        self.drain()
+
+    def _is_given_up(self, batch: Any) -> bool:
+        """Return whether the checksum of the batch was wrong as often as it may be."""
+        place, tries = (self.topic_partition, batch.base_offset), self._reading.checksum_tries
+        tries[place] = tries.get(place, 0) + 1
+        return tries[place] >= CHECKSUM_TRIES_MAX and bool(tries.pop(place))
+
+    def _is_skipped(self, batch: Any) -> bool:
+        """Return whether readers of committed records see nothing of the batch."""
+        if self.isolation_level == IsolationLevel.READ_COMMITTED and batch.has_producer_id():
+            self._consume_aborted_transactions_up_to(batch.last_offset)
+            if self._contains_abort_marker(batch):
+                self.aborted_producer_ids.discard(batch.producer_id)
+            elif self._is_batch_aborted(batch):
+                return True
+        return batch.is_control_batch
+
+    def _batch(self, tp: TopicPartition, batch: Any) -> Iterator[Fetched]:
+        raw, limits = _raw(batch), self._reading.limits
+        body = raw[batch.HEADER_STRUCT.size :]
+        try:
+            _check_count(batch, limits)
+            if batch.compression_type != NONE:
+                body = decompress(batch.compression_type, body, limits.bytes_max)
+        except Undecodable as exc:
+            self._reading.spend(len(raw), 1)
+            yield _stand_in(tp, batch, batch.base_offset, exc.fault, raw)
+            return
+        self._reading.spend(len(body), batch.records_count)
+        yield from _records(tp, batch, body)
+
+    def _legacy(self, tp: TopicPartition, batch: Any) -> Iterator[Fetched]:
+        """Yield the records of a batch in a format from before Kafka 0.11; its offset is that of its last record."""
+        try:
+            for record in batch:
+                value, headers = record.value, record.headers
+                yield Fetched(tp.topic, tp.partition, record.offset, record.timestamp or 0, record.key, value, headers)
+        except (CorruptRecordError, ValueError, IndexError, AssertionError, EOFError, OSError) as exc:
+            why = f"offset {batch.base_offset}: a batch of an old format is broken: {type(exc).__name__}"
+            yield Fetched(tp.topic, tp.partition, batch.base_offset, 0, None, _raw(batch), [], why)
+
+
+def _raw(batch: Any) -> bytes:
+    return bytes(batch._buffer)  # noqa: SLF001 - the library has no accessor
+
+
+def _check_count(batch: Any, limits: BatchLimits) -> None:
+    if not 0 <= batch.records_count <= limits.records_max:
+        raise Undecodable(f"more than the {limits.records_max} records that are allowed")
+
+
+def _records(tp: TopicPartition, batch: Any, body: bytes) -> Iterator[Fetched]:
+    """Yield the records of a decompressed batch; from the first one that is broken on, one that stands for the rest."""
+    at, last = 0, batch.base_offset - 1
+    for _ in range(batch.records_count):
+        try:
+            record, end = _record(tp, batch, body, at, range(last + 1, batch.next_offset))
+        except (ValueError, IndexError):
+            if last < batch.last_offset:
+                yield _stand_in(tp, batch, last + 1, "a record is broken", body[at:])
+            return
+        yield record
+        at, last = end, record.offset
+
+
+def _record(tp: TopicPartition, batch: Any, body: bytes, at: int, offsets: range) -> tuple[Fetched, int]:
+    """Return the record at `at`, and where it ends. Raises ValueError or IndexError if it is broken.
+
+    Its offset is one of `offsets`.
+    """
+    length, start = decode_varint(body, at)
+    time_delta, at = decode_varint(body, start + 1)  # after the attributes, one byte
+    offset_delta, at = decode_varint(body, at)
+    key, at = _bytes(body, at)
+    value, at = _bytes(body, at)
+    header_count, at = decode_varint(body, at)
+    headers: list[tuple[str, bytes | None]] = []
+    is_readable = True
+    for _ in range(header_count):
+        name, at = _bytes(body, at)
+        content, at = _bytes(body, at)
+        try:
+            headers.append(((name or b"").decode(), content))
+        except UnicodeDecodeError:
+            is_readable = False
+            headers.append(((name or b"").decode("utf-8", "backslashreplace"), content))
+    if header_count < 0 or at - start != length or batch.base_offset + offset_delta not in offsets:
+        raise ValueError("a length or an offset is wrong")
+    is_appended = batch.timestamp_type == _LOG_APPEND_TIME
+    return (
+        Fetched(
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=batch.base_offset + offset_delta,
+            timestamp=batch.max_timestamp if is_appended else batch.first_timestamp + time_delta,
+            key=key,
+            value=value,
+            headers=headers,
+            unreadable="" if is_readable else "the name of a header is not UTF-8",
+        ),
+        at,
+    )
+
+
+def _bytes(body: bytes, at: int) -> tuple[bytes | None, int]:
+    """Return the bytes at `at`, None for a null, and where they end. Raises ValueError if they end too late."""
+    length, at = decode_varint(body, at)
+    if length < 0:
+        return None, at
+    if at + length > len(body):
+        raise ValueError("a length is wrong")
+    return body[at : at + length], at + length
+
+
+def _stand_in(tp: TopicPartition, batch: Any, first: int, fault: str, raw: bytes) -> Fetched:
+    """Return the record that stands for all of the batch from offset `first` on."""
+    count, codec = batch.last_offset - first + 1, batch.compression_type
+    named = CODECS[codec] if codec < len(CODECS) else str(codec)
+    why = f"offsets {first} to {batch.last_offset} (codec {named}, {batch.size_in_bytes} bytes): {fault}"
+    stamp = batch.max_timestamp
+    return Fetched(tp.topic, tp.partition, batch.last_offset, stamp, None, raw, [], why, count)
