@@ -9,12 +9,12 @@ from topology.steps.audit import TextDigest
 from topology.steps.case import Case
 from topology.steps.checking import note_stage
 from topology.steps.taking_up import taken_up
-from topology.steps.time_limit import TimeLimit
+from topology.steps.time_limit import ServiceTimeLimit
 from topology.telemetry.instruments import Instruments
 
 
 class Assessing:
-    """A labeller that is asked for at most `timeout_s` a request. `digest` is the one of published answers."""
+    """A labeller that is given at most `timeout_s` of service a request. `digest` is the one of published answers."""
 
     def __init__(
         self, *, labeler: Labeler, digest: TextDigest, timeout_s: float, clock: Clock, metrics: Instruments
@@ -34,7 +34,7 @@ class Assessing:
         outcome, version = Outcome.OK, ""
         with case.trace.guard_input() as span:
             try:
-                with TimeLimit(self._timeout_s):
+                with ServiceTimeLimit(self._timeout_s):
                     labels = await self._labeler.label(case.event, case.bundle)
             except TimeoutError as exc:
                 outcome = Outcome.TIMEOUT

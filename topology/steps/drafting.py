@@ -22,6 +22,7 @@ from topology.ports import Check, CheckInput, Clock, Generator
 from topology.steps.audit import Answer
 from topology.steps.case import Case, Decision
 from topology.steps.checking import Checked, run_checks
+from topology.steps.time_limit import TimeLimit
 from topology.steps.withholding import NOTHING_LABELLED, NOTHING_PLANNED
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
@@ -40,6 +41,7 @@ class Budget:
     revisions_max: int
     candidate_regenerate: bool
     checks_timeout_s: float
+    """The longest service of a check that does not bound itself."""
     attempts_max: int
     """The most requests for one draft."""
     backoff_initial_s: float
@@ -94,7 +96,10 @@ class Drafting:
             current = outcome
 
     async def log_request(self, case: Case) -> None:
-        """Fill `case.request_log` for a case without a checked draft, as far as the logging stage can."""
+        """Fill `case.request_log` for a case without a checked draft, as far as the logging stage can.
+
+        The event's deadline may have passed, so this has `checks_timeout_s` of its own, time in the queue included.
+        """
         given = CheckInput(
             event=case.event,
             labels=case.labels or NOTHING_LABELLED,
@@ -104,7 +109,11 @@ class Drafting:
             policy=case.bundle,
         )
         logging = [check for check in self._checks if check.name == StageName.LOGGING]
-        checked = await self._run(logging, case, given)
+        try:
+            with TimeLimit(self._budget.checks_timeout_s):
+                checked = await self._run(logging, case, given)
+        except TimeoutError:  # the request stays out of the audit record
+            return
         self._note_request(case, checked.report_of(StageName.LOGGING))
 
     async def _first_draft(self, case: Case, plan: Plan) -> Draft:

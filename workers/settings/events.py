@@ -67,8 +67,15 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
         about("Directory in which workers note which events are in progress; empty: the system's temporary directory."),
     ] = ""
     nesting_depth_max: Annotated[int, Meta(ge=4, le=512, description="Deepest nesting in an event's JSON.")] = 64
-    checks_timeout_s: Annotated[Seconds, about("Time for all checks of one draft; a later one counts as failed.")] = 10
-    assess_timeout_s: Annotated[Seconds, about("Time for labelling one request; a later label counts as failed.")] = 10
+    checks_timeout_s: Annotated[
+        Seconds,
+        about(
+            "Service time of a check by the guard LLM; a later one counts as failed. Waiting for a turn is not service."
+        ),
+    ] = 10
+    assess_timeout_s: Annotated[
+        Seconds, about("Service time of labelling one request; a later label counts as failed.")
+    ] = 10
 
 
 class PolicySettings(Struct, frozen=True, kw_only=True):
@@ -112,7 +119,9 @@ class StageSettings(Struct, frozen=True, kw_only=True):
     batch_bytes_max: Annotated[Bytes, about("Bytes per micro-batch; a longer event forms one of its own.")] = 96 * KIB
     linger_ms: Annotated[int, Meta(ge=0, le=1000, description="Time that a micro-batch waits for more events.")] = 5
     in_flight_max: Annotated[int, Meta(ge=1, le=100, description="Micro-batches in flight per actor.")] = 2
-    timeout_s: Annotated[Seconds, about("Timeout of one micro-batch; at most `limits.checks_timeout_s`.")] = 5
+    timeout_s: Annotated[
+        Seconds, about("Service time of one draft; a later report counts as failed. Waiting for a turn is not service.")
+    ] = 5
     failure_mode: Annotated[
         FailureMode, about("A guard that cannot judge a draft withholds it; there is no other choice.")
     ] = "closed"

@@ -5,10 +5,8 @@ batch is bounded by events, bytes and time, and the number of outstanding batche
 """
 
 import asyncio
-import queue
-import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
@@ -16,7 +14,8 @@ import msgspec
 from topology.contract.drafts import CheckReport
 from topology.contract.errors import CheckFailed
 from topology.contract.labels import Outcome
-from topology.ports import CheckInput, Stage
+from topology.load.service import SERVICE_LIMIT
+from topology.ports import CheckInput
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.settings import StageSettings
@@ -26,15 +25,21 @@ Item = TypeVar("Item")
 WAITING_MAX = 10_000
 """Checks that may wait for a batch. Far above any in-flight limit: reaching it means that a stage is stuck."""
 
-STUCK_THREADS_MAX = 3
-"""Inline batches that may hang, each on a thread that cannot be stopped, before the process has to be replaced."""
-
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(CheckReport)
 
 
+Judged = CheckReport | CheckFailed
+"""The end of one item: its report, or why there is none."""
+
+
 class Runner(Protocol[Item]):
     """A place where batches of a stage run."""
+
+    @property
+    def batches_max(self) -> int:
+        """Return how many batches may run at once."""
+        ...
 
     def prepare(self, given: CheckInput) -> Item:
         """Return the form in which an input travels."""
@@ -44,99 +49,16 @@ class Runner(Protocol[Item]):
         """Return how many bytes the item adds to a call; 0 if nothing is copied."""
         ...
 
-    async def run(self, items: Sequence[Item]) -> Sequence[CheckReport]:
-        """Return one report per item, in order. Raises CheckFailed."""
+    async def run(self, items: Sequence[Item]) -> Sequence[Judged]:
+        """Return one report or failure per item, in order. It limits the service of each itself.
+
+        Raises CheckFailed if nothing of the batch could be judged.
+        """
         ...
 
     def close(self) -> None:
         """Release threads or handles."""
         ...
-
-
-class InlineRunner:
-    """A runner on a thread of this process, so that a stage that hangs can be timed out.
-
-    `on_stuck` is called with the stage's name when STUCK_THREADS_MAX batches hang: the process must be replaced.
-    """
-
-    def __init__(self, stage: Stage, timeout_s: float, on_stuck: Callable[[str], None]) -> None:
-        self._stage = stage
-        self._timeout_s = timeout_s
-        self._on_stuck = on_stuck
-        self._stuck = 0
-        self._thread = _StageThread(stage)
-
-    def prepare(self, given: CheckInput) -> CheckInput:
-        """Return the input itself."""
-        return given
-
-    def size(self, item: CheckInput) -> int:
-        """Return zero, because nothing is copied."""
-        del item
-        return 0
-
-    async def run(self, items: Sequence[CheckInput]) -> Sequence[CheckReport]:
-        """See `Runner.run`. An exception of the stage passes through."""
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._thread.submit(items)
-        except TimeoutError as exc:
-            self._abandon_thread()
-            raise CheckFailed(Outcome.TIMEOUT, self._stage.name, f"no report in {self._timeout_s:g} s") from exc
-
-    def close(self) -> None:
-        """Let the thread end after its present batch."""
-        self._thread.stop()
-
-    def _abandon_thread(self) -> None:
-        self._thread.stop()
-        self._thread = _StageThread(self._stage)
-        self._stuck += 1
-        if self._stuck >= STUCK_THREADS_MAX:
-            self._on_stuck(self._stage.name)
-
-
-class _StageThread:
-    """A thread that runs a stage's batches in turn. It is a daemon, so a hung stage cannot delay an exit."""
-
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._work: queue.SimpleQueue[tuple[Sequence[CheckInput], asyncio.Future[Sequence[CheckReport]]] | None]
-        self._work = queue.SimpleQueue()
-        threading.Thread(target=self._serve, name=f"stage-{stage.name}", daemon=True).start()
-
-    async def submit(self, items: Sequence[CheckInput]) -> Sequence[CheckReport]:
-        future: asyncio.Future[Sequence[CheckReport]] = asyncio.get_running_loop().create_future()
-        self._work.put((items, future))
-        return await future
-
-    def stop(self) -> None:
-        self._work.put(None)
-
-    def _serve(self) -> None:
-        while (work := self._work.get()) is not None:
-            items, future = work
-            reports: Sequence[CheckReport] = ()
-            error: Exception | None = None
-            try:
-                reports = self._stage.run(items)
-            except Exception as exc:  # noqa: BLE001 - a check that raises is a check that could not tell
-                error = exc
-            try:
-                future.get_loop().call_soon_threadsafe(_settle, future, reports, error)
-            except RuntimeError:  # the event loop is closed: nobody waits any more
-                return
-
-
-def _settle(
-    future: asyncio.Future[Sequence[CheckReport]], reports: Sequence[CheckReport], error: Exception | None
-) -> None:
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error)
-    else:
-        future.set_result(reports)
 
 
 class BatchedCheck(Generic[Item]):
@@ -150,7 +72,6 @@ class BatchedCheck(Generic[Item]):
         self._runner = runner
         self._settings = settings
         self._metrics = metrics
-        self._in_flight_max = settings.in_flight_max * settings.replicas
         self._waiting: deque[tuple[Item, asyncio.Future[CheckReport]]] = deque()
         self._waiting_bytes = 0
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -167,7 +88,12 @@ class BatchedCheck(Generic[Item]):
         return self._version
 
     async def check(self, given: CheckInput) -> CheckReport:
-        """Return the stage's report. Raises CheckFailed if the stage is overloaded, fails, hangs or returns garbage."""
+        """Return the stage's report. Raises CheckFailed if the stage is overloaded, fails, hangs or returns garbage.
+
+        The runner bounds the service, so the limit of the caller stops counting here.
+        """
+        if (limit := SERVICE_LIMIT.get()) is not None:
+            limit.pause()
         if len(self._waiting) >= WAITING_MAX:
             raise CheckFailed(Outcome.OVERLOADED, self._name, f"{WAITING_MAX} checks wait already")
         item = self._runner.prepare(given)
@@ -197,7 +123,7 @@ class BatchedCheck(Generic[Item]):
 
     def _pump(self) -> None:
         self._linger = None
-        while self._waiting and len(self._in_flight) < self._in_flight_max:
+        while self._waiting and len(self._in_flight) < self._runner.batches_max:
             batch = self._next_batch()
             if batch:
                 task = asyncio.create_task(self._run(batch))
@@ -226,22 +152,21 @@ class BatchedCheck(Generic[Item]):
 
     async def _run(self, batch: list[tuple[Item, asyncio.Future[CheckReport]]]) -> None:
         try:
-            reports = await self._runner.run([item for item, _ in batch])
-            _require_shape(self._name, reports, len(batch))
+            judged = await self._runner.run([item for item, _ in batch])
+            require_shape(self._name, judged, len(batch))
         except Exception as exc:  # noqa: BLE001 - whatever a stage raises, its check could not tell
-            failure = _as_failure(self._name, exc)
-            for _, future in batch:
-                if not future.done():
-                    future.set_exception(CheckFailed(*failure))
-            return
-        for (_, future), report in zip(batch, reports, strict=True):
+            judged = [as_failure(self._name, exc)] * len(batch)
+        for (_, future), each in zip(batch, judged, strict=True):
             if not future.done():
-                _deliver(self._name, future, report)
+                _deliver(self._name, future, each)
 
 
-def _deliver(name: str, future: asyncio.Future[CheckReport], report: CheckReport) -> None:
+def _deliver(name: str, future: asyncio.Future[CheckReport], judged: Judged) -> None:
+    if isinstance(judged, CheckFailed):
+        future.set_exception(CheckFailed(*judged.args))  # several drafts may share one failure
+        return
     try:
-        future.set_result(validated(name, report))
+        future.set_result(validated(name, judged))
     except CheckFailed as exc:
         future.set_exception(exc)
 
@@ -260,12 +185,12 @@ def validated(name: str, report: CheckReport) -> CheckReport:
     return checked
 
 
-def _require_shape(name: str, reports: object, count: int) -> None:
+def require_shape(name: str, reports: object, count: int) -> None:
+    """Raise CheckFailed unless there is one report per draft."""
     if not isinstance(reports, list | tuple) or len(reports) != count:  # pyright: ignore[reportUnknownArgumentType]
         raise CheckFailed(Outcome.UNPARSABLE, name, "not one report per draft")
 
 
-def _as_failure(name: str, exc: Exception) -> tuple[Outcome, str, str]:
-    if isinstance(exc, CheckFailed):
-        return exc.outcome, exc.guard, exc.detail
-    return Outcome.CRASHED, name, type(exc).__name__
+def as_failure(name: str, exc: Exception) -> CheckFailed:
+    """Return what a check says that could not tell because its stage raised `exc`."""
+    return exc if isinstance(exc, CheckFailed) else CheckFailed(Outcome.CRASHED, name, type(exc).__name__)

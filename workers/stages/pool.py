@@ -63,6 +63,7 @@ class ActorRunner:
         self._name = name
         self._replicas = [_Replica(actor) for actor in actors]
         self._settings = settings
+        self.batches_max = settings.in_flight_max * len(self._replicas)
         self._patience_s = settings.timeout_s * PATIENCE if len(self._replicas) > 1 else None
         self._next = 0
         self._has_warmed = asyncio.Event()
