@@ -1,6 +1,7 @@
 """Micro-batches are bounded, keep each report with its draft, and never turn a failure into a pass."""
 
 import asyncio
+import itertools
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TypeVar, cast
@@ -13,6 +14,7 @@ from topology.contract.errors import CheckFailed
 from topology.contract.events import ConversationEvent, Message, Role, TextPart
 from topology.contract.labels import LabelerIdentity, Mode, Outcome, Plan, RequestLabels
 from topology.contract.names import DraftSource
+from topology.load.service_time import Clocks
 from topology.ports import CheckInput
 from topology.steps.time_limit import ServiceTimeLimit
 from topology.telemetry.instruments import Instruments
@@ -218,6 +220,32 @@ def test_a_stage_that_keeps_hanging_asks_for_a_new_process() -> None:
 
     run_with(hang, use, StageSettings(timeout_s=0.1), stuck.append)
     assert stuck == ["bias"]
+
+
+def test_a_stage_that_works_slowly_is_late_and_the_process_stays() -> None:
+    """Its threads use CPU time in every look and end one day; the wall clock stands, so that no bound is passed."""
+    stuck: list[str] = []
+    looks = itertools.count()
+
+    def at_work(_thread: int) -> Clocks:
+        return Clocks(wall_s=0, thread_s=next(looks), process_s=0)
+
+    def work(batch: Sequence[CheckInput]) -> Sequence[CheckReport]:
+        threading.Event().wait(0.5)
+        return echo(batch)
+
+    async def session() -> None:
+        settings = StageSettings(timeout_s=0.1)
+        runner = InlineRunner(ScriptedStage(work), settings.timeout_s, stuck.append, clocks=at_work)
+        check = BatchedCheck("bias", "1", runner, settings, Instruments.none())
+        for _attempt in range(STUCK_THREADS_MAX + 1):
+            with pytest.raises(CheckFailed) as caught:
+                await check.check(given())
+            assert caught.value.outcome is Outcome.TIMEOUT
+        await check.close()
+
+    asyncio.run(session())
+    assert stuck == []
 
 
 def test_a_cancelled_check_is_left_out_of_its_batch() -> None:

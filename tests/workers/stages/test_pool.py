@@ -96,6 +96,13 @@ def test_actors_import_this_checkout(pool: Actors) -> None:
     assert Path(found) == ROOT / "workers"
 
 
+def test_actors_have_the_priority_of_their_driver(pool: Actors) -> None:
+    def priority(pid: int) -> int:
+        return os.getpriority(os.PRIO_PROCESS, pid)
+
+    assert {priority(health(actor).pid) for actor in pool} == {priority(0)}
+
+
 def test_a_batch_is_answered_by_an_actor_as_it_would_be_here(pool: Actors) -> None:
     assert run(pool, DRAFTS[:5]) == expected(DRAFTS[:5])
 
