@@ -32,7 +32,9 @@ class Metric(StrEnum):
     STAGE_DURATION = "sluicegate_stage_duration_seconds"
     STAGE_ERRORS = "sluicegate_stage_errors_total"
     STAGE_TIMEOUTS = "sluicegate_stage_timeouts_total"
-    STAGE_QUEUE_DEPTH = "sluicegate_stage_queue_depth"
+    CONCURRENCY_LIMIT = "sluicegate_concurrency_limit"
+    CONCURRENCY_BEGUN = "sluicegate_concurrency_begun"
+    CONCURRENCY_WAITING = "sluicegate_concurrency_waiting"
     INFLIGHT_EVENTS = "sluicegate_inflight_events"
     BACKPRESSURE_PAUSED = "sluicegate_backpressure_paused"
     VERDICTS = "sluicegate_verdicts_total"
@@ -109,6 +111,9 @@ _FAILURES = Label("reason", tuple(outcome.value for outcome in Outcome if outcom
 _STAGE = _enumerated("stage", StageName)
 _GUARD = Label("stage", tuple(stage.value for stage in GUARDS))
 _OUTCOME = Label("outcome", (*(action.value for action in Action), DEAD_LETTER_OUTCOME))
+_PART = Label(
+    "part", (*(stage.value for stage in GUARDS if stage is not StageName.GUARD_LLM), "generator", "judge", "intake")
+)
 _TOPIC = Label("topic")
 _PARTITION = Label("partition")
 _MODEL = Label("model")
@@ -136,7 +141,11 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _seconds(Metric.STAGE_DURATION, "One stage of one event.", _STAGE, buckets=SECONDS_BUCKETS),
     _counter(Metric.STAGE_ERRORS, "failure", "Stages that failed, timeouts included.", _STAGE, _FAILURES),
     _counter(Metric.STAGE_TIMEOUTS, "timeout", "Stages that were late.", _STAGE, zeros=True),
-    _gauge(Metric.STAGE_QUEUE_DEPTH, "{event}", "Events that wait for a stage's next micro-batch.", _STAGE),
+    _gauge(
+        Metric.CONCURRENCY_LIMIT, "{call}", "Calls of a part that may have begun at once; adapts to their pace.", _PART
+    ),
+    _gauge(Metric.CONCURRENCY_BEGUN, "{call}", "Calls of a part that have begun and not ended.", _PART),
+    _gauge(Metric.CONCURRENCY_WAITING, "{call}", "Calls that wait for their turn at a part.", _PART),
     _gauge(Metric.INFLIGHT_EVENTS, "{event}", "Events taken and not yet finished."),
     _gauge(Metric.BACKPRESSURE_PAUSED, "", "1 while reading is paused because of a bound, else 0."),
     _counter(

@@ -1,29 +1,33 @@
 """Micro-batches in front of a stage: many `check` calls become few `run` calls, inline or in an actor.
 
 A Ray call costs about a millisecond whatever it carries, and Ray does not pass arguments above 100 KB inline. So a
-batch is bounded by events, bytes and time, and the number of outstanding batches is bounded too.
+batch is bounded by events, bytes and time, and so is the number of drafts that have begun, which adapts to their pace.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
 from topology.contract.drafts import CheckReport
-from topology.contract.errors import CheckFailed
+from topology.contract.errors import CheckFailed, TooLate
 from topology.contract.labels import Outcome
+from topology.load.gate import DEADLINE_S, WAITING_MAX
+from topology.load.limiter import Limiter, LimiterBounds
+from topology.load.line import Line
 from topology.load.service import SERVICE_LIMIT
 from topology.ports import CheckInput
 from topology.telemetry.instruments import Instruments
-from topology.telemetry.metrics import Metric
 from workers.settings import StageSettings
+from workers.stages.concurrency import concurrency_gauges
 
 Item = TypeVar("Item")
 
-WAITING_MAX = 10_000
-"""Checks that may wait for a batch. Far above any in-flight limit: reaching it means that a stage is stuck."""
+SLOW_SHARE = 0.2
+"""The share of a draft's limit beyond which its batch counts as slow, so that fewer begin at once."""
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(CheckReport)
@@ -61,19 +65,40 @@ class Runner(Protocol[Item]):
         ...
 
 
+@dataclass(slots=True)
+class _Waiting(Generic[Item]):
+    """A draft that waits for its batch."""
+
+    item: Item
+    size_bytes: int
+    future: asyncio.Future[CheckReport]
+
+
 class BatchedCheck(Generic[Item]):
-    """The Check port over a stage that runs batches. All calls must be on one event loop."""
+    """The Check port over a stage that runs batches. All calls must be on one event loop.
+
+    Drafts wait in the order of their deadlines. How many have begun at once is limited by how fast they end.
+    """
 
     def __init__(
-        self, name: str, version: str, runner: Runner[Item], settings: StageSettings, metrics: Instruments
+        self,
+        name: str,
+        version: str,
+        runner: Runner[Item],
+        settings: StageSettings,
+        metrics: Instruments,
+        now_s: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
         self._version = version
         self._runner = runner
         self._settings = settings
-        self._metrics = metrics
-        self._waiting: deque[tuple[Item, asyncio.Future[CheckReport]]] = deque()
-        self._waiting_bytes = 0
+        self._now_s = now_s
+        most = settings.batch_events_max * runner.batches_max
+        self._limiter = Limiter(LimiterBounds(most=most, slow_s=settings.timeout_s * SLOW_SHARE))
+        self._show = concurrency_gauges(metrics, name)
+        self._line: Line[_Waiting[Item]] = Line(WAITING_MAX, lambda waiting: waiting.future.done())
+        self._begun_count = 0
         self._in_flight: set[asyncio.Task[None]] = set()
         self._linger: asyncio.TimerHandle | None = None
 
@@ -90,20 +115,17 @@ class BatchedCheck(Generic[Item]):
     async def check(self, given: CheckInput) -> CheckReport:
         """Return the stage's report. Raises CheckFailed if the stage is overloaded, fails, hangs or returns garbage.
 
-        The runner bounds the service, so the limit of the caller stops counting here.
+        Raises TooLate if the report would come after the event's deadline. The runner bounds the service, so the limit
+        of the caller stops counting here.
         """
         if (limit := SERVICE_LIMIT.get()) is not None:
             limit.pause()
-        if len(self._waiting) >= WAITING_MAX:
+        if self._line.is_full:
             raise CheckFailed(Outcome.OVERLOADED, self._name, f"{WAITING_MAX} checks wait already")
         item = self._runner.prepare(given)
         future: asyncio.Future[CheckReport] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
-        self._waiting_bytes += self._runner.size(item)
-        if (
-            len(self._waiting) >= self._settings.batch_events_max
-            or self._waiting_bytes >= self._settings.batch_bytes_max
-        ):
+        self._line.add(_Waiting(item, self._runner.size(item), future), DEADLINE_S.get())
+        if len(self._line) >= min(self._settings.batch_events_max, self._limiter.limit):
             self._pump()
         elif self._linger is None:
             self._linger = asyncio.get_running_loop().call_later(self._settings.linger_ms / 1000, self._pump)
@@ -116,49 +138,50 @@ class BatchedCheck(Generic[Item]):
         for task in list(self._in_flight):
             task.cancel()
         await asyncio.gather(*self._in_flight, return_exceptions=True)
-        for _, future in self._waiting:
-            future.cancel()
-        self._waiting.clear()
+        for waiting in self._line.clear():
+            waiting.future.cancel()
         self._runner.close()
 
     def _pump(self) -> None:
         self._linger = None
-        while self._waiting and len(self._in_flight) < self._runner.batches_max:
-            batch = self._next_batch()
-            if batch:
-                task = asyncio.create_task(self._run(batch))
-                self._in_flight.add(task)
-                task.add_done_callback(self._on_done)
-        self._metrics.gauge_set(Metric.STAGE_QUEUE_DEPTH, len(self._waiting), stage=self._name)
+        for late in self._line.take_late(self._now_s() + self._limiter.fastest_s):
+            late.future.set_exception(TooLate(self._name))
+        while len(self._in_flight) < self._runner.batches_max and (batch := self._next_batch()):
+            self._begun_count += len(batch)
+            task = asyncio.create_task(self._run(batch))
+            self._in_flight.add(task)
+            task.add_done_callback(self._on_done)
+        self._show(self._limiter.limit, self._begun_count, len(self._line))
 
     def _on_done(self, task: asyncio.Task[None]) -> None:
         self._in_flight.discard(task)
         self._pump()
 
-    def _next_batch(self) -> list[tuple[Item, asyncio.Future[CheckReport]]]:
-        batch: list[tuple[Item, asyncio.Future[CheckReport]]] = []
-        size = 0
-        while self._waiting and len(batch) < self._settings.batch_events_max:
-            item, future = self._waiting[0]
-            item_bytes = self._runner.size(item)
-            if batch and size + item_bytes > self._settings.batch_bytes_max:
+    def _next_batch(self) -> list[_Waiting[Item]]:
+        """Return the drafts whose turn it is, within the bounds of a batch and the limit; none if nothing may begin."""
+        batch: list[_Waiting[Item]] = []
+        size_bytes = 0
+        count_max = min(self._settings.batch_events_max, self._limiter.limit - self._begun_count)
+        while len(batch) < count_max and (first := self._line.first()) is not None:
+            size_bytes += first.size_bytes
+            if batch and size_bytes > self._settings.batch_bytes_max:
                 break
-            self._waiting.popleft()
-            self._waiting_bytes -= item_bytes
-            if not future.done():
-                batch.append((item, future))
-                size += item_bytes
+            batch.append(self._line.take())
         return batch
 
-    async def _run(self, batch: list[tuple[Item, asyncio.Future[CheckReport]]]) -> None:
+    async def _run(self, batch: list[_Waiting[Item]]) -> None:
+        began_s = self._now_s()
         try:
-            judged = await self._runner.run([item for item, _ in batch])
+            judged = await self._runner.run([waiting.item for waiting in batch])
             require_shape(self._name, judged, len(batch))
         except Exception as exc:  # noqa: BLE001 - whatever a stage raises, its check could not tell
             judged = [as_failure(self._name, exc)] * len(batch)
-        for (_, future), each in zip(batch, judged, strict=True):
-            if not future.done():
-                _deliver(self._name, future, each)
+        finally:
+            self._limiter.ended(began_s, self._now_s(), self._begun_count, pieces=len(batch))
+            self._begun_count -= len(batch)
+        for waiting, each in zip(batch, judged, strict=True):
+            if not waiting.future.done():
+                _deliver(self._name, waiting.future, each)
 
 
 def _deliver(name: str, future: asyncio.Future[CheckReport], judged: Judged) -> None:

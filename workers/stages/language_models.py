@@ -17,6 +17,8 @@ from topology.contract.drafts import CheckReport
 from topology.contract.events import ConversationEvent, Message
 from topology.contract.labels import Outcome, Plan, RequestLabels
 from topology.contract.names import LlmRole, StageName
+from topology.load.gate import Gate
+from topology.load.limiter import Limiter, LimiterBounds
 from topology.policy.bundle import PolicyBundle
 from topology.ports import Check, CheckInput, Clock, Labeler
 from topology.steps.case import Case
@@ -27,6 +29,8 @@ from topology.telemetry.metrics import Metric
 from topology.telemetry.span_handles import CURRENT_SPAN
 from topology.telemetry.trace_context import carrier
 from workers.settings import GenerationSettings, Settings
+from workers.stages.batching import SLOW_SHARE
+from workers.stages.concurrency import LABELLED_PER_THREAD, GatedLabeler, concurrency_gauges
 from workers.stages.embedded import embedded_labeler
 from workers.stages.turn_marks import own_marks
 
@@ -76,7 +80,7 @@ class ModelSet:
     def _build_guards(self) -> tuple[Labeler, tuple[Check, ...]]:
         guard = self._settings.guard
         if not guard.judge_base_url:
-            return embedded_labeler(guard), ()
+            return self._gated_labeler(), ()
         endpoint = Endpoint(
             name=LlmRole.JUDGE.value,
             base_url=guard.judge_base_url,
@@ -100,8 +104,15 @@ class ModelSet:
 
         check = TracedCheck(PolicyCheck(StageName.GUARD_LLM.value, bounds.model, check_of))
         if guard.labeler == "embedded":
-            return embedded_labeler(guard), (check,)
+            return self._gated_labeler(), (check,)
         return TracedLabeler(PolicyLabeler(labeler_of)), (check,)
+
+    def _gated_labeler(self) -> Labeler:
+        guard, timeout_s = self._settings.guard, self._settings.limits.assess_timeout_s
+        bounds = LimiterBounds(most=LABELLED_PER_THREAD * guard.encoder_threads, slow_s=timeout_s * SLOW_SHARE)
+        name = StageName.ASSESS.value
+        gate = Gate(name, Limiter(bounds), self._clock.monotonic_s, concurrency_gauges(self._metrics, name))
+        return GatedLabeler(embedded_labeler(guard), gate)
 
     def _client(self, endpoint: Endpoint, api_key: str, model: str, role: LlmRole) -> ChatClient:
         def observe(call: Call) -> None:
@@ -116,7 +127,14 @@ class ModelSet:
                 self._metrics.count(Metric.LLM_ERRORS, model=model, reason=call.outcome.value)
             self._metrics.gauge_set(Metric.LLM_CIRCUIT_STATE, BREAKER_LEVELS[client.breaker_state], model=model)
 
-        client = ChatClient(endpoint, clock=self._clock, api_key=api_key, jitter=random.random, observe=observe)
+        client = ChatClient(
+            endpoint,
+            clock=self._clock,
+            api_key=api_key,
+            jitter=random.random,
+            observe=observe,
+            on_change=concurrency_gauges(self._metrics, role.value),
+        )
         self._clients.append(client)
         self._metrics.gauge_set(Metric.LLM_CIRCUIT_STATE, BREAKER_LEVELS[client.breaker_state], model=model)
         return client
