@@ -14,11 +14,12 @@ from dataclasses import dataclass
 
 from topology.contract.codec import RecordLimits, decode_event
 from topology.contract.conversation import EMPTY
-from topology.contract.errors import CheckFailed, DeadLetter, DeadLetterReason
+from topology.contract.errors import CheckFailed, DeadLetter, DeadLetterReason, TooLate
 from topology.contract.events import ConversationEvent
 from topology.contract.names import ActionReason
 from topology.contract.records import Record, Result
 from topology.decision.plan import plan
+from topology.load.gate import DEADLINE_S
 from topology.policy.in_force import Policies
 from topology.policy.overlays import grant_uses
 from topology.ports import Clock, GrantVerifier, Labeler, Rest
@@ -172,6 +173,7 @@ class Pipeline:
         if event.deadline_ms is not None:
             left_s = max(0.0, (event.deadline_ms - now_ms) / 1000)
         case.deadline_s += left_s
+        DEADLINE_S.set(case.deadline_s)
         case.rest = rest
         case.grants = (*grant_uses(case.overlay, now_ms), *self._grants.verify(event, now_ms))
         for use in case.grants:
@@ -202,6 +204,9 @@ class Pipeline:
                 return await self._drafting.decide(case, case.plan)
         except TimeoutError:
             return await self._withhold(case, ActionReason.DEADLINE, "deadline", "the event's deadline passed")
+        except TooLate as exc:
+            reason = ActionReason.OVERLOADED
+            return await self._withhold(case, reason, reason.value, f"{exc.where}: no turn before the deadline")
         except CheckFailed as exc:
             # Without a plan, the labeller could not tell, and a person looks; with one, the generator refused.
             reason = ActionReason.GUARD_FAILED if case.plan is None else ActionReason.PROCESSING_FAILED

@@ -1,6 +1,6 @@
 """The assessment of a request: its labels, or the reason why the labeller could not tell."""
 
-from topology.contract.errors import CheckFailed
+from topology.contract.errors import CheckFailed, TooLate
 from topology.contract.labels import GuardRun, Outcome, RequestLabels
 from topology.contract.names import StageName
 from topology.decision.ceilings import settled_age
@@ -28,7 +28,7 @@ class Assessing:
     async def assess(self, case: Case) -> RequestLabels:
         """Return the labels of the request, with the user's age settled, and add the run to `case.guards`.
 
-        Raises CheckFailed, with the stage as its guard, if the labeller could not tell.
+        Raises CheckFailed, with the stage as its guard, if the labeller could not tell, and TooLate if it never began.
         """
         started_s = self._clock.monotonic_s()
         outcome, version = Outcome.OK, ""
@@ -39,6 +39,9 @@ class Assessing:
             except TimeoutError as exc:
                 outcome = Outcome.TIMEOUT
                 raise CheckFailed(outcome, StageName.ASSESS.value, "no labels in time") from exc
+            except TooLate:
+                span.failed(Outcome.OVERLOADED.value)
+                raise
             except CheckFailed as exc:
                 outcome = exc.outcome
                 raise CheckFailed(exc.outcome, StageName.ASSESS.value, exc.detail) from exc

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from topology.contract.drafts import CheckReport
-from topology.contract.errors import CheckFailed
+from topology.contract.errors import CheckFailed, TooLate
 from topology.contract.labels import GuardRun, Outcome
 from topology.contract.names import StageName
 from topology.ports import Check, CheckInput, Clock
@@ -44,6 +44,7 @@ async def run_checks(
 ) -> Checked:
     """Run every check at once, each for at most `timeout_s` of service; return when all have ended.
 
+    Raises TooLate once they have, if the draft's turn at one of them came too late for the event's deadline.
     A check that lets a draft wait pauses its limit meanwhile: the caller bounds that, by the event's deadline.
     """
     loop = asyncio.get_running_loop()
@@ -57,8 +58,11 @@ async def run_checks(
         raise
     reports: list[CheckReport] = []
     runs: list[GuardRun] = []
-    for task in running:
-        report, run = task.result()
+    ended = [task.exception() or task.result() for task in running]
+    for each in ended:
+        if isinstance(each, BaseException):
+            raise each
+        report, run = each
         runs.append(run)
         if report is not None:
             reports.append(report)
@@ -98,6 +102,9 @@ async def _run_one(
             outcome = Outcome.TIMEOUT
         except CheckFailed as exc:
             outcome = exc.outcome
+        except TooLate:
+            span.failed(Outcome.OVERLOADED.value)
+            raise
         except Exception:  # noqa: BLE001 - whatever a check raises, it could not tell; the draft is withheld
             outcome = Outcome.CRASHED
         if outcome is not Outcome.OK:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from topology.contract.drafts import CheckReport, Draft, GenerationRequest
-from topology.contract.errors import CheckFailed, RetryLater
+from topology.contract.errors import CheckFailed, RetryLater, TooLate
 from topology.contract.events import Action, Attempt, ConversationEvent, Message, parts_text
 from topology.contract.labels import NONE, Outcome, OutputLabels, Plan, Verdict, VerdictKind
 from topology.contract.names import ActionReason, DraftSource, LlmRole, StageName
@@ -18,6 +18,7 @@ from topology.decision import templates
 from topology.decision.judge import apply_redactions, judge
 from topology.decision.plan import tighten
 from topology.decision.reports import merge_reports
+from topology.load.gate import DEADLINE_S
 from topology.ports import Check, CheckInput, Clock, Generator
 from topology.steps.audit import Answer
 from topology.steps.case import Case, Decision
@@ -109,11 +110,14 @@ class Drafting:
             policy=case.bundle,
         )
         logging = [check for check in self._checks if check.name == StageName.LOGGING]
+        own_deadline = DEADLINE_S.set(self._clock.monotonic_s() + self._budget.checks_timeout_s)
         try:
             with TimeLimit(self._budget.checks_timeout_s):
                 checked = await self._run(logging, case, given)
-        except TimeoutError:  # the request stays out of the audit record
+        except (TimeoutError, TooLate):  # the request stays out of the audit record
             return
+        finally:
+            DEADLINE_S.reset(own_deadline)
         self._note_request(case, checked.report_of(StageName.LOGGING))
 
     async def _first_draft(self, case: Case, plan: Plan) -> Draft:

@@ -20,7 +20,7 @@ from tests.topology.steps.pipeline_world import (
     record_of,
 )
 from topology.contract.drafts import GenerationRequest
-from topology.contract.errors import CheckFailed, DeadLetterReason, RetryLater
+from topology.contract.errors import CheckFailed, DeadLetterReason, RetryLater, TooLate
 from topology.contract.events import Action
 from topology.contract.headers import last_header
 from topology.contract.labels import CategoryId, Intent, Outcome, Span, VerdictKind
@@ -215,6 +215,19 @@ def test_only_the_deadline_turns_a_generator_that_is_down_into_an_answer() -> No
     assert ended.response.action is Action.WITHHELD
     assert ended.response.reason_codes == ("deadline",)
     assert last_header(ended.letters[0].headers, Header.REASON) == DeadLetterReason.PROCESSING_FAILED.value
+
+
+@pytest.mark.parametrize("is_labelled", [False, True])
+def test_an_event_that_waited_for_its_turn_too_long_is_withheld_and_may_be_sent_again(*, is_labelled: bool) -> None:
+    fault = None if is_labelled else TooLate("assess")
+    labeler = FakeLabeler(lambda _: labelled("regulated_advice.medical", 1), faults=[fault])
+    bench = Bench(labeler=labeler, checks=[FakeCheck("classification"), FakeCheck("bias", faults=[TooLate("bias")])])
+    ended = bench.answer(candidate=candidate("A."))
+    assert (ended.response.action, ended.response.reason_codes) == (Action.WITHHELD, ("overloaded",))
+    assert bench.metrics.value(Metric.ACTIONS, action="withheld", reason="overloaded") == 1
+    assert bench.metrics.value(Metric.FAIL_CLOSED, stage="bias", reason="overloaded") == 0, "no guard failed"
+    assert len(ended.letters) == 1
+    assert not ended.review
 
 
 def test_an_event_whose_deadline_has_passed_is_withheld() -> None:
