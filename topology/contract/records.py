@@ -5,8 +5,18 @@ from msgspec import Struct
 Headers = tuple[tuple[str, bytes], ...]
 
 
+class Receipt(Struct, frozen=True):
+    """When a record was read: on the monotonic clock, and in epoch milliseconds by a wall clock like the record's."""
+
+    at_s: float
+    at_ms: int
+
+
 class Record(Struct, frozen=True, kw_only=True):
-    """A record as it was read. `key` and `value` are None where the topic holds a null."""
+    """A record as it was read. `key` and `value` are None where the topic holds a null.
+
+    `receipt` is None where nobody waits for an answer, such as in a command.
+    """
 
     topic: str
     partition: int
@@ -15,6 +25,7 @@ class Record(Struct, frozen=True, kw_only=True):
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    receipt: Receipt | None = None
 
 
 class OutRecord(Struct, frozen=True, kw_only=True, array_like=True):

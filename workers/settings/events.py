@@ -34,7 +34,14 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
         64 * KIB
     )
     in_flight_max: Annotated[int, Meta(ge=1, le=10_000, description="Events that one worker processes at once.")] = 64
-    queue_events_max: Annotated[Count, about("Events a worker holds before it pauses its partitions.")] = 2_000
+    queue_events_max: Annotated[Count, about("Events a worker holds at most before it pauses its partitions.")] = 2_000
+    wait_slow_s: Annotated[
+        Seconds,
+        about(
+            "Time that an event may wait in a worker for its turn; beyond it the worker holds fewer, at least twice "
+            "`limits.in_flight_max`, and the rest waits in Kafka."
+        ),
+    ] = 10
     queue_bytes_max: Annotated[Bytes, about("Bytes a worker holds before it pauses its partitions.")] = 64 * MIB
     batch_events_max: Annotated[int, Meta(ge=1, le=10_000, description="Events per transaction.")] = 200
     commit_interval_ms: Annotated[

@@ -13,6 +13,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from topology.delivery.tracker import Tracker, TrackerLimits
+from topology.load.limiter import Limiter, LimiterBounds
 from topology.ports import Clock, ConversationStates, Sink, Source
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
@@ -29,6 +30,9 @@ STOP_TIMEOUT_S = 5.0
 
 REST_TIMEOUT_S = 60.0
 """Bound on the last transactions; each has one of its own, `kafka.commit_timeout_s`."""
+
+HELD_PER_RUNNING = 2
+"""The fewest events held for each that may run. Reading resumes at half of a bound, so all permits stay in use."""
 
 UNFINISHED_SHOWN_MAX = 50
 """Positions named in the log when a drain leaves records unfinished."""
@@ -78,6 +82,7 @@ class Loop:
         self._source, self._sink, self._clock, self._states = source, sink, clock, states
         self._lock = threading.Lock()
         self._tracker = tracker = Tracker(tracker_limits(limits))
+        intake = intake_limiter(limits)
         self._processing = Processing(
             process,
             tracker,
@@ -87,6 +92,7 @@ class Loop:
             close=close,
             quarantine=quarantine,
             states=states,
+            intake=intake,
         )
         self._committer = Committer(
             sink,
@@ -108,6 +114,7 @@ class Loop:
             on_dead=self._processing.cancel_dead,
             settle=lambda: self._committer.settle(limits.revoke_timeout_s),
             states=states,
+            intake=intake,
         )
         self._state = LoopState.STARTING
         self._drain_until_s: float | None = None
@@ -200,3 +207,9 @@ def tracker_limits(limits: LimitSettings) -> TrackerLimits:
         incomplete_max=limits.window_events_max,
         map_chars_max=limits.offset_map_chars_max,
     )
+
+
+def intake_limiter(limits: LimitSettings) -> Limiter:
+    """Return the limiter of what a worker holds, by how long events wait for their turn."""
+    least = min(limits.queue_events_max, HELD_PER_RUNNING * limits.in_flight_max)
+    return Limiter(LimiterBounds(least=least, most=limits.queue_events_max, slow_s=limits.wait_slow_s), start=least)

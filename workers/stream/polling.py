@@ -7,14 +7,20 @@ import logging
 import threading
 from collections.abc import Callable
 
+from msgspec import structs
+
 from topology.contract.errors import UnreadableMap
-from topology.contract.records import Ownership, PartitionOffset
+from topology.contract.records import Ownership, PartitionOffset, Receipt
 from topology.delivery.tracker import Tracker
+from topology.load.limiter import Limiter
 from topology.ports import Clock, ConversationStates, Source
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 
 logger = logging.getLogger("sluicegate.polling")
+
+INTAKE = "intake"
+"""The part of a worker that reads: its limit is on the events that are held."""
 
 POLL_TIMEOUT_S = 0.05
 """Longest wait for records. A paused partition is resumed at most this long after there is room."""
@@ -37,7 +43,7 @@ class Poller:
 
     `on_work` is called when a record may start, `on_dead` when running records may be dead. `settle` commits what has
     finished, in bounded time; it is called on the source's thread before partitions are revoked. `states` are restored
-    before anything of a partition is delivered.
+    before anything of a partition is delivered. `intake` limits how many records are held.
     """
 
     def __init__(
@@ -52,8 +58,10 @@ class Poller:
         on_dead: Callable[[], None],
         settle: Callable[[], object],
         states: ConversationStates | None = None,
+        intake: Limiter,
     ) -> None:
         self._source = source
+        self._intake = intake
         self._tracker = tracker
         self._lock = lock
         self._clock = clock
@@ -85,8 +93,10 @@ class Poller:
     def turn(self) -> None:
         """Poll once, and act on what it brings."""
         self._pause()
-        records = self._source.poll(POLL_TIMEOUT_S)
+        polled = self._source.poll(POLL_TIMEOUT_S)
         self.last_poll_s = self._clock.monotonic_s()
+        receipt = Receipt(self.last_poll_s, self._clock.now_ms())
+        records = [structs.replace(record, receipt=receipt) for record in polled]
         ownership = self._source.ownership()
         with self._lock:
             is_changed = ownership != self._ownership
@@ -143,7 +153,7 @@ class Poller:
 
     def _pause(self) -> None:
         with self._lock:
-            paused, stopped = self._tracker.paused(), self._tracker.stopped
+            paused, stopped = self._tracker.paused(self._intake.limit), self._tracker.stopped
         if not self._is_accepting:
             paused = self._source.assignment()
         self._source.pause(paused)
@@ -158,6 +168,7 @@ class Poller:
         with self._lock:
             stats = self._tracker.stats()
         self._metrics.gauge_set(Metric.INFLIGHT_EVENTS, stats.held_count - stats.ready_count)
+        self._metrics.gauge_set(Metric.CONCURRENCY_LIMIT, self._intake.limit, part=INTAKE)
         self._metrics.gauge_set(Metric.STOPPED_PARTITIONS, len(stats.stopped))
         for window in stats.partitions:
             labels = {"topic": window.topic, "partition": str(window.partition)}
