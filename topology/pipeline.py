@@ -17,7 +17,7 @@ from topology.contract.conversation import EMPTY
 from topology.contract.errors import CheckFailed, DeadLetter, DeadLetterReason, TooLate
 from topology.contract.events import ConversationEvent
 from topology.contract.names import ActionReason
-from topology.contract.records import Record, Result
+from topology.contract.records import Receipt, Record, Result
 from topology.decision.plan import plan
 from topology.load.gate import DEADLINE_S
 from topology.policy.in_force import Policies
@@ -167,12 +167,16 @@ class Pipeline:
         return Case(record=record, event=event, trace=trace, policies=policies, overlay=overlay, deadline_s=now_s)
 
     def _admit(self, case: Case, memory: Memory | None, rest: Rest) -> None:
-        """Give a case its time, its grants and the state of its conversation."""
+        """Give a case its time, its grants and the state of its conversation.
+
+        Its time runs on the monotonic clock since its record was read, so that no wall clock that jumps ends it.
+        """
         event, now_ms = case.event, self._clock.now_ms()
+        receipt = case.record.receipt or Receipt(case.deadline_s, now_ms)
         left_s = self._bounds.deadline_default_s
         if event.deadline_ms is not None:
-            left_s = max(0.0, (event.deadline_ms - now_ms) / 1000)
-        case.deadline_s += left_s
+            left_s = max(0.0, (event.deadline_ms - receipt.at_ms) / 1000)
+        case.deadline_s = receipt.at_s + left_s
         DEADLINE_S.set(case.deadline_s)
         case.rest = rest
         case.grants = (*grant_uses(case.overlay, now_ms), *self._grants.verify(event, now_ms))

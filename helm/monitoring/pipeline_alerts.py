@@ -172,6 +172,16 @@ FLOW: Final = (
         threshold=0.01,
     ),
     Alert(
+        name="SluicegateClockSkew",
+        group="flow",
+        expr="max(abs(sluicegate_clock_skew_seconds{$where})) > $threshold",
+        hold="5m",
+        severity="warning",
+        summary="A worker's clock disagrees with the times of the records that it reads.",
+        first="Compare the node's clock with the brokers' and the senders'; repair its time synchronisation.",
+        threshold=30,
+    ),
+    Alert(
         name="SluicegateLagGrowing",
         group="flow",
         expr=(

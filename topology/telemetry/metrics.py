@@ -64,6 +64,7 @@ class Metric(StrEnum):
     TRANSACTION_ABORTS = "sluicegate_tx_aborts_total"
     CONSUMER_LAG = "sluicegate_consumer_lag"
     CONSUMER_LAG_SECONDS = "sluicegate_consumer_lag_seconds"
+    CLOCK_SKEW = "sluicegate_clock_skew_seconds"
     WINDOW_FILL = "sluicegate_window_fill"
     OFFSET_MAP_CHARS = "sluicegate_offset_map_chars"
     STOPPED_PARTITIONS = "sluicegate_stopped_partitions"
@@ -244,6 +245,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     ),
     _gauge(Metric.CONSUMER_LAG, "{record}", "Records not yet committed.", _TOPIC, _PARTITION),
     _gauge(Metric.CONSUMER_LAG_SECONDS, "s", "Age of the oldest record read and not committed.", _TOPIC, _PARTITION),
+    _gauge(Metric.CLOCK_SKEW, "s", "How far this worker's clock is ahead of the times of fresh records."),
     _gauge(Metric.WINDOW_FILL, "", "Share of a partition's window in use; at 1 it is paused.", _TOPIC, _PARTITION),
     _gauge(Metric.OFFSET_MAP_CHARS, "{char}", "Length of the offset map committed last, of 4096.", _TOPIC, _PARTITION),
     _gauge(Metric.STOPPED_PARTITIONS, "{partition}", "Partitions that wait for somebody to repair their offset map."),

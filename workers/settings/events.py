@@ -59,8 +59,19 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
     ] = 3
     deadline_default_s: Annotated[
         float,
-        Meta(gt=0, le=86_400, description="Deadline of an event that names none; past it, the answer is `withheld`."),
+        Meta(
+            gt=0,
+            le=86_400,
+            description="Deadline, since its receipt, of an event that names none; past it, it is `withheld`.",
+        ),
     ] = 300
+    clock_skew_max_s: Annotated[
+        Seconds,
+        about(
+            "Difference between the worker's clock and the times of fresh records beyond which it is logged, and "
+            "deadlines go by the records' time."
+        ),
+    ] = 30
     crashes_max: Annotated[
         int,
         Meta(

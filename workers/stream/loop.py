@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from topology.delivery.tracker import Tracker, TrackerLimits
 from topology.load.limiter import Limiter, LimiterBounds
+from topology.load.record_clock import RecordClock
 from topology.ports import Clock, ConversationStates, Sink, Source
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
@@ -115,6 +116,7 @@ class Loop:
             settle=lambda: self._committer.settle(limits.revoke_timeout_s),
             states=states,
             intake=intake,
+            record_clock=RecordClock(limits.clock_skew_max_s),
         )
         self._state = LoopState.STARTING
         self._drain_until_s: float | None = None
