@@ -15,14 +15,14 @@ import msgspec
 from topology.contract.drafts import CheckReport
 from topology.contract.errors import CheckFailed, TooLate
 from topology.contract.labels import Outcome
-from topology.load.gate import DEADLINE_S, WAITING_MAX
+from topology.load.gate import DEADLINE_S, WAITING_MAX, OnChange
 from topology.load.limiter import Limiter, LimiterBounds
 from topology.load.line import Line
 from topology.load.service import SERVICE_LIMIT
 from topology.ports import CheckInput
 from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 from workers.settings import StageSettings
-from workers.stages.concurrency import concurrency_gauges
 
 Item = TypeVar("Item")
 
@@ -217,3 +217,14 @@ def require_shape(name: str, reports: object, count: int) -> None:
 def as_failure(name: str, exc: Exception) -> CheckFailed:
     """Return what a check says that could not tell because its stage raised `exc`."""
     return exc if isinstance(exc, CheckFailed) else CheckFailed(Outcome.CRASHED, name, type(exc).__name__)
+
+
+def concurrency_gauges(metrics: Instruments, part: str) -> OnChange:
+    """Return a function that shows the limit of a part, and what has begun and waits there."""
+
+    def show(limit: int, begun_count: int, waiting_count: int) -> None:
+        metrics.gauge_set(Metric.CONCURRENCY_LIMIT, limit, part=part)
+        metrics.gauge_set(Metric.CONCURRENCY_BEGUN, begun_count, part=part)
+        metrics.gauge_set(Metric.CONCURRENCY_WAITING, waiting_count, part=part)
+
+    return show

@@ -17,7 +17,7 @@ from topology.contract.drafts import CheckReport
 from topology.contract.events import ConversationEvent, Message
 from topology.contract.labels import Outcome, Plan, RequestLabels
 from topology.contract.names import LlmRole, StageName
-from topology.load.gate import Gate
+from topology.load.gate import DEADLINE_S, Gate
 from topology.load.limiter import Limiter, LimiterBounds
 from topology.policy.bundle import PolicyBundle
 from topology.ports import Check, CheckInput, Clock, Labeler
@@ -29,12 +29,15 @@ from topology.telemetry.metrics import Metric
 from topology.telemetry.span_handles import CURRENT_SPAN
 from topology.telemetry.trace_context import carrier
 from workers.settings import GenerationSettings, Settings
-from workers.stages.batching import SLOW_SHARE
-from workers.stages.concurrency import LABELLED_PER_THREAD, GatedLabeler, concurrency_gauges
+from workers.stages.batching import SLOW_SHARE, concurrency_gauges
 from workers.stages.embedded import embedded_labeler
 from workers.stages.turn_marks import own_marks
 
 BREAKER_LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
+
+LABELLED_PER_THREAD = 2
+"""Requests that may be in the labeller's hands for each of its threads: one is read, one is ready to follow. The rest
+wait where their order is that of their deadlines."""
 
 
 class ModelSet:
@@ -150,6 +153,19 @@ def prompt_compiler(asked: GenerationSettings) -> CompilePrompt:
         return compile_prompt(words, plan, case.event, tenant, state=case.state, feedback=feedback, marks=marks)
 
     return compile_for
+
+
+class GatedLabeler:
+    """A labeller behind a gate."""
+
+    def __init__(self, labeler: Labeler, gate: Gate) -> None:
+        self._labeler = labeler
+        self._gate = gate
+
+    async def label(self, event: ConversationEvent, policy: PolicyBundle) -> RequestLabels:
+        """See `Labeler.label`. Raises TooLate if its turn comes too late for the event's deadline."""
+        async with self._gate.turn(DEADLINE_S.get()):
+            return await self._labeler.label(event, policy)
 
 
 class TracedLabeler:

@@ -105,21 +105,24 @@ class Loop:
             tracing=tracing,
             on_room=self._processing.wake,
         )
-        self._poller = Poller(
+        self._poller = self._build_poller(source, limits, metrics, intake)
+        self._state = LoopState.STARTING
+        self._drain_until_s: float | None = None
+
+    def _build_poller(self, source: Source, limits: LimitSettings, metrics: Instruments, intake: Limiter) -> Poller:
+        return Poller(
             source,
-            tracker,
+            self._tracker,
             self._lock,
-            clock=clock,
+            clock=self._clock,
             metrics=metrics,
             on_work=self._processing.wake,
             on_dead=self._processing.cancel_dead,
             settle=lambda: self._committer.settle(limits.revoke_timeout_s),
-            states=states,
+            states=self._states,
             intake=intake,
             record_clock=RecordClock(limits.clock_skew_max_s),
         )
-        self._state = LoopState.STARTING
-        self._drain_until_s: float | None = None
 
     def run(self) -> None:
         """Work until drained. Raises what ended it: a bug in `process`, or a source or sink that cannot continue."""

@@ -29,9 +29,6 @@ POLL_TIMEOUT_S = 0.05
 FRESH_MAX_S = 5.0
 """Time between two polls after which a record that comes may be older than its way here."""
 
-MARKERS_MAX = 1
-"""Offsets before the end of a log that may hold no record: the marker of a transaction that wrote it."""
-
 GAUGES_INTERVAL_S = 1.0
 """Time between two updates of the gauges of lag and windows, whose cost grows with the number of partitions."""
 
@@ -72,7 +69,8 @@ class Poller:
         self._intake = intake
         self._record_clock = record_clock
         self._read_to_end: set[PartitionId] = set()
-        """Partitions of which everything had been read: what comes next is fresh."""
+        """Partitions of which everything had been read: what comes next is fresh. None that is written in transactions,
+        whose markers no reader reaches."""
         self._is_skewed = False
         self._tracker = tracker
         self._lock = lock
@@ -209,6 +207,6 @@ class Poller:
             self._metrics.gauge_set(Metric.CONSUMER_LAG_SECONDS, waited_s, **labels)
             end = ends.get((window.topic, window.partition))
             if end is not None:
-                if end - window.unread_from <= MARKERS_MAX and not self.is_paused:
+                if window.unread_from >= end and not self.is_paused:
                     self._read_to_end.add((window.topic, window.partition))
                 self._metrics.gauge_set(Metric.CONSUMER_LAG, window.lag(end), **labels)

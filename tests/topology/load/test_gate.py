@@ -21,7 +21,10 @@ class Desk:
         self.seen: list[tuple[int, int, int]] = []
         self.began: list[str] = []
         limiter = Limiter(LimiterBounds(most=most, slow_s=60), start=most)
-        self.gate = Gate("bias", limiter, self.clock.monotonic_s, lambda *shown: self.seen.append(shown))
+        self.gate = Gate("bias", limiter, self.clock.monotonic_s, self._see)
+
+    def _see(self, limit: int, begun: int, waiting: int) -> None:
+        self.seen.append((limit, begun, waiting))
 
     async def work(self, name: str, deadline_s: float = 1000) -> None:
         async with self.gate.turn(deadline_s):
