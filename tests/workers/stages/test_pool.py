@@ -130,7 +130,7 @@ def test_micro_batches_keep_each_report_with_its_draft(pool: Actors) -> None:
     assert len({report.scores["stereotype"] for report in reports}) > 1
     took = [after - count for after, count in zip(batch_counts(), before, strict=True)]
     assert min(took) >= 3, "both replicas work"
-    assert sum(took) == -(-len(DRAFTS) // 7)
+    assert -(-len(DRAFTS) // 7) <= sum(took) < len(DRAFTS) // 2, "a limit that has only begun to grow cuts some short"
 
 
 def test_a_stage_that_raises_could_not_tell_and_its_text_stays_there(pool: Actors) -> None:
