@@ -15,11 +15,12 @@ from msgspec import structs
 
 from topology.contract.codec import RecordLimits, decode_event
 from topology.contract.conversation import ConversationState
-from topology.contract.errors import CheckFailed, DeadLetter, DeadLetterReason
+from topology.contract.errors import CheckFailed, DeadLetter, DeadLetterReason, TooLate
 from topology.contract.events import ConversationEvent
 from topology.contract.names import ActionReason
-from topology.contract.records import Record, Result
+from topology.contract.records import Receipt, Record, Result
 from topology.decision.plan import plan
+from topology.load.gate import DEADLINE_S
 from topology.policy.in_force import Policies
 from topology.policy.overlays import grant_uses
 from topology.ports import Clock, GrantVerifier, Labeler, Rest
@@ -169,12 +170,17 @@ class Pipeline:
         return Case(record=record, event=event, trace=trace, policies=policies, overlay=overlay, deadline_s=now_s)
 
     def _admit(self, case: Case, rest: Rest) -> None:
-        """Give a case its time, its grants and the state of its conversation."""
+        """Give a case its time, its grants and the state of its conversation.
+
+        Its time runs on the monotonic clock since its record was read, so that no wall clock that jumps ends it.
+        """
         event, now_ms = case.event, self._clock.now_ms()
+        receipt = case.record.receipt or Receipt(case.deadline_s, now_ms)
         left_s = self._bounds.deadline_default_s
         if event.deadline_ms is not None:
-            left_s = max(0.0, (event.deadline_ms - now_ms) / 1000)
-        case.deadline_s += left_s
+            left_s = max(0.0, (event.deadline_ms - receipt.at_ms) / 1000)
+        case.deadline_s = receipt.at_s + left_s
+        DEADLINE_S.set(case.deadline_s)
         case.rest = rest
         case.grants = (*grant_uses(case.overlay, now_ms), *self._grants.verify(event, now_ms))
         for use in case.grants:
@@ -225,6 +231,9 @@ class Pipeline:
             if case.trouble is not None:
                 detail = f"{detail}; the last try: {case.trouble}"
             return await self._withhold(case, ActionReason.DEADLINE, "deadline", detail)
+        except TooLate as exc:
+            reason = ActionReason.OVERLOADED
+            return await self._withhold(case, reason, reason.value, f"{exc.where}: no turn before the deadline")
         except CheckFailed as exc:
             # Without a plan, the labeller could not tell, and a person looks; with one, the generator refused.
             reason = ActionReason.GUARD_FAILED if case.plan is None else ActionReason.PROCESSING_FAILED

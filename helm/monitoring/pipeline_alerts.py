@@ -159,6 +159,29 @@ FLOW: Final = (
         threshold=300,
     ),
     Alert(
+        name="SluicegateShedding",
+        group="flow",
+        expr=(
+            'sum(rate(sluicegate_actions_total{reason="overloaded",$where}[5m]))'
+            f" / clamp_min({_RATE_IN}, {VOLUME_FLOOR}) > $threshold and {_RATE_IN} > {VOLUME_FLOOR}"
+        ),
+        hold="5m",
+        severity="page",
+        summary="Events wait for their turn until it is too late for their deadlines, and are withheld unanswered.",
+        first="Find the part with a queue: a guard or a model is slower than what arrives.",
+        threshold=0.01,
+    ),
+    Alert(
+        name="SluicegateClockSkew",
+        group="flow",
+        expr="max(abs(sluicegate_clock_skew_seconds{$where})) > $threshold",
+        hold="5m",
+        severity="warning",
+        summary="A worker's clock disagrees with the times of the records that it reads.",
+        first="Compare the node's clock with the brokers' and the senders'; repair its time synchronisation.",
+        threshold=30,
+    ),
+    Alert(
         name="SluicegateLagGrowing",
         group="flow",
         expr=(

@@ -165,7 +165,7 @@ STAGES: Final = Board(
         ),
         Panel(
             title="Stage queue",
-            queries=(Query("max by (stage) (sluicegate_stage_queue_depth{$where})", "{{stage}}"),),
+            queries=(Query("max by (part) (sluicegate_concurrency_waiting{$where})", "{{part}}"),),
         ),
         Panel(
             title="Stage failures",

@@ -13,14 +13,23 @@ from serving.endpoint.completion import ChatBody, Completion, encode_body
 from serving.endpoint.transport import Failure, Transport, request_headers
 from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.labels import Outcome
+from topology.load.gate import Gate, OnChange, unwatched
+from topology.load.limiter import Limiter, LimiterBounds
 from topology.ports import Clock
+
+_REFUSED = frozenset({Outcome.OVERLOADED, Outcome.TIMEOUT})
+"""The outcomes after which fewer requests are sent at once."""
+
+SLOW_SHARE = 0.5
+"""The share of a request's time limit beyond which it counts as slow, so that fewer are sent at once."""
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):
     """The address of a served model and the bounds of every call to it. `name` is used in errors and metrics.
 
     `base_url` ends before `/chat/completions`. `retries_max` counts further tries inside one call. `rest_max_s` bounds
-    the rest that a backend may ask for.
+    the rest that a backend may ask for. At most `concurrency_max` requests run at once, fewer while they are slow or
+    refused; others wait, outside their time limit.
     """
 
     name: str
@@ -67,12 +76,15 @@ class ChatClient:
         tls: ssl.SSLContext | None = None,
         jitter: Callable[[], float] = random.random,
         observe: Callable[[Call], None] = ignore_call,
+        on_change: OnChange = unwatched,
     ) -> None:
         self._endpoint = endpoint
         self._clock = clock
         self._jitter = jitter
         self._observe = observe
-        self._slots = asyncio.Semaphore(endpoint.concurrency_max)
+        slow_s = endpoint.request_timeout_s * SLOW_SHARE
+        limiter = Limiter(LimiterBounds(most=endpoint.concurrency_max, slow_s=slow_s))
+        self._gate = Gate(endpoint.name, limiter, clock.monotonic_s, on_change)
         self._breaker = Breaker(
             failures_max=endpoint.breaker_failures,
             open_s=endpoint.breaker_open_s,
@@ -104,8 +116,8 @@ class ChatClient:
     ) -> Completion:
         """Return the whole answer. `deadline_s` is on the clock's monotonic scale; cancelling closes the request.
 
-        Raises RetryLater if the backend cannot answer now, and CheckFailed if it would never answer this request.
-        Neither carries text of the request or of the answer.
+        Raises TooLate if its turn would come too late for the deadline, RetryLater if the backend cannot answer now,
+        and CheckFailed if it would never answer this request. None carries text of the request or of the answer.
         """
         payload = encode_body(body)
         try_index = 0
@@ -137,38 +149,33 @@ class ChatClient:
     async def _observed_try(
         self, payload: bytes, headers: dict[str, str], try_index: int, deadline_s: float
     ) -> Completion:
-        started_s = self._clock.monotonic_s()
-        outcome, first_chunk_s = Outcome.CRASHED, 0.0
-        try:
-            completion = await self._bounded_try(payload, headers, deadline_s - started_s)
-            outcome, first_chunk_s = Outcome.OK, completion.first_chunk_s
-        except Failure as failure:
-            outcome = failure.outcome
-            raise
-        else:
-            return completion
-        finally:
-            self._observe(
-                Call(
-                    backend=self._endpoint.name,
-                    outcome=outcome,
-                    try_index=try_index,
-                    duration_s=self._clock.monotonic_s() - started_s,
-                    first_chunk_s=first_chunk_s,
+        if deadline_s <= self._clock.monotonic_s():
+            raise Failure(Outcome.TIMEOUT, "the deadline has passed")
+        async with self._gate.turn(deadline_s) as turn:
+            started_s = self._clock.monotonic_s()
+            outcome, first_chunk_s = Outcome.CRASHED, 0.0
+            try:
+                completion = await self._bounded_try(payload, headers, deadline_s - started_s)
+                outcome, first_chunk_s = Outcome.OK, completion.first_chunk_s
+            except Failure as failure:
+                outcome = failure.outcome
+                turn.is_refused = outcome in _REFUSED
+                raise
+            else:
+                return completion
+            finally:
+                self._observe(
+                    Call(
+                        backend=self._endpoint.name,
+                        outcome=outcome,
+                        try_index=try_index,
+                        duration_s=self._clock.monotonic_s() - started_s,
+                        first_chunk_s=first_chunk_s,
+                    )
                 )
-            )
 
     async def _bounded_try(self, payload: bytes, headers: dict[str, str], left_s: float) -> Completion:
-        if left_s <= 0:
-            raise Failure(Outcome.TIMEOUT, "the deadline has passed")
-        try:
-            async with asyncio.timeout(left_s), self._slots:
-                return await self._timed_try(payload, headers)
-        except TimeoutError as exc:
-            raise Failure(Outcome.TIMEOUT, f"no whole answer within {left_s:.1f} s") from exc
-
-    async def _timed_try(self, payload: bytes, headers: dict[str, str]) -> Completion:
-        timeout_s = self._endpoint.request_timeout_s
+        timeout_s = min(left_s, self._endpoint.request_timeout_s)
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._admitted_try(payload, headers)

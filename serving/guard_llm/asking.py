@@ -13,12 +13,16 @@ from serving.guard_llm.prompts import Question
 from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.labels import Outcome
 from topology.contract.names import StageName
+from topology.load.gate import DEADLINE_S
 from topology.ports import Clock
 
 TraceHeaders = Callable[[], Mapping[str, str]]
 """A function that returns the trace context of the running call as HTTP headers."""
 
 GUARD = StageName.GUARD_LLM.value
+
+WAIT_MAX_S = 3600.0
+"""The longest wait for an answer, turn and tries included, of a question that belongs to no event with a deadline."""
 
 Prompts = Literal["combined", "groups"]
 """The questions asked: one over all categories, or that one and a question for each group that matters."""
@@ -67,7 +71,7 @@ class Judge:
             completion = await self._client.complete(
                 body,
                 request_id=request_id,
-                deadline_s=self._clock.monotonic_s() + bounds.timeout_s,
+                deadline_s=min(DEADLINE_S.get(), self._clock.monotonic_s() + WAIT_MAX_S),
                 headers=self._trace(),
             )
         except (RetryLater, CheckFailed) as exc:

@@ -39,7 +39,8 @@ from workers.kafka.reader import read_topic
 from workers.kafka.sender import EventSender, wait_for_position
 from workers.process.clock import SystemClock
 from workers.settings import Settings, StageSettings
-from workers.stages.batching import BatchedCheck, InlineRunner
+from workers.stages.batching import BatchedCheck
+from workers.stages.inline import InlineRunner
 
 pytestmark = pytest.mark.kafka
 

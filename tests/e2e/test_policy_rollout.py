@@ -50,7 +50,8 @@ from workers.kafka.sender import EventSender
 from workers.policy.keeper import PolicyKeeper
 from workers.policy.publishing import write
 from workers.settings import PolicySettings, Settings, StageSettings
-from workers.stages.batching import BatchedCheck, InlineRunner
+from workers.stages.batching import BatchedCheck
+from workers.stages.inline import InlineRunner
 from workers.stages.pool import ActorRunner
 
 pytestmark = pytest.mark.kafka

@@ -3,6 +3,7 @@
     SluicegateError
     ├── RetryLater          the same event again later: a backend is down, overloaded or slow
     ├── DeadLetter          never: this record cannot become an event
+    ├── TooLate             an event that waited for its turn cannot be answered before its deadline any more
     ├── CheckFailed         a guard could not tell; becomes a finding, never a pass
     ├── UnreadableMap       a committed offset map that cannot be trusted: its partition stops, nothing is replayed
     ├── PolicyError         a policy bundle or overlay that must not be loaded
@@ -73,6 +74,14 @@ class DeadLetter(SluicegateError):
 
     def __str__(self) -> str:
         return f"{self.stage}: {self.reason.value}: {self.detail}"
+
+
+class TooLate(SluicegateError):
+    """An event that waits for its turn could not be answered before its deadline: it is shed. `args` is (where,)."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(where)
+        self.where = where
 
 
 class CheckFailed(SluicegateError):

@@ -100,6 +100,8 @@ class ActionReason(StrEnum):
     GUARD_FAILED = "guard_failed"
     ESCALATED = "escalated"
     DEADLINE = "deadline"
+    OVERLOADED = "overloaded"
+    """It waited for its turn until it could no longer be answered in time; the same event may be sent again."""
     PROCESSING_FAILED = "processing_failed"
     DUPLICATE = "duplicate"
 

@@ -5,11 +5,19 @@ from msgspec import Struct
 Headers = tuple[tuple[str, bytes], ...]
 
 
+class Receipt(Struct, frozen=True):
+    """When a record was read: on the monotonic clock, and in epoch milliseconds by a wall clock like the record's."""
+
+    at_s: float
+    at_ms: int
+
+
 class Record(Struct, frozen=True, kw_only=True):
     """A record as it was read. `key` and `value` are None where the topic holds a null.
 
     `unreadable` says why it, or a whole batch for which it stands, cannot be read; empty for every other record. The
     value of one that stands for a batch is the batch's bytes, and its offset that of the last record in it.
+    `receipt` is None where nobody waits for an answer, such as in a command.
     """
 
     topic: str
@@ -20,6 +28,7 @@ class Record(Struct, frozen=True, kw_only=True):
     value: bytes | None
     headers: Headers = ()
     unreadable: str = ""
+    receipt: Receipt | None = None
 
 
 class OutRecord(Struct, frozen=True, kw_only=True, array_like=True):

@@ -1,6 +1,6 @@
 """The assessment of a request: its labels, or the reason why the labeller could not tell."""
 
-from topology.contract.errors import CheckFailed
+from topology.contract.errors import CheckFailed, TooLate
 from topology.contract.labels import GuardRun, Outcome, RequestLabels
 from topology.contract.names import StageName
 from topology.decision.ceilings import settled_age
@@ -9,13 +9,13 @@ from topology.steps.audit import TextDigest
 from topology.steps.case import Case
 from topology.steps.checking import note_stage
 from topology.steps.taking_up import taken_up
-from topology.steps.time_limit import TimeLimit
+from topology.steps.time_limit import ServiceTimeLimit
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 
 
 class Assessing:
-    """A labeller that is asked for at most `timeout_s` a request. `digest` is the one of published answers."""
+    """A labeller that is given at most `timeout_s` of service a request. `digest` is the one of published answers."""
 
     def __init__(
         self, *, labeler: Labeler, digest: TextDigest, timeout_s: float, clock: Clock, metrics: Instruments
@@ -29,17 +29,20 @@ class Assessing:
     async def assess(self, case: Case) -> RequestLabels:
         """Return the labels of the request, with the user's age settled, and add the run to `case.guards`.
 
-        Raises CheckFailed, with the stage as its guard, if the labeller could not tell.
+        Raises CheckFailed, with the stage as its guard, if the labeller could not tell, and TooLate if it never began.
         """
         started_s = self._clock.monotonic_s()
         outcome, version = Outcome.OK, ""
         with case.trace.guard_input() as span:
             try:
-                with TimeLimit(self._timeout_s):
+                with ServiceTimeLimit(self._timeout_s):
                     labels = await self._labeler.label(case.event, case.bundle)
             except TimeoutError as exc:
                 outcome = Outcome.TIMEOUT
                 raise CheckFailed(outcome, StageName.ASSESS.value, "no labels in time") from exc
+            except TooLate:
+                span.failed(Outcome.OVERLOADED.value)
+                raise
             except CheckFailed as exc:
                 outcome = exc.outcome
                 raise CheckFailed(exc.outcome, StageName.ASSESS.value, exc.detail) from exc

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from topology.contract.drafts import CheckReport
-from topology.contract.errors import CheckFailed
+from topology.contract.errors import CheckFailed, TooLate
 from topology.contract.labels import GuardRun, Outcome
 from topology.contract.names import StageName
 from topology.ports import Check, CheckInput, Clock
+from topology.steps.time_limit import ServiceTimeLimit
 from topology.telemetry.event_trace import EventTrace
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
@@ -41,47 +42,31 @@ async def run_checks(
     trace: EventTrace,
     metrics: Instruments,
 ) -> Checked:
-    """Run every check at once, each for at most `timeout_s`; return when all have ended."""
+    """Run every check at once, each for at most `timeout_s` of service; return when all have ended.
+
+    Raises TooLate once they have, if the draft's turn at one of them came too late for the event's deadline.
+    A check that lets a draft wait pauses its limit meanwhile: the caller bounds that, by the event's deadline.
+    """
     loop = asyncio.get_running_loop()
-    limit = _Limit()
-    running = [loop.create_task(_run_one(check, given, limit, clock, trace, metrics)) for check in checks]
-    timer = loop.call_later(timeout_s, limit.end, running)  # one for all: they start together
+    running = [loop.create_task(_run_one(check, given, timeout_s, clock, trace, metrics)) for check in checks]
     try:
         await _all_ended(running)
     except asyncio.CancelledError:
-        _cancel(running)
+        for task in running:
+            task.cancel()
         await asyncio.wait(running)
         raise
-    finally:
-        timer.cancel()
     reports: list[CheckReport] = []
     runs: list[GuardRun] = []
-    for task in running:
-        report, run = task.result()
+    ended = [task.exception() or task.result() for task in running]
+    for each in ended:
+        if isinstance(each, BaseException):
+            raise each
+        report, run = each
         runs.append(run)
         if report is not None:
             reports.append(report)
     return Checked(reports=tuple(reports), runs=tuple(runs))
-
-
-class _Limit:
-    """The common time limit of a draft's checks."""
-
-    __slots__ = ("is_over",)
-
-    def __init__(self) -> None:
-        self.is_over = False
-
-    def end(self, running: Sequence[asyncio.Task[_Ended]]) -> None:
-        self.is_over = True
-        # Not at once: if the event loop was blocked for that long, a task may still wait for its first step, and a task
-        # that is cancelled before its first step reports nothing of its check.
-        asyncio.get_running_loop().call_soon(_cancel, running)
-
-
-def _cancel(running: Sequence[asyncio.Task[_Ended]]) -> None:
-    for task in running:
-        task.cancel()
 
 
 def _all_ended(running: Sequence[asyncio.Task[_Ended]]) -> asyncio.Future[None]:
@@ -103,25 +88,25 @@ def _all_ended(running: Sequence[asyncio.Task[_Ended]]) -> asyncio.Future[None]:
 
 
 async def _run_one(
-    check: Check, given: CheckInput, limit: _Limit, clock: Clock, trace: EventTrace, metrics: Instruments
+    check: Check, given: CheckInput, timeout_s: float, clock: Clock, trace: EventTrace, metrics: Instruments
 ) -> _Ended:
     started_s = clock.monotonic_s()
     report: CheckReport | None = None
     outcome = Outcome.OK
     with trace.stage(check.name) as span:
         try:
-            report = await check.check(given)
+            with ServiceTimeLimit(timeout_s):
+                report = await check.check(given)
             span.reported(report)
             if report.partly_read is not None:
                 metrics.count(Metric.PARTLY_READ, stage=check.name)
-        except asyncio.CancelledError:
-            if not limit.is_over:
-                raise
-            outcome = Outcome.TIMEOUT
         except TimeoutError:
             outcome = Outcome.TIMEOUT
         except CheckFailed as exc:
             outcome = exc.outcome
+        except TooLate:
+            span.failed(Outcome.OVERLOADED.value)
+            raise
         except Exception:  # noqa: BLE001 - whatever a check raises, it could not tell; the draft is withheld
             outcome = Outcome.CRASHED
         if outcome is not Outcome.OK:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from topology.contract.drafts import CheckReport, Draft, GenerationRequest
-from topology.contract.errors import CheckFailed, RetryLater
+from topology.contract.errors import CheckFailed, RetryLater, TooLate
 from topology.contract.events import Action, Attempt, ConversationEvent, Message, Usage, parts_text
 from topology.contract.labels import NONE, Outcome, OutputLabels, Plan, Verdict, VerdictKind
 from topology.contract.names import ActionReason, DraftSource, LlmRole, StageName
@@ -18,10 +18,12 @@ from topology.decision import templates
 from topology.decision.judge import apply_redactions, judge
 from topology.decision.plan import tighten
 from topology.decision.reports import merge_reports
+from topology.load.gate import DEADLINE_S
 from topology.ports import Check, CheckInput, Clock, Generator
 from topology.steps.audit import Answer
 from topology.steps.case import Case, Decision
 from topology.steps.checking import Checked, run_checks
+from topology.steps.time_limit import TimeLimit
 from topology.steps.withholding import NOTHING_LABELLED, NOTHING_PLANNED
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
@@ -49,6 +51,7 @@ class Budget:
     revisions_max: int
     candidate_regenerate: bool
     checks_timeout_s: float
+    """The longest service of a check that does not bound itself."""
     attempts_max: int
     """The most requests for one draft."""
     backoff_initial_s: float
@@ -103,7 +106,10 @@ class Drafting:
             current = outcome
 
     async def log_request(self, case: Case) -> None:
-        """Fill `case.request_log` for a case without a checked draft, as far as the logging stage can."""
+        """Fill `case.request_log` for a case without a checked draft, as far as the logging stage can.
+
+        The event's deadline may have passed, so this has `checks_timeout_s` of its own, time in the queue included.
+        """
         given = CheckInput(
             event=case.event,
             labels=case.labels or NOTHING_LABELLED,
@@ -113,7 +119,14 @@ class Drafting:
             policy=case.bundle,
         )
         logging = [check for check in self._checks if check.name == StageName.LOGGING]
-        checked = await self._run(logging, case, given)
+        own_deadline = DEADLINE_S.set(self._clock.monotonic_s() + self._budget.checks_timeout_s)
+        try:
+            with TimeLimit(self._budget.checks_timeout_s):
+                checked = await self._run(logging, case, given)
+        except (TimeoutError, TooLate):  # the request stays out of the audit record
+            return
+        finally:
+            DEADLINE_S.reset(own_deadline)
         self._note_request(case, checked.report_of(StageName.LOGGING))
 
     async def _first_draft(self, case: Case, plan: Plan) -> Draft:

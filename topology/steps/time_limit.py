@@ -1,32 +1,37 @@
-"""A bound on how long a block may wait: `asyncio.timeout` at less than half its cost, which each event pays twice.
+"""A bound on how long a block may wait: `asyncio.timeout` at half its cost, which each event pays several times.
 
 Measured under uvloop: 5.4 µs against 11.5 µs (docs/adr/0017-hand-written-hot-paths.md).
 """
 
 import asyncio
 from types import TracebackType
+from typing import Self
+
+from topology.load.service import SERVICE_LIMIT
 
 
 class TimeLimit:
     """A context manager in a task: after `timeout_s` the block is cancelled, and TimeoutError is raised.
 
     As with `asyncio.timeout`, a cancellation from elsewhere remains a cancellation, limits can be nested, and a block
-    that does not wait is never late. Unlike it, a limit cannot be moved, nor entered twice.
+    that does not wait is never late. Unlike it, a limit cannot be entered twice.
     """
 
-    __slots__ = ("_cancelling_count", "_is_over", "_task", "_timeout_s", "_timer")
+    __slots__ = ("_cancelling_count", "_ends_s", "_is_over", "_left_s", "_loop", "_pauses", "_task", "_timer")
 
     def __init__(self, timeout_s: float) -> None:
-        self._timeout_s = timeout_s
+        self._left_s = timeout_s
         self._is_over = False
+        self._pauses = 0
 
-    def __enter__(self) -> None:
-        loop = asyncio.get_running_loop()
+    def __enter__(self) -> Self:
+        loop = self._loop = asyncio.get_running_loop()
         task = asyncio.current_task(loop)
         assert task is not None, "a time limit outside a task"
         self._task = task
         self._cancelling_count = task.cancelling()
-        self._timer = loop.call_later(self._timeout_s, self._end)
+        self._start()
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -38,6 +43,40 @@ class TimeLimit:
         if kind is asyncio.CancelledError:
             raise TimeoutError from error
 
+    def pause(self) -> None:
+        """Stop counting until `resume` has been called as often."""
+        self._pauses += 1
+        if self._pauses == 1:
+            self._timer.cancel()
+            self._left_s = self._ends_s - self._loop.time()
+
+    def resume(self) -> None:
+        """Go on counting where it stopped."""
+        self._pauses -= 1
+        if not self._pauses and not self._is_over:
+            self._start()
+
+    def _start(self) -> None:
+        self._ends_s = self._loop.time() + self._left_s
+        self._timer = self._loop.call_later(self._left_s, self._end)
+
     def _end(self) -> None:
         self._is_over = True
         self._task.cancel()
+
+
+class ServiceTimeLimit(TimeLimit):
+    """A time limit of what is served inside the block: whoever makes it wait there pauses the limit meanwhile."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._token = SERVICE_LIMIT.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        SERVICE_LIMIT.reset(self._token)
+        super().__exit__(kind, error, traceback)

@@ -33,7 +33,9 @@ class Metric(StrEnum):
     STAGE_ERRORS = "sluicegate_stage_errors_total"
     STAGE_TIMEOUTS = "sluicegate_stage_timeouts_total"
     PARTLY_READ = "sluicegate_partly_read_total"
-    STAGE_QUEUE_DEPTH = "sluicegate_stage_queue_depth"
+    CONCURRENCY_LIMIT = "sluicegate_concurrency_limit"
+    CONCURRENCY_BEGUN = "sluicegate_concurrency_begun"
+    CONCURRENCY_WAITING = "sluicegate_concurrency_waiting"
     INFLIGHT_EVENTS = "sluicegate_inflight_events"
     BACKPRESSURE_PAUSED = "sluicegate_backpressure_paused"
     VERDICTS = "sluicegate_verdicts_total"
@@ -65,6 +67,7 @@ class Metric(StrEnum):
     TRANSACTION_ABORTS = "sluicegate_tx_aborts_total"
     CONSUMER_LAG = "sluicegate_consumer_lag"
     CONSUMER_LAG_SECONDS = "sluicegate_consumer_lag_seconds"
+    CLOCK_SKEW = "sluicegate_clock_skew_seconds"
     WINDOW_FILL = "sluicegate_window_fill"
     OFFSET_MAP_CHARS = "sluicegate_offset_map_chars"
     STANDSTILL_SECONDS = "sluicegate_partition_standstill_seconds"
@@ -113,6 +116,9 @@ _FAILURES = Label("reason", tuple(outcome.value for outcome in Outcome if outcom
 _STAGE = _enumerated("stage", StageName)
 _GUARD = Label("stage", tuple(stage.value for stage in GUARDS))
 _OUTCOME = Label("outcome", (*(action.value for action in Action), DEAD_LETTER_OUTCOME))
+_PART = Label(
+    "part", (*(stage.value for stage in GUARDS if stage is not StageName.GUARD_LLM), "generator", "judge", "intake")
+)
 _TOPIC = Label("topic")
 _PARTITION = Label("partition")
 _MODEL = Label("model")
@@ -141,7 +147,11 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _counter(Metric.STAGE_ERRORS, "failure", "Stages that failed, timeouts included.", _STAGE, _FAILURES),
     _counter(Metric.STAGE_TIMEOUTS, "timeout", "Stages that were late.", _STAGE, zeros=True),
     _counter(Metric.PARTLY_READ, "text", "Texts too long to be read as a whole.", _GUARD, zeros=True),
-    _gauge(Metric.STAGE_QUEUE_DEPTH, "{event}", "Events that wait for a stage's next micro-batch.", _STAGE),
+    _gauge(
+        Metric.CONCURRENCY_LIMIT, "{call}", "Calls of a part that may have begun at once; adapts to their pace.", _PART
+    ),
+    _gauge(Metric.CONCURRENCY_BEGUN, "{call}", "Calls of a part that have begun and not ended.", _PART),
+    _gauge(Metric.CONCURRENCY_WAITING, "{call}", "Calls that wait for their turn at a part.", _PART),
     _gauge(Metric.INFLIGHT_EVENTS, "{event}", "Events taken and not yet finished."),
     _gauge(Metric.BACKPRESSURE_PAUSED, "", "1 while reading is paused because of a bound, else 0."),
     _counter(
@@ -247,6 +257,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     ),
     _gauge(Metric.CONSUMER_LAG, "{record}", "Records not yet committed.", _TOPIC, _PARTITION),
     _gauge(Metric.CONSUMER_LAG_SECONDS, "s", "Age of the oldest record read and not committed.", _TOPIC, _PARTITION),
+    _gauge(Metric.CLOCK_SKEW, "s", "How far this worker's clock is ahead of the times of fresh records."),
     _gauge(Metric.WINDOW_FILL, "", "Share of a partition's window in use; at 1 it is paused.", _TOPIC, _PARTITION),
     _gauge(Metric.OFFSET_MAP_CHARS, "{char}", "Length of the offset map committed last, of 4096.", _TOPIC, _PARTITION),
     _gauge(

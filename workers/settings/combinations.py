@@ -199,13 +199,6 @@ def cross_problems(settings: Settings) -> Iterator[Problem]:
     for rule in (*_RULES, *_POLICY_RULES):
         if not rule.holds(settings):
             yield rule.keys, SettingsError(rule.keys[0], repr(rule.value(settings)), rule.allowed)
-    checks_timeout_s = settings.limits.checks_timeout_s
-    for name in ("classification", "bias", "logging"):
-        timeout_s = getattr(settings.stages, name).timeout_s
-        if timeout_s > checks_timeout_s:
-            key = f"stages.{name}.timeout_s"
-            problem = SettingsError(key, repr(timeout_s), "at most limits.checks_timeout_s")
-            yield (key, "limits.checks_timeout_s"), problem
     names = (settings.topics.events, settings.topics.audited, settings.topics.audit, settings.topics.review)
     names += (settings.topics.state, settings.topics.canary, settings.topics.policy, settings.topics.dead_letters)
     if len(set(names)) < len(names):

@@ -43,7 +43,14 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
             "that they hold back none that need no model.",
         ),
     ] = 320
-    queue_events_max: Annotated[Count, about("Events a worker holds before it pauses its partitions.")] = 2_000
+    queue_events_max: Annotated[Count, about("Events a worker holds at most before it pauses its partitions.")] = 2_000
+    wait_slow_s: Annotated[
+        Seconds,
+        about(
+            "Time that an event may wait in a worker for its turn; beyond it the worker holds fewer, at least twice "
+            "`limits.in_flight_max`, and the rest waits in Kafka."
+        ),
+    ] = 10
     queue_bytes_max: Annotated[Bytes, about("Bytes a worker holds before it pauses its partitions.")] = 64 * MIB
     batch_events_max: Annotated[int, Meta(ge=1, le=10_000, description="Events per transaction.")] = 200
     commit_interval_ms: Annotated[
@@ -61,8 +68,19 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
     ] = 3
     deadline_default_s: Annotated[
         float,
-        Meta(gt=0, le=86_400, description="Deadline of an event that names none; past it, the answer is `withheld`."),
+        Meta(
+            gt=0,
+            le=86_400,
+            description="Deadline, since its receipt, of an event that names none; past it, it is `withheld`.",
+        ),
     ] = 300
+    clock_skew_max_s: Annotated[
+        Seconds,
+        about(
+            "Difference between the worker's clock and the times of fresh records beyond which it is logged, and "
+            "deadlines go by the records' time."
+        ),
+    ] = 30
     crashes_max: Annotated[
         int,
         Meta(
@@ -76,8 +94,15 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
         about("Directory in which workers note which events are in progress; empty: the system's temporary directory."),
     ] = ""
     nesting_depth_max: Annotated[int, Meta(ge=4, le=512, description="Deepest nesting in an event's JSON.")] = 64
-    checks_timeout_s: Annotated[Seconds, about("Time for all checks of one draft; a later one counts as failed.")] = 10
-    assess_timeout_s: Annotated[Seconds, about("Time for labelling one request; a later label counts as failed.")] = 10
+    checks_timeout_s: Annotated[
+        Seconds,
+        about(
+            "Service time of a check by the guard LLM; a later one counts as failed. Waiting for a turn is not service."
+        ),
+    ] = 10
+    assess_timeout_s: Annotated[
+        Seconds, about("Service time of labelling one request; a later label counts as failed.")
+    ] = 10
 
 
 class PolicySettings(Struct, frozen=True, kw_only=True):
@@ -124,7 +149,9 @@ class StageSettings(Struct, frozen=True, kw_only=True):
     batch_bytes_max: Annotated[Bytes, about("Bytes per micro-batch; a longer event forms one of its own.")] = 96 * KIB
     linger_ms: Annotated[int, Meta(ge=0, le=1000, description="Time that a micro-batch waits for more events.")] = 5
     in_flight_max: Annotated[int, Meta(ge=1, le=100, description="Micro-batches in flight per actor.")] = 2
-    timeout_s: Annotated[Seconds, about("Timeout of one micro-batch; at most `limits.checks_timeout_s`.")] = 5
+    timeout_s: Annotated[
+        Seconds, about("Service time of one draft; a later report counts as failed. Waiting for a turn is not service.")
+    ] = 5
     failure_mode: Annotated[
         FailureMode, about("A guard that cannot judge a draft withholds it; there is no other choice.")
     ] = "closed"

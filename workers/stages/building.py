@@ -19,7 +19,8 @@ from topology.telemetry.instruments import Instruments
 from workers.process.clock import SystemClock
 from workers.process.exit_codes import ExitCode
 from workers.settings import Settings, StageSettings
-from workers.stages.batching import BatchedCheck, InlineRunner
+from workers.stages.batching import BatchedCheck
+from workers.stages.inline import InlineRunner
 from workers.stages.lanes import LanedCheck
 from workers.stages.language_models import prompt_compiler
 from workers.stages.pool import ActorRunner

@@ -16,6 +16,7 @@ from topology.contract.events import ConversationEvent
 from topology.contract.labels import Plan, RequestLabels
 from topology.policy.bundle import PolicyBundle
 from topology.ports import CheckInput, Stage
+from workers.process.served import Served
 
 KNOWN_MAX = 8
 """Policies that an actor keeps. It asks for others again when it needs them."""
@@ -79,10 +80,14 @@ def decode_answer(raw: bytes) -> Reports | PoliciesWanted:
 
 
 class StageDesk:
-    """The actor's side of the calls: the policies that it was given, and how many batches it has judged."""
+    """The actor's side of the calls: the policies that it was given, and how many batches it has judged.
+
+    Drafts are judged one by one, so that `busy_s` is one draft's time of service.
+    """
 
     def __init__(self) -> None:
         self.batch_count = 0
+        self._served = Served()
         self._known: OrderedDict[str, PolicyBundle] = OrderedDict()
 
     def answer(self, stage: Stage, batch: bytes, policies: bytes) -> bytes:
@@ -98,9 +103,19 @@ class StageDesk:
             return _encoder.encode(PoliciesWanted(tuple(sorted(missing))))
         self._keep({item.policy_ref: known[item.policy_ref] for item in items})
         try:
-            return _encoder.encode(Reports(tuple(stage.run([_input(item, known) for item in items]))))
+            return _encoder.encode(Reports(tuple([self._judge(stage, _input(item, known)) for item in items])))
         finally:
+            self._served.end()
             self.batch_count += 1
+
+    def busy_s(self) -> float:
+        """Return the time of service of the present draft; 0 if there is none. From any thread."""
+        return self._served.time_s()
+
+    def _judge(self, stage: Stage, given: CheckInput) -> CheckReport:
+        self._served.begin()
+        (report,) = stage.run([given])
+        return report
 
     def _keep(self, used: dict[str, PolicyBundle]) -> None:
         for ref, policy in used.items():

@@ -17,6 +17,8 @@ from topology.contract.drafts import CheckReport
 from topology.contract.events import ConversationEvent, Message
 from topology.contract.labels import Outcome, Plan, RequestLabels
 from topology.contract.names import LlmRole, StageName
+from topology.load.gate import DEADLINE_S, Gate
+from topology.load.limiter import Limiter, LimiterBounds
 from topology.policy.bundle import PolicyBundle
 from topology.ports import Check, CheckInput, Clock, Labeler
 from topology.steps.case import Case
@@ -27,10 +29,15 @@ from topology.telemetry.metrics import Metric
 from topology.telemetry.span_handles import CURRENT_SPAN
 from topology.telemetry.trace_context import carrier
 from workers.settings import GenerationSettings, Settings
+from workers.stages.batching import SLOW_SHARE, concurrency_gauges
 from workers.stages.embedded import embedded_labeler
 from workers.stages.turn_marks import own_marks
 
 BREAKER_LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
+
+LABELLED_PER_THREAD = 2
+"""Requests that may be in the labeller's hands for each of its threads: one is read, one is ready to follow. The rest
+wait where their order is that of their deadlines."""
 
 
 class ModelSet:
@@ -77,7 +84,7 @@ class ModelSet:
     def _build_guards(self) -> tuple[Labeler, tuple[Check, ...]]:
         guard = self._settings.guard
         if not guard.judge_base_url:
-            return embedded_labeler(guard, self._settings.limits.assess_timeout_s), ()
+            return self._gated_labeler(), ()
         endpoint = Endpoint(
             name=LlmRole.JUDGE.value,
             base_url=guard.judge_base_url,
@@ -101,8 +108,15 @@ class ModelSet:
 
         check = TracedCheck(PolicyCheck(StageName.GUARD_LLM.value, bounds.model, check_of))
         if guard.labeler == "embedded":
-            return embedded_labeler(guard, self._settings.limits.assess_timeout_s), (check,)
+            return self._gated_labeler(), (check,)
         return TracedLabeler(PolicyLabeler(labeler_of)), (check,)
+
+    def _gated_labeler(self) -> Labeler:
+        guard, timeout_s = self._settings.guard, self._settings.limits.assess_timeout_s
+        bounds = LimiterBounds(most=LABELLED_PER_THREAD * guard.encoder_threads, slow_s=timeout_s * SLOW_SHARE)
+        name = StageName.ASSESS.value
+        gate = Gate(name, Limiter(bounds), self._clock.monotonic_s, concurrency_gauges(self._metrics, name))
+        return GatedLabeler(embedded_labeler(guard, timeout_s), gate)
 
     def _client(self, endpoint: Endpoint, api_key: str, model: str, role: LlmRole) -> ChatClient:
         def observe(call: Call) -> None:
@@ -117,7 +131,14 @@ class ModelSet:
                 self._metrics.count(Metric.LLM_ERRORS, model=model, reason=call.outcome.value)
             self._metrics.gauge_set(Metric.LLM_CIRCUIT_STATE, BREAKER_LEVELS[client.breaker_state], model=model)
 
-        client = ChatClient(endpoint, clock=self._clock, api_key=api_key, jitter=random.random, observe=observe)
+        client = ChatClient(
+            endpoint,
+            clock=self._clock,
+            api_key=api_key,
+            jitter=random.random,
+            observe=observe,
+            on_change=concurrency_gauges(self._metrics, role.value),
+        )
         self._clients.append(client)
         self._metrics.gauge_set(Metric.LLM_CIRCUIT_STATE, BREAKER_LEVELS[client.breaker_state], model=model)
         return client
@@ -133,6 +154,19 @@ def prompt_compiler(asked: GenerationSettings) -> CompilePrompt:
         return compile_prompt(words, plan, case.event, tenant, state=case.state, feedback=feedback, marks=marks)
 
     return compile_for
+
+
+class GatedLabeler:
+    """A labeller behind a gate."""
+
+    def __init__(self, labeler: Labeler, gate: Gate) -> None:
+        self._labeler = labeler
+        self._gate = gate
+
+    async def label(self, event: ConversationEvent, policy: PolicyBundle) -> RequestLabels:
+        """See `Labeler.label`. Raises TooLate if its turn comes too late for the event's deadline."""
+        async with self._gate.turn(DEADLINE_S.get()):
+            return await self._labeler.label(event, policy)
 
 
 class TracedLabeler:

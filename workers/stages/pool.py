@@ -1,8 +1,9 @@
 """The runner of a stage's batches on a pool of Ray actors.
 
-A stage is pure, so a batch whose actor died, is restarting or hangs is sent again within the stage's timeout, to
-another replica if there is one. Retries are decided here and not by Ray, which would not keep to their number. An actor
-that starts gets no batch before it has answered once: it loads its model and warms up first.
+A stage is pure, so a batch whose actor died, is restarting or hangs is sent again, to another replica if there is one.
+Retries are decided here and not by Ray, which would not keep to their number. An actor that starts gets no batch before
+it has answered once: it loads its model and warms up first. A batch waits behind those of other workers, so only the
+actor knows how long it has served: it is asked, and a batch that merely waits its turn is neither late nor sent twice.
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from ray.exceptions import ActorDiedError, ActorUnavailableError, RayError, RayT
 from topology.contract.drafts import CheckReport
 from topology.contract.errors import CheckFailed
 from topology.contract.labels import Outcome
+from topology.load.service_time import WALL_SHARE
 from topology.policy.bundle import PolicyBundle
 from topology.ports import CheckInput
 from workers.settings import StageSettings
@@ -26,8 +28,11 @@ RETRY_PAUSE_S = 0.25
 """Wait before an actor that could not be reached is asked again. A killed one answers after two seconds or more."""
 
 PATIENCE = 0.5
-"""Share of the timeout after which a batch is sent to another replica as well. A replica that hangs is replaced after
-some 20 s, and without this every batch that it gets until then would be withheld."""
+"""Share of a draft's limit that it may be in service before its batch is sent to another replica as well. A replica
+that hangs is replaced after some 20 s, and without this every batch that it gets until then would be withheld."""
+
+LOOKS_PER_LIMIT = 4
+"""Times that an actor is asked within a draft's limit how long it has served; it answers even while it judges."""
 
 
 class Parcel(NamedTuple):
@@ -63,7 +68,8 @@ class ActorRunner:
         self._name = name
         self._replicas = [_Replica(actor) for actor in actors]
         self._settings = settings
-        self._patience_s = settings.timeout_s * PATIENCE if len(self._replicas) > 1 else None
+        self.batches_max = settings.in_flight_max * len(self._replicas)
+        self._patience_s = settings.timeout_s * (PATIENCE if len(self._replicas) > 1 else 1)
         self._next = 0
         self._has_warmed = asyncio.Event()
 
@@ -76,15 +82,17 @@ class ActorRunner:
         return len(item.item)
 
     async def run(self, items: Sequence[Parcel]) -> Sequence[CheckReport]:
-        """See `Runner.run`. Raises CheckFailed if no replica answers in time or the stage raises."""
+        """See `Runner.run`. Raises CheckFailed if every replica is over a draft's limit, or the stage raises.
+
+        The last bound, for a pool without any replica, is that of a thread (topology/load/service_time.py).
+        """
         batch = encode_batch([item for item, _ in items])
         policies = {policy.ref: policy for _, policy in items}
         try:
-            async with asyncio.timeout(self._settings.timeout_s):
+            async with asyncio.timeout(self._settings.timeout_s / WALL_SHARE):
                 return await self._run_somewhere(batch, policies)
         except TimeoutError as exc:
-            detail = f"no report in {self._settings.timeout_s:g} s"
-            raise CheckFailed(Outcome.TIMEOUT, self._name, detail) from exc
+            raise self._late() from exc
 
     def close(self) -> None:
         """Stop asking for actors that do not answer. The actors themselves are the supervisor's."""
@@ -93,13 +101,13 @@ class ActorRunner:
                 replica.watch.cancel()
 
     async def _run_somewhere(self, batch: bytes, policies: Mapping[str, PolicyBundle]) -> Sequence[CheckReport]:
-        while True:  # bounded by the caller's timeout
+        over_limit: set[int] = set()
+        while len(over_limit) < len(self._replicas):  # bounded by the caller's timeout too
             replica = await self._next_warm()
             try:
-                async with asyncio.timeout(self._patience_s):
-                    return await self._run_on(replica.actor, batch, policies)
-            except TimeoutError:  # this replica's alone: the next one gets the time that is left
-                continue
+                return await self._watched(replica, batch, policies)
+            except TimeoutError:  # this replica's alone
+                over_limit.add(id(replica))
             except (ActorDiedError, ActorUnavailableError):
                 replica.is_warm = False
                 self._watch(replica, RETRY_PAUSE_S)
@@ -109,6 +117,36 @@ class ActorRunner:
                 raise CheckFailed(Outcome.UNREACHABLE, self._name, type(exc).__name__) from exc
             except msgspec.MsgspecError as exc:
                 raise CheckFailed(Outcome.UNPARSABLE, self._name, "the actor's reports are not valid") from exc
+        raise self._late()
+
+    def _late(self) -> CheckFailed:
+        return CheckFailed(Outcome.TIMEOUT, self._name, f"no report in {self._settings.timeout_s:g} s")
+
+    async def _watched(
+        self, replica: _Replica, batch: bytes, policies: Mapping[str, PolicyBundle]
+    ) -> Sequence[CheckReport]:
+        """Return the reports of one replica. Raises TimeoutError once it serves a draft for too long."""
+        look_s = self._settings.timeout_s / LOOKS_PER_LIMIT
+        answer = asyncio.ensure_future(self._run_on(replica.actor, batch, policies))
+        try:
+            while not (await asyncio.wait([answer], timeout=look_s))[0]:  # the actor answers, or is over the limit
+                if await self._busy_s(replica) >= self._patience_s and not answer.done():
+                    raise TimeoutError
+            return await answer
+        finally:
+            answer.cancel()
+            answer.add_done_callback(_take_error)
+
+    async def _busy_s(self, replica: _Replica) -> float:
+        """Return how long the replica's present draft has been served.
+
+        One that does not say starves, or is replaced by the supervisor: 0, unless another replica could take the batch.
+        """
+        try:
+            async with asyncio.timeout(self._settings.timeout_s):
+                return (await replica.actor.health.remote()).busy_s
+        except TimeoutError:
+            return self._patience_s if len(self._replicas) > 1 else 0.0
 
     async def _next_warm(self) -> _Replica:
         """Return the replica whose turn it is among those that are warm. Waits until there is one."""
@@ -146,3 +184,9 @@ class ActorRunner:
         if not isinstance(answer, Reports):
             raise CheckFailed(Outcome.UNPARSABLE, self._name, "the actor wants policies that it was given")
         return answer.reports
+
+
+def _take_error(answer: asyncio.Future[Sequence[CheckReport]]) -> None:
+    """Take the error of an answer that nobody waits for, which asyncio would log."""
+    if not answer.cancelled():
+        answer.exception()

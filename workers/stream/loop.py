@@ -13,6 +13,8 @@ from enum import StrEnum
 from msgspec import Struct
 
 from topology.delivery.tracker import Tracker, TrackerLimits
+from topology.load.limiter import Limiter, LimiterBounds
+from topology.load.record_clock import RecordClock
 from topology.ports import Clock, ConversationStates, Sink, Source
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
@@ -29,6 +31,9 @@ STOP_TIMEOUT_S = 5.0
 
 REST_TIMEOUT_S = 60.0
 """Bound on the last transactions; each has one of its own, `kafka.commit_timeout_s`."""
+
+HELD_PER_RUNNING = 2
+"""The fewest events held for each that may run. Reading resumes at half of a bound, so all permits stay in use."""
 
 UNFINISHED_SHOWN_MAX = 50
 """Positions named in the log when a drain leaves records unfinished."""
@@ -80,7 +85,9 @@ class Loop:
         give_up: GiveUp | None = None,
     ) -> None:
         self._source, self._sink, self._clock, self._states = source, sink, clock, states
-        self._lock, self._tracker = threading.Lock(), (tracker := Tracker(tracker_limits(limits)))
+        self._lock = threading.Lock()
+        self._tracker = tracker = Tracker(tracker_limits(limits))
+        intake = intake_limiter(limits)
         self._processing = Processing(
             process,
             tracker,
@@ -90,6 +97,7 @@ class Loop:
             close=close,
             quarantine=quarantine,
             states=states,
+            intake=intake,
         )
         self._committer = Committer(
             sink,
@@ -102,18 +110,24 @@ class Loop:
             on_room=self._processing.wake,
             give_up=give_up,
         )
-        self._poller = Poller(
+        self._poller = self._build_poller(source, limits, metrics, intake)
+        self._state = LoopState.STARTING
+        self._drain_until_s: float | None = None
+
+    def _build_poller(self, source: Source, limits: LimitSettings, metrics: Instruments, intake: Limiter) -> Poller:
+        return Poller(
             source,
-            tracker,
+            self._tracker,
             self._lock,
-            clock=clock,
+            clock=self._clock,
             metrics=metrics,
             on_work=self._processing.wake,
             on_dead=self._processing.cancel_dead,
             settle=lambda: self._committer.settle(limits.revoke_timeout_s),
-            states=states,
+            states=self._states,
+            intake=intake,
+            record_clock=RecordClock(limits.clock_skew_max_s),
         )
-        self._state, self._drain_until_s = LoopState.STARTING, None
 
     def run(self) -> None:
         """Work until drained. Raises what ended it: a bug in `process`, or a source or sink that cannot continue."""
@@ -203,3 +217,9 @@ def tracker_limits(limits: LimitSettings) -> TrackerLimits:
         incomplete_max=limits.window_events_max,
         map_chars_max=limits.offset_map_chars_max,
     )
+
+
+def intake_limiter(limits: LimitSettings) -> Limiter:
+    """Return the limiter of what a worker holds, by how long events wait for their turn."""
+    least = min(limits.queue_events_max, HELD_PER_RUNNING * limits.in_flight_max)
+    return Limiter(LimiterBounds(least=least, most=limits.queue_events_max, slow_s=limits.wait_slow_s), start=least)

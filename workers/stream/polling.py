@@ -5,11 +5,15 @@ The thread never waits for processing or for a transaction, so the worker stays 
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+from msgspec import structs
 
 from topology.contract.errors import UnreadableMap
-from topology.contract.records import Ownership, PartitionOffset
+from topology.contract.records import Ownership, PartitionId, PartitionOffset, Receipt, Record
 from topology.delivery.tracker import Tracker
+from topology.load.limiter import Limiter
+from topology.load.record_clock import RecordClock
 from topology.ports import Clock, ConversationStates, Source
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
@@ -17,8 +21,14 @@ from workers.stream.standstill import Standstill
 
 logger = logging.getLogger("sluicegate.polling")
 
+INTAKE = "intake"
+"""The part of a worker that reads: its limit is on the events that are held."""
+
 POLL_TIMEOUT_S = 0.05
 """Longest wait for records. A paused partition is resumed at most this long after there is room."""
+
+FRESH_MAX_S = 5.0
+"""Time between two polls after which a record that comes may be older than its way here."""
 
 GAUGES_INTERVAL_S = 1.0
 """Time between two updates of the gauges of lag and windows, whose cost grows with the number of partitions."""
@@ -39,7 +49,7 @@ class Poller:
 
     `on_work` is called when a record may start, `on_dead` when running records may be dead. `settle` commits what has
     finished, in bounded time; it is called on the source's thread before partitions are revoked. `states` are restored
-    before anything of a partition is delivered.
+    before anything of a partition is delivered. `intake` limits how many records are held.
     """
 
     def __init__(
@@ -54,8 +64,16 @@ class Poller:
         on_dead: Callable[[], None],
         settle: Callable[[], object],
         states: ConversationStates | None = None,
+        intake: Limiter,
+        record_clock: RecordClock,
     ) -> None:
         self._source = source
+        self._intake = intake
+        self._record_clock = record_clock
+        self._read_to_end: set[PartitionId] = set()
+        """Partitions of which everything had been read: what comes next is fresh. None that is written in transactions,
+        whose markers no reader reaches."""
+        self._is_skewed = False
         self._tracker = tracker
         self._lock = lock
         self._clock = clock
@@ -88,8 +106,11 @@ class Poller:
     def turn(self) -> None:
         """Poll once, and act on what it brings."""
         self._pause()
-        records = self._source.poll(POLL_TIMEOUT_S)
-        self.last_poll_s = self._clock.monotonic_s()
+        polled = self._source.poll(POLL_TIMEOUT_S)
+        last_poll_s, self.last_poll_s = self.last_poll_s, self._clock.monotonic_s()
+        if self.last_poll_s - last_poll_s > FRESH_MAX_S:
+            self._read_to_end.clear()
+        records = self._received(polled)
         ownership = self._source.ownership()
         with self._lock:
             is_changed = ownership != self._ownership
@@ -108,9 +129,25 @@ class Poller:
         if self.last_poll_s - self._last_gauges_s >= GAUGES_INTERVAL_S:
             self._show_gauges()
 
+    def _received(self, polled: Sequence[Record]) -> list[Record]:
+        """Return the records with the time at which they were read."""
+        now_s, now_ms, fresh = self.last_poll_s, self._clock.now_ms(), self._read_to_end
+        received: list[Record] = []
+        for record in polled:
+            is_fresh = (record.topic, record.partition) in fresh
+            read_ms = self._record_clock.read(record.timestamp_ms, now_ms, is_fresh=is_fresh)
+            received.append(structs.replace(record, receipt=Receipt(now_s, read_ms)))
+        fresh.difference_update([(record.topic, record.partition) for record in polled])
+        if self._record_clock.disagrees != self._is_skewed:
+            self._is_skewed = self._record_clock.disagrees
+            text = "this worker's clock disagrees with records' times" if self._is_skewed else "clocks agree again"
+            logger.warning(text, extra={"ahead_s": self._record_clock.skew_s})
+        return received
+
     def _adopt(self, ownership: Ownership | None) -> None:
         """Take over a change of membership. Held records wait in limbo until their partition is restored."""
         self._ownership = ownership
+        self._read_to_end.clear()
         for gauge in PARTITION_GAUGES:
             self._metrics.gauge_clear(gauge)
         if ownership is None:
@@ -146,7 +183,7 @@ class Poller:
 
     def _pause(self) -> None:
         with self._lock:
-            paused, stopped = self._tracker.paused(), self._tracker.stopped
+            paused, stopped = self._tracker.paused(self._intake.limit), self._tracker.stopped
         if not self._is_accepting:
             paused = self._source.assignment()
         self._source.pause(paused)
@@ -163,6 +200,8 @@ class Poller:
         assigned = None if self._ownership is None else self._source.assignment()
         self._standstill.look(self.last_poll_s, assigned, stats.partitions, self._source.caught_up())
         self._metrics.gauge_set(Metric.INFLIGHT_EVENTS, stats.held_count - stats.ready_count)
+        self._metrics.gauge_set(Metric.CLOCK_SKEW, self._record_clock.skew_s)
+        self._metrics.gauge_set(Metric.CONCURRENCY_LIMIT, self._intake.limit, part=INTAKE)
         self._metrics.gauge_set(Metric.STOPPED_PARTITIONS, len(stats.stopped))
         for window in stats.partitions:
             labels = {"topic": window.topic, "partition": str(window.partition)}
@@ -173,4 +212,6 @@ class Poller:
             self._metrics.gauge_set(Metric.CONSUMER_LAG_SECONDS, waited_s, **labels)
             end = ends.get((window.topic, window.partition))
             if end is not None:
+                if window.unread_from >= end and not self.is_paused:
+                    self._read_to_end.add((window.topic, window.partition))
                 self._metrics.gauge_set(Metric.CONSUMER_LAG, window.lag(end), **labels)

@@ -12,7 +12,7 @@ whether it is the cause.
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ import uvloop
 
 from topology.contract.records import Record, Result
 from topology.delivery.tracker import Tracker, WorkItem
+from topology.load.limiter import Limiter
 from topology.ports import Clock, ConversationStates, Rest
 from workers.settings import LimitSettings
 from workers.stream.crash_journal import NOT_MARKED, CrashJournal
@@ -95,7 +96,7 @@ class Processing:
 
     `awaiting_answer_max` further ones may wait for a model's answer.
 
-    `lock` guards `tracker`.
+    `lock` guards `tracker`. `intake` is told how long records wait for their turn.
     """
 
     def __init__(
@@ -109,8 +110,10 @@ class Processing:
         close: Close | None,
         quarantine: Quarantine | None = None,
         states: ConversationStates | None = None,
+        intake: Limiter,
     ) -> None:
         self._process = process
+        self._intake = intake
         self._tracker = tracker
         self._lock = lock
         self._clock = clock
@@ -201,7 +204,9 @@ class Processing:
                 return
             self._permits.is_held = self._is_probing()
             self._permits.share()
+            held_count = self._tracker.held_count
             items = self._tracker.next_to_start(self._permits.free_count)
+        self._note_waits(items, held_count)
         for item in items:
             if self._journal.suspicion(item.record) is None:
                 self._begin(item, self._permits)
@@ -210,6 +215,13 @@ class Processing:
                 self._fill_soon()  # it leaves its permit to others
         self._permits.admit()
         self._fill_suspects()
+
+    def _note_waits(self, items: Sequence[WorkItem], held_count: int) -> None:
+        """Tell the intake how long these waited for their turn since they were read."""
+        now_s = self._clock.monotonic_s()
+        for item in items:
+            if item.record.receipt is not None:
+                self._intake.ended(item.record.receipt.at_s, now_s, held_count)
 
     def _hand_over(self) -> None:
         """Give the tracker what has finished. The caller holds the lock."""

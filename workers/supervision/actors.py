@@ -5,7 +5,6 @@ killed actor but not its work: the supervisor calls `run` again.
 """
 
 import os
-import time
 from typing import Any
 
 import ray
@@ -21,7 +20,7 @@ from workers.telemetry.openmetrics import Family
 
 
 class StageHealth(Struct, frozen=True, kw_only=True):
-    """A stage actor's snapshot. `busy_s` is how long its present batch has run, 0 if it is idle."""
+    """A stage actor's snapshot. `busy_s` is the time of service of its present draft so far, 0 if it is idle."""
 
     pid: int
     busy_s: float
@@ -94,22 +93,16 @@ class StageHost:
         read_secrets(settings)
         self._stage = warmed(build_stage(settings, name))  # until then Ray holds back every other call
         self._desk = StageDesk()
-        self._busy_since_s: float | None = None
 
     def run(self, batch: bytes, policies: bytes = b"") -> bytes:
         """See `StageDesk.answer`."""
-        self._busy_since_s = time.monotonic()
-        try:
-            return self._desk.answer(self._stage, batch, policies)
-        finally:
-            self._busy_since_s = None
+        return self._desk.answer(self._stage, batch, policies)
 
     @ray.method(concurrency_group="control")
     def health(self) -> StageHealth:
         """Return a snapshot, even while a batch runs."""
-        since_s = self._busy_since_s
-        busy_s = 0.0 if since_s is None else time.monotonic() - since_s
-        return StageHealth(pid=os.getpid(), busy_s=busy_s, batch_count=self._desk.batch_count, node_id=_node_id())
+        desk = self._desk
+        return StageHealth(pid=os.getpid(), busy_s=desk.busy_s(), batch_count=desk.batch_count, node_id=_node_id())
 
 
 def _node_id() -> str:

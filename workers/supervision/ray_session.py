@@ -138,5 +138,6 @@ def prepare_ray(settings: RaySettings) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing here reports its use to anyone
     os.environ.setdefault("RAY_SERVE_LOG_TO_STDERR", "0")  # Serve has log files of its own
     os.environ.setdefault("RAY_DEDUP_LOGS", "0")  # a log line that resembles another one is wanted too
+    os.environ.setdefault("RAY_worker_niceness", "0")  # 15 otherwise: guards would starve below what they guard
     if not settings.address:
         os.environ.setdefault(LOOPBACK_ONLY, "0")

@@ -24,6 +24,7 @@
 {{- define "sluicegate.rayEnv" -}}
 RAY_USAGE_STATS_ENABLED: "0"
 RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S: "60"
+RAY_worker_niceness: "0"
 DO_NOT_TRACK: "1"
 {{- end -}}
 

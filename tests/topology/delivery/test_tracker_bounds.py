@@ -77,6 +77,16 @@ def test_a_window_is_never_wider_than_its_span() -> None:
     assert offsets(tracker.next_to_start(10)) == [8 + SPAN_MAX]
 
 
+def test_a_bound_on_what_is_held_may_be_lower_for_now() -> None:
+    tracker = owning(0, limits=replace(WIDE, count_max=100))
+    tracker.add([record(offset, None) for offset in range(4)])
+    assert not tracker.paused()
+    assert tracker.paused(4)
+    assert tracker.paused(7), "until half of it"
+    assert not tracker.paused(8)
+    assert not tracker.paused(1000)
+
+
 def test_a_full_window_pauses_its_partition_until_half() -> None:
     tracker = owning(0, 1, limits=replace(WIDE, incomplete_max=4))
     tracker.add([record(offset, None) for offset in range(3)])

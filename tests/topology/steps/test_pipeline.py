@@ -11,6 +11,7 @@ from tests.topology.steps.pipeline_world import (
     BUNDLE,
     PROMPT_HASH,
     Bench,
+    Ended,
     candidate,
     event,
     finding,
@@ -20,11 +21,12 @@ from tests.topology.steps.pipeline_world import (
     record_of,
 )
 from topology.contract.drafts import GenerationRequest
-from topology.contract.errors import CheckFailed, DeadLetterReason, RetryLater
+from topology.contract.errors import CheckFailed, DeadLetterReason, RetryLater, TooLate
 from topology.contract.events import Action
 from topology.contract.headers import last_header
 from topology.contract.labels import CategoryId, Intent, Outcome, Span, VerdictKind
 from topology.contract.names import Header, Topic
+from topology.contract.records import Receipt
 from topology.policy.bundle import Aspect
 from topology.policy.in_force import Policies
 from topology.telemetry.metrics import Metric
@@ -215,6 +217,31 @@ def test_only_the_deadline_turns_a_generator_that_is_down_into_an_answer() -> No
     assert ended.response.action is Action.WITHHELD
     assert ended.response.reason_codes == ("deadline", "g_unreachable")
     assert last_header(ended.letters[0].headers, Header.REASON) == DeadLetterReason.PROCESSING_FAILED.value
+
+
+@pytest.mark.parametrize("is_labelled", [False, True])
+def test_an_event_that_waited_for_its_turn_too_long_is_withheld_and_may_be_sent_again(*, is_labelled: bool) -> None:
+    fault = None if is_labelled else TooLate("assess")
+    labeler = FakeLabeler(lambda _: labelled("regulated_advice.medical", 1), faults=[fault])
+    bench = Bench(labeler=labeler, checks=[FakeCheck("classification"), FakeCheck("bias", faults=[TooLate("bias")])])
+    ended = bench.answer(candidate=candidate("A."))
+    assert (ended.response.action, ended.response.reason_codes) == (Action.WITHHELD, ("overloaded",))
+    assert bench.metrics.value(Metric.ACTIONS, action="withheld", reason="overloaded") == 1
+    assert bench.metrics.value(Metric.FAIL_CLOSED, stage="bias", reason="overloaded") == 0, "no guard failed"
+    assert len(ended.letters) == 1
+    assert not ended.review
+
+
+@pytest.mark.parametrize(("read_ms", "waited_s", "code"), [(1000, 0, ""), (1000, 9, "deadline"), (3000, 0, "deadline")])
+def test_a_deadline_runs_on_the_monotonic_clock_from_the_receipt_by_the_records_time(
+    read_ms: int, waited_s: float, code: str
+) -> None:
+    """The worker's wall clock, decades ahead of the record's, has no say."""
+    sent = event(candidate=candidate("A."), deadline_ms=3000)
+    receipt = Receipt(SystemClock().monotonic_s() - waited_s, read_ms)
+    ended = Ended(Bench().process(structs.replace(record_of(sent), receipt=receipt)))
+    assert ended.response.reason_codes[:1] == ((code,) if code else ended.response.reason_codes[:1])
+    assert (ended.response.action is Action.WITHHELD) is bool(code)
 
 
 def test_an_event_whose_deadline_has_passed_is_withheld() -> None:

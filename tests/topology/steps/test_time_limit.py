@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 import uvloop
 
-from topology.steps.time_limit import TimeLimit
+from topology.load.service import SERVICE_LIMIT
+from topology.steps.time_limit import ServiceTimeLimit, TimeLimit
 
 LONG_S = 30.0
 SHORT_S = 0.01
@@ -131,5 +132,37 @@ def test_a_block_that_ends_well_although_it_was_late_goes_on() -> None:
             except asyncio.CancelledError:
                 is_cancelled = True
         assert is_cancelled, "it was late"
+
+    run(work)
+
+
+def test_a_limit_does_not_count_while_it_is_paused() -> None:
+    async def resumed() -> None:
+        with TimeLimit(SHORT_S) as limit:
+            limit.pause()
+            limit.resume()
+            await asyncio.sleep(LONG_S)
+
+    async def work() -> None:
+        with TimeLimit(4 * SHORT_S) as limit:
+            limit.pause()
+            limit.pause()
+            await asyncio.sleep(5 * SHORT_S)
+            limit.resume()
+            await asyncio.sleep(5 * SHORT_S)
+            limit.resume()
+        with pytest.raises(TimeoutError):
+            await resumed()
+
+    run(work)
+
+
+def test_who_waits_inside_a_service_finds_its_limit() -> None:
+    async def work() -> None:
+        with ServiceTimeLimit(LONG_S) as outer:
+            with ServiceTimeLimit(LONG_S) as inner:
+                assert SERVICE_LIMIT.get() is inner
+            assert SERVICE_LIMIT.get() is outer
+        assert SERVICE_LIMIT.get() is None
 
     run(work)

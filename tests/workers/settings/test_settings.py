@@ -189,7 +189,6 @@ CONTRADICTIONS = [
     ({**FROM_TOPIC, "POLICY__BUNDLE": "bundle.yaml"}, "policy.bundle"),
     ({**FROM_TOPIC, "POLICY__OVERLAYS": "overlays"}, "policy.overlays"),
     ({**FROM_TOPIC, "POLICY__SHADOWS": "shadows"}, "policy.shadows"),
-    ({"STAGES__BIAS__TIMEOUT_S": "11"}, "stages.bias.timeout_s"),
     ({"TOPICS__AUDIT": "sluicegate.dlq"}, "topics"),
 ]
 

@@ -96,6 +96,13 @@ def test_actors_import_this_checkout(pool: Actors) -> None:
     assert Path(found) == ROOT / "workers"
 
 
+def test_actors_have_the_priority_of_their_driver(pool: Actors) -> None:
+    def priority(pid: int) -> int:
+        return os.getpriority(os.PRIO_PROCESS, pid)
+
+    assert {priority(health(actor).pid) for actor in pool} == {priority(0)}
+
+
 def test_a_batch_is_answered_by_an_actor_as_it_would_be_here(pool: Actors) -> None:
     assert run(pool, DRAFTS[:5]) == expected(DRAFTS[:5])
 
@@ -123,7 +130,7 @@ def test_micro_batches_keep_each_report_with_its_draft(pool: Actors) -> None:
     assert len({report.scores["stereotype"] for report in reports}) > 1
     took = [after - count for after, count in zip(batch_counts(), before, strict=True)]
     assert min(took) >= 3, "both replicas work"
-    assert sum(took) == -(-len(DRAFTS) // 7)
+    assert -(-len(DRAFTS) // 7) <= sum(took) < len(DRAFTS) // 2, "a limit that has only begun to grow cuts some short"
 
 
 def test_a_stage_that_raises_could_not_tell_and_its_text_stays_there(pool: Actors) -> None:

@@ -1,8 +1,8 @@
-"""A stage actor that starts gets no batch before it has answered; whoever is warm gets it meanwhile."""
+"""A stage actor that starts gets no batch before it has answered; one that serves for too long leaves it to another."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
-from typing import NoReturn
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, NoReturn
 
 import msgspec
 import pytest
@@ -101,3 +101,44 @@ def test_a_batch_that_no_actor_is_warm_for_is_late() -> None:
         asyncio.run(run(runner))
     assert caught.value.outcome is Outcome.TIMEOUT
     assert actor.run.call_count == 0
+
+
+class Busy(NamedTuple):
+    """What an actor says of its present draft."""
+
+    busy_s: float
+
+
+def busy(busy_s: float) -> Callable[[], Awaitable[Busy]]:
+    async def health() -> Busy:
+        return Busy(busy_s)
+
+    return health
+
+
+async def late(*_given: object) -> bytes:
+    await asyncio.sleep(3 * QUICK.timeout_s)
+    return await answered()
+
+
+async def endless(*_given: object) -> NoReturn:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+QUICK = StageSettings(placement="actor", timeout_s=0.1)
+
+
+def test_a_batch_that_waits_its_turn_in_an_actor_is_not_late_nor_judged_twice() -> None:
+    actors = [ActorHandle(late, busy(0.0)), ActorHandle(late, busy(0.0))]
+    assert asyncio.run(run(ActorRunner("bias", actors, QUICK))) == (REPORT,)
+    assert sum(actor.run.call_count for actor in actors) == 1
+
+
+def test_an_actor_that_serves_a_draft_for_too_long_leaves_the_batch_to_another() -> None:
+    stuck, other = ActorHandle(endless, busy(9.0)), ActorHandle(answered, busy(0.0))
+    assert asyncio.run(run(ActorRunner("bias", [stuck, other], QUICK))) == (REPORT,)
+    alone = ActorHandle(endless, busy(9.0))
+    with pytest.raises(CheckFailed) as caught:
+        asyncio.run(run(ActorRunner("bias", [alone], QUICK)))
+    assert caught.value.outcome is Outcome.TIMEOUT

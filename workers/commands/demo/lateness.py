@@ -23,6 +23,7 @@ LATE_SHARE_MAX = 0.02
 OTHERS_SHARE_MIN = 0.25
 """The share of the machine's CPU time above which other work is an excuse: half a core of two."""
 
+_OWN_DEADLINE = (ActionReason.DEADLINE.value, ActionReason.OVERLOADED.value)
 _TIMEOUT = f"_{Outcome.TIMEOUT.value}"
 
 
@@ -77,12 +78,12 @@ def lateness_of(audits: Iterable[AuditRecord], load: MachineLoad) -> Lateness:
 def late_stages(record: AuditRecord) -> tuple[str, ...]:
     """Return the stages whose lateness withheld this answer; empty for every other answer.
 
-    `deadline` stands for the event's own deadline, which any stage may have used up.
+    `deadline` and `overloaded` stand for the event's own deadline, which any stage may have used up.
     """
     if record.action is not Action.WITHHELD:
         return ()
     for code in record.reason_codes:
-        if code == ActionReason.DEADLINE.value:
+        if code in _OWN_DEADLINE:
             return (code,)
         if code.endswith(_TIMEOUT):  # a labeller or a generator, which no verdict follows
             return (code.removesuffix(_TIMEOUT),)

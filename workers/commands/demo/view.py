@@ -28,10 +28,11 @@ SPANS_SHOWN = ("process ", "guard ", "chat ", "classification", "bias", "logging
 
 TIME_SETTINGS = {
     ActionReason.DEADLINE.value: "limits.deadline_default_s",
+    ActionReason.OVERLOADED.value: "limits.deadline_default_s",
     StageName.ASSESS.value: "limits.assess_timeout_s",
     "generator": "generation.request_timeout_s",
 }
-"""For what can be late, the setting that bounds it; each check has its own, below that of all checks together."""
+"""For what can be late, the setting that bounds it; each check has its own."""
 
 
 class LiveView:
@@ -199,9 +200,7 @@ def _advice(late: Lateness) -> str:
     if not late.is_fault:
         return f"{bound}, but other work kept this machine busy: stop it, and run the demo again"
     bounds = ", ".join(TIME_SETTINGS.get(stage, f"stages.{stage}.timeout_s") for stage in late.stages)
-    is_check = any(stage not in TIME_SETTINGS for stage in late.stages)
-    below = " and, for a check, limits.checks_timeout_s above it" if is_check else ""
-    return f"{bound}: the demo FAILED; this machine needs more time than the settings give: raise {bounds}{below}"
+    return f"{bound}: the demo FAILED; this machine needs more time than the settings give: raise {bounds}"
 
 
 def _actions(audits: Sequence[AuditRecord]) -> Table:
