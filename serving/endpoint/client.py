@@ -60,6 +60,10 @@ def ignore_call(_call: Call) -> None:
     """Ignore a call; the observer that does nothing."""
 
 
+class _NotAdmitted(Failure):
+    """A request that this client's own breaker kept back: it says nothing about how many the backend can serve."""
+
+
 class ChatClient:
     """The client of one endpoint. It belongs to one event loop, in which it connects lazily; `aclose` ends it.
 
@@ -159,7 +163,7 @@ class ChatClient:
                 outcome, first_chunk_s = Outcome.OK, completion.first_chunk_s
             except Failure as failure:
                 outcome = failure.outcome
-                turn.is_refused = outcome in _REFUSED
+                turn.is_refused = outcome in _REFUSED and not isinstance(failure, _NotAdmitted)
                 raise
             else:
                 return completion
@@ -198,13 +202,13 @@ class ChatClient:
         self._breaker.report_success(ticket)
         return completion
 
-    def _not_admitted(self) -> Failure:
+    def _not_admitted(self) -> _NotAdmitted:
         left_s, state = self._breaker.rest_left_s, self._breaker.state
         if left_s:
-            return Failure(Outcome.OVERLOADED, "it asked to be left alone", may_retry=True, after_s=left_s)
+            return _NotAdmitted(Outcome.OVERLOADED, "it asked to be left alone", may_retry=True, after_s=left_s)
         if state is BreakerState.CLOSED:
-            return Failure(Outcome.OVERLOADED, "it is coming back, with few requests at once", may_retry=True)
-        return Failure(Outcome.UNREACHABLE, f"circuit {state.value}")
+            return _NotAdmitted(Outcome.OVERLOADED, "it is coming back, with few requests at once", may_retry=True)
+        return _NotAdmitted(Outcome.UNREACHABLE, f"circuit {state.value}")
 
     def _report(self, ticket: Ticket, failure: Failure) -> None:
         """Report a failed call. An overloaded backend is alive: rest and backoff deal with it."""

@@ -58,7 +58,7 @@ class RoundProducer(KafkaProducer):
         self._counts: dict[str, int] = {}
         self._joined: dict[tuple[str, int], TopicPartition] = {}
         self._requests = UnansweredRequests(self._sender._client, OF_TRANSACTIONS)  # noqa: SLF001 - there is no accessor
-        self._sent: list[tuple[Any, str, int]] = []
+        self._of_round: list[tuple[Any, str, int]] = []
         """Future, topic and value's bytes of each record of the transaction; no future for one that was not taken."""
 
     @property
@@ -70,7 +70,7 @@ class RoundProducer(KafkaProducer):
         """Begin a transaction as the library does; partition counts are looked up again."""
         self._counts.clear()
         self._joined.clear()
-        self._sent.clear()
+        self._of_round.clear()
         super().begin_transaction()
 
     def send(
@@ -90,7 +90,7 @@ class RoundProducer(KafkaProducer):
         try:
             future = self._send(topic, value, key, headers, partition, timestamp_ms)
         finally:
-            self._sent.append((future, topic, len(value or b"")))
+            self._of_round.append((future, topic, len(value or b"")))
         return future
 
     def too_large(self) -> tuple[str, int, int | None] | None:
@@ -100,7 +100,7 @@ class RoundProducer(KafkaProducer):
         """
         refused = [
             (size_bytes, topic, index)
-            for index, (future, topic, size_bytes) in enumerate(self._sent)
+            for index, (future, topic, size_bytes) in enumerate(self._of_round)
             if future is None or isinstance(future.exception, (MessageSizeTooLargeError, RecordListTooLargeError))
         ]
         if not refused:

@@ -14,7 +14,8 @@ from topology.contract.labels import Outcome
 from topology.ports import CheckInput
 from topology.telemetry.instruments import Instruments
 from workers.settings import StageSettings
-from workers.stages.batching import BatchedCheck, InlineRunner
+from workers.stages.batching import BatchedCheck
+from workers.stages.inline import InlineRunner
 from workers.stages.lanes import LanedCheck
 
 LONG = "a" * (LONG_CHARACTERS + 1)

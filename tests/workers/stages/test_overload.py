@@ -52,7 +52,7 @@ class Desk:
         self.clock = ManualClock(advances_itself=True)
         self.runner = SlowRunner(self.clock)
         self.metrics = Instruments.none()
-        self.check = BatchedCheck("bias", "1", self.runner, SETTINGS, self.metrics, self.clock.monotonic_s)
+        self.check = BatchedCheck("bias", "1", self.runner, SETTINGS, self.metrics, now_s=self.clock.monotonic_s)
 
     def ask(self, name: str, deadline_s: float) -> "asyncio.Task[CheckReport]":
         async def asked() -> CheckReport:
