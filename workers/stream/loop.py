@@ -126,6 +126,7 @@ class Loop:
             settle=lambda: self._committer.settle(limits.revoke_timeout_s),
             states=self._states,
             intake=intake,
+            awaiting=lambda: self._processing.awaiting_count,
             record_clock=RecordClock(limits.clock_skew_max_s),
         )
 

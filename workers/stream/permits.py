@@ -44,6 +44,11 @@ class Permits:
         return self._taken_count
 
     @property
+    def lent_count(self) -> int:
+        """Return how many records a model answers meanwhile."""
+        return self._lent_count
+
+    @property
     def may_lend(self) -> bool:
         """Return whether one more record may release its permit while a model answers it."""
         return self._lent_count < self._lent_max

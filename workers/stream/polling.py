@@ -49,7 +49,8 @@ class Poller:
 
     `on_work` is called when a record may start, `on_dead` when running records may be dead. `settle` commits what has
     finished, in bounded time; it is called on the source's thread before partitions are revoked. `states` are restored
-    before anything of a partition is delivered. `intake` limits how many records are held.
+    before anything of a partition is delivered. `intake` limits how many records are held, without those that
+    wait for a model's answer, which `awaiting` counts.
     """
 
     def __init__(
@@ -65,10 +66,12 @@ class Poller:
         settle: Callable[[], object],
         states: ConversationStates | None = None,
         intake: Limiter,
+        awaiting: Callable[[], int],
         record_clock: RecordClock,
     ) -> None:
         self._source = source
         self._intake = intake
+        self._awaiting = awaiting
         self._record_clock = record_clock
         self._read_to_end: set[PartitionId] = set()
         """Partitions of which everything had been read: what comes next is fresh. None that is written in transactions,
@@ -183,7 +186,7 @@ class Poller:
 
     def _pause(self) -> None:
         with self._lock:
-            paused, stopped = self._tracker.paused(self._intake.limit), self._tracker.stopped
+            paused, stopped = self._tracker.paused(self._intake.limit + self._awaiting()), self._tracker.stopped
         if not self._is_accepting:
             paused = self._source.assignment()
         self._source.pause(paused)

@@ -138,6 +138,11 @@ class Processing:
         self._gate = threading.Lock()
         self._error: BaseException | None = None
 
+    @property
+    def awaiting_count(self) -> int:
+        """Return how many records wait for a model's answer and hold no permit."""
+        return self._permits.lent_count + self._permits_of_suspects.lent_count
+
     def start(self) -> None:
         """Start the thread. `wake` starts what the tracker holds."""
         self._thread.start()

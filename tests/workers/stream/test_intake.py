@@ -63,6 +63,7 @@ class Reading:
             on_dead=lambda: None,
             settle=lambda: None,
             intake=intake_limiter(LIMITS),
+            awaiting=lambda: 0,
             record_clock=RecordClock(30),
         )
 
