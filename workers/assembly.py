@@ -10,10 +10,13 @@ from typing import Any, NamedTuple
 
 from topology.contract.codec import RecordLimits
 from topology.contract.headers import Wire
+from topology.delivery.partition_window import Line
+from topology.delivery.turns import FairTurns, OldestFirst
 from topology.pipeline import Bounds, Pipeline
 from topology.policy.in_force import Policies
-from topology.ports import Check, ConversationStates, Generator, Labeler
+from topology.ports import Check, ConversationStates, Generator, Labeler, TenantUses
 from topology.steps.canary import RequireGenuine, require_genuine
+from topology.steps.limiting import Gate
 from topology.steps.publishing import Routes
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
@@ -36,6 +39,7 @@ from workers.stream.crash_journal import open_journal
 from workers.stream.loop import Loop, LoopHealth
 from workers.stream.processing import Close
 from workers.stream.quarantine import build_quarantine
+from workers.stream.tenant_uses import Shares, open_uses
 from workers.telemetry.logs import configure_logging
 from workers.telemetry.openmetrics import Family
 from workers.telemetry.setup import TELEMETRY_STOP_S, Telemetry, start_telemetry
@@ -103,10 +107,11 @@ def build_worker(settings: Settings, slot: int, stage_actors: Mapping[str, Seque
 
 
 class _Work(NamedTuple):
-    """The pipeline of a worker, and what it keeps: the states of conversations, and `close` for the rest."""
+    """The pipeline of a worker, and what it keeps: conversations, tenants, and `close` for the rest."""
 
     pipeline: Pipeline
     states: ConversationStates | None
+    uses: TenantUses | None
     close: Close
 
 
@@ -143,6 +148,8 @@ def _build_loop(
         close=work.close,
         quarantine=build_quarantine(settings.limits, journal, work.pipeline),
         states=work.states,
+        uses=work.uses,
+        turns=OldestFirst[Line] if work.uses is None else lambda: FairTurns(Shares(settings, keeper).of),
     )
 
 
@@ -165,10 +172,13 @@ def _build_work(
     states = open_states(settings, SystemClock(), metrics)
     if states is not None:
         undo.callback(states.close)
+    uses = open_uses(settings, SystemClock(), metrics)
+    if uses is not None:
+        undo.callback(uses.close)
     pipeline = build_pipeline(
-        settings, keeper.current, models.labeler, models.generator, checks, tracing, metrics, states
+        settings, keeper.current, models.labeler, models.generator, checks, tracing, metrics, states, uses
     )
-    return _Work(pipeline, states, close)
+    return _Work(pipeline, states, uses, close)
 
 
 def policy_keeper(settings: Settings, metrics: Instruments) -> PolicyKeeper:
@@ -191,6 +201,7 @@ def build_pipeline(
     tracing: Tracing,
     metrics: Instruments,
     states: ConversationStates | None = None,
+    uses: TenantUses | None = None,
 ) -> Pipeline:
     """Return the pipeline over the given ports, with bounds and routes from settings; no memory without `states`."""
     limits, topics = settings.limits, settings.topics
@@ -222,7 +233,7 @@ def build_pipeline(
         metrics=metrics,
         clock=SystemClock(),
         memory=None if states is None else memory_of(settings, states),
-        require_genuine=canary_guard(settings),
+        gate=Gate(require_genuine=canary_guard(settings), uses=uses),
     )
 
 

@@ -201,6 +201,7 @@ class AuditedResponse(Struct, frozen=True, kw_only=True):
     """The answer to an event, on `conversations.audited`: exactly one for each decodable record.
 
     `duplicate_of` is the audit id of the event's first answer if this record was a second copy of it, else empty.
+    `retry_after_ms` is None unless the event may be sent again, after that time.
     """
 
     event_id: Id
@@ -214,6 +215,7 @@ class AuditedResponse(Struct, frozen=True, kw_only=True):
     audit_id: str
     usage: Usage = Usage()
     duplicate_of: str = ""
+    retry_after_ms: int | None = None
 
 
 class LoggedText(Struct, frozen=True, kw_only=True):
@@ -290,7 +292,7 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     `revisions_max` is the number of further drafts that were allowed; the verdict depends on it. `shadows` has an entry
     for each of the `shadow_count` candidate policies that would have decided differently. `prompt_hashes` identifies
     the prompt of a generator, and is empty if none was asked; a guard's prompt is identified by its labeller or by its
-    run's version. `canary` is the case of a probe, and empty for any other event.
+    run's version. `canary` is the case of a probe, and empty for any other event. `retry_after_ms` is the response's.
     """
 
     audit_id: str
@@ -322,6 +324,7 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     duplicate_of: str = ""
     prompt_hashes: dict[str, str] = {}
     canary: str = ""
+    retry_after_ms: int | None = None
 
 
 class ReviewItem(Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ class Topic(StrEnum):
     REVIEW = "sluicegate.review"
     STATE = "sluicegate.state"
     CANARY = "sluicegate.canary"
+    USAGE = "sluicegate.usage"
     POLICY = "sluicegate.policy"
     DEAD_LETTERS = "sluicegate.dlq"
 
@@ -65,6 +66,7 @@ class SchemaName(StrEnum):
     AUDIT_RECORD = "audit-record"
     REVIEW_ITEM = "review-item"
     CONVERSATION_STATE = "conversation-state"
+    USAGE_RECORD = "usage-record"
 
 
 class StageName(StrEnum):
@@ -102,6 +104,7 @@ class ActionReason(StrEnum):
     DEADLINE = "deadline"
     PROCESSING_FAILED = "processing_failed"
     DUPLICATE = "duplicate"
+    RATE_LIMITED = "rate_limited"
 
 
 class ShadowOutcome(StrEnum):

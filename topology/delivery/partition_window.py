@@ -287,8 +287,9 @@ def is_over(value: int, bound: int, *, was_over: bool) -> bool:
 
 
 def _result_bytes(result: Result) -> int:
-    """Return the bytes of a result's records: values, keys and headers."""
-    return sum([len(out.value or b"") + len(out.key or b"") + _header_bytes(out.headers) for out in result.records])
+    """Return the bytes of a result's records and sums: values, keys and headers."""
+    records = chain(result.records, result.sums)
+    return sum([len(out.value or b"") + len(out.key or b"") + _header_bytes(out.headers) for out in records])
 
 
 def _record_bytes(record: Record) -> int:

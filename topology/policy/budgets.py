@@ -51,7 +51,7 @@ class Concurrency(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     shadow: bool = False
 
 
-class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TenantBudget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The budget of one tenant. `concurrency` None: no limit. `content_hash` is filled in by the loader."""
 
     tenant_id: Id
@@ -72,18 +72,18 @@ class Budget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return Share(tenant_id=tenant_id, weight=self.weight, priority=self.priority)
 
 
-UNLIMITED = Budget(tenant_id=OTHERS, version="0.0.0")
+UNLIMITED = TenantBudget(tenant_id=OTHERS, version="0.0.0")
 """The budget of a tenant for which there is none: it is counted, shares as any other, and is never refused."""
 
 
-def load_budget(raw: bytes) -> Budget:
+def load_budget(raw: bytes) -> TenantBudget:
     """Load the budget in a YAML or JSON document. Raises PolicyError with every reason."""
     document = read_document(raw, "budget")
     reasons: list[str] = []
     content_hash = digest(without(document, "content_hash"))
     if document.get("content_hash", "") not in {"", content_hash}:
         reasons.append("content_hash: does not match the content")
-    budget = part("$", {**document, "content_hash": content_hash}, Budget, reasons)
+    budget = part("$", {**document, "content_hash": content_hash}, TenantBudget, reasons)
     if budget is not None:
         reasons.extend(_faults(budget))
     raise_all(reasons, "budget")
@@ -91,7 +91,7 @@ def load_budget(raw: bytes) -> Budget:
     return budget
 
 
-def _faults(budget: Budget) -> Iterator[str]:
+def _faults(budget: TenantBudget) -> Iterator[str]:
     seen: set[tuple[Window, bool]] = set()
     for index, limit in enumerate(budget.limits):
         if limit.events is None and limit.tokens is None:

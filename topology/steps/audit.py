@@ -77,6 +77,7 @@ class Processed(Struct, frozen=True, kw_only=True):
     revisions_max: int = 0
     prompt_hashes: dict[str, str] = {}
     duplicate_of: str = ""
+    retry_after_ms: int | None = None
 
 
 def audit_id(position: Position, event_id: str) -> str:
@@ -156,6 +157,7 @@ def _response(done: Processed, record_id: str, usage: Usage) -> AuditedResponse:
         audit_id=record_id,
         usage=usage,
         duplicate_of=done.duplicate_of,
+        retry_after_ms=done.retry_after_ms,
     )
 
 
@@ -196,6 +198,7 @@ def _record(
         revisions_max=done.revisions_max,
         prompt_hashes=done.prompt_hashes,
         canary="" if done.event.canary is None else done.event.canary.case,
+        retry_after_ms=done.retry_after_ms,
     )
 
 

@@ -21,6 +21,7 @@ from topology.policy.overlays import TenantOverlay
 from topology.ports import Rest
 from topology.steps.audit import Answer, Processed
 from topology.telemetry.event_trace import EventTrace
+from topology.tenants.admission import Admission
 
 
 @dataclass(slots=True)
@@ -29,7 +30,7 @@ class Case:
 
     `policies` were in force when the case was opened. `rest` waits between tries. `revisions_max` is the budget under
     which its drafts are judged. `state` is the conversation's before this turn, `state_after` the one after it.
-    `prompt_hashes` identifies the prompt templates used, by role.
+    `prompt_hashes` identifies the prompt templates used, by role. `admission` is None if no budget was asked.
     """
 
     record: Record
@@ -49,6 +50,7 @@ class Case:
     state: ConversationState = EMPTY
     state_after: ConversationState = EMPTY
     prompt_hashes: dict[str, str] = field(default_factory=dict[str, str])
+    admission: Admission | None = None
 
     @property
     def bundle(self) -> PolicyBundle:
@@ -64,7 +66,8 @@ class Case:
 class Decision(Struct, frozen=True, kw_only=True):
     """The action on an event, its answer, and the reasons. `failure` is set if a dead letter is to be written too.
 
-    `duplicate_of` is the audit id of the event's first answer if this is a second copy of it.
+    `duplicate_of` is the audit id of the event's first answer if this is a second copy of it. `retry_after_ms` is the
+    time after which an event that was not admitted may be sent again; None for any other.
     """
 
     action: Action
@@ -74,6 +77,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     side_effects: tuple[SideEffect, ...] = ()
     failure: DeadLetter | None = None
     duplicate_of: str = ""
+    retry_after_ms: int | None = None
 
 
 def processed(case: Case, decision: Decision) -> Processed:
@@ -98,5 +102,6 @@ def processed(case: Case, decision: Decision) -> Processed:
         state_before=case.state,
         state_after=case.state_after,
         duplicate_of=decision.duplicate_of,
+        retry_after_ms=decision.retry_after_ms,
         prompt_hashes=case.prompt_hashes,
     )

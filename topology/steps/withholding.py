@@ -21,6 +21,9 @@ NOTHING_PLANNED = Plan(mode=Mode.SAFE_COMPLETION, ceilings={})
 DUPLICATE_EVENT = "duplicate_event"
 """The reason code of an event that was answered before."""
 
+RATE_LIMITED = "rate_limited"
+"""The reason code of an event that its tenant's budget did not admit."""
+
 PROCESSING = "processing"
 """The stage that a dead letter names if it is not known which one failed."""
 
@@ -58,6 +61,12 @@ def repeated(case: Case, first_audit_id: str) -> Decision:
     """Return the decision on a second copy of an event: no person has to look, because the first was answered."""
     decision = withheld(case, ActionReason.DUPLICATE, DUPLICATE_EVENT, None)
     return structs.replace(decision, side_effects=(), duplicate_of=first_audit_id)
+
+
+def limited(case: Case, retry_after_ms: int) -> Decision:
+    """Return the decision on an event that is over its tenant's budget: no guard has seen it, and no person has to."""
+    decision = withheld(case, ActionReason.RATE_LIMITED, RATE_LIMITED, None)
+    return structs.replace(decision, side_effects=(), retry_after_ms=retry_after_ms)
 
 
 def poison(crash_count: int, *, decodes: bool) -> DeadLetter:

@@ -6,14 +6,15 @@ sums that were committed together with its position. So a partition never answer
 Tokens are known only afterwards: they exceed a limit by at most what was in flight.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
 
-from msgspec import Struct, structs
+from msgspec import structs
 
 from topology.contract.records import PartitionId
 from topology.contract.tenants import Charge, Counted, UsageRecord, Use
-from topology.policy.budgets import OTHERS, Budget, Limit, Window
+from topology.policy.budgets import OTHERS, Limit, TenantBudget, Window
 from topology.tenants.windows import part_of, rolled, start_of, wait_ms
 
 TENANTS_MAX = 10_000
@@ -23,14 +24,17 @@ CONCURRENCY_WAIT_MS = 1_000
 """The wait that a tenant is told whose events in flight are too many: how long they take is not known."""
 
 
-class Admission(Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
     """The answer to one event. `retry_after_ms` None: it is admitted, and in flight until counted or released.
 
-    `is_shadow_limited`: a budget that only counts would have refused it.
+    `is_shadow_limited`: a budget that only counts would have refused it. `release` forgets an event that is in flight
+    and will have no result; if it has been counted, that changes nothing.
     """
 
     retry_after_ms: int | None = None
     is_shadow_limited: bool = False
+    release: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
 
 
 @dataclass(slots=True)
@@ -66,7 +70,7 @@ class PartitionUse:
         if held is None or held.record.day_ms <= record.day_ms:
             self._tenants[record.tenant_id] = _Tenant(record)
 
-    def admit(self, offset: int, tenant_id: str, budget: Budget, now_ms: int) -> Admission:
+    def admit(self, offset: int, tenant_id: str, budget: TenantBudget, now_ms: int) -> Admission:
         """Admit the event at `offset`, or say when to send it again."""
         tenant = self._tenant(tenant_id, now_ms)
         waits = list(self._exceeded(tenant, budget, now_ms))
@@ -75,7 +79,7 @@ class PartitionUse:
             return Admission(retry_after_ms=max(enforced))
         self._in_flight[offset] = tenant
         tenant.in_flight_count += 1
-        return Admission(is_shadow_limited=bool(waits))
+        return Admission(is_shadow_limited=bool(waits), release=partial(self.release, offset))
 
     def release(self, offset: int) -> None:
         """Forget an event in flight that will have no result here."""
@@ -120,7 +124,7 @@ class PartitionUse:
             if tenant.record.day_ms < day_ms and not tenant.in_flight_count:
                 del self._tenants[tenant_id]
 
-    def _exceeded(self, tenant: _Tenant, budget: Budget, now_ms: int) -> Iterator[tuple[int, bool]]:
+    def _exceeded(self, tenant: _Tenant, budget: TenantBudget, now_ms: int) -> Iterator[tuple[int, bool]]:
         """Yield, for each limit without room for another event, the time to wait and whether it only counts."""
         for limit in budget.limits:
             counted = _counted(tenant.record, limit.window, now_ms)

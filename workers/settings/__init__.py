@@ -10,6 +10,7 @@ from workers.settings.events import (
     StageSettings,
     StagesSettings,
     StateSettings,
+    TenantSettings,
 )
 from workers.settings.loading import InvalidSettings, load_settings, show
 from workers.settings.models import GenerationSettings, GuardSettings
@@ -36,6 +37,7 @@ __all__ = [
     "StagesSettings",
     "StateSettings",
     "TelemetrySettings",
+    "TenantSettings",
     "TopicSettings",
     "load_settings",
     "show",

@@ -14,6 +14,7 @@ from workers.settings.events import (
     RedactionSettings,
     StagesSettings,
     StateSettings,
+    TenantSettings,
 )
 from workers.settings.models import GenerationSettings, GuardSettings
 from workers.settings.operation import AgentSettings, DrainSettings, RaySettings, TelemetrySettings
@@ -33,6 +34,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     canary: CanarySettings = CanarySettings()
     redaction: RedactionSettings = RedactionSettings()
     state: StateSettings = StateSettings()
+    tenants: TenantSettings = TenantSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     ray: RaySettings = RaySettings()
     drain: DrainSettings = DrainSettings()

@@ -8,12 +8,15 @@ no key waits for another key's commit. Records in flight continue across a rebal
 
 import logging
 import threading
+from collections.abc import Callable
 from enum import StrEnum
 
 from msgspec import Struct
 
+from topology.delivery.partition_window import Line
 from topology.delivery.tracker import Tracker, TrackerLimits
-from topology.ports import Clock, ConversationStates, Sink, Source
+from topology.delivery.turns import OldestFirst, Turns
+from topology.ports import Clock, ConversationStates, Sink, Source, TenantUses
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.settings import LimitSettings
@@ -21,6 +24,7 @@ from workers.stream.committer import Committer
 from workers.stream.polling import Poller
 from workers.stream.processing import Close, Process, Processing
 from workers.stream.quarantine import Quarantine
+from workers.stream.restoring import Together
 
 logger = logging.getLogger("sluicegate.loop")
 
@@ -74,10 +78,14 @@ class Loop:
         close: Close | None = None,
         quarantine: Quarantine | None = None,
         states: ConversationStates | None = None,
+        uses: TenantUses | None = None,
+        turns: Callable[[], Turns[Line]] = OldestFirst[Line],
     ) -> None:
-        self._source, self._sink, self._clock, self._states = source, sink, clock, states
+        self._source, self._sink, self._clock = source, sink, clock
+        memories = [memory for memory in (states, uses) if memory is not None]
+        self._memory = Together(memories) if memories else None
         self._lock = threading.Lock()
-        self._tracker = tracker = Tracker(tracker_limits(limits))
+        self._tracker = tracker = Tracker(tracker_limits(limits), turns)
         self._processing = Processing(
             process,
             tracker,
@@ -87,6 +95,7 @@ class Loop:
             close=close,
             quarantine=quarantine,
             states=states,
+            uses=uses,
         )
         self._committer = Committer(
             sink,
@@ -107,7 +116,7 @@ class Loop:
             on_work=self._processing.wake,
             on_dead=self._processing.cancel_dead,
             settle=lambda: self._committer.settle(limits.revoke_timeout_s),
-            states=states,
+            states=self._memory,
         )
         self._state = LoopState.STARTING
         self._drain_until_s: float | None = None
@@ -188,8 +197,8 @@ class Loop:
         self._committer.stop(STOP_TIMEOUT_S)
         self._source.close()
         self._sink.close()
-        if self._states is not None:
-            self._states.close()
+        if self._memory is not None:
+            self._memory.close()
 
 
 def tracker_limits(limits: LimitSettings) -> TrackerLimits:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from topology.contract.errors import UnreadableMap
 from topology.contract.records import Ownership, PartitionOffset
 from topology.delivery.tracker import Tracker
-from topology.ports import Clock, ConversationStates, Source
+from topology.ports import Clock, PartitionMemory, Source
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 
@@ -51,7 +51,7 @@ class Poller:
         on_work: Callable[[], None],
         on_dead: Callable[[], None],
         settle: Callable[[], object],
-        states: ConversationStates | None = None,
+        states: PartitionMemory | None = None,
     ) -> None:
         self._source = source
         self._tracker = tracker

@@ -18,7 +18,7 @@ import uvloop
 
 from topology.contract.records import Record, Result
 from topology.delivery.tracker import Tracker, WorkItem
-from topology.ports import Clock, ConversationStates, Rest
+from topology.ports import Clock, ConversationStates, Rest, TenantUses
 from workers.stream.crash_journal import NOT_MARKED
 from workers.stream.permits import Permits
 from workers.stream.quarantine import Quarantine
@@ -58,6 +58,7 @@ class Processing:
         close: Close | None,
         quarantine: Quarantine | None = None,
         states: ConversationStates | None = None,
+        uses: TenantUses | None = None,
     ) -> None:
         self._process = process
         self._tracker = tracker
@@ -71,6 +72,7 @@ class Processing:
         self._journal = self._quarantine.journal
         self._close = close
         self._states = states
+        self._uses = uses
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="processing", daemon=True)
         self._running: dict[asyncio.Task[Result], _Run] = {}
@@ -162,9 +164,13 @@ class Processing:
         finished, self._finished = self._finished, []
         try:
             for item, result in finished:
-                is_live = self._tracker.finish(item, result)
-                if is_live and self._states is not None:
-                    self._states.finished(result)  # in one step: nobody may take the partition over in between
+                if not self._tracker.is_live(item):
+                    continue
+                # In one step: nobody may take the partition over in between.
+                counted = result if self._uses is None else self._uses.counted(result)
+                self._tracker.finish(item, counted)
+                if self._states is not None:
+                    self._states.finished(counted)
         except ValueError as exc:
             self._error = exc
 

@@ -1,4 +1,4 @@
-"""Budget documents: what loads, and every reason against what does not."""
+"""TenantBudget documents: what loads, and every reason against what does not."""
 
 import pytest
 

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from topology.contract.tenants import Charge, Spent, Use
-from topology.policy.budgets import OTHERS, UNLIMITED, Budget, Concurrency, Limit, Window
+from topology.policy.budgets import OTHERS, UNLIMITED, Concurrency, Limit, TenantBudget, Window
 from topology.tenants.admission import CONCURRENCY_WAIT_MS, Admission, PartitionUse
 
 NOW_MS = 1_760_000_000_000 - 1_760_000_000_000 % 86_400_000 + 12 * 3_600_000 + 20_000
@@ -14,8 +14,8 @@ EVENT = Use(events=1, generation=Spent(calls=1, input_tokens=30, output_tokens=2
 ADMITTED = Admission()
 
 
-def budget(*limits: Limit, concurrency: Concurrency | None = None) -> Budget:
-    return Budget(tenant_id="acme", version="1.0.0", limits=limits, concurrency=concurrency)
+def budget(*limits: Limit, concurrency: Concurrency | None = None) -> TenantBudget:
+    return TenantBudget(tenant_id="acme", version="1.0.0", limits=limits, concurrency=concurrency)
 
 
 def minute(events: int | None = None, *, tokens: int | None = None, shadow: bool = False) -> Limit:
