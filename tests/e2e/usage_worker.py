@@ -53,7 +53,8 @@ def settings_of(bootstrap: str, group: str) -> Settings:
 class Generator:
     """Answers after a while."""
 
-    async def generate(self, _request: GenerationRequest) -> Draft:
+    async def generate(self, request: GenerationRequest) -> Draft:
+        del request
         await asyncio.sleep(GENERATION_S)
         return Draft(text="A plain answer.", source=DraftSource.GENERATOR, usage=TOKENS)
 
@@ -62,7 +63,7 @@ def main(bootstrap: str, group: str) -> None:
     settings = settings_of(bootstrap, group)
     metrics, tracing, policies = Instruments.none(), Tracing.none(), Policies(packaged_bundle(), budgets=BUDGETS)
     checks = (FakeCheck("classification"), FakeCheck("bias"), FakeCheck("logging", logged))
-    states, uses = (opened(settings, SystemClock(), metrics) for opened in (open_states, open_uses))
+    states, uses = open_states(settings, SystemClock(), metrics), open_uses(settings, SystemClock(), metrics)
     labeler = FakeLabeler(lambda _: FAKE_LABELS)
     pipeline = build_pipeline(settings, lambda: policies, labeler, Generator(), checks, tracing, metrics, states, uses)
     loop = Loop(

@@ -37,9 +37,9 @@ class Limiting:
         admission = case.admission = self.uses.admit(case.record, tenant_id, budget, now_ms)
         if admission.retry_after_ms is None:
             outcome = "shadow_limited" if admission.is_shadow_limited else "admitted"
-            self.metrics.count(Metric.TENANT_EVENTS, tenant=budget.tenant_id, outcome=outcome)
+            self.metrics.count(Metric.TENANT_EVENTS, budget=budget.tenant_id, outcome=outcome)
             return None
-        self.metrics.count(Metric.TENANT_EVENTS, tenant=budget.tenant_id, outcome="limited")
+        self.metrics.count(Metric.TENANT_EVENTS, budget=budget.tenant_id, outcome="limited")
         return limited(case, admission.retry_after_ms)
 
 

@@ -203,7 +203,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         Metric.TENANT_EVENTS,
         "event",
         "Events by the budget that was asked; `*` is that of all tenants without one of their own.",
-        Label("tenant"),
+        Label("budget"),
         Label("outcome", ("admitted", "shadow_limited", "limited")),
     ),
     _gauge(Metric.TENANTS, "{tenant}", "Tenants whose use is held in memory, for each partition."),

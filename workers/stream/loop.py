@@ -107,17 +107,7 @@ class Loop:
             tracing=tracing,
             on_room=self._processing.wake,
         )
-        self._poller = Poller(
-            source,
-            tracker,
-            self._lock,
-            clock=clock,
-            metrics=metrics,
-            on_work=self._processing.wake,
-            on_dead=self._processing.cancel_dead,
-            settle=lambda: self._committer.settle(limits.revoke_timeout_s),
-            states=self._memory,
-        )
+        self._poller = self._make_poller(limits, metrics)
         self._state = LoopState.STARTING
         self._drain_until_s: float | None = None
 
@@ -164,6 +154,19 @@ class Loop:
             paused=self._poller.is_paused,
             assigned=self._poller.is_assigned,
             stopped_count=stopped_count,
+        )
+
+    def _make_poller(self, limits: LimitSettings, metrics: Instruments) -> Poller:
+        return Poller(
+            self._source,
+            self._tracker,
+            self._lock,
+            clock=self._clock,
+            metrics=metrics,
+            on_work=self._processing.wake,
+            on_dead=self._processing.cancel_dead,
+            settle=lambda: self._committer.settle(limits.revoke_timeout_s),
+            states=self._memory,
         )
 
     def _turn(self) -> None:

@@ -95,7 +95,7 @@ class Restoring(PartitionMemory, ABC, Generic[Held]):
         with self._lock:
             found_at, held = self._restored.pop(partition, (None, None))
             if held is None or found_at != position:
-                raise RuntimeError(f"the {self._name} of {position.partition} at {position.offset} were not read")
+                raise RuntimeError(f"{self._name} of partition {position.partition} at {position.offset} were not read")
             self._owned[partition] = held
             self._wanted.pop(partition, None)
 

@@ -43,7 +43,7 @@ def test_an_event_over_the_budget_is_answered_and_asks_nobody() -> None:
     assert len(result.records) == 2
     assert charged(result.charge).use.limited == 1
     assert bench.metrics.value(Metric.ACTIONS, action="withheld", reason="rate_limited") == 1
-    assert bench.metrics.value(Metric.TENANT_EVENTS, tenant="t1", outcome="limited") == 1
+    assert bench.metrics.value(Metric.TENANT_EVENTS, budget="t1", outcome="limited") == 1
 
 
 def test_the_same_event_is_answered_when_it_is_sent_again_later() -> None:
@@ -72,7 +72,7 @@ def test_a_shadow_budget_only_counts() -> None:
     result = bench.process(turn(1))
     assert Ended(result).response.action is Action.PUBLISHED
     assert charged(result.charge).use.shadow_limited == 1
-    assert bench.metrics.value(Metric.TENANT_EVENTS, tenant=OTHERS, outcome="shadow_limited") == 1
+    assert bench.metrics.value(Metric.TENANT_EVENTS, budget=OTHERS, outcome="shadow_limited") == 1
 
 
 def test_the_charge_has_the_tokens_of_the_answer_by_stage() -> None:
