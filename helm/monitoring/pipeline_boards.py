@@ -324,7 +324,7 @@ AUDIT: Final = Board(
         Panel(
             title="Events by tenants' budgets",
             unit="reqps",
-            queries=(Query(rate("sluicegate_tenant_events_total", "budget", "outcome"), "{{budget}} {{outcome}}"),),
+            queries=(Query(rate("sluicegate_tenant_events_total", "budget, outcome"), "{{budget}} {{outcome}}"),),
         ),
         Panel(
             title="Use of tenants in memory",

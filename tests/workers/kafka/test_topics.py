@@ -105,7 +105,7 @@ def _follow(spec: TopicSpec, partitions: int) -> Existing:
 def test_creating_twice_creates_once(kafka: Kafka) -> None:
     topics = _fresh()
     first = create_topics(kafka.settings(), topics)
-    assert len(first.created) == 8
+    assert len(first.created) == 9
     assert create_topics(kafka.settings(), topics).created == ()
     assert create_topics(kafka.settings(), topics).differences == ()
 
