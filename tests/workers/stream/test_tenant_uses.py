@@ -9,16 +9,20 @@ from tests.plugins.memory_loop import INPUT, OUTPUT, WAIT_S, World, running
 from tests.plugins.patience import wait_until
 from topology.contract.codec import encode
 from topology.contract.records import OutRecord, Record, Result
-from topology.contract.tenants import Charge, Spent, UsageRecord, Use
+from topology.contract.tenants import Charge, Priority, Share, Spent, UsageRecord, Use
 from topology.policy.budgets import Limit, TenantBudget, Window
+from topology.policy.in_force import Policies
+from topology.policy.loading import packaged_bundle
 from topology.ports import Rest
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.development.memory_broker import FakeBroker
 from workers.kafka.errors import StatesUnreadable
+from workers.policy.keeper import PolicyKeeper
 from workers.process.clock import SystemClock
+from workers.settings import Settings
 from workers.stream.loop import Loop
-from workers.stream.tenant_uses import TopicTenantUses
+from workers.stream.tenant_uses import Shares, TopicTenantUses
 
 USAGE = "usage"
 BUDGET = TenantBudget(tenant_id="acme", version="1.0.0", limits=(Limit(window=Window.DAY, events=6),))
@@ -170,3 +174,28 @@ def test_the_topic_may_hold_sums_of_earlier_days() -> None:
     with running(loop_of(world, Till(world.broker))):
         wait_answers(world, 1)
     assert sums(world).events == 101
+
+
+class Budgets:
+    """The PolicySource of one budget."""
+
+    refused = ()
+
+    def look(self) -> Policies:
+        urgent = TenantBudget(tenant_id="acme", version="1.0.0", weight=3, priority=Priority.INTERACTIVE)
+        return Policies(packaged_bundle(), budgets={"acme": urgent})
+
+    def close(self) -> None:
+        return None
+
+
+def test_a_record_has_the_share_of_the_tenant_that_it_names() -> None:
+    keeper = PolicyKeeper(
+        Budgets(), source_name="fixed", interval_s=60, clock=SystemClock(), metrics=Instruments.none()
+    )
+    keeper.look()
+    shares = Shares(Settings(), keeper)
+    read = Record(topic=INPUT, partition=0, offset=0, timestamp_ms=0, key=b"k", value=b'{"tenant_id": "acme"}')
+    assert shares.of(read) == Share(tenant_id="acme", weight=3, priority=Priority.INTERACTIVE)
+    assert shares.of(msgspec.structs.replace(read, value=b'{"tenant_id": "other"}')) == Share(tenant_id="other")
+    assert shares.of(msgspec.structs.replace(read, value=b"no event")) == Share(tenant_id="")
