@@ -14,9 +14,11 @@ from topology.contract.events import ConversationEvent, GrantUse, Role, Usage, p
 from topology.contract.headers import Wire
 from topology.contract.labels import LabelerIdentity, RequestLabels
 from topology.contract.names import DraftSource, Topic
-from topology.contract.records import PartitionId, PartitionOffset, Result
+from topology.contract.records import PartitionId, PartitionOffset, Record, Result
+from topology.policy.budgets import TenantBudget
 from topology.policy.bundle import PolicyBundle
 from topology.ports import CheckInput, Clock
+from topology.tenants.admission import Admission, PartitionUse
 
 EPOCH_MS = 1_767_225_600_000
 """The default start of a manual clock, 2026-01-01T00:00:00Z."""
@@ -282,3 +284,34 @@ class FakeConversationStates:
     def close(self) -> None:
         """Close as `ConversationStates.close` does."""
         self.calls.append("close")
+
+
+class FakeTenantUses:
+    """The TenantUses port without a topic: `use` counts every partition as the only one."""
+
+    def __init__(self) -> None:
+        self.use = PartitionUse((Topic.EVENTS.value, 0), 1)
+
+    def admit(self, record: Record, tenant_id: str, budget: TenantBudget, now_ms: int) -> Admission:
+        """Admit an event as `TenantUses.admit` does."""
+        return self.use.admit(record.offset, tenant_id, budget, now_ms)
+
+    def counted(self, result: Result) -> Result:
+        """Count a result as `TenantUses.counted` does; the sum is not written."""
+        if result.charge is not None:
+            self.use.count(result.offset, result.charge, EPOCH_MS)
+        return result
+
+    def is_restored(self, position: PartitionOffset) -> bool:
+        """Return that nothing has to be read."""
+        return True
+
+    def begin(self, position: PartitionOffset) -> None:
+        """Begin as `PartitionMemory.begin` does, without reading anything."""
+        self.use = PartitionUse((Topic.EVENTS.value, 0), 1)
+
+    def keep(self, partitions: Collection[PartitionId]) -> None:
+        """Keep everything."""
+
+    def close(self) -> None:
+        """Do nothing: nothing is read."""

@@ -25,10 +25,11 @@ from topology.policy.in_force import Policies
 from topology.policy.overlays import grant_uses
 from topology.ports import Clock, GrantVerifier, Labeler, Rest
 from topology.steps.assessing import Assessing
-from topology.steps.canary import RequireGenuine, is_spent, no_canaries, require_place
+from topology.steps.canary import is_spent, require_place
 from topology.steps.case import UNSHARED, Case, Decision
 from topology.steps.counting import Counting
 from topology.steps.drafting import Drafting
+from topology.steps.limiting import Gate, Limiting
 from topology.steps.publishing import Publishing, Routes
 from topology.steps.remembering import Memory
 from topology.steps.time_limit import TimeLimit
@@ -81,8 +82,9 @@ class Pipeline:
         metrics: Instruments,
         clock: Clock,
         memory: Memory | None = None,
-        require_genuine: RequireGenuine = no_canaries,
+        gate: Gate | None = None,
     ) -> None:
+        gate = gate or Gate()
         self._policies = policies
         self._digest = digest
         self._assessing = Assessing(
@@ -93,11 +95,12 @@ class Pipeline:
         self._bounds = bounds
         self._publishing = Publishing(routes, digest, bounds.records, metrics, clock)
         self._counting = Counting(metrics, clock)
+        self._limiting = Limiting(gate.uses, metrics)
         self._tracing = tracing
         self._metrics = metrics
         self._clock = clock
         self._memory = memory
-        self._require_genuine = require_genuine
+        self._require_genuine = gate.require_genuine
 
     async def process(self, record: Record, rest: Rest = UNSHARED) -> Result:
         """Return the result of `record`; `rest` waits between tries. After a failure the answer is `withheld`.
@@ -113,7 +116,7 @@ class Pipeline:
             await _wait_for_others()
             case = self._open(record, event, trace)
             self._admit(case, rest)
-            decision = self._repeated(case) or await self._decide(case)
+            decision = await self._answered(case)
             await _wait_for_others()
             self._counting.count(case, decision, started_s)
             case.state_after = self._state_after(case, decision)
@@ -211,6 +214,18 @@ class Pipeline:
             return None
         self._metrics.count(Metric.DUPLICATES_SUPPRESSED)
         return repeated(case, first)
+
+    async def _answered(self, case: Case) -> Decision:
+        """Return the end of an event: a repeated one and one over its tenant's budget cost neither guard nor model."""
+        decision = self._repeated(case) or self._limiting.refused(case, self._clock.now_ms())
+        if decision is not None:
+            return decision
+        try:
+            return await self._decide(case)
+        except BaseException:  # cancelled: it has no result here, and so is no longer in flight
+            if case.admission is not None:
+                case.admission.release()
+            raise
 
     async def _decide(self, case: Case) -> Decision:
         try:

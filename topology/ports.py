@@ -10,7 +10,9 @@ from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, GrantUse
 from topology.contract.labels import Plan, RequestLabels
 from topology.contract.records import OutRecord, Ownership, PartitionId, PartitionOffset, Record, Result
+from topology.policy.budgets import TenantBudget
 from topology.policy.bundle import PolicyBundle
+from topology.tenants.admission import Admission
 
 T = TypeVar("T")
 
@@ -174,13 +176,39 @@ class Source(Protocol):
         ...
 
 
-class ConversationStates(Protocol):
+class PartitionMemory(Protocol):
+    """What is remembered of the partitions that are owned. Safe for several threads.
+
+    A partition's memory lives exactly as long as the tracker's window of it. It runs ahead of the committed position,
+    as the window's results do, and is discarded with them. A new window begins with what was committed together with
+    its position.
+    """
+
+    def is_restored(self, position: PartitionOffset) -> bool:
+        """Return whether a new window may begin at `position`; the first call has it read. Does not block."""
+        ...
+
+    def begin(self, position: PartitionOffset) -> None:
+        """Replace what is remembered by what was restored for `position`, for a new window.
+
+        Raises RuntimeError if nothing was restored.
+        """
+        ...
+
+    def keep(self, partitions: Collection[PartitionId]) -> None:
+        """Forget every partition but these."""
+        ...
+
+    def close(self) -> None:
+        """Stop restoring."""
+        ...
+
+
+class ConversationStates(PartitionMemory, Protocol):
     """The states of conversations in the partitions that are owned. Safe for several threads.
 
-    A partition's states live exactly as long as the tracker's window of it. They run ahead of the committed position,
-    as the window's results do, so that a turn finds the state that the last one made. They are discarded with those
-    results, so that nothing is remembered of an answer that nobody will see. A new window begins with the states that
-    were committed together with its position.
+    They run ahead of the committed position, so that a turn finds the state that the last one made, and nothing is
+    remembered of an answer that nobody will see.
     """
 
     def state_of(self, partition: PartitionId, conversation_id: str) -> ConversationState:
@@ -191,23 +219,19 @@ class ConversationStates(Protocol):
         """Take over the state that a result holds, if any, while the ownership it was made under is in force."""
         ...
 
-    def is_restored(self, position: PartitionOffset) -> bool:
-        """Return whether a new window may begin at `position`; the first call has its states read. Does not block."""
+
+class TenantUses(PartitionMemory, Protocol):
+    """The use of tenants in the partitions that are owned. Safe for several threads."""
+
+    def admit(self, record: Record, tenant_id: str, budget: TenantBudget, now_ms: int) -> Admission:
+        """Admit an event, or say when to send it again. The admission of an event without a result is released."""
         ...
 
-    def begin(self, position: PartitionOffset) -> None:
-        """Replace the partition's states by those restored for `position`, for a new window.
+    def counted(self, result: Result) -> Result:
+        """Count a result while the ownership it was made under is in force; return it with its tenant's sum.
 
-        Raises RuntimeError if none were restored.
+        Results must be committed in the order in which they were counted.
         """
-        ...
-
-    def keep(self, partitions: Collection[PartitionId]) -> None:
-        """Forget every partition but these."""
-        ...
-
-    def close(self) -> None:
-        """Stop restoring."""
         ...
 
 

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 from topology.contract.codec import RecordLimits
 from topology.contract.headers import Wire
+from topology.delivery.turns import FairTurns
 from topology.pipeline import Bounds, Pipeline
 from topology.policy.in_force import Policies
-from topology.ports import Check, ConversationStates, Generator, Labeler
+from topology.ports import Check, ConversationStates, Generator, Labeler, TenantUses
 from topology.steps.canary import RequireGenuine, require_genuine
+from topology.steps.limiting import Gate
 from topology.steps.publishing import Routes
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
@@ -33,9 +35,10 @@ from workers.stages.language_models import ModelSet
 from workers.stages.turn_marks import with_turn_marks
 from workers.stream.conversation_states import memory_of, open_states
 from workers.stream.crash_journal import open_journal
-from workers.stream.loop import Loop, LoopHealth
+from workers.stream.loop import Loop, LoopHealth, Tenancy
 from workers.stream.processing import Close
 from workers.stream.quarantine import build_quarantine
+from workers.stream.tenant_uses import Shares, open_uses
 from workers.telemetry.logs import configure_logging
 from workers.telemetry.openmetrics import Family
 from workers.telemetry.setup import TELEMETRY_STOP_S, Telemetry, start_telemetry
@@ -103,10 +106,11 @@ def build_worker(settings: Settings, slot: int, stage_actors: Mapping[str, Seque
 
 
 class _Work(NamedTuple):
-    """The pipeline of a worker, and what it keeps: the states of conversations, and `close` for the rest."""
+    """The pipeline of a worker, and what it keeps: conversations, tenants, and `close` for the rest."""
 
     pipeline: Pipeline
     states: ConversationStates | None
+    uses: TenantUses | None
     close: Close
 
 
@@ -144,6 +148,7 @@ def _build_loop(
         quarantine=build_quarantine(settings.limits, journal, work.pipeline),
         states=work.states,
         give_up=work.pipeline.give_up,
+        tenancy=Tenancy() if work.uses is None else Tenancy(work.uses, lambda: FairTurns(Shares(settings, keeper).of)),
     )
 
 
@@ -166,10 +171,13 @@ def _build_work(
     states = open_states(settings, SystemClock(), metrics)
     if states is not None:
         undo.callback(states.close)
+    uses = open_uses(settings, SystemClock(), metrics)
+    if uses is not None:
+        undo.callback(uses.close)
     pipeline = build_pipeline(
-        settings, keeper.current, models.labeler, models.generator, checks, tracing, metrics, states
+        settings, keeper.current, models.labeler, models.generator, checks, tracing, metrics, states, uses
     )
-    return _Work(pipeline, states, close)
+    return _Work(pipeline, states, uses, close)
 
 
 def policy_keeper(settings: Settings, metrics: Instruments) -> PolicyKeeper:
@@ -192,6 +200,7 @@ def build_pipeline(
     tracing: Tracing,
     metrics: Instruments,
     states: ConversationStates | None = None,
+    uses: TenantUses | None = None,
 ) -> Pipeline:
     """Return the pipeline over the given ports, with bounds and routes from settings; no memory without `states`."""
     limits, topics = settings.limits, settings.topics
@@ -223,7 +232,7 @@ def build_pipeline(
         metrics=metrics,
         clock=SystemClock(),
         memory=None if states is None else memory_of(settings, states),
-        require_genuine=canary_guard(settings),
+        gate=Gate(require_genuine=canary_guard(settings), uses=uses),
     )
 
 

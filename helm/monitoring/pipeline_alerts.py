@@ -231,6 +231,15 @@ FLOW: Final = (
         first="The log says why: rights, partition count, or a state topic that is too large to read in time.",
     ),
     Alert(
+        name="SluicegateUsageNotRestored",
+        group="flow",
+        expr="sum(sluicegate_usage_restores_pending{$where}) > 0",
+        hold="5m",
+        severity="page",
+        summary="Partitions wait for the use of their tenants and deliver nothing meanwhile.",
+        first="The log says why: rights, partition count, or a usage topic that is too large to read in time.",
+    ),
+    Alert(
         name="SluicegateLatencyBudget",
         group="flow",
         expr=(

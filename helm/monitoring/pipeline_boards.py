@@ -341,6 +341,18 @@ AUDIT: Final = Board(
             queries=(Query(rate("sluicegate_grants_total", "status"), "{{status}}"),),
         ),
         Panel(
+            title="Events by tenants' budgets",
+            unit="reqps",
+            queries=(Query(rate("sluicegate_tenant_events_total", "budget, outcome"), "{{budget}} {{outcome}}"),),
+        ),
+        Panel(
+            title="Use of tenants in memory",
+            queries=(
+                Query("sum(sluicegate_tenants{$where})", "tenants"),
+                Query("sum(sluicegate_usage_restores_pending{$where})", "partitions that wait for it"),
+            ),
+        ),
+        Panel(
             title="Versions running",
             kind="table",
             queries=(Query("count by (version, role) (sluicegate_build_info{$where})"),),

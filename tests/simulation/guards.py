@@ -67,7 +67,7 @@ TRACKERS = (
     Mutation(
         "the backlog of limbo starts",
         "work starts while partitions are given up",
-        (Change(WINDOW, "if self.hold is not Hold.OWNED or not self._startable:", "if not self._startable:"),),
+        (Change(WINDOW, "if self.hold is not Hold.OWNED or not self.turns:", "if not self.turns:"),),
     ),
     Mutation(
         "records are taken in limbo",
@@ -169,7 +169,7 @@ WINDOWS = (
     Mutation(
         "a key's next is forgotten",
         "it never starts",
-        (Change(WINDOW, "heapq.heappush(self._startable, (line[0].offset, line))", "pass"),),
+        (Change(WINDOW, "        if line:\n            self._offer(line)\n", "        if line:\n            pass\n"),),
     ),
     Mutation(
         "the base passes what runs",

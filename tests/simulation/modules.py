@@ -20,6 +20,7 @@ NAMES = (
     "topology.delivery.rounds",
     "topology.delivery.tracker",
     "workers.kafka.errors",
+    "workers.stream.restoring",
     "workers.stream.conversation_states",
     "workers.kafka.watchdog",
     "workers.kafka.client",

@@ -8,17 +8,17 @@ from tests.simulation.modules import Change
 from tests.simulation.runs import unchanged
 from tests.simulation.world import Code, World, notices, quiet
 
-STATES, POLLING = "workers.stream.conversation_states", "workers.stream.polling"
+STATES, POLLING = "workers.stream.restoring", "workers.stream.polling"
 SEEDS = range(1000, 1090)
 SEEDS_MIN = 40
 CPU_MAX_S = 6.0
 CHANGED = {
     "states outlive their window": (
-        Change(STATES, "self._owned[partition] = states", "self._owned.setdefault(partition, states)"),
+        Change(STATES, "self._owned[partition] = held", "self._owned.setdefault(partition, held)"),
     ),
     "what was read for an older position will do": (
         Change(STATES, "if found is not None and found[0] == position:", "if found is not None:"),
-        Change(STATES, "if states is None or found_at != position:", "if states is None:"),
+        Change(STATES, "if held is None or found_at != position:", "if held is None:"),
         Change(POLLING, "self._states.keep(self._source.assignment())", "pass"),
     ),
     "a window that goes on begins anew": (

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from topology.contract.conversation import ConversationState, read_state
 from topology.contract.errors import DeadLetter, DeadLetterReason
-from topology.contract.events import ConversationEvent
+from topology.contract.events import ConversationEvent, Id
 from topology.contract.headers import CE_SPECVERSION, SCHEMA_VERSION, Wire, header_text, last_headers
 from topology.contract.names import (
     CANARY_TENANT,
@@ -50,6 +50,17 @@ class _CloudEvent(Struct, frozen=True, kw_only=True):
     datacontenttype: str = CONTENT_TYPE_JSON
 
 
+class _OfTenant(Struct, frozen=True):
+    tenant_id: Id = ""
+
+
+class _CloudEventOfTenant(Struct, frozen=True):
+    data: _OfTenant = _OfTenant()
+
+
+_TENANT_JSON = msgspec.json.Decoder(_OfTenant)
+_TENANT_MSGPACK = msgspec.msgpack.Decoder(_OfTenant)
+_TENANT_CLOUD_EVENT = msgspec.json.Decoder(_CloudEventOfTenant)
 _EVENT_JSON = msgspec.json.Decoder(ConversationEvent)
 _EVENT_MSGPACK = msgspec.msgpack.Decoder(ConversationEvent)
 _STATE_JSON = msgspec.json.Decoder(dict[str, Any])
@@ -98,6 +109,23 @@ def decode_event(record: Record, limits: RecordLimits) -> ConversationEvent:
     if (event.tenant_id == CANARY_TENANT) != (event.canary is not None):
         raise _failure(DeadLetterReason.RESERVED_TENANT, f"{CANARY_TENANT} and a canary's mark require each other")
     return event
+
+
+def tenant_of(record: Record, limits: RecordLimits) -> str:
+    """Return the tenant that a record of the input topic names, before it is decoded; empty if that cannot be told.
+
+    Only the order of processing may depend on it: a record that names a tenant here may still be no event.
+    """
+    try:
+        value = _checked_value(record, limits)
+        wire, is_wrapped = _wire(last_headers(record.headers).get(_CONTENT_TYPE))
+        if wire is Wire.MSGPACK:
+            return _decode(_TENANT_MSGPACK, value).tenant_id
+        if is_wrapped:
+            return _decode(_TENANT_CLOUD_EVENT, value).data.tenant_id
+        return _decode(_TENANT_JSON, value).tenant_id
+    except DeadLetter:
+        return ""
 
 
 def state_wire(headers: Headers) -> Wire:

@@ -205,8 +205,8 @@ class AuditedResponse(Struct, frozen=True, kw_only=True):
 
     `duplicate_of` is the audit id of the event's first answer if this record was a second copy of it, else empty.
     `finish_reason` is why the model's last answer to the event ended, in its server's words, such as `stop` or
-    `length`; empty if no model answered. `retry_after_ms` is how long the model's server asked to be left alone if the
-    answer was withheld for want of one; 0 if it did not say.
+    `length`; empty if no model answered. `retry_after_ms` is the time after which the event may be sent again: it was
+    withheld because its tenant is over a budget, or because the model's server asked to be left alone; else 0.
     """
 
     event_id: Id

@@ -12,6 +12,7 @@ class Topic(StrEnum):
     REVIEW = "sluicegate.review"
     STATE = "sluicegate.state"
     CANARY = "sluicegate.canary"
+    USAGE = "sluicegate.usage"
     POLICY = "sluicegate.policy"
     DEAD_LETTERS = "sluicegate.dlq"
 
@@ -65,6 +66,7 @@ class SchemaName(StrEnum):
     AUDIT_RECORD = "audit-record"
     REVIEW_ITEM = "review-item"
     CONVERSATION_STATE = "conversation-state"
+    USAGE_RECORD = "usage-record"
 
 
 class StageName(StrEnum):
@@ -104,6 +106,7 @@ class ActionReason(StrEnum):
     """It waited for its turn until it could no longer be answered in time; the same event may be sent again."""
     PROCESSING_FAILED = "processing_failed"
     DUPLICATE = "duplicate"
+    RATE_LIMITED = "rate_limited"
 
 
 class ShadowOutcome(StrEnum):

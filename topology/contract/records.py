@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from topology.contract.tenants import Charge
+
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -47,12 +49,18 @@ class OutRecord(Struct, frozen=True, kw_only=True, array_like=True):
 
 
 class Result(Struct, frozen=True, kw_only=True):
-    """The result of one input record: everything that must become visible together with its offset."""
+    """The result of one input record: everything that must become visible together with its offset.
+
+    `charge` is what its answer cost a tenant; None if nobody is charged. `sums` are records of cumulative values: of a
+    transaction's sums with one key, only the last is written.
+    """
 
     topic: str
     partition: int
     offset: int
     records: tuple[OutRecord, ...]
+    charge: Charge | None = None
+    sums: tuple[OutRecord, ...] = ()
 
 
 class PartitionOffset(Struct, frozen=True, kw_only=True):

@@ -6,7 +6,6 @@ never holds more offsets, nor a wider span of them, than the offset map can alwa
 in the backlog, above `next`, where the next owner would read them again.
 """
 
-import heapq
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from msgspec import Struct
 
 from topology.contract.records import Headers, PartitionId, PartitionOffset, Record, Result
 from topology.delivery.offset_map import decode, encode
+from topology.delivery.turns import OldestFirst, Turns
 
 
 class Stage(Enum):
@@ -90,7 +90,8 @@ class Entry:
     timestamp_ms: int | None = None
 
 
-_Line = deque[Entry]
+Line = deque[Entry]
+"""The records of one key, in the order in which they must be answered."""
 
 
 @dataclass(slots=True, eq=False)
@@ -100,6 +101,8 @@ class PartitionWindow:
     position: PartitionOffset
     token: Token
     limits: MapLimits
+    turns: Turns[Line] = field(default_factory=OldestFirst[Line])
+    """The lines whose first record may start, and which of them does so next."""
     hold: Hold = Hold.OWNED
     is_full: bool = False
     next: int = 0
@@ -114,9 +117,7 @@ class PartitionWindow:
     """The entries by offset, ascending."""
     _listed: deque[int] = field(default_factory=deque[int])
     _backlog: deque[Entry] = field(default_factory=deque[Entry])
-    _lines: dict[bytes | int, _Line] = field(default_factory=dict["bytes | int", _Line])
-    _startable: list[tuple[int, _Line]] = field(default_factory=list["tuple[int, _Line]"])
-    """The lines whose first record may start: a heap by that record's offset, so that the oldest starts first."""
+    _lines: dict[bytes | int, Line] = field(default_factory=dict["bytes | int", Line])
 
     def __post_init__(self) -> None:
         done = decode(self.position.metadata, self.position.offset)
@@ -164,9 +165,9 @@ class PartitionWindow:
 
     def start(self) -> Record | None:
         """Start the next record whose key is free and return it; None if there is none."""
-        if self.hold is not Hold.OWNED or not self._startable:
+        if self.hold is not Hold.OWNED or not self.turns:
             return None
-        entry = heapq.heappop(self._startable)[1][0]
+        entry = self.turns.pop()[0]
         entry.stage = Stage.RUNNING
         self.running_count += 1
         return entry.record
@@ -183,7 +184,7 @@ class PartitionWindow:
         line = self._lines[key]
         line.popleft()
         if line:
-            heapq.heappush(self._startable, (line[0].offset, line))
+            self._offer(line)
         else:
             del self._lines[key]
         self.running_count -= 1
@@ -281,9 +282,16 @@ class PartitionWindow:
         key = _line_key(entry.record)
         line = self._lines.get(key)
         if line is None:
-            line = self._lines[key] = deque()
-            heapq.heappush(self._startable, (entry.offset, line))
-        line.append(entry)
+            line = self._lines[key] = deque([entry])
+            self._offer(line)
+        else:
+            line.append(entry)
+
+    def _offer(self, line: Line) -> None:
+        """Let a line's first record start."""
+        record = line[0].record
+        assert record is not None
+        self.turns.push(record, line)
 
 
 def is_over(value: int, bound: int, *, was_over: bool) -> bool:
@@ -292,8 +300,9 @@ def is_over(value: int, bound: int, *, was_over: bool) -> bool:
 
 
 def _result_bytes(result: Result) -> int:
-    """Return the bytes of a result's records: values, keys and headers."""
-    return sum([len(out.value or b"") + len(out.key or b"") + _header_bytes(out.headers) for out in result.records])
+    """Return the bytes of a result's records and sums: values, keys and headers."""
+    records = chain(result.records, result.sums)
+    return sum([len(out.value or b"") + len(out.key or b"") + _header_bytes(out.headers) for out in records])
 
 
 def _record_bytes(record: Record) -> int:

@@ -29,8 +29,9 @@ class Round(Struct, frozen=True, kw_only=True):
 
     @property
     def records(self) -> list[OutRecord]:
-        """Return all records to be written."""
-        return [record for result in self.results for record in result.records]
+        """Return all records to be written; of several sums with one key, only the last."""
+        sums = {(record.topic, record.key): record for result in self.results for record in result.sums}
+        return [*(record for result in self.results for record in result.records), *sums.values()]
 
 
 class Rounds:

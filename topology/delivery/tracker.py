@@ -15,8 +15,18 @@ from msgspec import Struct
 from topology.contract.errors import UnreadableMap
 from topology.contract.records import Ownership, PartitionId, PartitionOffset, Record, Result
 from topology.delivery.offset_map import BUDGET_CHARS, INCOMPLETE_MAX, SPAN_MAX, incomplete_max
-from topology.delivery.partition_window import Entry, Hold, MapLimits, PartitionStats, PartitionWindow, Token, is_over
+from topology.delivery.partition_window import (
+    Entry,
+    Hold,
+    Line,
+    MapLimits,
+    PartitionStats,
+    PartitionWindow,
+    Token,
+    is_over,
+)
 from topology.delivery.rounds import Round, Rounds
+from topology.delivery.turns import OldestFirst, Turns
 
 
 class TrackerLimits(Struct, frozen=True, kw_only=True):
@@ -61,9 +71,10 @@ class TrackerStats(Struct, frozen=True, kw_only=True):
 
 
 class Tracker:
-    """The tracker of one group member."""
+    """The tracker of one group member. `turns` makes the order in which the records of one window start."""
 
-    def __init__(self, limits: TrackerLimits) -> None:
+    def __init__(self, limits: TrackerLimits, turns: Callable[[], Turns[Line]] = OldestFirst[Line]) -> None:
+        self._make_turns = turns
         self._limits = limits
         self._map_limits = limits.for_map()
         self._ownership: Ownership | None = None
@@ -156,7 +167,7 @@ class Tracker:
         self._stopped.discard(partition)
         token = Token(self._ownership.member_id, next(self._numbers))
         try:
-            window = PartitionWindow(position, token, self._map_limits)
+            window = PartitionWindow(position, token, self._map_limits, self._make_turns())
         except UnreadableMap:
             self._stopped.add(partition)
             raise

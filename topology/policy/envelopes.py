@@ -1,4 +1,4 @@
-"""Signed publications of policies (a bundle, overlay or shadow each), and the rule that decides which of them hold.
+"""Signed publications of policies (a bundle, overlay, shadow or budget each), and the rule that decides which hold.
 
 The publications that hold are a function of the set of publications, never of their order of arrival or number: they
 are taken in the order of `issued_ms`, which is signed. Somebody who can write to the topic can therefore add nothing,
@@ -29,11 +29,12 @@ OVER_MAX = 64
 
 
 class PublicationKind(StrEnum):
-    """The kind of a publication: the bundle that decides, a tenant's overlay, or a candidate judged beside it."""
+    """The kind of a publication: the bundle that decides, a candidate beside it, or a tenant's overlay or budget."""
 
     BUNDLE = "bundle"
     OVERLAY = "overlay"
     SHADOW = "shadow"
+    BUDGET = "budget"
 
 
 class Envelope(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from topology.policy.budgets import OTHERS, UNLIMITED, TenantBudget
 from topology.policy.bundle import PolicyBundle
 from topology.policy.overlays import STRICTEST, TenantOverlay
 
 
 @dataclass(frozen=True, slots=True)
 class Policies:
-    """The platform's bundle, overlays by tenant id, and candidates for the next bundle. Never changed, only replaced.
+    """The platform's bundle, overlays and budgets by tenant id, and candidates for the next bundle.
+
+    Never changed, only replaced.
 
     `shadows` are judged beside the bundle and compared with it; nothing else depends on them.
     """
@@ -17,7 +20,12 @@ class Policies:
     bundle: PolicyBundle
     overlays: Mapping[str, TenantOverlay] = field(default_factory=dict[str, TenantOverlay])
     shadows: tuple[PolicyBundle, ...] = ()
+    budgets: Mapping[str, TenantBudget] = field(default_factory=dict[str, TenantBudget])
 
     def overlay_of(self, tenant_id: str) -> TenantOverlay:
         """Return the tenant's overlay; the strictest defaults for a tenant without one."""
         return self.overlays.get(tenant_id, STRICTEST)
+
+    def budget_of(self, tenant_id: str) -> TenantBudget:
+        """Return the tenant's budget; for a tenant without one that of all others, by default without limits."""
+        return self.budgets.get(tenant_id) or self.budgets.get(OTHERS, UNLIMITED)

@@ -95,7 +95,7 @@ HEADER_TEXTS = {
     Header.CE_SPECVERSION: "CloudEvents version: 1.0.",
     Header.CE_TYPE: "CloudEvents type, sluicegate.<schema>.v<version>.",
     Header.CE_TIME: "When the value was made, RFC 3339.",
-    Header.CE_SUBJECT: "The conversation id.",
+    Header.CE_SUBJECT: "The conversation id; the tenant's in a usage record.",
 }
 
 
@@ -114,6 +114,7 @@ _CHANNELS = (
     _Channel(Topic.DEAD_LETTERS, "Records that could not be processed, as they were.", "dead-letter", "send"),
     _Channel(Topic.CANARY, "Answers to canary events.", SchemaName.AUDITED_RESPONSE, "send"),
     _Channel(Topic.STATE, "State of conversations, compacted.", SchemaName.CONVERSATION_STATE, "send"),
+    _Channel(Topic.USAGE, "Use by tenant, partition and day, compacted.", SchemaName.USAGE_RECORD, "send"),
     _Channel(
         Topic.POLICY, "Signed policy bundles and overlays, compacted; read if `policy.source` is `topic`.", None, None
     ),

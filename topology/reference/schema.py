@@ -16,6 +16,8 @@ from topology.contract.conversation import ConversationState
 from topology.contract.events import AuditedResponse, AuditRecord, ConversationEvent, ReviewItem
 from topology.contract.headers import SCHEMA_VERSION
 from topology.contract.names import SchemaName
+from topology.contract.tenants import UsageRecord
+from topology.policy.budgets import TenantBudget
 from topology.policy.bundle import PolicyBundle
 from topology.policy.overlays import TenantOverlay
 from topology.reference.asyncapi import asyncapi_document
@@ -29,10 +31,15 @@ TYPES: Mapping[SchemaName, type[msgspec.Struct]] = {
     SchemaName.AUDIT_RECORD: AuditRecord,
     SchemaName.REVIEW_ITEM: ReviewItem,
     SchemaName.CONVERSATION_STATE: ConversationState,
+    SchemaName.USAGE_RECORD: UsageRecord,
 }
 
 
-POLICY_TYPES: Mapping[str, type[msgspec.Struct]] = {"policy-bundle": PolicyBundle, "tenant-overlay": TenantOverlay}
+POLICY_TYPES: Mapping[str, type[msgspec.Struct]] = {
+    "policy-bundle": PolicyBundle,
+    "tenant-overlay": TenantOverlay,
+    "tenant-budget": TenantBudget,
+}
 """The documents that people write, so that an editor can check them. Only the loader checks their references."""
 
 

@@ -24,6 +24,7 @@ from topology.policy.overlays import TenantOverlay
 from topology.ports import Rest
 from topology.steps.audit import Answer, Processed
 from topology.telemetry.event_trace import EventTrace
+from topology.tenants.admission import Admission
 
 T = TypeVar("T")
 
@@ -51,6 +52,7 @@ class Case:
     which its drafts are judged. `state` is the conversation's before this turn, `state_after` the one after it.
     `prompt_hashes` identifies the prompt templates used, by role. `usage` counts the tokens of all the model's answers,
     and `finish_reason` says why the last one ended. `trouble` is why the last try failed; None if it did not.
+    `admission` is None if no budget was asked.
     """
 
     record: Record
@@ -73,6 +75,7 @@ class Case:
     usage: Usage = field(default_factory=Usage)
     finish_reason: str = ""
     trouble: RetryLater | None = None
+    admission: Admission | None = None
 
     @property
     def bundle(self) -> PolicyBundle:
@@ -88,7 +91,8 @@ class Case:
 class Decision(Struct, frozen=True, kw_only=True):
     """The action on an event, its answer, and the reasons. `failure` is set if a dead letter is to be written too.
 
-    `duplicate_of` is the audit id of the event's first answer if this is a second copy of it.
+    `duplicate_of` is the audit id of the event's first answer if this is a second copy of it. `retry_after_ms` is the
+    time after which an event that was not admitted may be sent again; None for any other.
     """
 
     action: Action
@@ -98,6 +102,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     side_effects: tuple[SideEffect, ...] = ()
     failure: DeadLetter | None = None
     duplicate_of: str = ""
+    retry_after_ms: int = 0
 
 
 def processed(case: Case, decision: Decision) -> Processed:
@@ -125,9 +130,12 @@ def processed(case: Case, decision: Decision) -> Processed:
         duplicate_of=decision.duplicate_of,
         prompt_hashes=case.prompt_hashes,
         finish_reason=case.finish_reason,
-        retry_after_ms=_retry_after_ms(case) if decision.action is Action.WITHHELD else 0,
+        retry_after_ms=decision.retry_after_ms or _retry_after_ms(case, decision),
     )
 
 
-def _retry_after_ms(case: Case) -> int:
-    return 0 if case.trouble is None else math.ceil(case.trouble.after_s * 1000)
+def _retry_after_ms(case: Case, decision: Decision) -> int:
+    """Return how long the model's server asked to be left alone, if the event was withheld for want of an answer."""
+    if case.trouble is None or decision.action is not Action.WITHHELD:
+        return 0
+    return math.ceil(case.trouble.after_s * 1000)

@@ -14,10 +14,12 @@ from topology.contract.events import AuditedResponse, AuditRecord, ReviewItem
 from topology.contract.headers import Wire, response_headers, trace_headers
 from topology.contract.names import SchemaName, Topic
 from topology.contract.records import Headers, OutRecord, Record, Result
+from topology.contract.tenants import Charge
 from topology.decision.shadow import shadowed
 from topology.ports import Clock
 from topology.steps import audit
 from topology.steps.case import Case, Decision, processed
+from topology.steps.limiting import charge_of
 from topology.telemetry.event_trace import EventTrace
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
@@ -68,7 +70,7 @@ class Publishing:
                 out.append(self._out(case, routes.state, name, state, record_id, trace, source.partition))
             if decision.failure is not None:
                 out.append(self._letter(source, decision.failure))
-        return _result(source, *out)
+        return _result(source, *out, charge=charge_of(case, decision))
 
     def bury(self, record: Record, failure: DeadLetter, trace: EventTrace) -> Result:
         """Return the dead letter alone, for a record that is no event or cannot be answered."""
@@ -120,5 +122,6 @@ class Publishing:
         )
 
 
-def _result(source: Record, *records: OutRecord) -> Result:
-    return Result(topic=source.topic, partition=source.partition, offset=source.offset, records=records)
+def _result(source: Record, *records: OutRecord, charge: Charge | None = None) -> Result:
+    topic, partition, offset = source.topic, source.partition, source.offset
+    return Result(topic=topic, partition=partition, offset=offset, records=records, charge=charge)

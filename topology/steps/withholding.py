@@ -21,6 +21,9 @@ NOTHING_PLANNED = Plan(mode=Mode.SAFE_COMPLETION, ceilings={})
 DUPLICATE_EVENT = "duplicate_event"
 """The reason code of an event that was answered before."""
 
+RATE_LIMITED = "rate_limited"
+"""The reason code of an event that its tenant's budget did not admit."""
+
 PROCESSING = "processing"
 """The stage that a dead letter names if it is not known which one failed."""
 
@@ -74,6 +77,12 @@ def too_large(topic: str, size_bytes: int) -> DeadLetter:
     """Return the dead letter of a record whose result holds `size_bytes` bytes for `topic`, which are too many."""
     detail = f"a record of {size_bytes} bytes is too large for topic {topic}: raise its max.message.bytes"
     return DeadLetter(DeadLetterReason.RESULT_TOO_LARGE, PUBLISHING, detail)
+
+
+def limited(case: Case, retry_after_ms: int) -> Decision:
+    """Return the decision on an event that is over its tenant's budget: no guard has seen it, and no person has to."""
+    decision = withheld(case, ActionReason.RATE_LIMITED, RATE_LIMITED, None)
+    return structs.replace(decision, side_effects=(), retry_after_ms=retry_after_ms)
 
 
 def poison(crash_count: int, *, decodes: bool) -> DeadLetter:

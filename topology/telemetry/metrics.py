@@ -56,6 +56,9 @@ class Metric(StrEnum):
     POLICY_RELOAD_FAILURES = "sluicegate_policy_reload_failures_total"
     SHADOW_DECISIONS = "sluicegate_shadow_decisions_total"
     GRANTS = "sluicegate_grants_total"
+    TENANT_EVENTS = "sluicegate_tenant_events_total"
+    TENANTS = "sluicegate_tenants"
+    USAGE_RESTORES_PENDING = "sluicegate_usage_restores_pending"
     LLM_REQUEST_DURATION = "sluicegate_llm_request_duration_seconds"
     LLM_ERRORS = "sluicegate_llm_errors_total"
     LLM_CIRCUIT_STATE = "sluicegate_llm_circuit_state"
@@ -218,6 +221,15 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         Label("status", ("used", "expired", "not_yet_valid", "foreign", "unknown_key", "altered", "undomained")),
         zeros=True,
     ),
+    _counter(
+        Metric.TENANT_EVENTS,
+        "event",
+        "Events by the budget that was asked; `*` is that of all tenants without one of their own.",
+        Label("budget"),
+        Label("outcome", ("admitted", "shadow_limited", "limited")),
+    ),
+    _gauge(Metric.TENANTS, "{tenant}", "Tenants whose use is held in memory, for each partition."),
+    _gauge(Metric.USAGE_RESTORES_PENDING, "{partition}", "Partitions that wait until their tenants' use is read."),
     _seconds(
         Metric.LLM_REQUEST_DURATION,
         "One request to a language model.",

@@ -28,6 +28,9 @@ FOREVER_MS = -1
 STATE_RETENTION_MS = 31 * DAY_MS
 """Longer than the longest `state.ttl_s`. Without a retention the topic would keep every conversation for ever."""
 
+USAGE_RETENTION_MS = 100 * DAY_MS
+"""Three months of days to be read by whoever accounts for them; a worker needs the present day."""
+
 READY_TIMEOUT_S = 20.0
 READY_INTERVAL_S = 0.1
 RECORD_OVERHEAD_BYTES = 64 * 1024
@@ -132,6 +135,14 @@ def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
             retention_ms=STATE_RETENTION_MS,
             cleanup=Cleanup.COMPACT_DELETE,
             readers=("worker",),
+            partitions_of=topics.events,
+        ),
+        replace(
+            common,
+            name=topics.usage,
+            retention_ms=USAGE_RETENTION_MS,
+            cleanup=Cleanup.COMPACT_DELETE,
+            readers=("worker", "operator"),
             partitions_of=topics.events,
         ),
         replace(common, name=topics.canary, retention_ms=DAY_MS, readers=("operator",)),

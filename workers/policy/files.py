@@ -1,4 +1,5 @@
-"""The policy from files, as they are mounted into a pod: a bundle, a directory of overlays, a directory of shadows.
+"""The policy from files, as they are mounted into a pod: a bundle, and directories of overlays,
+shadows and budgets.
 
 Changes are found by content, because a mounted ConfigMap changes by swapping a symbolic link and its modification times
 prove nothing. Files are read until two reads in a row agree, so that no read counts that saw half of a swap.
@@ -69,6 +70,7 @@ def read_documents(policy: PolicySettings) -> Documents:
         bundle=_read(Path(policy.bundle)) if policy.bundle else None,
         overlays=tuple(_documents(policy.overlays)),
         shadows=tuple(_documents(policy.shadows)),
+        budgets=tuple(_documents(policy.budgets)),
     )
 
 

@@ -164,6 +164,7 @@ class PolicyKeeper:
                 "before": before.bundle.ref if before else "",
                 "overlays": len(found.overlays),
                 "shadows": len(found.shadows),
+                "budgets": len(found.budgets),
             },
         )
 

@@ -8,6 +8,7 @@ from msgspec import Struct, structs
 
 from topology.contract.errors import PolicyError
 from topology.contract.events import SHADOWS_MAX
+from topology.policy.budgets import TenantBudget, load_budget
 from topology.policy.bundle import AgeDefault, PolicyBundle
 from topology.policy.in_force import Policies
 from topology.policy.loading import load_bundle, packaged_bundle
@@ -27,10 +28,11 @@ class Documents(Struct, frozen=True, kw_only=True):
     bundle: bytes | None = None
     overlays: tuple[Named, ...] = ()
     shadows: tuple[Named, ...] = ()
+    budgets: tuple[Named, ...] = ()
 
     def digest(self) -> str:
         """Return a digest of all names and bytes."""
-        return hashlib.sha256(repr((self.bundle, self.overlays, self.shadows)).encode()).hexdigest()
+        return hashlib.sha256(repr((self.bundle, self.overlays, self.shadows, self.budgets)).encode()).hexdigest()
 
 
 class DocumentLoader:
@@ -45,9 +47,10 @@ class DocumentLoader:
         bundle = self.bundle(documents.bundle)
         overlays, reasons = self.overlays(documents.overlays, bundle)
         shadows, more = self.shadows(documents.shadows)
-        if reasons or more:
-            raise PolicyError(*reasons, *more)
-        return Policies(bundle, overlays, shadows)
+        budgets, still_more = self.budgets(documents.budgets)
+        if reasons or more or still_more:
+            raise PolicyError(*reasons, *more, *still_more)
+        return Policies(bundle, overlays, shadows, budgets)
 
     def bundle(self, raw: bytes | None) -> PolicyBundle:
         """Load a bundle, with the age default of settings; `raw` None is the packaged one. Raises PolicyError."""
@@ -77,6 +80,16 @@ class DocumentLoader:
         if len(loaded) > SHADOWS_MAX:
             reasons.append(f"{len(loaded)} shadows; at most {SHADOWS_MAX} are allowed")
         return tuple(bundle for _, bundle in sorted(loaded, key=lambda each: each[0])), reasons
+
+    def budgets(self, documents: Iterable[Named]) -> tuple[Mapping[str, TenantBudget], list[str]]:
+        """Return the budgets that load, by tenant, and every reason against the others."""
+        loaded, reasons = _each(documents, load_budget)
+        budgets: dict[str, TenantBudget] = {}
+        for name, budget in loaded:
+            if budget.tenant_id in budgets:
+                reasons.append(f"{name}: a second budget of tenant {budget.tenant_id}; remove one of them")
+            budgets[budget.tenant_id] = budget
+        return budgets, reasons
 
 
 def grant_signature_check(settings: Settings) -> CheckSignature:

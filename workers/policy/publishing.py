@@ -9,6 +9,7 @@ from msgspec import structs
 
 from topology.contract.errors import PolicyError, PublicationRefused
 from topology.contract.names import CONTENT_TYPE_JSON, Header
+from topology.policy.budgets import load_budget
 from topology.policy.envelopes import Envelope, PublicationKind
 from topology.policy.signatures import Signed
 from workers.kafka.reader import TopicReader
@@ -35,6 +36,9 @@ def document_envelope(
             raise PolicyError(*reasons)
         (overlay,) = overlays.values()
         name, version = overlay.tenant_id, overlay.version
+    elif kind is PublicationKind.BUDGET:
+        budget = load_budget(raw)
+        name, version = budget.tenant_id, budget.version
     else:
         bundle = loader.bundle(raw)
         name, version = bundle.policy_id, bundle.version
@@ -52,7 +56,7 @@ def document_envelope(
 
 
 def withdrawal(kind: PublicationKind, name: str, version: str, *, issued_ms: int, rollback: bool) -> Envelope:
-    """Make the unsigned publication that withdraws an overlay or a shadow. Raises PolicyError."""
+    """Make the unsigned publication that withdraws an overlay, a shadow or a budget. Raises PolicyError."""
     return _checked(Envelope(kind=kind, id=name, version=version, issued_ms=issued_ms, rollback=rollback))
 
 

@@ -1,9 +1,10 @@
-"""The policy on its topic: signed publications of bundles, overlays and shadows; the newest valid ones are in force.
+"""The policy on its topic: signed bundles, overlays, shadows and budgets; the newest valid ones are in force.
 
 The policies are worked out from all publications at once (`topology.policy.envelopes`). So every worker that has read
 the same publications applies the same policy, whatever their order and whenever it started. A bundle that breaks a rule
 counts as not published. A tenant whose newest overlay is invalid under the bundle gets the strictest defaults until one
-is valid, because an older overlay might allow what the newer one forbids.
+is valid, because an older overlay might allow what the newer one forbids. A budget that breaks a rule counts as not
+published, because it depends on no other document.
 """
 
 import logging
@@ -15,6 +16,7 @@ from msgspec import Struct
 from topology.contract.errors import PolicyError, PolicyRefusal, PublicationRefused
 from topology.contract.events import SHADOWS_MAX
 from topology.contract.records import Record
+from topology.policy.budgets import TenantBudget
 from topology.policy.bundle import PolicyBundle
 from topology.policy.envelopes import Envelope, PublicationKind, holding, open_envelope
 from topology.policy.in_force import Policies
@@ -111,8 +113,9 @@ class Publications:
                     shadows[envelope.id] = shadow
                 else:
                     refused.append((envelope, _invalid(envelope, [f"more than {SHADOWS_MAX} shadows"])))
+        budgets = self._budgets(keep, refused)
         self._drop_oldest({envelope.key for envelope in keep})
-        policies = Policies(bundle, overlays, tuple(shadows[name] for name in sorted(shadows)))
+        policies = Policies(bundle, overlays, tuple(shadows[name] for name in sorted(shadows)), budgets)
         return Found(policies, tuple(refused), tuple(keep))
 
     def _latest_ms(self) -> int:
@@ -135,8 +138,37 @@ class Publications:
         refused.extend((envelope, _too_low(envelope)) for envelope in low)
         return (None, None) if held is None else sound[held.key]
 
+    def _budgets(self, keep: list[Envelope], refused: Refused) -> dict[str, TenantBudget]:
+        """Return the budgets in force among those that break no rule; what holds is added to `keep`."""
+        budgets: dict[str, TenantBudget] = {}
+        for subject in self._subjects(PublicationKind.BUDGET):
+            read = {envelope.key: self._budget(envelope, refused) for envelope in self._of(subject)}
+            sound = [each for each in self._of(subject) if not each.document or read[each.key] is not None]
+            held, low = holding(sound)
+            refused.extend((envelope, _too_low(envelope)) for envelope in low)
+            if held is not None:
+                keep.append(held)
+                if (budget := read[held.key]) is not None:
+                    budgets[held.id] = budget
+        return budgets
+
+    def _budget(self, envelope: Envelope, refused: Refused) -> TenantBudget | None:
+        """Return the budget in an envelope; None if that withdraws one, or is refused."""
+        if not envelope.document:
+            return None
+        loaded, faults = self._loader.budgets([("document", envelope.document.encode())])
+        for budget in loaded.values():
+            faults.extend(_other(envelope, budget.tenant_id, budget.version))
+        if faults:
+            refused.append((envelope, _invalid(envelope, faults)))
+            return None
+        return loaded[envelope.id]
+
+    def _subjects(self, kind: PublicationKind) -> list[tuple[PublicationKind, str]]:
+        return sorted({envelope.subject for envelope in self._due() if envelope.kind is kind})
+
     def _holding(self, kind: PublicationKind, refused: Refused) -> Iterator[Envelope]:
-        for subject in sorted({envelope.subject for envelope in self._due() if envelope.kind is kind}):
+        for subject in self._subjects(kind):
             held, low = holding(self._of(subject))
             refused.extend((envelope, _too_low(envelope)) for envelope in low)
             if held is not None:
@@ -283,7 +315,8 @@ class PolicyTopic:
         if policies is None:
             return None
         overlays = sorted(overlay.ref for overlay in policies.overlays.values())
-        in_force = (policies.bundle.ref, *overlays, *(shadow.ref for shadow in policies.shadows))
+        budgets = sorted(budget.ref for budget in policies.budgets.values())
+        in_force = (policies.bundle.ref, *overlays, *(shadow.ref for shadow in policies.shadows), *budgets)
         if in_force == self._in_force:
             return None
         self._in_force = in_force

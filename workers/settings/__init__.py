@@ -11,6 +11,7 @@ from workers.settings.events import (
     StageSettings,
     StagesSettings,
     StateSettings,
+    TenantSettings,
 )
 from workers.settings.loading import InvalidSettings, load_settings, show
 from workers.settings.models import GenerationSettings, GuardSettings
@@ -39,6 +40,7 @@ __all__ = [
     "StagesSettings",
     "StateSettings",
     "TelemetrySettings",
+    "TenantSettings",
     "TopicSettings",
     "load_settings",
     "read_secrets",

@@ -190,7 +190,7 @@ _POLICY_RULES = (
         'at least one key, because policy.source is "topic"',
         lambda s: s.policy.source == "file" or bool(s.policy.keys),
     ),
-    *(_only_from_files(key) for key in ("bundle", "overlays", "shadows")),
+    *(_only_from_files(key) for key in ("bundle", "overlays", "shadows", "budgets")),
 )
 
 
@@ -201,8 +201,9 @@ def cross_problems(settings: Settings) -> Iterator[Problem]:
             yield rule.keys, SettingsError(rule.keys[0], repr(rule.value(settings)), rule.allowed)
     names = (settings.topics.events, settings.topics.audited, settings.topics.audit, settings.topics.review)
     names += (settings.topics.state, settings.topics.canary, settings.topics.policy, settings.topics.dead_letters)
+    names += (settings.topics.usage,)
     if len(set(names)) < len(names):
-        yield ("topics.events",), SettingsError("topics", "a name that occurs twice", "eight different names")
+        yield ("topics.events",), SettingsError("topics", "a name that occurs twice", "nine different names")
 
 
 def file_problems(settings: Settings) -> list[SettingsError]:
@@ -221,7 +222,7 @@ def file_problems(settings: Settings) -> list[SettingsError]:
         for key, name in files.items()
         if name and not Path(name).is_file()
     ]
-    directories = {"policy.overlays": settings.policy.overlays, "policy.shadows": settings.policy.shadows}
+    directories = {f"policy.{key}": getattr(settings.policy, key) for key in ("overlays", "shadows", "budgets")}
     problems.extend(
         SettingsError(key, repr(name), "an existing directory")
         for key, name in directories.items()

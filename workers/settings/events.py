@@ -114,6 +114,7 @@ class PolicySettings(Struct, frozen=True, kw_only=True):
     shadows: Annotated[
         Text, about("With `file`: the directory of bundles that are judged beside the live one; empty: none.")
     ] = ""
+    budgets: Annotated[Text, about("With `file`: the directory of tenants' budgets; empty: none.")] = ""
     id: Annotated[PolicyId, about("With `topic`: the policy whose bundles apply here.")] = "safe-completion-core"
     keys: Annotated[
         dict[Name, PublicKey],
@@ -199,6 +200,17 @@ class StateSettings(Struct, frozen=True, kw_only=True):
         Seconds,
         about("Time for reading a partition's states. Its events wait for them, and a failed attempt is repeated."),
     ] = 60
+
+
+class TenantSettings(Struct, frozen=True, kw_only=True):
+    """Budgets and fair shares of tenants, and the count of what they use."""
+
+    enabled: Annotated[
+        bool, about("On: use is counted on `topics.usage`, budgets are applied, and tenants run in fair shares.")
+    ] = False
+    tenants_max: Annotated[
+        Count, about("Tenants of a partition that are counted by name in one day; later ones are counted together.")
+    ] = 10_000
 
 
 class GrantSettings(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from workers.settings.events import (
     SignatureSettings,
     StagesSettings,
     StateSettings,
+    TenantSettings,
 )
 from workers.settings.models import GenerationSettings, GuardSettings
 from workers.settings.operation import AgentSettings, DrainSettings, RaySettings, TelemetrySettings
@@ -35,6 +36,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     signatures: SignatureSettings = SignatureSettings()
     redaction: RedactionSettings = RedactionSettings()
     state: StateSettings = StateSettings()
+    tenants: TenantSettings = TenantSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     ray: RaySettings = RaySettings()
     drain: DrainSettings = DrainSettings()

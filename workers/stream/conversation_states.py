@@ -1,51 +1,29 @@
 """The states of conversations, held in memory within bounds and restored from the compacted topic.
 
-A partition's states are read on a thread of their own while the poll thread stays in the group. Nothing of the
-partition is delivered until they are there. A failed read is counted, logged and tried again, and the partition stays
-undelivered: a turn that is planned without the earlier ones could be granted detail that they have used up.
+Nothing of a partition is delivered until they have been read (`restoring`): a turn that is planned without the earlier
+ones could be granted detail that they have used up.
 """
 
-import logging
-import threading
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
-from typing import Protocol
+from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
 from topology.contract.codec import decode_state, encode, state_wire
 from topology.contract.conversation import EMPTY, ConversationState
 from topology.contract.headers import Wire
-from topology.contract.records import PartitionId, PartitionOffset, Record, Result
+from topology.contract.records import PartitionId, Record, Result
 from topology.ports import Clock, ConversationStates
 from topology.steps.remembering import Memory, StateBounds
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.kafka.errors import StatesUnreadable
 from workers.settings import Settings
+from workers.stream.restoring import Restoring, StateSource
 from workers.stream.state_reader import StateReader
-
-logger = logging.getLogger("sluicegate.states")
-
-TURN_S = 1.0
-"""Time between two updates of the gauges, and before a failed read is tried again."""
-
-STOP_TIMEOUT_S = 5.0
 
 CANARIES_FIELD = b"canaries"
 """What an encoded state contains, as JSON and as MessagePack, if it remembers a canary."""
-
-
-class StateSource(Protocol):
-    """A place that states are read from. All calls are on one thread."""
-
-    def read(self, partition: int) -> Iterable[Record]:
-        """Return all committed states of a partition number, oldest first. Raises StatesUnreadable."""
-        ...
-
-    def close(self) -> None:
-        """Release what it holds."""
-        ...
 
 
 class HeldBounds(Struct, frozen=True, kw_only=True):
@@ -109,27 +87,15 @@ class PartitionStates:
         return next(iter(self._held.values()))[1]
 
 
-class TopicConversationStates:
-    """The ConversationStates port on a compacted topic. `source` is read on a thread of its own."""
+class TopicConversationStates(Restoring[PartitionStates], ConversationStates):
+    """The ConversationStates port on a compacted topic."""
 
     def __init__(
         self, topic: str, source: StateSource, *, bounds: HeldBounds, wire: Wire, clock: Clock, metrics: Instruments
     ) -> None:
-        self._topic = topic
-        self._source = source
         self._bounds = bounds
         self._wire = wire
-        self._clock = clock
-        self._metrics = metrics
-        self._lock = threading.Lock()
-        self._owned: dict[PartitionId, PartitionStates] = {}
-        self._wanted: dict[PartitionId, PartitionOffset] = {}
-        self._restored: dict[PartitionId, tuple[PartitionOffset, PartitionStates]] = {}
-        self._wake = threading.Event()
-        self._is_stopping = False
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._serve, name="states", daemon=True)
-        self._thread.start()
+        super().__init__(topic, source, name="conversation states", clock=clock, metrics=metrics)
 
     def state_of(self, partition: PartitionId, conversation_id: str) -> ConversationState:
         """See `ConversationStates.state_of`. Empty if the partition is not owned: then the record is no longer live."""
@@ -145,104 +111,27 @@ class TopicConversationStates:
                     states = self._owned[result.topic, result.partition]
                     states.put(record.key.decode(), record.value, self._clock.now_ms())
 
-    def is_restored(self, position: PartitionOffset) -> bool:
-        """See `ConversationStates.is_restored`. Raises what ended the thread that reads."""
-        if self._error is not None:
-            raise self._error
-        partition = (position.topic, position.partition)
-        with self._lock:
-            found = self._restored.get(partition)
-            if found is not None and found[0] == position:
-                return True
-            # Another member may have committed since an older position was read, and written states with it.
-            is_new = self._wanted.get(partition) != position
-            self._wanted[partition] = position
-        if is_new:
-            self._wake.set()
-        return False
+    def _empty(self, partition: PartitionId) -> PartitionStates:
+        return PartitionStates(self._bounds, self._wire)
 
-    def begin(self, position: PartitionOffset) -> None:
-        """See `ConversationStates.begin`."""
-        partition = (position.topic, position.partition)
-        with self._lock:
-            found_at, states = self._restored.pop(partition, (None, None))
-            if states is None or found_at != position:
-                raise RuntimeError(f"the states of partition {position.partition} at {position.offset} were not read")
-            self._owned[partition] = states
-            self._wanted.pop(partition, None)
-
-    def keep(self, partitions: Collection[PartitionId]) -> None:
-        """See `ConversationStates.keep`."""
-        with self._lock:
-            for held in (self._owned, self._wanted, self._restored):
-                for partition in held.keys() - set(partitions):
-                    del held[partition]
-
-    def close(self) -> None:
-        """See `ConversationStates.close`. Waits at most STOP_TIMEOUT_S for the thread."""
-        self._is_stopping = True
-        self._wake.set()
-        self._thread.join(STOP_TIMEOUT_S)
-
-    def _serve(self) -> None:
-        try:
-            while not self._is_stopping:
-                self._wake.wait(TURN_S)
-                self._wake.clear()
-                for position in self._pending():
-                    self._restore(position)
-                self._show()
-        except BaseException as exc:  # noqa: BLE001 - handed to the thread that calls `is_restored`
-            self._error = exc
-        finally:
-            self._source.close()
-
-    def _pending(self) -> list[PartitionOffset]:
-        with self._lock:
-            found = {partition: position for partition, (position, _) in self._restored.items()}
-            return [position for partition, position in self._wanted.items() if found.get(partition) != position]
-
-    def _restore(self, position: PartitionOffset) -> None:
-        """Read one partition, and keep its states if they are still wanted. A failed read is left for the next turn."""
-        if self._is_stopping:
-            return
-        started_s, about = self._clock.monotonic_s(), {"topic": self._topic, "partition": position.partition}
-        states = PartitionStates(self._bounds, self._wire)
-        try:
-            for record in self._source.read(position.partition):
-                self._take(states, record)
-        except StatesUnreadable as exc:
-            self._metrics.count(Metric.STATE_RESTORE_FAILURES)
-            logger.error(  # noqa: TRY400 - the traceback adds nothing to the reason
-                "partition not delivered: its conversation states could not be read",
-                extra={**about, "reason": exc.reason},
-            )
-            return
-        partition = (position.topic, position.partition)
-        with self._lock:
-            if self._wanted.get(partition) == position:
-                self._restored[partition] = position, states
-        took_s = round(self._clock.monotonic_s() - started_s, 3)
-        logger.info("conversation states read", extra={**about, "count": len(states), "seconds": took_s})
-
-    def _take(self, states: PartitionStates, record: Record) -> None:
+    def _take(self, held: PartitionStates, record: Record) -> None:
         if record.key is None:
             return
         conversation_id = record.key.decode("utf-8", "replace")
         if record.value is None:
-            states.remove(conversation_id)
+            held.remove(conversation_id)
             return
         state = _decoded(record)
         if self._clock.now_ms() - state.updated_ms <= self._bounds.ttl_ms:
-            states.put(conversation_id, encode(state, self._wire), state.updated_ms)
+            held.put(conversation_id, encode(state, self._wire), state.updated_ms)
 
-    def _show(self) -> None:
+    def _show(self, owned: Sequence[PartitionStates], pending_count: int) -> None:
         with self._lock:
-            owned = list(self._owned.values())
             evicted_count = self._take_evicted(owned)
+            size_bytes = sum(states.size_bytes for states in owned)
         self._metrics.gauge_set(Metric.STATE_CONVERSATIONS, sum(map(len, owned)))
-        self._metrics.gauge_set(Metric.STATE_BYTES, sum(states.size_bytes for states in owned))
-        self._metrics.gauge_set(Metric.STATE_RESTORES_PENDING, len(self._pending()))
+        self._metrics.gauge_set(Metric.STATE_BYTES, size_bytes)
+        self._metrics.gauge_set(Metric.STATE_RESTORES_PENDING, pending_count)
         if evicted_count:
             self._metrics.count(Metric.STATE_EVICTIONS, evicted_count)
 

@@ -8,14 +8,18 @@ no key waits for another key's commit. Records in flight continue across a rebal
 
 import logging
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 
 from msgspec import Struct
 
+from topology.delivery.partition_window import Line
 from topology.delivery.tracker import Tracker, TrackerLimits
+from topology.delivery.turns import OldestFirst, Turns
 from topology.load.limiter import Limiter, LimiterBounds
 from topology.load.record_clock import RecordClock
-from topology.ports import Clock, ConversationStates, Sink, Source
+from topology.ports import Clock, ConversationStates, Sink, Source, TenantUses
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.settings import LimitSettings
@@ -23,6 +27,7 @@ from workers.stream.committer import Committer, GiveUp
 from workers.stream.polling import Poller
 from workers.stream.processing import Close, Process, Processing
 from workers.stream.quarantine import Quarantine
+from workers.stream.restoring import Together
 
 logger = logging.getLogger("sluicegate.loop")
 
@@ -63,6 +68,17 @@ class LoopHealth(Struct, frozen=True, kw_only=True):
     """Partitions whose committed offset map is unreadable: none of their records is processed until it is repaired."""
 
 
+@dataclass(frozen=True, slots=True)
+class Tenancy:
+    """What a worker knows of tenants: what they used, if that is counted, and whose line starts next."""
+
+    uses: TenantUses | None = None
+    turns: Callable[[], Turns[Line]] = OldestFirst[Line]
+
+
+NO_TENANCY = Tenancy()
+
+
 class Loop:
     """The loop that moves records from a source through `process` into a sink."""
 
@@ -83,10 +99,14 @@ class Loop:
         quarantine: Quarantine | None = None,
         states: ConversationStates | None = None,
         give_up: GiveUp | None = None,
+        tenancy: Tenancy = NO_TENANCY,
     ) -> None:
-        self._source, self._sink, self._clock, self._states = source, sink, clock, states
+        uses = tenancy.uses
+        self._source, self._sink, self._clock = source, sink, clock
+        memories = [memory for memory in (states, uses) if memory is not None]
+        self._memory = Together(memories) if memories else None
         self._lock = threading.Lock()
-        self._tracker = tracker = Tracker(tracker_limits(limits))
+        self._tracker = tracker = Tracker(tracker_limits(limits), tenancy.turns)
         intake = intake_limiter(limits)
         self._processing = Processing(
             process,
@@ -98,6 +118,7 @@ class Loop:
             quarantine=quarantine,
             states=states,
             intake=intake,
+            uses=uses,
         )
         self._committer = Committer(
             sink,
@@ -110,13 +131,13 @@ class Loop:
             on_room=self._processing.wake,
             give_up=give_up,
         )
-        self._poller = self._build_poller(source, limits, metrics, intake)
+        self._poller = self._build_poller(limits, metrics, intake)
         self._state = LoopState.STARTING
         self._drain_until_s: float | None = None
 
-    def _build_poller(self, source: Source, limits: LimitSettings, metrics: Instruments, intake: Limiter) -> Poller:
+    def _build_poller(self, limits: LimitSettings, metrics: Instruments, intake: Limiter) -> Poller:
         return Poller(
-            source,
+            self._source,
             self._tracker,
             self._lock,
             clock=self._clock,
@@ -124,7 +145,7 @@ class Loop:
             on_work=self._processing.wake,
             on_dead=self._processing.cancel_dead,
             settle=lambda: self._committer.settle(limits.revoke_timeout_s),
-            states=self._states,
+            states=self._memory,
             intake=intake,
             awaiting=lambda: self._processing.awaiting_count,
             record_clock=RecordClock(limits.clock_skew_max_s),
@@ -206,8 +227,8 @@ class Loop:
         self._committer.stop(STOP_TIMEOUT_S)
         self._source.close()
         self._sink.close()
-        if self._states is not None:
-            self._states.close()
+        if self._memory is not None:
+            self._memory.close()
 
 
 def tracker_limits(limits: LimitSettings) -> TrackerLimits:

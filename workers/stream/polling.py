@@ -14,7 +14,7 @@ from topology.contract.records import Ownership, PartitionId, PartitionOffset, R
 from topology.delivery.tracker import Tracker
 from topology.load.limiter import Limiter
 from topology.load.record_clock import RecordClock
-from topology.ports import Clock, ConversationStates, Source
+from topology.ports import Clock, PartitionMemory, Source
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.stream.standstill import Standstill
@@ -64,7 +64,7 @@ class Poller:
         on_work: Callable[[], None],
         on_dead: Callable[[], None],
         settle: Callable[[], object],
-        states: ConversationStates | None = None,
+        states: PartitionMemory | None = None,
         intake: Limiter,
         awaiting: Callable[[], int],
         record_clock: RecordClock,

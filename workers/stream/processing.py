@@ -21,7 +21,7 @@ import uvloop
 from topology.contract.records import Record, Result
 from topology.delivery.tracker import Tracker, WorkItem
 from topology.load.limiter import Limiter
-from topology.ports import Clock, ConversationStates, Rest
+from topology.ports import Clock, ConversationStates, Rest, TenantUses
 from workers.settings import LimitSettings
 from workers.stream.crash_journal import NOT_MARKED, CrashJournal
 from workers.stream.permits import Permits
@@ -111,6 +111,7 @@ class Processing:
         quarantine: Quarantine | None = None,
         states: ConversationStates | None = None,
         intake: Limiter,
+        uses: TenantUses | None = None,
     ) -> None:
         self._process = process
         self._intake = intake
@@ -127,6 +128,7 @@ class Processing:
         self._journal = self._quarantine.journal
         self._close = close
         self._states = states
+        self._uses = uses
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._serve, name="processing", daemon=True)
         self._running: dict[asyncio.Task[Result], _Run] = {}
@@ -233,9 +235,13 @@ class Processing:
         finished, self._finished = self._finished, []
         try:
             for item, result in finished:
-                is_live = self._tracker.finish(item, result)
-                if is_live and self._states is not None:
-                    self._states.finished(result)  # in one step: nobody may take the partition over in between
+                if not self._tracker.is_live(item):
+                    continue
+                # In one step: nobody may take the partition over in between.
+                counted = result if self._uses is None else self._uses.counted(result)
+                self._tracker.finish(item, counted)
+                if self._states is not None:
+                    self._states.finished(counted)
         except ValueError as exc:
             self._error = exc
 

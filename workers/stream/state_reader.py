@@ -50,6 +50,15 @@ class StateReader:
             self.close()
             raise StatesUnreadable(f"{type(exc).__name__}: {exc}"[:DETAIL_CHARACTERS_MAX]) from exc
 
+    def partition_count(self) -> int:
+        """Return the number of the topic's partitions. Raises StatesUnreadable; the next call then connects anew."""
+        try:
+            self._committed = self._committed or RangeReader(self._kafka, self._topic)
+        except (KafkaRefused, KafkaUnavailable) as exc:
+            self.close()
+            raise StatesUnreadable(f"{type(exc).__name__}: {exc}"[:DETAIL_CHARACTERS_MAX]) from exc
+        return len(self._committed.partitions)
+
     def close(self) -> None:
         """Release the connections."""
         for reader in (self._committed, self._written):

@@ -55,6 +55,7 @@ from topology.contract.labels import (
     Vulnerability,
 )
 from topology.contract.names import DraftSource
+from topology.contract.tenants import Counted, Spent, UsageRecord, Use
 
 SPAN = Span(start=3, end=9, label="EMAIL_ADDRESS")
 LOGGED = LoggedText(redacted="to <EMAIL_ADDRESS>", spans=(SPAN,), digest="hmac-sha256:k1:" + "0f" * 32)
@@ -311,6 +312,24 @@ STATE_FULL = ConversationState(
     events=(SeenEvent(event_id="evt-1", audit_id="a"),),
 )
 
+USAGE_FULL = UsageRecord(
+    tenant_id="acme",
+    topic="conversations.events",
+    partition=3,
+    day_ms=1_767_225_600_000,
+    use=Use(
+        events=7,
+        limited=2,
+        repeated=1,
+        shadow_limited=3,
+        generation=Spent(calls=6, input_tokens=900, output_tokens=300),
+        regeneration=Spent(calls=2, input_tokens=350, output_tokens=90),
+        guards=Spent(calls=31),
+    ),
+    hour=Counted(start_ms=1_767_261_600_000, events=4, tokens=800),
+    minute=Counted(start_ms=1_767_262_200_000, events=1, tokens=200),
+)
+
 SAMPLES: dict[str, Struct] = {
     "conversation-event.full": EVENT_FULL,
     "conversation-event.minimal": EVENT_MINIMAL,
@@ -324,4 +343,6 @@ SAMPLES: dict[str, Struct] = {
     "review-item.minimal": REVIEW_MINIMAL,
     "conversation-state.full": STATE_FULL,
     "conversation-state.minimal": ConversationState(),
+    "usage-record.full": USAGE_FULL,
+    "usage-record.minimal": UsageRecord(tenant_id="acme", topic="in", partition=0, day_ms=0),
 }

@@ -21,6 +21,7 @@ from topology.contract.codec import (
     decode_event,
     decode_state,
     encode,
+    tenant_of,
 )
 from topology.contract.conversation import ConversationState, RiskMemory, Shown
 from topology.contract.errors import DeadLetter, DeadLetterReason
@@ -361,3 +362,20 @@ def test_response_headers_are_those_of_a_cloudevent() -> None:
 )
 def test_trace_context_is_the_last_valid_one(headers: Headers, carrier: dict[str, str]) -> None:
     assert trace_carrier(headers) == carrier
+
+
+def test_the_tenant_is_known_before_an_event_is_decoded() -> None:
+    tenant = EVENT_MINIMAL.tenant_id
+    wrapped = json.dumps({"specversion": "1.0", "data": msgspec.to_builtins(EVENT_MINIMAL)}).encode()
+    cloud = (("content-type", b"application/cloudevents+json"),)
+    assert tenant_of(_record(_value()), LIMITS) == tenant
+    assert tenant_of(_record(msgspec.msgpack.encode(EVENT_MINIMAL), MSGPACK), LIMITS) == tenant
+    assert tenant_of(_record(wrapped, cloud), LIMITS) == tenant
+
+
+@pytest.mark.parametrize(
+    "value", [None, b"", b"{", b"[1]", b'{"tenant_id": 3}', b"[" * 100_000, b'{"tenant_id": "\xff"}']
+)
+def test_a_record_that_names_no_tenant_has_none(value: bytes | None) -> None:
+    assert tenant_of(_record(value), LIMITS) == ""
+    assert tenant_of(_record(value, MSGPACK), LIMITS) == ""

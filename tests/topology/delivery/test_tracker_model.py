@@ -13,8 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.topology.delivery.tracker_world import TOPIC, position, record, result
 from topology.contract.records import Ownership, PartitionOffset, Record, Result
+from topology.contract.tenants import Priority, Share
 from topology.delivery.offset_map import decode
 from topology.delivery.tracker import Round, Tracker, TrackerLimits, WorkItem
+from topology.delivery.turns import FairTurns
 
 PARTITIONS = (0, 1)
 WORKERS = (0, 1)
@@ -29,11 +31,24 @@ class Worker:
     """One process: its tracker, and what is only in its memory."""
 
     number: int
-    tracker: Tracker = field(default_factory=lambda: Tracker(LIMITS))
+    tracker: Tracker = field(init=False)
     seen: Ownership | None = None
     read_from: dict[int, int] = field(default_factory=dict[int, int])
     running: list[WorkItem] = field(default_factory=list[WorkItem])
     round: Round | None = None
+
+    def __post_init__(self) -> None:
+        self.tracker = tracker_of(self.number)
+
+
+def tracker_of(number: int) -> Tracker:
+    """The first worker starts the oldest record first, the second one in fair shares of three tenants."""
+    return Tracker(LIMITS) if number == 0 else Tracker(LIMITS, lambda: FairTurns(share_of))
+
+
+def share_of(record: Record) -> Share:
+    tenant = record.offset % 3
+    return Share(tenant_id=str(tenant), weight=1 + tenant, priority=list(Priority)[tenant])
 
 
 def weight(record: Record | None) -> int:

@@ -132,6 +132,7 @@ def test_asyncapi_operations_are_ours(asyncapi: dict[str, Any]) -> None:
         "sendReview": "send",
         "sendCanary": "send",
         "sendState": "send",
+        "sendUsage": "send",
         "sendDeadLetters": "send",
     }
     for server in asyncapi["servers"].values():

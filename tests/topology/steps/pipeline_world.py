@@ -6,7 +6,15 @@ from typing import Any
 
 import msgspec
 
-from serving.fakes import FakeCheck, FakeConversationStates, FakeGenerator, FakeGrantVerifier, FakeLabeler, clean_report
+from serving.fakes import (
+    FakeCheck,
+    FakeConversationStates,
+    FakeGenerator,
+    FakeGrantVerifier,
+    FakeLabeler,
+    FakeTenantUses,
+    clean_report,
+)
 from topology.contract.codec import RecordLimits, encode
 from topology.contract.drafts import CheckReport
 from topology.contract.events import (
@@ -40,6 +48,7 @@ from topology.ports import Check, CheckInput, Clock
 from topology.steps.canary import RequireGenuine, no_canaries
 from topology.steps.case import Case
 from topology.steps.drafting import Budget, Drafting
+from topology.steps.limiting import Gate
 from topology.steps.publishing import Routes
 from topology.steps.remembering import Memory, StateBounds
 from topology.telemetry.instruments import Instruments
@@ -99,6 +108,7 @@ class Bench:
         states: FakeConversationStates | None = None,
         clock: Clock | None = None,
         require_genuine: RequireGenuine = no_canaries,
+        uses: FakeTenantUses | None = None,
     ) -> None:
         self.states = states
         self.generator = generator or FakeGenerator(lambda _: "A plain answer.")
@@ -129,7 +139,7 @@ class Bench:
             metrics=self.metrics,
             clock=clock or SystemClock(),
             memory=None if states is None else Memory(states=states, bounds=StateBounds()),
-            require_genuine=require_genuine,
+            gate=Gate(require_genuine=require_genuine, uses=uses),
         )
 
     def _compile(self, case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:

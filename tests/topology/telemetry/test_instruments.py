@@ -13,7 +13,7 @@ from tests.checkout import ROOT
 from topology.telemetry.instruments import OTHER, SERIES_MAX, Instruments
 from topology.telemetry.metrics import GUARDS, METRICS, Metric
 
-OPEN_LABELS = {"case", "topic", "partition", "category", "policy_version", "model", "version", "hash", "role"}
+OPEN_LABELS = {"budget", "case", "topic", "partition", "category", "policy_version", "model", "version", "hash", "role"}
 Point = NumberDataPoint | HistogramDataPoint
 
 

@@ -28,7 +28,7 @@ def _fresh() -> TopicSettings:
     prefix = uuid.uuid4().hex[:6]
     names = {
         field: f"{prefix}.{getattr(TopicSettings(), field)}"
-        for field in ("events", "audited", "audit", "review", "state", "canary", "policy", "dead_letters")
+        for field in ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters")
     }
     return msgspec.structs.replace(TopicSettings(), partitions=2, **names)
 
@@ -113,7 +113,7 @@ def _follow(spec: TopicSpec, partitions: int) -> Existing:
 def test_creating_twice_creates_once(kafka: Kafka) -> None:
     topics = _fresh()
     first = create_topics(kafka.settings(), topics)
-    assert len(first.created) == 8
+    assert len(first.created) == 9
     assert create_topics(kafka.settings(), topics).created == ()
     assert create_topics(kafka.settings(), topics).differences == ()
 

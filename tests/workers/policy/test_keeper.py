@@ -15,6 +15,7 @@ from tests.plugins.patience import wait_until
 from tests.plugins.policy_publisher import CATEGORY, HIGH, LOW, document, overlay
 from topology.contract.errors import PolicyError, PolicyRefusal
 from topology.contract.events import SHADOWS_MAX
+from topology.policy.budgets import UNLIMITED
 from topology.policy.in_force import Policies
 from topology.policy.loading import load_bundle
 from topology.telemetry.instruments import Instruments
@@ -35,9 +36,13 @@ class Mount:
         self._count = 0
         (root / "overlays").mkdir()
         (root / "shadows").mkdir()
+        (root / "budgets").mkdir()
         self.settings = Settings(
             policy=PolicySettings(
-                bundle=str(root / "bundle.yaml"), overlays=str(root / "overlays"), shadows=str(root / "shadows")
+                bundle=str(root / "bundle.yaml"),
+                overlays=str(root / "overlays"),
+                shadows=str(root / "shadows"),
+                budgets=str(root / "budgets"),
             )
         )
 
@@ -55,6 +60,9 @@ class Mount:
 
     def overlay(self, name: str, raw: bytes) -> None:
         (self._root / "overlays" / f"{name}.yaml").write_bytes(raw)
+
+    def budget(self, name: str, raw: bytes) -> None:
+        (self._root / "budgets" / f"{name}.yaml").write_bytes(raw)
 
     def shadow(self, name: str, raw: bytes) -> None:
         (self._root / "shadows" / f"{name}.yaml").write_bytes(raw)
@@ -118,6 +126,26 @@ def test_overlays_and_shadows_come_and_go_with_their_files(mount: Mount, tmp_pat
     (tmp_path / "shadows" / "candidate.yaml").unlink()
     desk.keeper.look()
     assert (desk.keeper.current().overlays, desk.keeper.current().shadows) == ({}, ())
+
+
+def test_budgets_come_and_change_with_their_files(mount: Mount) -> None:
+    desk = Desk(PolicyFiles(mount.settings))
+    desk.keeper.look()
+    assert desk.keeper.current().budget_of("acme") is UNLIMITED
+    mount.budget("acme", b"{tenant_id: acme, version: 1.0.0, weight: 3}")
+    mount.budget("others", b"{tenant_id: '*', version: 1.0.0, weight: 2}")
+    desk.keeper.look()
+    assert [desk.keeper.current().budget_of(name).weight for name in ("acme", "unknown")] == [3, 2]
+    mount.budget("acme", b"{tenant_id: acme, version: 1.0.1, weight: 0}")
+    desk.keeper.look()
+    assert desk.keeper.current().budget_of("acme").weight == 3
+
+
+def test_two_budgets_of_one_tenant_are_refused(mount: Mount) -> None:
+    for name in ("one", "two"):
+        mount.budget(name, b"{tenant_id: acme, version: 1.0.0}")
+    with pytest.raises(PolicyError, match=r"two.yaml: a second budget of tenant acme"):
+        PolicyFiles(mount.settings).look()
 
 
 def test_more_shadows_than_the_bound_are_refused(mount: Mount) -> None:

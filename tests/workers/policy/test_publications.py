@@ -22,6 +22,7 @@ from tests.plugins.policy_publisher import (
 )
 from topology.contract.errors import PolicyRefusal, PublicationRefused
 from topology.contract.events import SHADOWS_MAX
+from topology.policy.budgets import UNLIMITED
 from topology.policy.documents import DOCUMENT_BYTES_MAX
 from topology.policy.envelopes import ENVELOPE_BYTES_MAX, Envelope, PublicationKind, holding
 from topology.policy.in_force import Policies
@@ -31,7 +32,7 @@ from workers.policy.publishing import without_effect
 from workers.policy.topic import PUBLICATIONS_MAX, Publications
 from workers.settings import PolicySettings, Settings, SignatureSettings
 
-OVERLAY, SHADOW = PublicationKind.OVERLAY, PublicationKind.SHADOW
+OVERLAY, SHADOW, BUDGET = PublicationKind.OVERLAY, PublicationKind.SHADOW, PublicationKind.BUDGET
 
 
 def settings_of(**policy: Any) -> Settings:
@@ -282,6 +283,29 @@ def test_a_tenant_whose_newest_overlay_no_longer_holds_is_under_the_strictest_de
     assert found.overlay_of("acme") is STRICTEST
     assert found.overlay_of("other").tenant_id == "other"
     assert refusals(V1, older, newer, other) == [("overlay acme@1.1.0", PolicyRefusal.INVALID)]
+
+
+def budget(version: str, issued_ms: int, weight: int, name: str = "acme") -> bytes:
+    raw = msgspec.json.encode({"tenant_id": name, "version": version, "weight": weight})
+    return publication(version, raw, issued_ms, kind=BUDGET, name=name)
+
+
+def test_budgets_hold_and_are_withdrawn_by_a_signature() -> None:
+    first, others = budget("1.0.0", 2, 3), budget("1.0.0", 2, 5, name="*")
+    assert policies(V1, first).budget_of("acme").weight == 3
+    assert policies(V1, first, others).budget_of("unknown").weight == 5
+    withdrawn = publication("1.0.0", b"", 3, kind=BUDGET, name="acme")
+    assert policies(V1, first, withdrawn).budget_of("acme") is UNLIMITED
+    assert policies(V1, first, withdrawn, budget("1.0.1", 4, 7)).budget_of("acme").weight == 7
+
+
+def test_a_budget_that_breaks_a_rule_counts_as_not_published() -> None:
+    first, broken, lower = budget("1.0.0", 2, 3), budget("1.1.0", 3, 0), budget("0.9.0", 4, 9)
+    assert policies(V1, first, broken, lower).budget_of("acme").weight == 3
+    assert refusals(V1, first, broken, lower) == [
+        ("budget acme@1.1.0", PolicyRefusal.INVALID),
+        ("budget acme@0.9.0", PolicyRefusal.LOWER_VERSION),
+    ]
 
 
 def test_shadows_stand_beside_the_bundle_in_the_order_of_their_names() -> None:

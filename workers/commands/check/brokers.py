@@ -143,7 +143,8 @@ def _inside(client: Any, settings: Settings, timeout_s: float) -> Iterator[Line]
     if kafka.api_version is not None:
         yield unused("topics", "kafka.api_version is set, as for the mock broker, which creates its topics itself")
         return
-    table = topic_table(settings.topics)
+    unused_topic = "" if settings.tenants.enabled else settings.topics.usage
+    table = [spec for spec in topic_table(settings.topics) if spec.name != unused_topic]
     described = {topic["name"]: topic for topic in client.describe_topics([spec.name for spec in table])}
     yield from _topic_lines(client, table, described)
     yield from right_lines(client, settings, table, described, timeout_s * CONNECTIONS_SHARE)

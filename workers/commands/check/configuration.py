@@ -39,7 +39,7 @@ def probe_policy(settings: Settings, timeout_s: float) -> Iterator[Line]:
     if settings.policy.source == "topic":
         yield from _published(settings, timeout_s)
         return
-    mend = "correct the file that policy.bundle, policy.overlays or policy.shadows names"
+    mend = "correct the file that policy.bundle, policy.overlays, policy.shadows or policy.budgets names"
     try:
         policies = load_policies(settings)
     except PolicyError as exc:
@@ -71,7 +71,7 @@ def _published(settings: Settings, timeout_s: float) -> Iterator[Line]:
 
 
 def _loaded(policies: Policies) -> Iterator[Line]:
-    parts = f"overlays: {len(policies.overlays)}, shadows: {len(policies.shadows)}"
+    parts = f"overlays: {len(policies.overlays)}, shadows: {len(policies.shadows)}, budgets: {len(policies.budgets)}"
     yield ok("policy", f"{policies.bundle.ref}, {parts}")
     warnings = [remark for remark in lint(policies.bundle) if remark.severity is RemarkSeverity.WARNING]
     if warnings:

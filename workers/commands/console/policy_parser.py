@@ -28,8 +28,10 @@ def _add_keygen(verbs: Subcommands) -> None:
 
 def _add_sign(verbs: Subcommands) -> None:
     sign = verbs.add("sign", "policy.publication:sign", "sign a policy, so that it can be published")
-    sign.add_argument("file", nargs="?", type=Path, metavar="FILE", help="a bundle or an overlay (YAML or JSON)")
-    sign.add_argument("--kind", required=True, choices=("bundle", "overlay", "shadow"), help="kind of the publication")
+    sign.add_argument("file", nargs="?", type=Path, metavar="FILE", help="bundle, overlay or budget (YAML or JSON)")
+    sign.add_argument(
+        "--kind", required=True, choices=("bundle", "overlay", "shadow", "budget"), help="kind of the publication"
+    )
     sign.add_argument("--key", required=True, type=Path, metavar="FILE", help="private key (Ed25519, PEM)")
     sign.add_argument("--key-id", required=True, metavar="ID", help="the key's name in policy.keys")
     sign.add_argument(

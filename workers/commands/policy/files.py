@@ -53,7 +53,7 @@ def in_force(settings: Settings) -> Policies:
 
 
 def _in_files(settings: Settings, option: str, bundle: str, overlays: str) -> Policies:
-    named = replace(settings.policy, bundle=bundle, overlays=overlays, shadows="")
+    named = replace(settings.policy, bundle=bundle, overlays=overlays, shadows="", budgets="")
     try:
         return load_policies(replace(settings, policy=named))
     except OSError as exc:

@@ -54,7 +54,9 @@ def _envelope(arguments: argparse.Namespace, settings: Settings) -> Envelope:
         )
     name, _, version = arguments.withdraw.partition("@")
     if arguments.file is not None or kind is PublicationKind.BUNDLE or not version:
-        raise WrongUse("--withdraw", arguments.withdraw, "name an overlay or a shadow as ID@VERSION, and no FILE")
+        raise WrongUse(
+            "--withdraw", arguments.withdraw, "name an overlay, a shadow or a budget as ID@VERSION, and no FILE"
+        )
     return withdrawal(kind, name, version, issued_ms=issued_ms, rollback=arguments.rollback)
 
 
@@ -86,5 +88,8 @@ def publish(arguments: argparse.Namespace, settings: Settings) -> int:
     if found.policies is None:
         terminal.say(f"no bundle {settings.policy.id} is valid yet: workers wait for one")
     else:
-        terminal.say(f"workers will use {found.policies.bundle.ref}, overlays: {len(found.policies.overlays)}")
+        terminal.say(
+            f"workers will use {found.policies.bundle.ref}, overlays: {len(found.policies.overlays)}, "
+            f"budgets: {len(found.policies.budgets)}"
+        )
     return 0

@@ -1,0 +1,69 @@
+"""The admission of an event by its tenant's budget, and the charge for its answer."""
+
+from dataclasses import dataclass
+
+from topology.contract.events import Attempt
+from topology.contract.names import ActionReason, DraftSource
+from topology.contract.tenants import Charge, Spent, Use
+from topology.ports import TenantUses
+from topology.steps.canary import RequireGenuine, no_canaries
+from topology.steps.case import Case, Decision
+from topology.steps.withholding import limited
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The decision on which events pass: canaries that are genuine, and events within budgets; None: all of them."""
+
+    require_genuine: RequireGenuine = no_canaries
+    uses: TenantUses | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limiting:
+    """The gate before everything that costs: guards and models. `uses` None: nothing is limited. A canary passes."""
+
+    uses: TenantUses | None
+    metrics: Instruments
+
+    def refused(self, case: Case, now_ms: int) -> Decision | None:
+        """Admit an event, which `case.admission` then says, or return the answer `rate_limited`."""
+        if self.uses is None or case.event.canary is not None:
+            return None
+        tenant_id = case.event.tenant_id
+        budget = case.policies.budget_of(tenant_id)
+        admission = case.admission = self.uses.admit(case.record, tenant_id, budget, now_ms)
+        if admission.retry_after_ms is None:
+            outcome = "shadow_limited" if admission.is_shadow_limited else "admitted"
+            self.metrics.count(Metric.TENANT_EVENTS, budget=budget.tenant_id, outcome=outcome)
+            return None
+        self.metrics.count(Metric.TENANT_EVENTS, budget=budget.tenant_id, outcome="limited")
+        return limited(case, admission.retry_after_ms)
+
+
+def charge_of(case: Case, decision: Decision) -> Charge | None:
+    """Return the charge for an answered event; None for a canary, which is no tenant's."""
+    if case.event.canary is not None:
+        return None
+    is_limited, is_repeated = decision.reason is ActionReason.RATE_LIMITED, bool(decision.duplicate_of)
+    drafts = [(index, each) for index, each in enumerate(case.attempts) if each.source is DraftSource.GENERATOR]
+    use = Use(
+        events=0 if is_limited or is_repeated else 1,
+        limited=int(is_limited),
+        repeated=int(is_repeated),
+        shadow_limited=int(case.admission is not None and case.admission.is_shadow_limited),
+        generation=_spent([each for index, each in drafts if index == 0]),
+        regeneration=_spent([each for index, each in drafts if index > 0]),
+        guards=Spent(calls=len(case.guards) + sum([len(each.labels.guards) for each in case.attempts])),
+    )
+    return Charge(tenant_id=case.event.tenant_id, use=use)
+
+
+def _spent(drafts: list[Attempt]) -> Spent:
+    return Spent(
+        calls=len(drafts),
+        input_tokens=sum([each.usage.input_tokens for each in drafts]),
+        output_tokens=sum([each.usage.output_tokens for each in drafts]),
+    )

@@ -1,0 +1,1 @@
+"""Tenants' budgets at work: what is admitted, what is refused, and what is counted. Pure."""
