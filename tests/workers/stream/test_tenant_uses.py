@@ -22,6 +22,7 @@ from workers.policy.keeper import PolicyKeeper
 from workers.process.clock import SystemClock
 from workers.settings import Settings
 from workers.stream.loop import Loop
+from workers.stream.loop import Tenancy
 from workers.stream.tenant_uses import Shares, TopicTenantUses
 
 USAGE = "usage"
@@ -80,7 +81,7 @@ def world_of(partitions: int = 1) -> World:
 
 
 def loop_of(world: World, till: Till) -> Loop:
-    return world.loop(till.process, uses=till.uses)
+    return world.loop(till.process, tenancy=Tenancy(till.uses))
 
 
 def wait_answers(world: World, count: int) -> None:
