@@ -164,8 +164,21 @@ STAGES: Final = Board(
             queries=(quantile(0.95, "sluicegate_stage_duration_seconds", "stage"),),
         ),
         Panel(
-            title="Stage queue",
+            title="Waiting for a turn",
             queries=(Query("max by (part) (sluicegate_concurrency_waiting{$where})", "{{part}}"),),
+        ),
+        Panel(
+            title="Begun at once, and the most that may be",
+            queries=(
+                Query("max by (part) (sluicegate_concurrency_begun{$where})", "{{part}}"),
+                Query("min by (part) (sluicegate_concurrency_limit{$where})", "{{part}}, limit"),
+            ),
+            about="The limit adapts to the pace of each part; a low one says which part is slow.",
+        ),
+        Panel(
+            title="Clock ahead of the records' times",
+            unit="s",
+            queries=(Query("max(sluicegate_clock_skew_seconds{$where})"),),
         ),
         Panel(
             title="Stage failures",

@@ -11,6 +11,7 @@ from tests.effort import LONG_FORM
 from tests.helm.cases import MINIMAL, STATEFULSET, examples, matrix, tried
 from tests.helm.engine import CHART, ROOT, Engine, load_values, merged
 from tests.helm.pods import pods
+from topology.contract.errors import DeadLetterReason
 from topology.telemetry.metrics import Metric
 from workers.settings import Settings
 from workers.settings.keys import leaves
@@ -19,7 +20,8 @@ GUIDE = (ROOT / "docs" / "operators.md").read_text(encoding="utf-8")
 PROSE = re.sub(r"^ *```.*?^ *```", "", GUIDE, flags=re.MULTILINE | re.DOTALL)
 VALUES = load_values(CHART / "values.yaml")
 SETTINGS = {leaf.key for leaf in leaves(Settings)}
-OF_OTHERS = {"min.insync.replicas", "user.crt", "user.key"}
+OF_OTHERS = {"min.insync.replicas", "max.message.bytes", "user.crt", "user.key"}
+REASONS = {reason.value for reason in DeadLetterReason}
 
 
 def _named() -> list[str]:
@@ -38,10 +40,10 @@ def _is_value(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", _named())
-def test_a_value_setting_or_metric_that_is_named_exists(name: str) -> None:
+def test_a_value_setting_metric_or_reason_that_is_named_exists(name: str) -> None:
     """`server.…` is short for a model's; a setting may be named without its section, or below `settings`."""
     settings = {key.rpartition(".")[2] for key in SETTINGS} | SETTINGS
-    known = settings | {f"settings.{key}" for key in SETTINGS} | {metric.value for metric in Metric}
+    known = settings | REASONS | {f"settings.{key}" for key in SETTINGS} | {metric.value for metric in Metric}
     assert name in known or _is_value(name) or _is_value(f"generation.{name}"), name
 
 

@@ -88,6 +88,7 @@ class WatchedSource:
         self.hold_until = source.hold_until
         self.pause = source.pause
         self.end_offsets = source.end_offsets
+        self.caught_up = source.caught_up
         self.close = source.close
 
     def poll(self, timeout_s: float) -> Sequence[Record]:

@@ -46,7 +46,7 @@ class Work:
         _, self._tracker, self._lock, *_ = given
         self._world = world
         self._process = world.scheduler.current.process
-        self._in_flight_max: int = named["in_flight_max"]
+        self._in_flight_max: int = named["limits"].in_flight_max
         self._states: Any = named.get("states")
         self._found: dict[int, ConversationState] = {}
         """What a running item's turn began with."""
@@ -56,6 +56,11 @@ class Work:
         self._of_key: dict[tuple[int, bytes], Any] = {}
         self._count = 0
         self._is_fill_due = self._is_ended = False
+
+    @property
+    def awaiting_count(self) -> int:
+        """No model answers here."""
+        return 0
 
     def start(self) -> None:
         return None

@@ -86,9 +86,7 @@ def test_the_version_is_unknown_where_the_project_is_not_installed() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        (),
         ("nonsense",),
-        ("topics",),
         ("send",),
         ("tail", "--count", "0"),
         ("tail", "--count", "-1"),
@@ -120,8 +118,8 @@ def test_every_wrong_setting_is_a_line_and_no_secret_shows(
     printed = capsys.readouterr()
     lines = printed.err.splitlines()
     assert len(lines) == 3
-    assert all(line.startswith("sluicegate: setting ") for line in lines)
-    assert "kafka.group_id" in printed.err
+    assert all(line.startswith("sluicegate: ") for line in lines)
+    assert "did you mean SLUICEGATE_KAFKA__GROUP_ID?" in printed.err
     assert SECRET not in printed.err + printed.out
 
 

@@ -21,8 +21,7 @@ from workers.kafka.errors import StatesUnreadable
 from workers.policy.keeper import PolicyKeeper
 from workers.process.clock import SystemClock
 from workers.settings import Settings
-from workers.stream.loop import Loop
-from workers.stream.loop import Tenancy
+from workers.stream.loop import Loop, Tenancy
 from workers.stream.tenant_uses import Shares, TopicTenantUses
 
 USAGE = "usage"
