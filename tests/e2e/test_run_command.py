@@ -37,6 +37,7 @@ group_id = "{kafka.group_id}"
 session_timeout_ms = {kafka.session_timeout_ms}
 heartbeat_interval_ms = {kafka.heartbeat_interval_ms}
 max_poll_interval_ms = {kafka.max_poll_interval_ms}
+rejoin_timeout_s = {3 * kafka.max_poll_interval_ms / 1000}
 [topics]
 {topics}
 [stages.bias]
