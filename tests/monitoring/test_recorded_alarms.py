@@ -45,9 +45,11 @@ pytestmark = [
     pytest.mark.skipif(not PROMTOOL, reason="promtool (Debian package prometheus) is not installed"),
 ]
 
-HEALTHY_S, KILLED_S = 10, 16
+HEALTHY_S, KILLED_S = 10, 30
+"""Drafts wait for a stage without any replica for twelve times its limit, here 12 s, before they are held."""
 EVENTS_A_SECOND = 20
-ALARMS = ("SluicegateFailClosed", "SluicegateCanaryFailing")
+ALARMS = ("SluicegateNoTraffic",)
+"""A stage without any replica holds few drafts and makes the worker pause: its partitions stand still, which pages."""
 
 
 @pytest.fixture
@@ -121,8 +123,7 @@ def _replayed(recording: Recording, healthy_minute: int, tmp_path: Path) -> None
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "alarms", "rules": listed}]}))
     checks: list[dict[str, Any]] = []
     for rule in listed:
-        more = {"case": "allowed"} if rule["alert"] == "SluicegateCanaryFailing" else {}
-        expected = {"exp_labels": {**rule["labels"], **more}, "exp_annotations": rule["annotations"]}
+        expected = {"exp_labels": rule["labels"], "exp_annotations": rule["annotations"]}
         last = f"{recording.seconds - 1}m"
         checks.append({"eval_time": f"{healthy_minute}m", "alertname": rule["alert"], "exp_alerts": []})
         checks.append({"eval_time": last, "alertname": rule["alert"], "exp_alerts": [expected]})
@@ -139,7 +140,7 @@ def test_a_killed_guard_raises_the_alarms(kafka: Kafka, guard: Any, tmp_path: Pa
     settings = structs.replace(
         fresh_settings(kafka),
         canary=CanarySettings(keys={"k1": public_half(pem)}),
-        stages=StagesSettings(classification=StageSettings(placement="actor", timeout_s=2)),
+        stages=StagesSettings(classification=StageSettings(placement="actor", timeout_s=1)),
     )
     telemetry = start_telemetry(TelemetrySettings(), "ingress", 0)
     model = LinearModel.load()
