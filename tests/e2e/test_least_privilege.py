@@ -34,7 +34,7 @@ from workers.commands.check.probe import Mark
 from workers.kafka.reader import read_topic
 from workers.policy.publishing import write
 from workers.policy.signing import new_private_key, private_key, public_half
-from workers.settings import CanarySettings, PolicySettings, Settings
+from workers.settings import CanarySettings, PolicySettings, Settings, TenantSettings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray]
 
@@ -93,7 +93,12 @@ class Guarded:
         self.key = new_private_key()
         made = fresh_settings(self.secure.plain)
         policy = PolicySettings(source="topic", keys=KEYS)
-        self.all_mighty = replace(made, policy=policy, canary=CanarySettings(keys={"c": public_half(self.key)}))
+        self.all_mighty = replace(
+            made,
+            policy=policy,
+            canary=CanarySettings(keys={"c": public_half(self.key)}),
+            tenants=TenantSettings(enabled=True),
+        )
         own = {"group_id": made.kafka.group_id, "cluster_name": CLUSTER, "connect_timeout_s": PATIENCE_S, **CALM}
         self.settings = replace(self.all_mighty, kafka=self.secure.settings(WORKER, **own))
         self.secure.grant([acl(right, self.settings) for right in RIGHTS])
@@ -128,6 +133,8 @@ source = "topic"
 {_lines(settings.policy.keys)}
 [canary.keys]
 {_lines(settings.canary.keys)}
+[tenants]
+enabled = true
 [agent]
 port = 0
 """
@@ -165,7 +172,7 @@ def test_the_rights_are_enough_for_all_that_a_worker_does(guarded: Guarded, ray_
         assert process.wait(PATIENCE_S) == 0, log.read_text(errors="replace")[-3000:]
     assert {response.event_id for response in responses(everything)} == {"e1", "e2", "e3"}
     assert {audit.policy_ref.partition("@")[0] for audit in audits(everything)} == {"safe-completion-core"}
-    for topic in ("dead_letters", "canary", "state", "review"):
+    for topic in ("dead_letters", "canary", "state", "usage", "review"):
         assert list(read_topic(everything.kafka, getattr(everything.topics, topic))), topic
     assert PASSWORD not in log.read_text(errors="replace")
     assert guarded.wrong() == []

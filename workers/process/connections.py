@@ -6,7 +6,7 @@ room, so that half-sent requests keep no probe out; if all are being answered, t
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from msgspec import Struct
 
@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for a request, or refuse the connection."""
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's has all of its methods, and no such base class
         self.peer = str((transport.get_extra_info("peername") or ("",))[0])
         if not self._all_open.admit(self):
             transport.abort()
