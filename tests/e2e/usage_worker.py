@@ -28,7 +28,7 @@ from workers.kafka.source import KafkaSource
 from workers.process.clock import SystemClock
 from workers.settings import Settings, TenantSettings
 from workers.stream.conversation_states import open_states
-from workers.stream.loop import Loop
+from workers.stream.loop import Loop, Tenancy
 from workers.stream.tenant_uses import open_uses
 
 DRAIN_S = 5.0
@@ -75,7 +75,7 @@ def main(bootstrap: str, group: str) -> None:
         metrics=metrics,
         tracing=tracing,
         states=states,
-        uses=uses,
+        tenancy=Tenancy(uses),
     )
     signal.signal(signal.SIGTERM, lambda _number, _frame: loop.drain(DRAIN_S))
     loop.run()
