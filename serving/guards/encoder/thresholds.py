@@ -40,6 +40,7 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     reply_category: Least = 0.4
     unfair: Least = 0.6
     bare: Least = 0.5
+    injection: Least = 0.8
     sparse: Least = 0.8
     sparse_risk: Least = 0.7
 
@@ -53,5 +54,3 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             refused=NEVER,
             other=NEVER,
         )
-
-    injection: Least = 0.8
