@@ -18,9 +18,10 @@ from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, parts_text, request_text
 from topology.contract.labels import CategoryId, Intent, LabelerIdentity, OutputFinding, RequestFinding, RequestLabels
 from topology.contract.names import DraftSource
+from topology.pipeline import Pipeline
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import CheckInput
+from topology.ports import CheckInput, ConversationStates
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline
@@ -29,7 +30,7 @@ from workers.kafka.source import KafkaSource
 from workers.process.clock import SystemClock
 from workers.settings import KafkaSettings, LimitSettings, Settings, TopicSettings
 from workers.stream.conversation_states import open_states
-from workers.stream.loop import Loop
+from workers.stream.loop import NO_TENANCY, Loop, Tenancy
 
 DRAIN_S = 5.0
 _QUESTION = re.compile(r"([a-z_.]+) ([0-4]) (benign|dual_use|malicious) ([0-4]) ([0-4])")
@@ -79,6 +80,25 @@ class Generator:
         return Draft(text="A plain answer.", source=DraftSource.GENERATOR)
 
 
+def work(
+    settings: Settings, pipeline: Pipeline, states: ConversationStates | None, tenancy: Tenancy = NO_TENANCY
+) -> None:
+    """Work as a worker does, without metrics and traces, until SIGTERM."""
+    loop = Loop(
+        KafkaSource(settings.kafka, settings.topics.events, 0),
+        TransactionalSink(settings.kafka, 0),
+        pipeline.process,
+        clock=SystemClock(),
+        limits=settings.limits,
+        metrics=Instruments.none(),
+        tracing=Tracing.none(),
+        states=states,
+        tenancy=tenancy,
+    )
+    signal.signal(signal.SIGTERM, lambda _number, _frame: loop.drain(DRAIN_S))
+    loop.run()
+
+
 def main(bootstrap: str, group: str, directory: Path) -> None:
     settings = settings_of(bootstrap, group)
     metrics, tracing, policies = Instruments.none(), Tracing.none(), Policies(packaged_bundle())
@@ -86,18 +106,7 @@ def main(bootstrap: str, group: str, directory: Path) -> None:
     states = open_states(settings, SystemClock(), metrics)
     generator, labeler = Generator(directory), FakeLabeler(labelled)
     pipeline = build_pipeline(settings, lambda: policies, labeler, generator, checks, tracing, metrics, states)
-    loop = Loop(
-        KafkaSource(settings.kafka, settings.topics.events, 0),
-        TransactionalSink(settings.kafka, 0),
-        pipeline.process,
-        clock=SystemClock(),
-        limits=settings.limits,
-        metrics=metrics,
-        tracing=tracing,
-        states=states,
-    )
-    signal.signal(signal.SIGTERM, lambda _number, _frame: loop.drain(DRAIN_S))
-    loop.run()
+    work(settings, pipeline, states)
 
 
 if __name__ == "__main__":

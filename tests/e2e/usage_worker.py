@@ -6,13 +6,13 @@ An answer takes a few milliseconds and five tokens. SIGTERM drains.
 """
 
 import asyncio
-import signal
 import sys
 
 from msgspec import structs
 
 from serving.fakes import FAKE_LABELS, FakeCheck, FakeLabeler
 from tests.e2e.state_worker import settings_of as remembering
+from tests.e2e.state_worker import work
 from tests.plugins.running_worker import logged
 from topology.contract.drafts import Draft, GenerationRequest
 from topology.contract.events import Usage
@@ -23,15 +23,12 @@ from topology.policy.loading import packaged_bundle
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline
-from workers.kafka.sink import TransactionalSink
-from workers.kafka.source import KafkaSource
 from workers.process.clock import SystemClock
 from workers.settings import Settings, TenantSettings
 from workers.stream.conversation_states import open_states
-from workers.stream.loop import Loop, Tenancy
+from workers.stream.loop import Tenancy
 from workers.stream.tenant_uses import open_uses
 
-DRAIN_S = 5.0
 GENERATION_S = 0.03
 TOKENS = Usage(input_tokens=3, output_tokens=2)
 EVENTS_MAX = 60
@@ -66,19 +63,7 @@ def main(bootstrap: str, group: str) -> None:
     states, uses = open_states(settings, SystemClock(), metrics), open_uses(settings, SystemClock(), metrics)
     labeler = FakeLabeler(lambda _: FAKE_LABELS)
     pipeline = build_pipeline(settings, lambda: policies, labeler, Generator(), checks, tracing, metrics, states, uses)
-    loop = Loop(
-        KafkaSource(settings.kafka, settings.topics.events, 0),
-        TransactionalSink(settings.kafka, 0),
-        pipeline.process,
-        clock=SystemClock(),
-        limits=settings.limits,
-        metrics=metrics,
-        tracing=tracing,
-        states=states,
-        tenancy=Tenancy(uses),
-    )
-    signal.signal(signal.SIGTERM, lambda _number, _frame: loop.drain(DRAIN_S))
-    loop.run()
+    work(settings, pipeline, states, Tenancy(uses))
 
 
 if __name__ == "__main__":
