@@ -35,7 +35,6 @@ class GuardBounds(Struct, frozen=True, kw_only=True):
     """
 
     model: str
-    timeout_s: Annotated[float, Meta(gt=0)] = 20.0
     tokens_max: Annotated[int, Meta(ge=1)] = 1024
     seed: int = 0
     prompts: Prompts = "combined"

@@ -37,7 +37,7 @@ group_id = "{kafka.group_id}"
 session_timeout_ms = {kafka.session_timeout_ms}
 heartbeat_interval_ms = {kafka.heartbeat_interval_ms}
 max_poll_interval_ms = {kafka.max_poll_interval_ms}
-rejoin_timeout_s = {3 * kafka.max_poll_interval_ms / 1000}
+rejoin_timeout_s = {kafka.rejoin_timeout_s}
 [topics]
 {topics}
 [stages.bias]
@@ -65,6 +65,9 @@ def running(config: Path, log: Path, ray_address: str = "") -> Generator["subpro
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
         try:
             yield process
+        except AssertionError as exc:
+            exc.add_note(f"exit code {process.poll()}; the end of its log:\n{log.read_text(errors='replace')[-2000:]}")
+            raise
         finally:
             process.kill() if process.poll() is None else None
             process.wait(10)

@@ -72,6 +72,7 @@ class Kafka:
             "connect_timeout_s": PATIENCE_S,
             **changed,
         }
+        values.setdefault("rejoin_timeout_s", 3 * values["max_poll_interval_ms"] / 1000)
         return KafkaSettings(**values)
 
     def topic(self, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:

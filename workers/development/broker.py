@@ -299,10 +299,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dir", type=Path, default=Path("var/kafka"), help="data and log (default: %(default)s)")
     parser.add_argument("--port", type=int, default=9092, help="clients' port; 0: a free one (default: %(default)s)")
     options = parser.parse_args(arguments)
-    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     if options.port and not _is_free(options.port):
         _print(f"port {options.port} is taken by another process; --port 0 takes a free one", sys.stderr.fileno())
         return 1
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     broker = DevelopmentBroker(options.dir, port=options.port, say=lambda text: _print(text, sys.stderr.fileno()))
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

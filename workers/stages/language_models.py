@@ -94,7 +94,6 @@ class ModelSet:
         client = self._client(endpoint, guard.judge_api_key.reveal(), guard.judge_model, LlmRole.JUDGE)
         bounds = GuardBounds(
             model=guard.judge_model,
-            timeout_s=guard.judge_timeout_s,
             prompts=guard.judge_prompts,
             groups_max=guard.judge_groups_max,
         )

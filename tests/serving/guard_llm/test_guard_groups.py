@@ -23,7 +23,7 @@ from topology.ports import CheckInput
 from workers.process.clock import SystemClock
 
 BUNDLE = packaged_bundle()
-BOUNDS = GuardBounds(model="judge", timeout_s=5.0, prompts="groups", groups_max=2)
+BOUNDS = GuardBounds(model="judge", prompts="groups", groups_max=2)
 T = TypeVar("T")
 Answers = dict[str, dict[str, Any]]
 """What the endpoint says, by the first words of the prompt that it was given."""
@@ -192,8 +192,9 @@ def test_vllm_decodes_under_the_schemas_of_a_group_and_of_manner(vllm_server: Vl
     """Random weights label at random; that every answer fits its schema is what guided decoding is for."""
 
     async def scenario() -> CheckReport:
-        client = ChatClient(Endpoint(name="judge", base_url=vllm_server.base_url), clock=SystemClock())
-        bounds = msgspec.structs.replace(BOUNDS, model=TINY_MODEL, timeout_s=120.0, tokens_max=2048)
+        endpoint = Endpoint(name="judge", base_url=vllm_server.base_url, request_timeout_s=120.0)
+        client = ChatClient(endpoint, clock=SystemClock())
+        bounds = msgspec.structs.replace(BOUNDS, model=TINY_MODEL, tokens_max=2048)
         check = LlmCheck(client, bounds, bundle=BUNDLE, clock=SystemClock())
         try:
             return await check.check(asked_for("cyber.offense", "hate"))

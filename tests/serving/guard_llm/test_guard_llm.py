@@ -39,9 +39,9 @@ from topology.ports import Check, Labeler, Stage
 from workers.process.clock import SystemClock
 
 NAMES = Names(categories=("cyber.offense", "hate", NONE))
-BOUNDS = GuardBounds(model="judge", timeout_s=5.0)
+BOUNDS = GuardBounds(model="judge")
 GROUPED = msgspec.structs.replace(BOUNDS, prompts="groups", groups_max=2)
-REAL_BOUNDS = GuardBounds(model=TINY_MODEL, timeout_s=60.0)
+REAL_BOUNDS = GuardBounds(model=TINY_MODEL)
 T = TypeVar("T")
 
 LABELS: dict[str, Any] = {
@@ -80,14 +80,23 @@ def says(value: object, *, finish_reason: str = "stop") -> Play:
     return wire.answer(*pieces, finish_reason=finish_reason)
 
 
-def client_at(base_url: str) -> ChatClient:
-    endpoint = Endpoint(name="judge", base_url=base_url, retries_max=1, backoff_initial_s=0.01, backoff_max_s=0.02)
+def client_at(base_url: str, request_timeout_s: float = 60.0) -> ChatClient:
+    endpoint = Endpoint(
+        name="judge",
+        base_url=base_url,
+        request_timeout_s=request_timeout_s,
+        retries_max=1,
+        backoff_initial_s=0.01,
+        backoff_max_s=0.02,
+    )
     return ChatClient(endpoint, clock=SystemClock())
 
 
 @asynccontextmanager
-async def labeler_at(base_url: str, bounds: GuardBounds = BOUNDS) -> AsyncGenerator[LlmLabeler]:
-    labeler = LlmLabeler(client_at(base_url), bounds, bundle=packaged_bundle(), clock=SystemClock())
+async def labeler_at(
+    base_url: str, bounds: GuardBounds = BOUNDS, request_timeout_s: float = 60.0
+) -> AsyncGenerator[LlmLabeler]:
+    labeler = LlmLabeler(client_at(base_url, request_timeout_s), bounds, bundle=packaged_bundle(), clock=SystemClock())
     try:
         yield labeler
     finally:
@@ -257,8 +266,7 @@ def _finding(**changed: object) -> dict[str, Any]:
 )
 def test_whatever_is_not_a_whole_valid_answer_in_time_is_could_not_tell(play: Play, outcome: Outcome) -> None:
     async def scenario(endpoint: FakeEndpoint) -> None:
-        bounds = msgspec.structs.replace(BOUNDS, timeout_s=0.5)
-        async with labeler_at(endpoint.base_url, bounds) as labeler:
+        async with labeler_at(endpoint.base_url, request_timeout_s=0.5) as labeler:
             with pytest.raises(CheckFailed) as caught:
                 await labeler.label(event())
         assert (caught.value.outcome, caught.value.guard) == (outcome, "guard_llm")

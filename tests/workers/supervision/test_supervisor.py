@@ -13,6 +13,7 @@ import ray
 from msgspec import structs
 
 from serving.fakes import ManualClock
+from tests.contracts.samples import check_input
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.patience import PATIENCE_S, wait_until
 from tests.plugins.running_worker import fresh_settings
@@ -26,6 +27,7 @@ from tests.plugins.scripted_actors import (
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.settings import KafkaSettings, PolicySettings, RaySettings, Settings, StageSettings, StagesSettings
+from workers.stages.calls import encode_batch, encode_item, encode_policies
 from workers.supervision.actors import IngressActor
 from workers.supervision.supervisor import HEALTHY_RUN_S, Supervisor, SupervisorError
 
@@ -155,7 +157,8 @@ def test_a_stage_actor_that_is_stuck_in_a_batch_is_replaced(local_ray: None) -> 
     with watching(settings, stage_class=SlowActor) as watched:
         watched.step_until(watched.is_healthy)
         pid = watched.pid("stage-bias-0")
-        watched.handle("stage-bias-0").run.remote(b"\x90")  # an empty list of drafts
+        given = check_input()
+        watched.handle("stage-bias-0").run.remote(encode_batch([encode_item(given)]), encode_policies([given.policy]))
         watched.step_until(lambda: watched.pid("stage-bias-0") != pid and watched.is_healthy())
         assert watched.restarts("stage-bias-0") == 1
         assert watched.metrics.value(Metric.ACTOR_RESTARTS, role="stage") == 1
