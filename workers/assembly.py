@@ -218,6 +218,7 @@ def build_pipeline(
             dead_letters=topics.dead_letters,
             state=topics.state,
             wire=Wire(topics.wire),
+            rejected_answers=topics.rejected_answers,
         ),
         bounds=Bounds(
             deadline_default_s=limits.deadline_default_s,

@@ -50,6 +50,19 @@ class _CloudEvent(Struct, frozen=True, kw_only=True):
     datacontenttype: str = CONTENT_TYPE_JSON
 
 
+class EventIds(Struct, frozen=True, kw_only=True):
+    """The ids that a record names, whatever else is wrong with it. `canary` is None if it has no mark of a probe."""
+
+    event_id: Id
+    conversation_id: Id
+    tenant_id: Id
+    canary: Any = None
+
+
+class _CloudEventOfIds(Struct, frozen=True):
+    data: EventIds
+
+
 class _OfTenant(Struct, frozen=True):
     tenant_id: Id = ""
 
@@ -61,6 +74,9 @@ class _CloudEventOfTenant(Struct, frozen=True):
 _TENANT_JSON = msgspec.json.Decoder(_OfTenant)
 _TENANT_MSGPACK = msgspec.msgpack.Decoder(_OfTenant)
 _TENANT_CLOUD_EVENT = msgspec.json.Decoder(_CloudEventOfTenant)
+_IDS_JSON = msgspec.json.Decoder(EventIds)
+_IDS_MSGPACK = msgspec.msgpack.Decoder(EventIds)
+_IDS_CLOUD_EVENT = msgspec.json.Decoder(_CloudEventOfIds)
 _EVENT_JSON = msgspec.json.Decoder(ConversationEvent)
 _EVENT_MSGPACK = msgspec.msgpack.Decoder(ConversationEvent)
 _STATE_JSON = msgspec.json.Decoder(dict[str, Any])
@@ -109,6 +125,28 @@ def decode_event(record: Record, limits: RecordLimits) -> ConversationEvent:
     if (event.tenant_id == CANARY_TENANT) != (event.canary is not None):
         raise _failure(DeadLetterReason.RESERVED_TENANT, f"{CANARY_TENANT} and a canary's mark require each other")
     return event
+
+
+def answerable_ids(record: Record, failure: DeadLetter) -> EventIds | None:
+    """Return the ids of a record that `decode_event` refused with `failure`; None if it must not be answered.
+
+    Only an `invalid` record is answered, whose key is the conversation id that it names, so that nobody can write
+    into a conversation by naming it. One that claims to be a probe gets no answer.
+    """
+    if failure.reason is not DeadLetterReason.INVALID or not record.value:
+        return None
+    try:
+        wire, is_wrapped = _wire(last_headers(record.headers).get(_CONTENT_TYPE))
+        if wire is Wire.MSGPACK:
+            ids = _decode(_IDS_MSGPACK, record.value)
+        elif is_wrapped:
+            ids = _decode(_IDS_CLOUD_EVENT, record.value).data
+        else:
+            ids = _decode(_IDS_JSON, record.value)
+    except DeadLetter:
+        return None
+    is_probe = ids.canary is not None or ids.tenant_id == CANARY_TENANT
+    return None if is_probe or record.key != ids.conversation_id.encode() else ids
 
 
 def tenant_of(record: Record, limits: RecordLimits) -> str:

@@ -57,7 +57,6 @@ _SOMETIMES = frozenset(
 _ALWAYS_WRITTEN = (
     Header.CONTENT_TYPE,
     Header.SCHEMA,
-    Header.CE_ID,
     Header.CE_SOURCE,
     Header.CE_SPECVERSION,
     Header.CE_TYPE,
@@ -65,10 +64,15 @@ _ALWAYS_WRITTEN = (
     Header.CE_SUBJECT,
 )
 
+_COPIED = (Header.CORRELATION_ID, Header.REQUEST_DIGEST)
+
 HEADER_TEXTS = {
     Header.CONTENT_TYPE: "How the value is written: application/json, application/msgpack; on events also "
     "application/cloudevents+json. Absent means JSON.",
     Header.SCHEMA: "Schema name and version of the value. Absent means version 1.",
+    Header.EVENT_ID: "The event id of the request that this answers.",
+    Header.CORRELATION_ID: "The sender's, repeated on the answer: printable ASCII, at most 256 characters.",
+    Header.REQUEST_DIGEST: "Of the request, repeated on the answer: printable ASCII, at most 128 characters.",
     Header.TRACEPARENT: "W3C trace context.",
     Header.TRACESTATE: "W3C trace context, at most 512 characters.",
     Header.BAGGAGE: "W3C baggage, at most 8192 characters.",
@@ -108,7 +112,12 @@ class _Channel(Struct, frozen=True):
 
 _CHANNELS = (
     _Channel(Topic.EVENTS, "Requests for an answer.", SchemaName.CONVERSATION_EVENT, "receive"),
-    _Channel(Topic.AUDITED, "Exactly one answer to every event.", SchemaName.AUDITED_RESPONSE, "send"),
+    _Channel(
+        Topic.AUDITED,
+        "Exactly one answer to every event, and to every invalid one whose ids can be read.",
+        SchemaName.AUDITED_RESPONSE,
+        "send",
+    ),
     _Channel(Topic.AUDIT, "One record for every answer.", SchemaName.AUDIT_RECORD, "send"),
     _Channel(Topic.REVIEW, "Events that a person must look at.", SchemaName.REVIEW_ITEM, "send"),
     _Channel(Topic.DEAD_LETTERS, "Records that could not be processed, as they were.", "dead-letter", "send"),
@@ -169,10 +178,13 @@ def _operation(channel: _Channel) -> tuple[str, dict[str, object]]:
 
 def _message(name: SchemaName) -> dict[str, object]:
     required = () if name is SchemaName.CONVERSATION_EVENT else _ALWAYS_WRITTEN
+    also: tuple[Header, ...] = _COPIED if name is SchemaName.CONVERSATION_EVENT else ()
+    if name is SchemaName.AUDITED_RESPONSE:
+        also, required = (Header.EVENT_ID, *_COPIED), (*required, Header.EVENT_ID)
     return {
         "name": name.value,
         "contentType": CONTENT_TYPE_JSON,
-        "headers": _headers(_COMMON, required),
+        "headers": _headers((*_COMMON, *also), required),
         "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": {"$ref": f"./{name.value}.json"}},
         "bindings": _key("The conversation id."),
     }

@@ -120,6 +120,9 @@ class TopicSettings(Struct, frozen=True, kw_only=True):
     policy: Annotated[KafkaName, about("Policy bundles and overlays (compacted).")] = Topic.POLICY.value
     dead_letters: Annotated[KafkaName, about("Records that cannot be processed.")] = Topic.DEAD_LETTERS.value
     wire: Annotated[WireForm, about("Encoding of responses, audit records and review items.")] = "json"
+    rejected_answers: Annotated[
+        bool, about("Answer `rejected` to a record that names its ids but is no valid event, besides its dead letter.")
+    ] = True
     partitions: Annotated[int, Meta(ge=1, le=10_000, description="Partitions of a new topic.")] = 6
     replication_factor: Annotated[int, Meta(ge=1, le=15, description="Copies of each partition.")] = 1
     min_insync_replicas: Annotated[

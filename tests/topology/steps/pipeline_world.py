@@ -109,6 +109,7 @@ class Bench:
         clock: Clock | None = None,
         require_genuine: RequireGenuine = no_canaries,
         uses: FakeTenantUses | None = None,
+        routes: Routes | None = None,
     ) -> None:
         self.states = states
         self.generator = generator or FakeGenerator(lambda _: "A plain answer.")
@@ -133,7 +134,7 @@ class Bench:
             drafting=drafting,
             grants=FakeGrantVerifier(),
             digest=digest,
-            routes=Routes(),
+            routes=routes or Routes(),
             bounds=Bounds(deadline_default_s=deadline_s, assess_timeout_s=0.2, records=RecordLimits()),
             tracing=Tracing.none(),
             metrics=self.metrics,

@@ -15,6 +15,7 @@ STYLES = {
     Action.SAFE_COMPLETED: "yellow",
     Action.REFUSED: "magenta",
     Action.WITHHELD: "red",
+    Action.REJECTED: "bright_red",
 }
 
 

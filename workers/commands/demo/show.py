@@ -17,7 +17,7 @@ from topology.contract.events import AuditRecord
 from topology.contract.names import DraftSource
 from topology.contract.records import Record
 from topology.telemetry.instruments import Instruments
-from workers.commands.demo.broken import BrokenRecord, broken_records
+from workers.commands.demo.broken import BrokenRecord, awaited_id, broken_records
 from workers.commands.demo.census import Census, Sent, take_census
 from workers.commands.demo.lateness import lateness_of
 from workers.commands.demo.machine import machine_meter
@@ -193,12 +193,10 @@ class Demo:
         sender = EventSender(settings.kafka, settings.topics.events, telemetry.tracer)
         try:
             conversations = [(event, sender.send_event(event)) for event in given.events]
-            refused = [
-                (name, reason, sender.send_raw(key, value, headers)) for name, reason, key, value, headers in broken
-            ]
+            refused = [(record, sender.send_raw(*record[2:])) for record in broken]
             sender.flush()
             sent = [_sent(event.event_id, future, event_id=event.event_id) for event, future in conversations]
-            sent += [_sent(name, future, expected=reason) for name, reason, future in refused]
+            sent += [_sent(one[0], future, expected=one[1], event_id=awaited_id(one)) for one, future in refused]
         finally:
             sender.close()
             telemetry.shutdown(5)

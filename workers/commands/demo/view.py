@@ -47,8 +47,8 @@ class LiveView:
 
     @property
     def answered_count(self) -> int:
-        """Return the number of responses so far."""
-        return self._actions.total()
+        """Return the number of events answered so far; what is rejected counts among the dead letters."""
+        return self._actions.total() - self._actions[Action.REJECTED.value]
 
     @property
     def dead_letter_count(self) -> int:
