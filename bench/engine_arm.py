@@ -31,6 +31,7 @@ STUCK_KEY = b"stuck"
 """The first event of this key takes `stuck_s`."""
 
 ROUND_HEADER = "bench-round"
+TIMES_HEADER = "bench-times"
 RUN_S_MAX = 1_300.0
 
 
@@ -56,6 +57,8 @@ class Task(Struct, frozen=True, kw_only=True):
     sample_interval_s: float = 0.1
     is_marked: bool = False
     """Whether every record says by a header which transaction wrote it."""
+    is_timed: bool = False
+    """Whether every record of `pipeline` says by a header when its event was appended, taken up and finished."""
 
 
 class Sample(Struct, frozen=True, kw_only=True, tag=True):
@@ -77,6 +80,14 @@ class Trace(Struct, frozen=True, array_like=True):
     appended_ms: int
     finished_ms: float
     committed_ms: float
+
+
+class Times(Struct, frozen=True, array_like=True):
+    """Times of one event, in milliseconds since the epoch. `appended_ms` is the broker's, in whole milliseconds."""
+
+    appended_ms: int
+    begun_ms: float
+    finished_ms: float
 
 
 class Done(Struct, frozen=True, kw_only=True, tag=True):
@@ -190,7 +201,9 @@ def run(task: Task) -> Done:
         pipeline = stub_pipeline(tracing, telemetry.instruments)
 
         async def through(record: Record, rest: Rest) -> Result:
-            return _cut(await pipeline.process(record, rest), task)
+            begun_ms = time.time() * 1000
+            result = _cut(await pipeline.process(record, rest), task)
+            return _timed(result, Times(record.timestamp_ms, begun_ms, time.time() * 1000)) if task.is_timed else result
 
         work = Work(task, through, 2)
     else:
@@ -229,6 +242,13 @@ def run(task: Task) -> Done:
         running_max_per_key=work.running_max_per_key,
         disordered=_disordered(waiting, sink),
         traces=_traces(waiting, sink),
+    )
+
+
+def _timed(result: Result, times: Times) -> Result:
+    mark = ((TIMES_HEADER, msgspec.json.encode(times)),)
+    return structs.replace(
+        result, records=tuple([structs.replace(out, headers=out.headers + mark) for out in result.records])
     )
 
 

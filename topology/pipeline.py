@@ -35,7 +35,7 @@ from topology.steps.publishing import Publishing, Routes
 from topology.steps.rejecting import nameless, rejected
 from topology.steps.remembering import Memory
 from topology.steps.time_limit import TimeLimit
-from topology.steps.withholding import first_answer_of, poison, repeated, too_large, withheld
+from topology.steps.withholding import first_answer_of, is_only_images, poison, repeated, too_large, unseen, withheld
 from topology.telemetry.event_trace import EventTrace
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
@@ -229,6 +229,8 @@ class Pipeline:
 
     async def _answered(self, case: Case) -> Decision:
         """Return the end of an event: a repeated one and one over its tenant's budget cost neither guard nor model."""
+        if is_only_images(case.event):
+            return unseen(case)
         decision = self._repeated(case) or self._limiting.refused(case, self._clock.now_ms())
         if decision is not None:
             return decision

@@ -110,6 +110,8 @@ class ActionReason(StrEnum):
     PROCESSING_FAILED = "processing_failed"
     DUPLICATE = "duplicate"
     RATE_LIMITED = "rate_limited"
+    UNSEEN = "unseen"
+    """Its question is images alone, which are neither fetched nor judged."""
     INVALID = "invalid"
     """The record names its ids, but is no valid event; it is rejected."""
 

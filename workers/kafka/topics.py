@@ -180,6 +180,21 @@ def create_topics(
         client.close()
 
 
+def create_as_input(
+    kafka: KafkaSettings, topics: TopicSettings, name: str, partitions: int, say: Callable[[str], object]
+) -> None:
+    """Create a topic that is configured as the input's settings say, unless it is there. Raises as `create_topics`."""
+    spec = next(spec for spec in topic_table(topics) if spec.name == topics.events)
+    wanted = replace(spec, name=name, partitions=partitions)
+    options = admin_options(kafka)
+    client: Any = connect("admin", lambda: KafkaAdminClient(**options), kafka.connect_timeout_s)
+    try:
+        with translated("topics"):
+            _apply(client, (wanted,), say, False)
+    finally:
+        client.close()
+
+
 def compare(table: Sequence[TopicSpec], existing: Mapping[str, Existing]) -> tuple[Difference, ...]:
     """Return the differences between existing topics and the table; a missing topic counts as none.
 
