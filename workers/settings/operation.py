@@ -43,6 +43,13 @@ class TelemetrySettings(Struct, frozen=True, kw_only=True):
         bool, about("Add `openinference.span.kind`, by which backends such as Phoenix group spans.")
     ] = False
     log_level: Annotated[LogLevel, about("Lowest level that is logged.")] = "INFO"
+    lag_warning_s: Annotated[
+        Seconds, about("Age of the oldest event read and not committed beyond which the log says so.")
+    ] = 60
+    standstill_warning_s: Annotated[
+        Seconds,
+        about("Time that a partition may stand still, although it is not read to its end, before the log says so."),
+    ] = 120
 
 
 class RaySettings(Struct, frozen=True, kw_only=True):

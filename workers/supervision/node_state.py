@@ -12,6 +12,7 @@ from msgspec import Struct, structs
 from topology.telemetry.metrics import Metric
 from workers.policy.keeper import PolicyHealth
 from workers.stream.loop import LoopHealth, LoopState
+from workers.telemetry.model_health import ModelHealth
 from workers.telemetry.openmetrics import Family
 
 REPLACE_GRACE_S: Final = 60.0
@@ -19,14 +20,25 @@ REPLACE_GRACE_S: Final = 60.0
 
 
 class WorkerHealth(LoopHealth, frozen=True, kw_only=True):
-    """A snapshot of a worker: its loop's, and the policy that it judges under; None if none is loaded yet."""
+    """A snapshot of a worker: its loop's, the policy that it judges under, and its language models.
+
+    `policy` is None if none is loaded yet. `troubles` is what its log said last, a sentence each.
+    """
 
     policy: PolicyHealth | None = None
+    models: tuple[ModelHealth, ...] = ()
+    troubles: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, loop: LoopHealth, policy: PolicyHealth | None) -> Self:
-        """Return the health of a loop and of its policy in one value."""
-        return cls(**structs.asdict(loop), policy=policy)
+    def of(
+        cls,
+        loop: LoopHealth,
+        policy: PolicyHealth | None,
+        models: Iterable[ModelHealth] = (),
+        troubles: tuple[str, ...] = (),
+    ) -> Self:
+        """Return the health of a loop, of its policy and of its models in one value."""
+        return cls(**structs.asdict(loop), policy=policy, models=tuple(models), troubles=troubles)
 
 
 class ActorStatus(Struct, frozen=True, kw_only=True):
