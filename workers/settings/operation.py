@@ -13,9 +13,13 @@ class TelemetrySettings(Struct, frozen=True, kw_only=True):
     """Traces, metrics and logs."""
 
     enabled: Annotated[bool, about("Off: no spans and no metrics.")] = True
-    endpoint: Annotated[Url, about("OTLP endpoint without `/v1/traces`; empty: nothing is exported.")] = ""
+    endpoint: Annotated[
+        Url, about("OTLP endpoint without `/v1/traces`, or `host:port`; empty: nothing is exported.")
+    ] = ""
     protocol: Annotated[OtlpProtocol, about("OTLP over HTTP (protobuf) or gRPC.")] = "http"
-    headers: Annotated[Secret, about("Headers for the endpoint: `name=value,name=value`.")] = Secret()
+    headers: Annotated[Secret, about("Headers for the endpoint: `name=value,name=value`, values percent-encoded.")] = (
+        Secret()
+    )
     preset: Annotated[
         Preset,
         about("`full`: every event, for a collector that samples; `ratio`: a share of events, and every flagged one."),
