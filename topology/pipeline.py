@@ -277,7 +277,7 @@ class Pipeline:
         """Return the fallback text: with a review item for a guard's failure, with a dead letter for any other."""
         if case.request_log is None:
             await self._drafting.log_request(case)
-        logger.warning("an event is withheld", extra={"code": code, "detail": detail})
+        logger.debug("an event is withheld", extra={"code": code, "detail": detail})
         is_guard = reason is ActionReason.GUARD_FAILED
         failure = None if is_guard else DeadLetter(DeadLetterReason.PROCESSING_FAILED, code, detail)
         return withheld(case, reason, code, failure)

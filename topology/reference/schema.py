@@ -51,8 +51,17 @@ def json_schema(name: SchemaName) -> dict[str, object]:
 def _schema(name: str, kind: type[msgspec.Struct]) -> dict[str, object]:
     made = msgspec.json.schema(kind)
     definitions = dict(sorted(made.pop("$defs").items()))
+    if kind is ConversationEvent:
+        _allow_null(definitions[kind.__name__]["properties"])
     head = {"$schema": DIALECT, "$id": f"{ID_PREFIX}:{name}:{SCHEMA_VERSION}"}
     return {**head, **made, "$defs": definitions}
+
+
+def _allow_null(properties: dict[str, dict[str, object]]) -> None:
+    """Have optional objects be null too, as the decoder takes them."""
+    for name, field in properties.items():
+        if isinstance(field.get("default"), dict):
+            properties[name] = {"anyOf": [{"$ref": field["$ref"]}, {"type": "null"}], "default": field["default"]}
 
 
 def documents() -> dict[str, bytes]:

@@ -267,7 +267,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         _enumerated("reason", CommitReason),
         zeros=True,
     ),
-    _gauge(Metric.CONSUMER_LAG, "{record}", "Records not yet committed.", _TOPIC, _PARTITION),
+    _gauge(Metric.CONSUMER_LAG, "{record}", "Records that can be read and are not yet committed.", _TOPIC, _PARTITION),
     _gauge(Metric.CONSUMER_LAG_SECONDS, "s", "Age of the oldest record read and not committed.", _TOPIC, _PARTITION),
     _gauge(Metric.CLOCK_SKEW, "s", "How far this worker's clock is ahead of the times of fresh records."),
     _gauge(Metric.WINDOW_FILL, "", "Share of a partition's window in use; at 1 it is paused.", _TOPIC, _PARTITION),

@@ -135,6 +135,19 @@ class KafkaSource:
         ends = {partition: self._consumer.highwater(partition) for partition in self._consumer.assignment()}
         return {(partition.topic, partition.partition): end for partition, end in ends.items() if end is not None}
 
+    def readable_ends(self) -> dict[PartitionId, int]:
+        """See `Source.readable_ends`."""
+        if not isinstance(self._consumer, GroupConsumer):
+            return self.end_offsets()
+        ends = {partition: self._readable_end(self._consumer, partition) for partition in self._consumer.assignment()}
+        return {(partition.topic, partition.partition): end for partition, end in ends.items() if end is not None}
+
+    def _readable_end(self, consumer: GroupConsumer, partition: TopicPartition) -> int | None:
+        read = self._next.get(partition)
+        if read is not None and partition not in self._unplaced and consumer.is_read_to_stable_end(partition):
+            return read
+        return consumer.stable_end(partition)
+
     def caught_up(self) -> frozenset[PartitionId]:
         """See `Source.caught_up`."""
         found = self._consumer.caught_up() if isinstance(self._consumer, GroupConsumer) else frozenset()

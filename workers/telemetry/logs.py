@@ -30,7 +30,11 @@ REPEATED_MAX: Final = 256
 LIBRARY_LEVELS: Final = {
     # kafka-python logs every reconnect at INFO and record contents at DEBUG.
     "kafka": logging.WARNING,
+    # Its warnings name tasks that took a tenth of a second: a busy machine, and nothing to mend.
+    "kafka.net.selector": logging.ERROR,
     "ray": logging.WARNING,
+    # It announces at every start how a cluster is entered that listens on loopback alone.
+    "ray._private.authentication": logging.ERROR,
     "aiohttp": logging.WARNING,
     "httpx": logging.WARNING,
     "httpcore": logging.WARNING,

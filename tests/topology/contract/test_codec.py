@@ -1,6 +1,7 @@
 """Bytes either become an event or raise one DeadLetter whose detail holds nothing of what the user wrote."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import permutations
 from pathlib import Path
@@ -25,7 +26,7 @@ from topology.contract.codec import (
 )
 from topology.contract.conversation import ConversationState, RiskMemory, Shown
 from topology.contract.errors import DeadLetter, DeadLetterReason
-from topology.contract.events import ConversationEvent
+from topology.contract.events import ConversationEvent, UserContext
 from topology.contract.headers import Wire, response_headers, trace_carrier, trace_headers
 from topology.contract.labels import AgeBand, CategoryId, Intent, RiskSubject, Signal, Vulnerability
 from topology.contract.names import CANARY_TENANT, SchemaName
@@ -273,7 +274,10 @@ def test_detail_never_quotes_the_input(value: bytes) -> None:
 
 def test_detail_names_path_and_bound() -> None:
     value = _value(messages=[{"role": "user", "parts": [{"type": "text", "text": "a"}]}, {"role": "boss", "parts": []}])
-    assert _failure(_record(value)).detail == "$.messages[1].role: Invalid enum value"
+    roles = "assistant, developer, system, tool, user"
+    assert _failure(_record(value)).detail == f"$.messages[1].role: must be one of {roles}"
+    ages = _failure(_record(_value(user={"age_band": "child"}))).detail
+    assert ages.startswith("$.user.age_band: must be one of adult, ")
     assert _failure(_record(_value(event_id="i" * 129))).detail == "$.event_id: Expected `str` of length <= 128"
     assert _failure(_record(_value(tenant_id=None))).detail == "$.tenant_id: Expected `str`, got `null`"
 
@@ -379,3 +383,29 @@ def test_the_tenant_is_known_before_an_event_is_decoded() -> None:
 def test_a_record_that_names_no_tenant_has_none(value: bytes | None) -> None:
     assert tenant_of(_record(value), LIMITS) == ""
     assert tenant_of(_record(value, MSGPACK), LIMITS) == ""
+
+
+@pytest.mark.parametrize("encode_as", [msgspec.json.encode, msgspec.msgpack.encode])
+def test_whole_numbers_with_a_point_and_nulls_for_objects_are_read_as_the_schema_says(
+    encode_as: Callable[[object], bytes],
+) -> None:
+    plain, numbers = msgspec.json.decode(_value()), {"max_tokens": 5.0, "seed": 7.0}
+    changed = {
+        **plain,
+        "deadline_ms": 1_700_000_000_000.0,
+        "user": None,
+        "generation": {"max_tokens": 5.0, "seed": 7.0},
+    }
+    headers = MSGPACK if encode_as is msgspec.msgpack.encode else ()
+    event = decode_event(_record(encode_as(changed), headers), LIMITS)
+    assert (event.deadline_ms, event.user) == (1_700_000_000_000, UserContext())
+    assert (event.generation.max_tokens, event.generation.seed) == (5, 7)
+    assert isinstance(event.deadline_ms, int)
+
+
+def test_a_number_that_is_not_whole_and_other_nulls_are_refused_by_path() -> None:
+    assert "$.deadline_ms" in _failure(_record(_value(deadline_ms=1.5))).detail
+    assert "$.messages" in _failure(_record(_value(messages=None))).detail
+    assert "$.messages[0]" in _failure(_record(_value(messages=[None]))).detail
+    many = [{"role": "user", "parts": [{"type": "text", "text": "a"}]}]
+    assert _failure(_record(_value(messages=many, generation={"max_tokens": 5.5}))).detail.startswith("$.generation")
