@@ -134,8 +134,8 @@ class Demo:
 
     def _say_what_next(self, settings: Settings, audits: list[AuditRecord], *, keep: bool) -> None:
         """Print the commands that work on what the run leaves; with `keep`, also those for its topics."""
-        several = next((audit for audit in audits if len(audit.attempts) > 1), audits[0])
-        lines = ["now look closer:", *next_commands(self._directory, several.event_id)]
+        twice = min(audits, key=lambda audit: abs(len(audit.attempts) - 2))
+        lines = ["now look closer:", *next_commands(self._directory, twice.event_id)]
         if keep:
             lines += ["everything stays up until Ctrl-C; send an event of your own, and read the answers:"]
             lines += kcat_commands(settings)

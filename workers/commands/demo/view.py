@@ -97,11 +97,11 @@ class LiveView:
         counts = Text(f"{self.answered_count + self._dead_letters} of {self._expected_count}  ")
         for action in Action:
             counts.append(f"{action.value.replace('_', ' ')} {actions[action]}  ", style=STYLES[action])
-        counts.append(f"dead letters {self._dead_letters}", style="bright_black")
-        lines = [line.copy() for line in self._lines]
+        counts.append(f"broken {self._dead_letters}", style="bright_black")
+        lines = [counts, Text(self.note, style="bold"), *(line.copy() for line in self._lines)]
         for line in lines:
             line.no_wrap, line.overflow = True, "ellipsis"
-        return Group(counts, Text(self.note, style="bold"), *lines)
+        return Group(*lines)
 
 
 def decode_audits(records: Iterable[Record]) -> list[AuditRecord]:
@@ -123,7 +123,7 @@ def print_story(console: Console, decisions: Mapping[str, Decision], seed: int) 
         if (decision := decisions.get(event_id)) is None:
             console.print(f"{example.shows}: not answered in time ({event_id})", style="red")
             continue
-        for line in told(decision, example):
+        for line in told(decision, example, console.width):
             console.print(line, no_wrap=True, overflow="ellipsis")
         if decision.response.action is not example.action:
             what = f"{example.action.value} was expected here; sluicegate policy explain says why it is not"

@@ -57,7 +57,9 @@ def attempt(rule: str, verdict: VerdictKind, detail: int = 0, outcome: Outcome =
     run = GuardRun(guard="classification", version="1", outcome=outcome)
     return Attempt(
         source="generator",
-        draft=LoggedText(redacted="Here is the whole procedure.", spans=(), digest="d"),
+        draft=LoggedText(
+            redacted="It is open." if rule == "V99" else "Here is the whole procedure.", spans=(), digest=""
+        ),
         labels=OutputLabels(findings=(finding,), guards=(run,)),
         verdict=Verdict(verdict=verdict, rule_ids=(rule,), policy_ref="p@1#0"),
     )
@@ -132,6 +134,7 @@ def test_a_decision_is_its_question_and_its_outcome() -> None:
     [
         ((WITHIN,), ""),
         ((ABOVE, WITHIN), "first too much detail on a serious subject (V06a); then within limits (V99)"),
+        ((ABOVE, ABOVE, attempt("V06b", VerdictKind.REFUSE)), "too much detail on a serious subject (V06b), 3 drafts"),
         ((attempt("V06b", VerdictKind.REFUSE),), "too much detail on a serious subject (V06b)"),
         ((), "no time: deadline was late"),
         (
@@ -167,12 +170,20 @@ def one(name: str) -> Example:
 def test_a_draft_that_was_not_published_is_shown_with_its_detail_within_80_columns() -> None:
     event = one("safe-completed").event(SEED)
     out = story(by_id(decided(event, Action.SAFE_COMPLETED, ABOVE, WITHIN)), 160)
-    assert "draft 1: too much detail on a serious subject (V06a); wrongdoing.nonviolent has detail 4, allowed 0" in out
+    assert "draft 1: too much detail on a serious subject (V06a): 4, allowed 0" in out
     assert "draft 2: within limits (V99)" in out
     assert "sent: An answer of some length" in out
     narrow = story(by_id(decided(event, Action.SAFE_COMPLETED, ABOVE, WITHIN)))
     assert max(map(len, narrow.splitlines())) <= 80
     assert "key card" in narrow
+
+
+def test_drafts_that_the_model_repeated_are_one_and_a_long_answer_is_not_cut_at_once() -> None:
+    last = attempt("V06b", VerdictKind.REFUSE, 4)
+    out = story(by_id(decided(one("refused").event(SEED), Action.REFUSED, ABOVE, ABOVE, last)))
+    assert "drafts 1 to 3: too much detail on a serious subject (V06b): 4" in out
+    assert out.count("“Here is the whole procedure.”") == 1
+    assert out.split("sent: ")[1].count("\n" + " " * 18) == 1
 
 
 def test_an_example_that_ended_otherwise_or_not_at_all_is_said() -> None:

@@ -5,7 +5,8 @@ policy with lower ceilings, to be tried with `policy simulate`; and `demo.toml`,
 """
 
 import shutil
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 
@@ -23,18 +24,21 @@ AUDIT, RESPONSES, POLICY, SETTINGS, OVERLAYS = (
     "overlays",
 )
 
+NAME = "sluicegate"
+"""The console script."""
+
 STRICTER = (
     (
         "  advice:     [[4,4,3],[3,3,2],[2,2,1],[2,1,0],[1,1,0]]",
-        "  advice:     [[3,3,2],[2,2,1],[1,1,0],[1,0,0],[0,0,0]]",
+        "  advice:     [[4,4,3],[2,2,1],[1,1,0],[1,0,0],[0,0,0]]",
     ),
     (
         "  procedural: [[4,4,2],[4,3,1],[3,2,0],[2,1,0],[1,1,0]]",
-        "  procedural: [[3,3,1],[3,2,0],[2,1,0],[1,0,0],[0,0,0]]",
+        "  procedural: [[4,4,2],[3,2,0],[2,1,0],[1,0,0],[0,0,0]]",
     ),
     ('  version: "0.3.0"', '  version: "0.3.1"'),
 )
-"""Lines of the packaged policy, each with what stands in its place in the stricter one: every ceiling a level lower."""
+"""Lines of the packaged policy, each with what stands in its place in the stricter one: a level lower from H1 on."""
 
 
 def stricter_policy(packaged: str) -> str:
@@ -80,11 +84,18 @@ def topic_fields(settings: Settings) -> list[str]:
 
 def next_commands(directory: Path, event_id: str) -> list[str]:
     """Return the commands that work on the files of a run, whatever became of its brokers."""
-    options = f"--from-audit {directory / AUDIT} --config {directory / SETTINGS}"
+    where = directory.relative_to(Path.cwd()) if directory.is_relative_to(Path.cwd()) else directory
+    options = f"--from-audit {where / AUDIT} --config {where / SETTINGS}"
     return [
-        f"sluicegate policy explain {event_id} {options}",
-        f"sluicegate policy simulate --policy {directory / POLICY} {options}",
+        f"{_program()} policy explain {event_id} {options}",
+        f"{_program()} policy simulate --policy {where / POLICY} {options}",
     ]
+
+
+def _program() -> str:
+    """Return how this program was called, if `sluicegate` alone would not be found."""
+    called = Path(sys.argv[0])
+    return str(called) if called.name == NAME and shutil.which(NAME) is None else NAME
 
 
 def kcat_commands(settings: Settings) -> list[str]:
@@ -100,6 +111,6 @@ def kcat_commands(settings: Settings) -> list[str]:
     ]
 
 
-def _table(name: str, values: dict[str, object]) -> str:
+def _table(name: str, values: Mapping[str, object]) -> str:
     lines = [f"{key} = {msgspec.json.encode(value).decode()}" for key, value in values.items()]
     return "\n".join([f"[{name}]", *lines, ""])

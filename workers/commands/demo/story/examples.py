@@ -16,6 +16,7 @@ from topology.contract.events import (
     TextPart,
     UserContext,
 )
+from workers.commands.demo.samples import UPSTREAM
 from workers.commands.demo.scripts import ABOVE, WITHIN, Script, ScriptKind
 
 
@@ -51,12 +52,13 @@ class Example(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Return the event of a run with this seed."""
         conversation_id = self.conversation_id(seed)
         turns = [(Role.USER, self.question), *([(Role.TOOL, self.document)] if self.document else [])]
+        candidate = Candidate(parts=(TextPart(text=self.candidate),), model=UPSTREAM) if self.candidate else None
         return ConversationEvent(
             event_id=f"{conversation_id}-1",
             conversation_id=conversation_id,
             tenant_id=self.tenant,
             messages=tuple(Message(role=role, parts=(TextPart(text=text),)) for role, text in turns),
-            candidate=Candidate(parts=(TextPart(text=self.candidate),), model="upstream") if self.candidate else None,
+            candidate=candidate,
             user=UserContext(subject=f"subject-{conversation_id}", locale=self.locale, region=self.region),
             generation=GenerationParameters(temperature=0.0),
         )

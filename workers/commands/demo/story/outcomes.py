@@ -4,6 +4,8 @@ Pure: event, response and audit record in, lines out. A line is cut to the width
 """
 
 from collections.abc import Iterator
+from itertools import groupby
+from textwrap import wrap
 
 from rich.text import Text
 
@@ -26,6 +28,9 @@ from workers.commands.demo.story.examples import Example
 LINE_CHARACTERS_MAX = 400
 INDENT = 18
 """The column in which questions and outcomes begin: behind a mark and the longest action."""
+
+SENT_LINES_MAX = 4
+"""The most lines of an example's answer."""
 
 MARKS = {
     Action.PUBLISHED: "✓",
@@ -91,16 +96,18 @@ def two_lines(decision: Decision) -> tuple[Text, Text]:
     return _question(decision), _indented(outcome_words(decision))
 
 
-def told(decision: Decision, example: Example) -> Iterator[Text]:
-    """Yield the lines of a pinned example: the two, and one for each draft if there were several."""
-    first = Text(f"{example.shows}", style="bold")
-    yield first
+def told(decision: Decision, example: Example, width: int) -> Iterator[Text]:
+    """Yield what an example shows, its question, its drafts if there are several, and what was sent."""
+    yield Text(example.shows, style="bold")
     yield _question(decision)
     if example.document:
         yield _indented(f"the page: {example.document}", "dim")
     if len(decision.audit.attempts) > 1:
         yield from (_indented(words, "dim") for words in draft_words(decision.audit))
-    yield _indented(_sent(decision))
+    sent = parts_text(decision.response.parts)
+    text = f"sent: {sent}" if len(decision.audit.attempts) > 1 or not decision.audit.attempts else sent
+    lines = wrap(printable(text, LINE_CHARACTERS_MAX), max(width - INDENT, INDENT), max_lines=SENT_LINES_MAX)
+    yield from (_indented(line) for line in lines)
 
 
 def outcome_words(decision: Decision) -> str:
@@ -118,40 +125,55 @@ def why_words(audit: AuditRecord) -> str:
         return "; ".join(code_words(code) for code in audit.reason_codes)
     if len(audit.attempts) == 1 and audit.reason_codes[:1] == ("V99",):
         return ""
-    *earlier, last = [code_words(attempt.verdict.rule_ids[0]) for attempt in audit.attempts]
-    seen = f"first {earlier[0]}; then {last}" if earlier and earlier[0] != last else last
-    return f"{seen}, all {len(audit.attempts)} drafts" if earlier and earlier[0] == last else seen
+    codes = [attempt.verdict.rule_ids[0] for attempt in audit.attempts]
+    first, last = _words(codes[0]), code_words(codes[-1])
+    if len(codes) == 1:
+        return last
+    return (
+        f"{last}, {len(codes)} drafts" if first == _words(codes[-1]) else f"first {code_words(codes[0])}; then {last}"
+    )
 
 
 def draft_words(audit: AuditRecord) -> Iterator[str]:
-    """Yield a line for each draft: what is wrong with it by the deciding rule, and how it begins."""
-    for number, attempt in enumerate(audit.attempts, 1):
-        beginning = attempt.draft.redacted if attempt.draft else "(not logged)"
-        yield f"draft {number}: {code_words(attempt.verdict.rule_ids[0])}{_detail(attempt, audit.plan)}"
+    """Yield two lines for each draft: what is wrong with it by the deciding rule, and how it begins.
+
+    Drafts that the model repeated are one.
+    """
+    number = 1
+    for _, same in groupby(audit.attempts, key=lambda attempt: attempt.draft and attempt.draft.redacted):
+        drafts = list(same)
+        last = number + len(drafts) - 1
+        which = f"draft {number}" if last == number else f"drafts {number} to {last}"
+        yield f"{which}: {code_words(drafts[-1].verdict.rule_ids[0])}{_detail(drafts[-1], audit.plan)}"
+        beginning = drafts[0].draft.redacted if drafts[0].draft else "(not logged)"
         yield f"  “{printable(beginning, LINE_CHARACTERS_MAX)}”"
+        number = last + 1
 
 
 def code_words(code: str) -> str:
     """Return a reason code with its meaning before it, such as `only refuses (V12d)`."""
     name = code.partition(":")[0]
-    words = RULES.get(name) or RULES.get(name[:3]) or FAILURES.get(name) or name.replace("_", " ")
+    words = _words(name)
     return f"{words} ({name})" if name in RULES or name[:3] in RULES else words
 
 
+def _words(name: str) -> str:
+    return RULES.get(name) or RULES.get(name[:3]) or FAILURES.get(name) or name.replace("_", " ")
+
+
 def _detail(attempt: Attempt, plan: Plan | None) -> str:
+    """Return the detail that is furthest above its ceiling, or the check that could not tell; empty without either."""
     ceilings = plan.ceilings if plan else {}
     above = [
-        f"{finding.category} has detail {finding.detail_hi}, allowed {ceilings[finding.category]}"
+        (finding.detail_hi - ceilings[finding.category], finding.detail_hi, ceilings[finding.category])
         for finding in attempt.labels.findings
         if finding.detail_hi > ceilings.get(finding.category, finding.detail_hi)
     ]
+    if above:
+        _, detail, ceiling = max(above)
+        return f": {detail}, allowed {ceiling}"
     failed = [f"{run.guard}: {run.outcome.value}" for run in attempt.labels.guards if run.outcome is not Outcome.OK]
-    return "".join(f"; {fact}" for fact in (above[:1] + failed))
-
-
-def _sent(decision: Decision) -> str:
-    text = parts_text(decision.response.parts)
-    return f"sent: {text}" if len(decision.audit.attempts) > 1 or not decision.audit.attempts else text
+    return f": {', '.join(failed)}" if failed else ""
 
 
 def _question(decision: Decision) -> Text:
