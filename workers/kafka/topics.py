@@ -1,7 +1,7 @@
 """The topics: one table of their purpose and configuration, and the function that creates them.
 
-Nothing is ever deleted. An existing topic's configuration is changed on request only; its partition count never is,
-because keys would move to other partitions.
+Only the demo deletes topics, and only those that it made for one run. An existing topic's configuration is changed on
+request only; its partition count never is, because keys would move to other partitions.
 """
 
 import time
@@ -191,6 +191,19 @@ def create_as_input(
     try:
         with translated("topics"):
             _apply(client, (wanted,), say, False)
+    finally:
+        client.close()
+
+
+def delete_topics(kafka: KafkaSettings, topics: TopicSettings) -> None:
+    """Delete these topics, those that exist, and the group of `kafka`. Raises KafkaUnavailable and KafkaRefused."""
+    options = admin_options(kafka)
+    client: Any = connect("admin", lambda: KafkaAdminClient(**options), kafka.connect_timeout_s)
+    try:
+        with translated("delete topics"):
+            there = set(client.list_topics())
+            client.delete_topics([spec.name for spec in topic_table(topics) if spec.name in there])
+            client.delete_groups([kafka.group_id])
     finally:
         client.close()
 

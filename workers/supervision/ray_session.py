@@ -34,9 +34,12 @@ class RayNotStarted(SluicegateError):
 
 
 @contextmanager
-def ray_session(settings: RaySettings, *, show_actors: bool = False) -> Generator[None]:
+def ray_session(
+    settings: RaySettings, *, show_actors: bool = False, say_again: Callable[[str], object] = logger.warning
+) -> Generator[None]:
     """Hold a connection to Ray inside the block. With `show_actors`, the output of actors is printed here too.
 
+    `say_again` is told why Ray is started once more.
     A cluster that was started here ends with the block; a named one stays. Call `prepare_ray` before `ray` is imported.
     Raises ConnectionError if the named cluster cannot be reached, RayNotStarted if one here does not come up.
     """
@@ -44,13 +47,13 @@ def ray_session(settings: RaySettings, *, show_actors: bool = False) -> Generato
 
     try:
         with _interrupts_deferred():  # an interrupted start would leave processes that no shutdown knows of
-            _initialise(settings, show_actors=show_actors)
+            _initialise(settings, show_actors=show_actors, say_again=say_again)
         yield
     finally:
         ray.shutdown()
 
 
-def _initialise(settings: RaySettings, *, show_actors: bool) -> None:
+def _initialise(settings: RaySettings, *, show_actors: bool, say_again: Callable[[str], object]) -> None:
     import ray
 
     if settings.address:
@@ -68,10 +71,16 @@ def _initialise(settings: RaySettings, *, show_actors: bool) -> None:
         ),
         ray.shutdown,
         time.monotonic,
+        say_again,
     )
 
 
-def start_patiently(start: Callable[[], object], clean_up: Callable[[], object], now_s: Callable[[], float]) -> None:
+def start_patiently(
+    start: Callable[[], object],
+    clean_up: Callable[[], object],
+    now_s: Callable[[], float],
+    say_again: Callable[[str], object] = logger.warning,
+) -> None:
     """Start Ray, at most `START_TRIES_MAX` times: on a busy machine its parts miss time limits that Ray fixes.
 
     Raises RayNotStarted with Ray's last reason and the path of its log.
@@ -86,7 +95,7 @@ def start_patiently(start: Callable[[], object], clean_up: Callable[[], object],
             if number == START_TRIES_MAX or now_s() - began_s >= START_S_MAX:
                 cure = "start again when the machine is less busy, or give it more CPUs"
                 raise RayNotStarted(f"{reason}; tried {number} times: {cure}") from exc
-            logger.warning("%s; trying again (%d of %d)", reason, number + 1, START_TRIES_MAX)
+            say_again(f"{reason}; trying again ({number + 1} of {START_TRIES_MAX})")
         else:
             return
 
