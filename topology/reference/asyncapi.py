@@ -125,10 +125,10 @@ _CHANNELS = (
     ),
     _Channel(
         Topic.AUDITED,
-        "Exactly one answer to every record that can be read as an event, and `rejected` for one that is invalid but names "
-        "its ids. The exceptions end as a dead letter "
-        "alone: an event whose answer or audit record is too large for its topic (`result_too_large`), and a "
-        "record that keeps ending its worker before it is known to be an event (`poison`).",
+        "Exactly one answer to every record that can be read as an event, and `rejected` for one that is invalid but "
+        "names its ids. The exceptions end as a dead letter alone: an event whose answer or audit record is too "
+        "large for its topic (`result_too_large`), and a record that keeps ending its worker before it is known to "
+        "be an event (`poison`).",
         SchemaName.AUDITED_RESPONSE,
         {"send": "Answer an event."},
     ),
