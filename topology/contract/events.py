@@ -77,7 +77,7 @@ class ImagePart(Struct, frozen=True, kw_only=True, tag_field="type", tag="image"
 
     reference: Annotated[str, Meta(min_length=1, max_length=2048)]
     media_type: Short = ""
-    sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
+    sha256: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")] = ""
 
 
 class CodePart(Struct, frozen=True, kw_only=True, tag_field="type", tag="code"):

@@ -43,7 +43,9 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     ssl_check_hostname: Annotated[bool, about("Refuse a broker whose certificate names another host.")] = True
     sasl_mechanism: Annotated[SaslMechanism, about("Mechanism, if `security_protocol` is SASL_*.")] = "SCRAM-SHA-512"
     sasl_username: Annotated[Text, about("User name; not used by OAUTHBEARER.")] = ""
-    sasl_password: Annotated[Secret, about("Password; for OAUTHBEARER the token.")] = Secret()
+    sasl_password: Annotated[
+        Secret, about("Password; for OAUTHBEARER the token, whose file is read anew for each login.")
+    ] = Secret()
     session_timeout_ms: Annotated[
         Milliseconds,
         about("Without a heartbeat for this long, a worker loses its partitions to the rest of the group."),
