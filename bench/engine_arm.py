@@ -6,6 +6,7 @@ Prints a `Sample` as one line of JSON every `sample_interval_s` from its start o
 """
 
 import asyncio
+import functools
 import os
 import sys
 import threading
@@ -19,6 +20,7 @@ from msgspec import Struct, structs
 
 from bench.world import own_telemetry, stub_pipeline, stub_policy
 from topology.contract.records import OutRecord, Ownership, PartitionOffset, Record, Result
+from topology.pipeline import Pipeline
 from topology.ports import Rest, Sink
 from workers.kafka.sink import TransactionalSink
 from workers.kafka.source import KafkaSource
@@ -199,13 +201,7 @@ def run(task: Task) -> Done:
     if task.work == "pipeline":
         stub_policy()
         pipeline = stub_pipeline(tracing, telemetry.instruments)
-
-        async def through(record: Record, rest: Rest) -> Result:
-            begun_ms = time.time() * 1000
-            result = _cut(await pipeline.process(record, rest), task)
-            return _timed(result, Times(record.timestamp_ms, begun_ms, time.time() * 1000)) if task.is_timed else result
-
-        work = Work(task, through, 2)
+        work = Work(task, functools.partial(_through, pipeline, task), 2)
     else:
         work = Work(task, waiting.process, 1)
     limits = structs.replace(
@@ -243,6 +239,12 @@ def run(task: Task) -> Done:
         disordered=_disordered(waiting, sink),
         traces=_traces(waiting, sink),
     )
+
+
+async def _through(pipeline: Pipeline, task: Task, record: Record, rest: Rest) -> Result:
+    begun_ms = time.time() * 1000
+    result = _cut(await pipeline.process(record, rest), task)
+    return _timed(result, Times(record.timestamp_ms, begun_ms, time.time() * 1000)) if task.is_timed else result
 
 
 def _timed(result: Result, times: Times) -> Result:

@@ -116,14 +116,13 @@ class Bench:
         self.metrics = Instruments.none()
         self.prompts: list[tuple[Plan, str]] = []
         found = labels or RequestLabels(labeler=IDENTITY)
-        budget = _budget(candidate_regenerate, revisions_max, attempts_max)
         drafting = Drafting(
             generator=self.generator,
             checks=checks
             or (FakeCheck("classification", classification), FakeCheck("bias"), FakeCheck("logging", logged)),
             compile_prompt=self._compile,
             prompt_hash=PROMPT_HASH,
-            budget=budget,
+            budget=_budget(candidate_regenerate, revisions_max, attempts_max),
             clock=SystemClock(),
             metrics=self.metrics,
             jitter=lambda: 0.5,
