@@ -37,6 +37,8 @@ class Counting:
             self._count_canary(case.event.canary, action)
             return
         self.metrics.count(Metric.ACTIONS, action=action, reason=decision.reason)
+        tenant = case.policies.tenant_label(case.event.tenant_id)
+        self.metrics.count(Metric.TENANT_ACTIONS, known_tenant=tenant, action=action, reason=decision.reason)
         if action in HELP_GIVEN:
             self.metrics.count(Metric.SAFE_COMPLETION, kind=HELP_GIVEN[action])
         took_s = self.clock.monotonic_s() - started_s

@@ -137,16 +137,13 @@ class KafkaSource:
 
     def readable_ends(self) -> dict[PartitionId, int]:
         """See `Source.readable_ends`."""
-        if not isinstance(self._consumer, GroupConsumer):
-            return self.end_offsets()
-        ends = {partition: self._readable_end(self._consumer, partition) for partition in self._consumer.assignment()}
-        return {(partition.topic, partition.partition): end for partition, end in ends.items() if end is not None}
-
-    def _readable_end(self, consumer: GroupConsumer, partition: TopicPartition) -> int | None:
-        read = self._next.get(partition)
-        if read is not None and partition not in self._unplaced and consumer.is_read_to_stable_end(partition):
-            return read
-        return consumer.stable_end(partition)
+        found, consumer = self.end_offsets(), self._consumer
+        for partition in consumer.assignment() if isinstance(consumer, GroupConsumer) else ():
+            is_read = partition not in self._unplaced and consumer.is_read_to_stable_end(partition)
+            end = self._next.get(partition) if is_read else consumer.stable_end(partition)
+            if end is not None:
+                found[partition.topic, partition.partition] = end
+        return found
 
     def caught_up(self) -> frozenset[PartitionId]:
         """See `Source.caught_up`."""

@@ -3,12 +3,14 @@
 import logging
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from topology.contract.errors import SluicegateError
 from workers.settings import RaySettings
@@ -27,6 +29,9 @@ LOGICAL_CPUS = 16
 START_TRIES_MAX = 3
 START_S_MAX = 120.0
 """After this time no further try begins. One try ends by itself within a minute: the limits are inside Ray."""
+
+
+STOPPING = b"sluicegate: stopping as soon as Ray is up\n"
 
 
 class RayNotStarted(SluicegateError):
@@ -113,6 +118,8 @@ def _log_path() -> str:
 def _interrupts_deferred() -> Generator[None]:
     """Have SIGINT and SIGTERM raise KeyboardInterrupt at the end of the block; starting Ray takes some ten seconds.
 
+    The first of them is answered on standard error at once.
+
     Ray's own SIGTERM handler is kept out: it would raise SystemExit wherever the process happens to be, and so
     end a worker without its drain. (Starting Ray on another thread keeps it out too, but then `ray.shutdown` never
     returns.)
@@ -126,7 +133,13 @@ def _interrupts_deferred() -> Generator[None]:
     numbers = (signal.SIGINT, signal.SIGTERM)
     rays_own = ray_utils.set_sigterm_handler
     ray_utils.set_sigterm_handler = _keep_handler
-    before = {number: signal.signal(number, lambda caught, _frame: seen.append(caught)) for number in numbers}
+
+    def note(caught: int, _frame: FrameType | None) -> None:
+        if not seen:
+            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, STOPPING)
+        seen.append(caught)
+
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield
     finally:

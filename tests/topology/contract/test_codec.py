@@ -1,7 +1,6 @@
 """Bytes either become an event or raise one DeadLetter whose detail holds nothing of what the user wrote."""
 
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from itertools import permutations
 from pathlib import Path
@@ -26,7 +25,7 @@ from topology.contract.codec import (
 )
 from topology.contract.conversation import ConversationState, RiskMemory, Shown
 from topology.contract.errors import DeadLetter, DeadLetterReason
-from topology.contract.events import ConversationEvent, UserContext
+from topology.contract.events import ConversationEvent
 from topology.contract.headers import Wire, response_headers, trace_carrier, trace_headers
 from topology.contract.labels import AgeBand, CategoryId, Intent, RiskSubject, Signal, Vulnerability
 from topology.contract.names import CANARY_TENANT, SchemaName
@@ -383,29 +382,3 @@ def test_the_tenant_is_known_before_an_event_is_decoded() -> None:
 def test_a_record_that_names_no_tenant_has_none(value: bytes | None) -> None:
     assert tenant_of(_record(value), LIMITS) == ""
     assert tenant_of(_record(value, MSGPACK), LIMITS) == ""
-
-
-@pytest.mark.parametrize("encode_as", [msgspec.json.encode, msgspec.msgpack.encode])
-def test_whole_numbers_with_a_point_and_nulls_for_objects_are_read_as_the_schema_says(
-    encode_as: Callable[[object], bytes],
-) -> None:
-    plain = msgspec.json.decode(_value())
-    changed = {
-        **plain,
-        "deadline_ms": 1_700_000_000_000.0,
-        "user": None,
-        "generation": {"max_tokens": 5.0, "seed": 7.0},
-    }
-    headers = MSGPACK if encode_as is msgspec.msgpack.encode else ()
-    event = decode_event(_record(encode_as(changed), headers), LIMITS)
-    assert (event.deadline_ms, event.user) == (1_700_000_000_000, UserContext())
-    assert (event.generation.max_tokens, event.generation.seed) == (5, 7)
-    assert isinstance(event.deadline_ms, int)
-
-
-def test_a_number_that_is_not_whole_and_other_nulls_are_refused_by_path() -> None:
-    assert "$.deadline_ms" in _failure(_record(_value(deadline_ms=1.5))).detail
-    assert "$.messages" in _failure(_record(_value(messages=None))).detail
-    assert "$.messages[0]" in _failure(_record(_value(messages=[None]))).detail
-    many = [{"role": "user", "parts": [{"type": "text", "text": "a"}]}]
-    assert _failure(_record(_value(messages=many, generation={"max_tokens": 5.5}))).detail.startswith("$.generation")

@@ -69,7 +69,9 @@ def publish(arguments: argparse.Namespace, settings: Settings) -> int:
     """
     if not settings.policy.keys:
         raise WrongUse(
-            "policy.keys", "", "set the keys that workers accept; signatures are checked before anything is written"
+            "policy.keys is empty",
+            "",
+            "name the public keys that workers accept; signatures are checked first",
         )
     publications = [Path(file).read_bytes().strip() for file in arguments.files]
     topic = settings.topics.policy
