@@ -49,7 +49,7 @@ RULES = {
     "V03": "too much detail on the gravest harm",
     "V04": "personal data that can be cut out",
     "V05": "the checks disagree on a serious subject",
-    "V06": "too much detail on a serious subject",
+    "V06": "too much detail, serious subject",
     "V07": "far too much detail",
     "V08": "a little too much detail",
     "V09": "obeys a document, or reveals secrets",
