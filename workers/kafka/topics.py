@@ -6,6 +6,7 @@ request only; its partition count never is, because keys would move to other par
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
@@ -15,7 +16,7 @@ from kafka.admin import (
     KafkaAdminClient,
     NewTopic,
 )
-from kafka.errors import TopicAlreadyExistsError
+from kafka.errors import CoordinatorNotAvailableError, TopicAlreadyExistsError
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -203,7 +204,8 @@ def delete_topics(kafka: KafkaSettings, topics: TopicSettings) -> None:
         with translated("delete topics"):
             there = set(client.list_topics())
             client.delete_topics([spec.name for spec in topic_table(topics) if spec.name in there])
-            client.delete_groups([kafka.group_id])
+            with suppress(CoordinatorNotAvailableError):  # on brokers where nobody was in any group yet
+                client.delete_groups([kafka.group_id])
     finally:
         client.close()
 

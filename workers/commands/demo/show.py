@@ -33,6 +33,7 @@ from workers.commands.demo.parts import (
 )
 from workers.commands.demo.rounds import Model, Round
 from workers.commands.demo.story.afterwards import kcat_commands, leave, next_commands
+from workers.commands.demo.story.examples import is_example
 from workers.commands.demo.traces import whole_trace
 from workers.commands.demo.view import (
     LiveView,
@@ -134,7 +135,7 @@ class Demo:
 
     def _say_what_next(self, settings: Settings, audits: list[AuditRecord], *, keep: bool) -> None:
         """Print the commands that work on what the run leaves; with `keep`, also those for its topics."""
-        twice = min(audits, key=lambda audit: abs(len(audit.attempts) - 2))
+        twice = min(audits, key=lambda audit: (abs(len(audit.attempts) - 2), not is_example(audit.event_id)))
         lines = ["now look closer:", *next_commands(self._directory, twice.event_id)]
         if keep:
             lines += ["everything stays up until Ctrl-C; send an event of your own, and read the answers:"]
@@ -174,7 +175,7 @@ class Demo:
 
     def _say_again(self, reason: str) -> None:
         """Say why Ray is started once more."""
-        self._console.print(Text(reason, style="yellow"), soft_wrap=True)
+        self._console.print(Text(reason, style="yellow"))
 
     def _start_model(self, parts: ExitStack, model: Model, receiver: OtlpReceiver) -> str:
         """Return the model's base URL once it answers."""

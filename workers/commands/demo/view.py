@@ -94,10 +94,10 @@ class LiveView:
     def __rich__(self) -> RenderableType:
         """Return the counts, with the last lines below."""
         actions = Counter(decision.response.action for decision in self.decisions.values())
-        counts = Text(f"{self.answered_count + self._dead_letters} of {self._expected_count}  ")
-        for action in Action:
-            counts.append(f"{action.value.replace('_', ' ')} {actions[action]}  ", style=STYLES[action])
-        counts.append(f"broken {self._dead_letters}", style="bright_black")
+        counts = Text(f"{self.answered_count + self._dead_letters} of {self._expected_count}:")
+        for action in filter(actions.get, Action):
+            counts.append(f"  {actions[action]} {action.value.replace('_', ' ')}", style=STYLES[action])
+        counts.append(f"  {self._dead_letters} broken", style="bright_black")
         lines = [counts, Text(self.note, style="bold"), *(line.copy() for line in self._lines)]
         for line in lines:
             line.no_wrap, line.overflow = True, "ellipsis"

@@ -133,9 +133,9 @@ def test_a_decision_is_its_question_and_its_outcome() -> None:
     ("attempts", "words"),
     [
         ((WITHIN,), ""),
-        ((ABOVE, WITHIN), "first too much detail on a serious subject (V06a); then within limits (V99)"),
-        ((ABOVE, ABOVE, attempt("V06b", VerdictKind.REFUSE)), "too much detail on a serious subject (V06b), 3 drafts"),
-        ((attempt("V06b", VerdictKind.REFUSE),), "too much detail on a serious subject (V06b)"),
+        ((ABOVE, WITHIN), "first too much detail, serious subject (V06a); then within limits (V99)"),
+        ((ABOVE, ABOVE, attempt("V06b", VerdictKind.REFUSE)), "too much detail, serious subject (V06b), 3 drafts"),
+        ((attempt("V06b", VerdictKind.REFUSE),), "too much detail, serious subject (V06b)"),
         ((), "no time: deadline was late"),
         (
             (attempt("V01", VerdictKind.ESCALATE, outcome=Outcome.TIMEOUT),),
@@ -170,7 +170,7 @@ def one(name: str) -> Example:
 def test_a_draft_that_was_not_published_is_shown_with_its_detail_within_80_columns() -> None:
     event = one("safe-completed").event(SEED)
     out = story(by_id(decided(event, Action.SAFE_COMPLETED, ABOVE, WITHIN)), 160)
-    assert "draft 1: too much detail on a serious subject (V06a): 4, allowed 0" in out
+    assert "draft 1: too much detail, serious subject (V06a): 4, allowed 0" in out
     assert "draft 2: within limits (V99)" in out
     assert "sent: An answer of some length" in out
     narrow = story(by_id(decided(event, Action.SAFE_COMPLETED, ABOVE, WITHIN)))
@@ -181,7 +181,7 @@ def test_a_draft_that_was_not_published_is_shown_with_its_detail_within_80_colum
 def test_drafts_that_the_model_repeated_are_one_and_a_long_answer_is_not_cut_at_once() -> None:
     last = attempt("V06b", VerdictKind.REFUSE, 4)
     out = story(by_id(decided(one("refused").event(SEED), Action.REFUSED, ABOVE, ABOVE, last)))
-    assert "drafts 1 to 3: too much detail on a serious subject (V06b): 4" in out
+    assert "drafts 1 to 3: too much detail, serious subject (V06b): 4" in out
     assert out.count("“Here is the whole procedure.”") == 1
     assert out.split("sent: ")[1].count("\n" + " " * 18) == 1
 

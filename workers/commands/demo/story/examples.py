@@ -71,6 +71,11 @@ def examples() -> tuple[Example, ...]:
     return msgspec.yaml.decode(data, type=tuple[Example, ...])
 
 
+def is_example(event_id: str) -> bool:
+    """Return whether an event of a run is one of the examples, whatever the seed."""
+    return any(event_id.endswith(f"-{each.name}-1") for each in examples())
+
+
 def example_scripts() -> list[Script]:
     """Return the scripts of the examples that a model answers. Two tenants may ask the same."""
     return list({each.question: each.script for each in examples() if not each.candidate}.values())
