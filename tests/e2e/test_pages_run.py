@@ -72,11 +72,12 @@ def left_running(command: str, folder: Path, variables: dict[str, str]) -> Gener
 
 @pytest.mark.kafka
 @pytest.mark.ray
-def test_the_tutorial_ends_with_the_readers_own_event_explained(kafka: Kafka, tmp_path: Path) -> None:
+def test_the_tutorial_ends_with_the_readers_own_event_explained(kafka: Kafka, ray_address: str, tmp_path: Path) -> None:
     run_id = uuid.uuid4().hex[:8]
     variables = environment(tmp_path)
     variables |= {f"SLUICEGATE_TOPICS__{topic}": f"tutorial.{run_id}.{topic.lower()}" for topic in TOPICS}
     variables |= {"SLUICEGATE_KAFKA__GROUP_ID": f"tutorial-{run_id}", "SLUICEGATE_AGENT__PORT": str(free_port())}
+    variables["SLUICEGATE_RAY__ADDRESS"] = ray_address  # a reader's worker starts a Ray of its own
     model = str(free_port())
     said: list[str] = []
     with ExitStack() as running:
