@@ -41,7 +41,7 @@ certificates=$${SSL_CERT_FILE:-$${PIP_CERT:-$$(pip_setting cert)}}; \
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-light try demo test test-fast test-long lint format chaos simulation bench kafka schema lock clean
+.PHONY: help setup setup-light try demo test test-fast test-long lint format chaos simulation bench kafka docs schema lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
@@ -126,6 +126,9 @@ bench: setup ## measure against bare clients, and what the engine promises; writ
 
 kafka: setup ## the development broker in the foreground, until Ctrl-C
 	@$(PYTHON_BIN) -m workers.development.broker
+
+docs: setup ## the documentation as a site, in var/site
+	@NO_MKDOCS_2_WARNING=1 var/tools/docs/bin/mkdocs build --strict --quiet && echo "var/site/index.html"
 
 schema: setup ## write anew what is generated: schemas/, docs/settings.md, alert rules, dashboards
 	@$(VENV)/bin/sluicegate schema --write schemas

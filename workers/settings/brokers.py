@@ -98,7 +98,7 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     connect_timeout_s: Annotated[Seconds, about("Time that a start waits for the brokers.")] = 60
     commit_timeout_s: Annotated[
         Seconds,
-        about("A process that does not know a commit's outcome after this time ends; its restart resolves it."),
+        about("If a commit's outcome is still unknown after this, the worker exits, and its restart asks the brokers."),
     ] = 20
     auto_offset_reset: Annotated[OffsetReset, about("Position at which a group without a committed offset starts.")] = (
         "earliest"
