@@ -27,9 +27,9 @@ CLOUD = ((Header.CONTENT_TYPE.value, b"application/cloudevents+json"),)
 @pytest.mark.parametrize(
     ("more", "detail"),
     [
-        (BAD_ROLE, "$.messages[0].role: Invalid enum value"),
+        (BAD_ROLE, "$.messages[0].role: must be one of assistant, developer, system, tool, user"),
         (b'"messages":[]', "$.messages: Expected `array` of length >= 1"),
-        (b'"user":{"age_band":"child"}', "$.user.age_band: Invalid enum value"),
+        (b'"user":{"age_band":"child"}', "$.user.age_band: must be one of adult, teen, under13, unknown"),
     ],
 )
 def test_an_invalid_event_that_names_its_ids_is_rejected_in_the_transaction_of_its_dead_letter(

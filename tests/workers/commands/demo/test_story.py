@@ -105,7 +105,7 @@ EVENT = examples()[0].event(SEED)
 
 
 def test_there_is_an_example_of_every_action_of_a_crisis_of_two_tenants_and_of_a_document() -> None:
-    assert {example.action for example in examples()} == set(Action)
+    assert {example.action for example in examples()} == set(Action) - {Action.REJECTED}  # that answers no event
     assert any(example.locale != "en" for example in examples())
     questions = [example.question for example in examples()]
     same = [example for example in examples() if questions.count(example.question) == 2]
