@@ -70,7 +70,8 @@ def _llms_line(entry: Any) -> str:
     title = text.partition("\n")[0].removeprefix("# ")
     first = _FIRST_SENTENCE.search(text.partition("\n")[2])
     words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", " ".join(first[1].split())) if first else ""
-    return f"- [{title}]({path.removesuffix('.md')}.html): {words}"
+    made = path.replace("README.md", "index.md").removesuffix(".md")
+    return f"- [{title}]({made}.html): {words}"
 
 
 def _outside_pages() -> Iterator[str]:

@@ -80,4 +80,4 @@ def test_language_models_find_every_page(site: Path) -> None:
 
 def test_pages_outside_of_the_folder_are_on_the_site_too(site: Path) -> None:
     assert (site / "project" / "SECURITY.html").is_file()
-    assert 'href="project/helm/sluicegate/README.html"' in (site / "operators.html").read_text(encoding="utf-8")
+    assert 'href="project/helm/sluicegate/index.html"' in (site / "operators.html").read_text(encoding="utf-8")
