@@ -1,12 +1,8 @@
 """The door on a real broker, with the official client and a running worker."""
 
 import signal
-import sys
-import urllib.error
-import urllib.request
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +12,15 @@ from kafka import KafkaProducer
 from msgspec.structs import replace
 
 from serving.fakes import FakeGenerator
-from tests.checkout import ROOT
+from tests.plugins.door_process import client_at, door_process, is_ready, state_worker
 from tests.plugins.kafka_broker import Kafka
-from tests.plugins.open_door import API_KEY, client_of, door_settings, open_door
+from tests.plugins.open_door import client_of, door_settings, open_door
 from tests.plugins.patience import PATIENCE_S, wait_until
 from tests.plugins.running_worker import audits, fresh_settings, responses, running_loop
 from topology.contract.drafts import GenerationRequest
 from topology.contract.events import parts_text
-from workers.commands.demo.parts import free_port
 from workers.kafka.client import producer_options
 from workers.kafka.reader import TopicFollower, read_topic
-from workers.process.child import KeptProcess
 from workers.process.clock import SystemClock
 from workers.settings import Settings
 
@@ -136,49 +130,3 @@ def test_a_follower_reads_a_partition_that_is_added(kafka: Kafka) -> None:
         assert read == [b"before", b"after"]
     finally:
         follower.close()
-
-
-def client_at(port: int) -> openai.OpenAI:
-    return openai.OpenAI(api_key=API_KEY, base_url=f"http://127.0.0.1:{port}/v1", max_retries=0, timeout=PATIENCE_S)
-
-
-def is_ready(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=10) as answer:
-            return answer.status == 200
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-@contextmanager
-def state_worker(settings: Settings, directory: Path) -> Generator[KeptProcess]:
-    """A worker that remembers which events it has answered."""
-    arguments = [",".join(settings.kafka.bootstrap_servers), settings.kafka.group_id, str(directory)]
-    command = [sys.executable, "-m", "tests.e2e.state_worker", *arguments]
-    process = KeptProcess(command, log=directory / "worker.log", directory=ROOT)
-    try:
-        yield process
-    finally:
-        process.kill()
-
-
-@contextmanager
-def door_process(settings: Settings, directory: Path) -> Generator[tuple[KeptProcess, int]]:
-    """`sluicegate door` as a process, ready."""
-    port = free_port()
-    config = directory / "door.toml"
-    topics = settings.topics
-    config.write_text(
-        f'[kafka]\nbootstrap_servers = ["{settings.kafka.bootstrap_servers[0]}"]\n'
-        f'[topics]\nevents = "{topics.events}"\naudited = "{topics.audited}"\n'
-        f'[door]\nport = {port}\nkeys_file = "{settings.door.keys_file}"\ndigest_key = "digest key"\n'
-        f"deadline_s = {PATIENCE_S}\n",
-        encoding="utf-8",
-    )
-    command = [sys.executable, "-m", "workers.cli", "door", "--config", str(config)]
-    process = KeptProcess(command, log=directory / f"door-{port}.log", directory=ROOT)
-    try:
-        wait_until(lambda: is_ready(port))
-        yield process, port
-    finally:
-        process.kill()
