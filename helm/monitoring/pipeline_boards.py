@@ -78,6 +78,23 @@ OVERVIEW: Final = Board(
             about="Workers by policy; more than one line for a long time is skew.",
         ),
         Panel(
+            title="Requests to the door",
+            unit="reqps",
+            queries=(Query(rate("sluicegate_door_requests_total", "status"), "{{status}}"),),
+        ),
+        Panel(
+            title="From a request to its answer, at the door",
+            unit="s",
+            queries=percentiles("sluicegate_door_request_duration_seconds"),
+        ),
+        Panel(
+            title="At the door: events under way, answers known",
+            queries=(
+                Query("sum(sluicegate_door_waiting{$where})", "under way"),
+                Query("max(sluicegate_door_index_answers{$where})", "known"),
+            ),
+        ),
+        Panel(
             title="Actors",
             queries=(Query("sum by (role, state) (sluicegate_actors{$where})", "{{role}} {{state}}"),),
         ),

@@ -89,6 +89,10 @@ class Metric(StrEnum):
     ACTOR_RESTARTS = "sluicegate_actor_restarts_total"
     ACTORS = "sluicegate_actors"
     BUILD_INFO = "sluicegate_build_info"
+    DOOR_REQUESTS = "sluicegate_door_requests_total"
+    DOOR_DURATION = "sluicegate_door_request_duration_seconds"
+    DOOR_WAITING = "sluicegate_door_waiting"
+    DOOR_INDEX = "sluicegate_door_index_answers"
     TELEMETRY_DROPPED = "sluicegate_telemetry_dropped_total"
 
 
@@ -315,6 +319,12 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         _ROLE,
         Label("state", ("starting", "ready", "unhealthy", "draining", "stopped")),
     ),
+    _counter(
+        Metric.DOOR_REQUESTS, "request", "Requests to the door, by route and status.", Label("route"), Label("status")
+    ),
+    _seconds(Metric.DOOR_DURATION, "From a request for an event to its answer, at the door."),
+    _gauge(Metric.DOOR_WAITING, "{event}", "Events of the door that are under way."),
+    _gauge(Metric.DOOR_INDEX, "{answer}", "Answers that the door can give again."),
     _gauge(Metric.BUILD_INFO, "", "1 for this version.", Label("version"), Label("role")),
     _counter(
         Metric.TELEMETRY_DROPPED,

@@ -115,6 +115,8 @@ GUARDRAIL_EVENT: Final = "gen_ai.guardrail.result"
 """Proposed and not adopted: semantic-conventions-genai, pull request 427."""
 EXPERIMENTAL_OPT_IN: Final = "gen_ai_latest_experimental"
 """The entry of `OTEL_SEMCONV_STABILITY_OPT_IN` for conventions that are not adopted yet."""
+DOOR: Final = "door"
+"""The span of a request to the door; its context goes into the event."""
 GUARD_INPUT: Final = "guard input"
 GUARD_OUTPUT: Final = "guard output"
 

@@ -20,6 +20,8 @@ from workers.settings import KafkaSettings
 POLL_S = 0.2
 STALL_S = 30.0
 """The time without any record after which the reading of a range is given up."""
+NEW_PARTITIONS_S = 10.0
+"""The time within which a follower reads a partition that its topic got."""
 
 T = TypeVar("T")
 
@@ -204,6 +206,62 @@ class RangeReader(_Reader):
 
     def _named(self, partitions: Collection[int]) -> list[TopicPartition]:
         return [TopicPartition(self.topic, partition) for partition in partitions]
+
+
+class TopicFollower(_Reader):
+    """A reader of all partitions of a topic from a time on, and of those that it gets later from their beginning.
+
+    Raises KafkaRefused if the topic does not exist.
+    """
+
+    def __init__(
+        self, kafka: KafkaSettings, topic: str, from_ms: int, *, monotonic_s: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(
+            kafka, f"read {topic}", auto_offset_reset="earliest", metadata_max_age_ms=int(NEW_PARTITIONS_S * 500)
+        )
+        self.topic = topic
+        self._monotonic_s = monotonic_s
+        self._looked_s = monotonic_s()
+        self._assigned = self._known()
+        if not self._assigned:
+            self.close()
+            raise KafkaRefused("reader", f"no topic {topic}", "`sluicegate topics create` makes it")
+        with translated(self._operation):
+            self._consumer.assign(self._assigned)
+            self._ends: dict[TopicPartition, int] = self._consumer.end_offsets(self._assigned)
+            starts = self._consumer.offsets_for_times(dict.fromkeys(self._assigned, from_ms))
+            for partition in self._assigned:
+                at = starts[partition]
+                self._consumer.seek(partition, self._ends[partition] if at is None else at.offset)
+
+    def poll(self, timeout_s: float) -> list[Record]:
+        """Return what was committed since the last call, possibly nothing, in offset order within a partition."""
+        if self._monotonic_s() - self._looked_s >= NEW_PARTITIONS_S / 4:
+            self._look_for_new()
+        return [record_of(message) for messages in self._poll(timeout_s).values() for message in messages]
+
+    def is_caught_up(self) -> bool:
+        """Return whether everything has been read that was committed when this reader was made."""
+        for partition, end in list(self._ends.items()):
+            if self._position(partition) >= end:
+                del self._ends[partition]
+        return not self._ends
+
+    def _look_for_new(self) -> None:
+        self._looked_s = self._monotonic_s()
+        known = self._known()
+        new = [partition for partition in known if partition not in self._assigned]
+        if new:
+            with translated(self._operation):
+                self._consumer.assign(known)  # keeps the positions of those that were assigned before
+                self._consumer.seek_to_beginning(*new)
+            self._assigned = known
+
+    def _known(self) -> list[TopicPartition]:
+        with translated(self._operation):
+            numbers = self._consumer.partitions_for_topic(self.topic) or ()
+        return [TopicPartition(self.topic, number) for number in sorted(numbers)]
 
 
 def committed(kafka: KafkaSettings, group: str, topic: str, partitions: Collection[int]) -> dict[int, tuple[int, str]]:

@@ -42,6 +42,11 @@ COMPRESSIONS = ("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd")
 """The values of `compression.type` that a worker can read; each codec is tested on a real broker."""
 
 
+TIMESTAMPS = "message.timestamp.type"
+APPEND_TIME = "LogAppendTime"
+"""Doors forget answers by their time, and look for those of the last minutes by it: no producer may choose it."""
+
+
 class Cleanup(StrEnum):
     """A topic's `cleanup.policy`."""
 
@@ -62,16 +67,20 @@ class TopicSpec(Struct, frozen=True, kw_only=True):
     cleanup: Cleanup = Cleanup.DELETE
     writers: tuple[str, ...] = ("worker",)
     readers: tuple[str, ...] = ()
+    is_append_time: bool = False
+    """Whether the brokers' own time counts for its records, whatever their producer says."""
     partitions_of: str = ""
     """Another topic whose partition count it must have, because both are keyed alike and read together."""
 
     def configs(self) -> dict[str, str]:
         """Return the topic's configuration in the broker's terms."""
+        appended = {TIMESTAMPS: APPEND_TIME} if self.is_append_time else {}
         return {
             "cleanup.policy": self.cleanup.value,
             "retention.ms": str(self.retention_ms),
             "max.message.bytes": str(self.message_bytes_max),
             "min.insync.replicas": str(self.min_insync_replicas),
+            **appended,
         }
 
 
@@ -124,10 +133,11 @@ def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
             common,
             name=topics.events,
             message_bytes_max=topics.input_message_bytes_max,
-            writers=("chat service",),
+            is_append_time=True,
+            writers=("chat service", "door"),
             readers=("worker",),
         ),
-        replace(common, name=topics.audited, readers=("chat service",)),
+        replace(common, name=topics.audited, is_append_time=True, readers=("chat service", "door")),
         replace(common, name=topics.audit, retention_ms=FOREVER_MS, readers=("auditor",)),
         replace(common, name=topics.review, retention_ms=30 * DAY_MS, readers=("reviewer",)),
         replace(

@@ -15,12 +15,16 @@ REQUEST_BYTES_MAX: Final = 16 * 1024
 
 
 class ConnectionBounds(Struct, frozen=True, kw_only=True):
-    """The most connections in all and from one address; the times for a request to arrive and for its answer."""
+    """The most connections in all and from one address; the times for a request to arrive and for its answer.
+
+    `request_bytes_max` bounds a whole request, headers and body.
+    """
 
     total_max: int
     per_peer_max: int
     request_timeout_s: float
     answer_timeout_s: float
+    request_bytes_max: int = REQUEST_BYTES_MAX
 
 
 class Connections:
@@ -80,7 +84,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or not self.is_arriving:
             return
         self._received_bytes += len(data)
-        if self._received_bytes > REQUEST_BYTES_MAX:
+        if self._received_bytes > self._all_open.bounds.request_bytes_max:
             self.abort()
         else:
             self._inner.data_received(data)

@@ -15,13 +15,14 @@ from workers.settings.events import (
 )
 from workers.settings.loading import InvalidSettings, load_settings, show
 from workers.settings.models import GenerationSettings, GuardSettings
-from workers.settings.operation import AgentSettings, DrainSettings, RaySettings, TelemetrySettings
+from workers.settings.operation import AgentSettings, DoorSettings, DrainSettings, RaySettings, TelemetrySettings
 from workers.settings.schema import Settings
 from workers.settings.secret import Secret, SecretSource, read_secrets, require_sources
 
 __all__ = [
     "AgentSettings",
     "CanarySettings",
+    "DoorSettings",
     "DrainSettings",
     "GenerationSettings",
     "GrantSettings",

@@ -139,6 +139,19 @@ _RULES = (
         lambda s: s.limits.queue_bytes_max >= s.limits.event_bytes_max,
     ),
     _Rule(
+        # The event is the body in another spelling, with a few fields more.
+        ("door.body_bytes_max", "limits.event_bytes_max"),
+        lambda s: s.door.body_bytes_max,
+        "at most limits.event_bytes_max",
+        lambda s: s.door.body_bytes_max <= s.limits.event_bytes_max,
+    ),
+    _Rule(
+        ("door.tls_certfile", "door.tls_keyfile"),
+        lambda s: s.door.tls_certfile,
+        "set together with door.tls_keyfile, or neither",
+        lambda s: bool(s.door.tls_certfile) == bool(s.door.tls_keyfile),
+    ),
+    _Rule(
         ("generation.backoff_initial_s", "generation.backoff_max_s"),
         lambda s: s.generation.backoff_initial_s,
         "at most generation.backoff_max_s",
@@ -221,6 +234,9 @@ def file_problems(settings: Settings) -> list[SettingsError]:
         "kafka.ssl_certfile": settings.kafka.ssl_certfile,
         "kafka.ssl_keyfile": settings.kafka.ssl_keyfile,
         "policy.bundle": settings.policy.bundle,
+        "door.tls_certfile": settings.door.tls_certfile,
+        "door.tls_keyfile": settings.door.tls_keyfile,
+        "door.keys_file": settings.door.keys_file,
     }
     problems = [
         SettingsError(key, repr(name), "an existing file")

@@ -1,4 +1,4 @@
-"""The settings for running, observing and stopping workers."""
+"""The settings for running, observing and stopping workers, and of the door."""
 
 from typing import Annotated
 
@@ -6,7 +6,19 @@ from msgspec import Meta, Struct
 
 from topology.contract.names import SERVICE
 from workers.settings.secret import Secret
-from workers.settings.types import ConsumeRelationship, LogLevel, Name, OtlpProtocol, Preset, Seconds, Text, Url, about
+from workers.settings.types import (
+    Bytes,
+    ConsumeRelationship,
+    Count,
+    LogLevel,
+    Name,
+    OtlpProtocol,
+    Preset,
+    Seconds,
+    Text,
+    Url,
+    about,
+)
 
 
 class TelemetrySettings(Struct, frozen=True, kw_only=True):
@@ -105,3 +117,48 @@ class AgentSettings(Struct, frozen=True, kw_only=True):
     ] = 16
     beat_max_s: Annotated[Seconds, about("Liveness fails if the actors have not been checked for this long.")] = 30
     scrape_timeout_s: Annotated[Seconds, about("Time for collecting the actors' metrics; late ones are left out.")] = 5
+
+
+class DoorSettings(Struct, frozen=True, kw_only=True):
+    """The door: an OpenAI-compatible HTTP way in, which `sluicegate door` opens."""
+
+    host: Annotated[Name, about("Address to listen on; in a pod `0.0.0.0`.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535, description="Port to listen on; 0: any free one.")] = 8800
+    tls_certfile: Annotated[Text, about("File of the server's certificate (PEM); empty: no TLS.")] = ""
+    tls_keyfile: Annotated[Text, about("File of the certificate's key (PEM).")] = ""
+    cors_origin: Annotated[Text, about("Origin whose pages may call the door from a browser; empty: none.")] = ""
+    keys_file: Annotated[Text, about("File of the API keys (TOML), by hash; read again when it changes.")] = ""
+    digest_key: Annotated[
+        Secret, about("Key of the ids that the door makes; the same for all doors. `sluicegate door` requires it.")
+    ] = Secret()
+    models: Annotated[
+        tuple[Name, ...],
+        Meta(min_length=1, max_length=64, description="Names of models that clients may ask for."),
+    ] = ("sluicegate",)
+    deadline_s: Annotated[Seconds, about("Deadline of each event; 2 s later its request ends, whatever happens.")] = 60
+    replay_s: Annotated[
+        Seconds, about("How far back answers are known, so that a repeated request gets the same one.")
+    ] = 600
+    index_max: Annotated[Count, about("Most answers that are known; the oldest are forgotten first.")] = 100_000
+    waiting_max: Annotated[Count, about("Most events under way; further requests are answered 503.")] = 1_000
+    body_bytes_max: Annotated[Bytes, about("Longest body of a request, whatever its key allows.")] = 1024 * 1024
+    header_bytes_max: Annotated[Bytes, about("Longest request line and headers together.")] = 16 * 1024
+    request_timeout_s: Annotated[
+        Seconds, about("Time for a whole request to arrive, from the opening of its connection; then it is closed.")
+    ] = 10
+    connections_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Open connections in all; beyond it, the oldest whose request is incomplete is closed.",
+        ),
+    ] = 2_000
+    connections_per_peer_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Open connections from one address, by the same rule; behind a proxy all have its address.",
+        ),
+    ] = 500

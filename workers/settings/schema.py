@@ -18,7 +18,7 @@ from workers.settings.events import (
     TenantSettings,
 )
 from workers.settings.models import GenerationSettings, GuardSettings
-from workers.settings.operation import AgentSettings, DrainSettings, RaySettings, TelemetrySettings
+from workers.settings.operation import AgentSettings, DoorSettings, DrainSettings, RaySettings, TelemetrySettings
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -41,3 +41,4 @@ class Settings(Struct, frozen=True, kw_only=True):
     ray: RaySettings = RaySettings()
     drain: DrainSettings = DrainSettings()
     agent: AgentSettings = AgentSettings()
+    door: DoorSettings = DoorSettings()

@@ -51,6 +51,11 @@ def test_the_state_of_a_conversation_is_compacted_and_goes_later_than_it_is_reme
         msgspec.convert({"ttl_s": 30 * 24 * 3600 + 1}, StateSettings)
 
 
+def test_the_brokers_time_counts_for_events_and_answers() -> None:
+    named = {spec.name for spec in TABLE if spec.configs().get("message.timestamp.type") == "LogAppendTime"}
+    assert named == {"conversations.events", "conversations.audited"}
+
+
 def test_audit_records_are_kept() -> None:
     assert _named("sluicegate.audit").retention_ms == -1
 
@@ -70,6 +75,7 @@ def test_topics_as_the_table_says_do_not_differ() -> None:
         ("conversations.audited", {"partitions": 9}, False),
         ("sluicegate.state", {"partitions": 9}, True),
         ("sluicegate.audit", {"replication_factor": 3}, False),
+        ("conversations.audited", {"configs": {"message.timestamp.type": "CreateTime"}}, False),
         ("sluicegate.audit", {"configs": {"cleanup.policy": "compact"}}, True),
         ("sluicegate.audit", {"configs": {"retention.ms": "5"}}, False),
         ("sluicegate.audit", {"configs": {"max.message.bytes": "5"}}, True),

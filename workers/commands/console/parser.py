@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = Subcommands(parser, "command", common)
     _add_demo(commands)
     _add_run(commands)
+    commands.add("door", "door", "open the HTTP door: OpenAI-compatible requests as events, until SIGTERM or Ctrl-C")
     _add_status(commands)
     _add_canary(commands)
     _add_send(commands)

@@ -1,0 +1,176 @@
+"""The topics as the door uses them: events are written, audited responses followed and read again."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from msgspec.structs import replace
+
+from topology.contract.events import Position
+from topology.contract.headers import last_headers
+from topology.contract.names import Header
+from topology.contract.records import Headers, Record
+from topology.ports import Clock
+from workers.door.asking import LogAway
+from workers.door.flights import Placed
+from workers.door.reasons import Answered
+from workers.kafka.errors import KafkaRefused, KafkaUnavailable, translated
+from workers.kafka.reader import RangeReader, ReadingStalled, Span, TopicFollower, ValueDecoder
+from workers.kafka.sender import EventSender
+from workers.settings import KafkaSettings, TopicSettings
+
+logger = logging.getLogger("sluicegate.door")
+
+POLL_S: Final = 0.5
+AGAIN_S: Final = 1.0
+"""The wait before the audited topic is followed anew after an error."""
+FETCH_S: Final = 5.0
+"""Bound on reading one answer again."""
+STOP_S: Final = 5.0
+STILL_S: Final = 15.0
+"""A door whose reader has not polled for so long is not ready."""
+
+_answered = ValueDecoder(Answered)
+_DIGEST: Final = Header.REQUEST_DIGEST.value
+
+
+class Following(Protocol):
+    """What is followed: see `TopicFollower`."""
+
+    def poll(self, timeout_s: float) -> list[Record]:
+        """Return what is new."""
+        ...
+
+    def is_caught_up(self) -> bool:
+        """Return whether all that stood there at the start was read."""
+        ...
+
+    def close(self) -> None:
+        """Release the connections."""
+        ...
+
+
+def placed_of(record: Record) -> Placed | None:
+    """Return the response of a record; None for one to an event that no door sent, which is not even decoded."""
+    digest = last_headers(record.headers).get(_DIGEST)
+    answered = _answered(record) if digest else None
+    if digest is None or answered is None:
+        return None
+    return Placed(answered, digest.decode("ascii", "replace"), record.partition, record.offset, record.timestamp_ms)
+
+
+class AnswerReader:
+    """A thread that follows the audited topic and hands over what it reads, each poll's at once.
+
+    `follow` begins anew after an error; what was handed over then comes again, which changes nothing.
+    """
+
+    def __init__(self, follow: Callable[[], Following], deliver: Callable[[list[Placed]], None]) -> None:
+        self._follow = follow
+        self._deliver = deliver
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="door-reader", daemon=True)
+        self.has_caught_up = False
+        """Whether the index is complete: everything was read that stood there at the start."""
+        self.polled_s = time.monotonic()
+
+    def start(self) -> None:
+        """Begin to follow."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread, within STOP_S."""
+        self._ended.set()
+        self._thread.join(STOP_S)
+
+    def _run(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self._follow_until_stopped()
+            except (KafkaUnavailable, KafkaRefused) as exc:
+                logger.warning("the audited topic is not followed, trying again: %s", exc)
+                self._ended.wait(AGAIN_S)
+
+    def _follow_until_stopped(self) -> None:
+        following = self._follow()
+        try:
+            while not self._ended.is_set():
+                read = [placed for record in following.poll(POLL_S) if (placed := placed_of(record)) is not None]
+                if read:
+                    self._deliver(read)
+                self.polled_s = time.monotonic()
+                self.has_caught_up = self.has_caught_up or following.is_caught_up()
+        finally:
+            following.close()
+
+
+class KafkaLink:
+    """See `asking.Link`. Raises KafkaUnavailable and KafkaRefused if the brokers are not there."""
+
+    def __init__(self, kafka: KafkaSettings, topics: TopicSettings, replay_s: float, clock: Clock) -> None:
+        self._kafka = kafka
+        self._audited = topics.audited
+        self._replay_ms = round(replay_s * 1000)
+        self._clock = clock
+        self._answers: AnswerReader | None = None
+        self._sender = EventSender(replace(kafka, linger_ms=0), topics.events)
+        self._reading = threading.Lock()
+        self._reader: RangeReader | None = None
+
+    def send(self, key: bytes, value: bytes, headers: Headers, acknowledged: Callable[[Position | None], None]) -> None:
+        """See `asking.Log`."""
+
+        def done(at: Any) -> None:
+            acknowledged(Position(topic=at.topic, partition=at.partition, offset=at.offset, timestamp_ms=0))
+
+        def failed(_error: object) -> None:
+            acknowledged(None)
+
+        try:
+            with translated("send"):
+                future = self._sender.send_raw(key, value, headers)
+        except (KafkaUnavailable, KafkaRefused) as exc:
+            raise LogAway from exc
+        future.add_callback(done)
+        future.add_errback(failed)
+
+    def fetch(self, partition: int, offset: int) -> Placed | None:
+        """See `asking.Log`. One thread reads at a time."""
+        with self._reading:
+            try:
+                if self._reader is None:
+                    self._reader = RangeReader(self._kafka, self._audited)
+                spans = {partition: Span(start=offset, end=offset + 1)}
+                for records in self._reader.read(spans, FETCH_S):
+                    for record in records:
+                        if record.offset == offset:
+                            return placed_of(record)
+            except (ReadingStalled, KafkaUnavailable, KafkaRefused) as exc:
+                raise LogAway from exc
+            return None
+
+    def start(self, deliver: Callable[[list[Placed]], None]) -> None:
+        """See `asking.Link`."""
+        self._answers = AnswerReader(self._follow, deliver)
+        self._answers.start()
+
+    def not_ready(self) -> tuple[str, ...]:
+        """See `asking.Link`."""
+        if self._answers is None or not self._answers.has_caught_up:
+            return ("the audited topic is not read to its end yet",)
+        if time.monotonic() - self._answers.polled_s > STILL_S:
+            return ("the audited topic is not being read",)
+        return ()
+
+    def _follow(self) -> Following:
+        return TopicFollower(self._kafka, self._audited, self._clock.now_ms() - self._replay_ms)
+
+    def close(self) -> None:
+        """See `asking.Link`."""
+        if self._answers is not None:
+            self._answers.stop()
+        self._sender.close()
+        if self._reader is not None:
+            self._reader.close()

@@ -1,0 +1,183 @@
+"""One door as a process: connected to Kafka, listening, and stopped in order."""
+
+import asyncio
+import logging
+import ssl
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
+
+from aiohttp import web
+
+from topology.contract.codec import RecordLimits
+from topology.contract.errors import SettingsError
+from topology.ports import Clock
+from workers.door.asking import LATE_S, AskBounds, Asking, Link
+from workers.door.callers import Admissions, Callers
+from workers.door.flights import Placed
+from workers.door.identity import Digests
+from workers.door.index import AnswerIndex
+from workers.door.reading import KafkaLink
+from workers.door.server import Door, Parts
+from workers.process.clock import SystemClock
+from workers.process.connections import ConnectionBounds, Connections
+from workers.settings import Settings
+from workers.telemetry.setup import Telemetry
+
+logger = logging.getLogger("sluicegate.door")
+
+BLOCKING_THREADS: Final = 16
+"""Threads for what blocks: sends while the brokers are away, and answers that are read again."""
+KEYS_LOOK_S: Final = 2.0
+ANSWER_S: Final = 10.0
+"""Time for a client to read its answer, beyond the deadline."""
+OVERSHOOT_BYTES_MAX: Final = 4 * 1024 * 1024
+"""What may arrive of a body that is too long before its request is answered 413; whatever follows is dropped."""
+STOP_S: Final = 5.0
+
+
+def open_kafka_link(settings: Settings, clock: Clock) -> Link:
+    """Connect a door to Kafka. Raises KafkaUnavailable and KafkaRefused."""
+    return KafkaLink(settings.kafka, settings.topics, settings.door.replay_s, clock)
+
+
+OpenLink = Callable[[Settings, Clock], Link]
+
+
+class RunningDoor:
+    """A door from `serve` to `stop`. `port` is the one it listens on, once `is_up` is set."""
+
+    def __init__(self, settings: Settings, telemetry: Telemetry, open_link: OpenLink = open_kafka_link) -> None:
+        if not settings.door.digest_key:
+            raise SettingsError(
+                "door.digest_key", "", "a key, the same for all doors, or door.digest_key_file its path"
+            )
+        if not settings.door.keys_file:
+            raise SettingsError("door.keys_file", "", "a file of API keys; docs/door.md shows one")
+        self._settings = settings
+        self._telemetry = telemetry
+        self._open_link = open_link
+        self._callers = Callers(settings.door.keys_file)
+        self._clock = SystemClock()
+        self._admissions = Admissions(self._clock.monotonic_s)
+        self._ended: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._asked_to_stop = threading.Event()
+        self.is_up = threading.Event()
+        self.port = 0
+
+    def stop(self) -> None:
+        """End `serve`, from any thread."""
+        self._asked_to_stop.set()
+        if self._loop is not None and self._ended is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._ended.set)
+
+    async def serve(self) -> None:
+        """Serve until `stop`. Raises what `open_link` raises."""
+        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+        link = await asyncio.to_thread(self._open_link, self._settings, self._clock)
+        workers = ThreadPoolExecutor(BLOCKING_THREADS, "door")
+        asking = Asking(link, self._index(), self._bounds(), self._clock, workers, self._telemetry.instruments)
+        link.start(self._deliver(asking))
+        watching = self._loop.create_task(self._watch_keys())
+        try:
+            await self._listen(self._door(asking, link))
+        finally:
+            watching.cancel()
+            workers.shutdown(wait=False, cancel_futures=True)
+            await asyncio.to_thread(link.close)
+
+    async def _listen(self, door: Door) -> None:
+        assert self._loop is not None
+        assert self._ended is not None
+        own = self._settings.door
+        runner = web.AppRunner(
+            door.application(),
+            access_log=None,
+            shutdown_timeout=STOP_S,
+            handler_cancellation=True,  # a client that went away is not waited for
+            max_field_size=own.header_bytes_max,
+            lingering_time=1.0,
+        )
+        await runner.setup()
+        assert runner.server is not None
+        connections = Connections(runner.server, self._connection_bounds())
+        server = await self._loop.create_server(connections, own.host, own.port, ssl=self._tls())
+        try:
+            self.port = server.sockets[0].getsockname()[1]
+            logger.info("door listens", extra={"host": own.host, "port": self.port})
+            self.is_up.set()
+            if not self._asked_to_stop.is_set():
+                await self._ended.wait()
+        finally:
+            server.close()
+            await runner.cleanup()
+
+    def _door(self, asking: Asking, link: Link) -> Door:
+        settings, limits = self._settings, self._settings.limits
+        return Door(
+            Parts(
+                settings=settings.door,
+                limits=RecordLimits(
+                    event_bytes_max=limits.event_bytes_max,
+                    dead_letter_bytes_max=limits.dead_letter_bytes_max,
+                    nesting_depth_max=limits.nesting_depth_max,
+                ),
+                callers=self._callers,
+                admissions=self._admissions,
+                digests=Digests(settings.door.digest_key.reveal().encode()),
+                asking=asking,
+                not_ready=link.not_ready,
+                families=self._telemetry.families,
+                metrics=self._telemetry.instruments,
+                tracer=self._telemetry.tracer,
+                clock=self._clock,
+            )
+        )
+
+    def _deliver(self, asking: Asking) -> Callable[[list[Placed]], None]:
+        loop = self._loop
+        assert loop is not None
+
+        def deliver(read: list[Placed]) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(asking.take, read)
+
+        return deliver
+
+    async def _watch_keys(self) -> None:
+        while True:
+            await asyncio.sleep(KEYS_LOOK_S)
+            await asyncio.to_thread(self._callers.refresh)
+            self._admissions.keep_only(self._callers.names)
+
+    def _index(self) -> AnswerIndex:
+        return AnswerIndex(self._settings.door.index_max, round(self._settings.door.replay_s * 1000))
+
+    def _bounds(self) -> AskBounds:
+        own = self._settings.door
+        return AskBounds(deadline_s=own.deadline_s, waiting_max=own.waiting_max)
+
+    def _connection_bounds(self) -> ConnectionBounds:
+        own = self._settings.door
+        return ConnectionBounds(
+            total_max=own.connections_max,
+            per_peer_max=own.connections_per_peer_max,
+            request_timeout_s=own.request_timeout_s,
+            answer_timeout_s=own.deadline_s + LATE_S + ANSWER_S,
+            request_bytes_max=own.body_bytes_max + own.header_bytes_max + OVERSHOOT_BYTES_MAX,
+        )
+
+    def _tls(self) -> ssl.SSLContext | None:
+        own = self._settings.door
+        if not own.tls_certfile:
+            return None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        try:
+            context.load_cert_chain(own.tls_certfile, own.tls_keyfile)
+        except (OSError, ssl.SSLError) as exc:
+            raise SettingsError(
+                "door.tls_certfile", own.tls_certfile, f"a certificate and its key ({exc.strerror})"
+            ) from exc
+        return context
