@@ -222,7 +222,7 @@ def _loss(
     weights = torch.from_numpy(data.weights[list(batch)])
     total = torch.zeros(())
     for head in HEADS.values():
-        part = _head_loss(head.kind, logits[:, head.start : head.end], targets[:, head.start : head.end], weights)
+        part = head_loss(head.kind, logits[:, head.start : head.end], targets[:, head.start : head.end], weights)
         if part is not None:
             total = total + HEAD_WEIGHTS.get(head.name, 1.0) * part
             if head.name in HEAD_WEIGHTS:
@@ -230,7 +230,8 @@ def _loss(
     return total + TOKEN_WEIGHT * _token_loss(token_logits, data, batch, longest)
 
 
-def _head_loss(kind: str, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor | None:
+def head_loss(kind: str, logits: Tensor, targets: Tensor, weights: Tensor) -> Tensor | None:
+    """Return the loss of one head over the examples that have a target for it; None if none has."""
     if kind == "choice":
         known = targets[:, 0] != UNKNOWN
         if not known.any():
