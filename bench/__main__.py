@@ -28,6 +28,7 @@ from bench import (
     page,
     stages,
     stuck_key,
+    tenants,
     token_ratio,
     visibility,
 )
@@ -35,7 +36,7 @@ from bench.kafka_arm import peak_mib
 from bench.report import Figure, Report, machine, table, versions
 from workers.development.broker import DevelopmentBroker
 
-PARTS = ("a", "b", "c", "d", "e", "f", "g", "h", "i", "j")
+PARTS = ("a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k")
 RETENTION = {"log.segment.bytes": "67108864", "log.retention.bytes": "268435456"}
 """Nobody reads what the runs write, so old segments are deleted."""
 
@@ -76,7 +77,7 @@ def _measure(
     if "i" in parts:
         figures += hand_written.measure(is_quick=is_quick, say=say)
     figures += _measure_against_kafka(parts, directory, is_quick=is_quick, say=say)
-    if not {"e", "f", "g", "j"}.isdisjoint(parts):
+    if not {"e", "f", "g", "j", "k"}.isdisjoint(parts):
         broker = DevelopmentBroker(directory / "kafka-engine", properties=RETENTION, say=say)
         say("the broker starts")
         broker.start()
@@ -85,6 +86,8 @@ def _measure(
             if "j" in parts:
                 size, images = (overload.QUICK, None) if is_quick else (overload.Size(), page.IMAGES)
                 figures += overload.measure(broker.bootstrap, size, say, before, images)
+            if "k" in parts:
+                figures += tenants.measure(broker.bootstrap, tenants.QUICK if is_quick else tenants.Size(), say)
         finally:
             broker.stop()
     return figures

@@ -1,7 +1,8 @@
 """Part j: what an overloaded worker answers. Each scenario is run by this checkout and, if one is named, by another.
 
-Offered are 0.8 of what the slowed part can do and, before it, a burst that this part needs half a deadline for. The
-events are harmless, so each that is withheld is a loss.
+Offered are 0.8 of what the slowed part can do and, before it, a burst that this part needs half a deadline for. Where
+the processors are the slowed part, it is as much as they work off meanwhile. The events are harmless, so each that is
+withheld is a loss.
 """
 
 import statistics
@@ -37,9 +38,11 @@ OFFERED = 0.8
 BURST_SHARE = 0.45
 """The share of a deadline that the burst takes the slowed part: half of it, less what is under way at its start."""
 
-STAGE_S = 0.0012
-SLOWER = 50
-"""The stage `classification` takes 1.2 ms an event (part c); it is made so many times slower."""
+BUSY_SHARE = 0.15
+"""The share of the time with busy processors that the burst takes there, so that it is worked off before they rest."""
+
+STAGE_S = 0.15
+"""What the stage `classification` takes for an event: more than a hundred times what part c measures."""
 
 MODEL_S, MODEL_SLOWER, REQUESTS_MAX = 0.2, 10, 8
 RECOVERED_S = 1.0
@@ -93,9 +96,7 @@ class Run:
         """Hold a warm worker, whose task has `options`, and its load."""
         topic = self.kafka.group_id
         names = TopicSettings.__struct_fields__
-        topics = TopicSettings(
-            events=topic, partitions=6, **{n: f"{topic}-{n}" for n in names if n in _NAMED}
-        )
+        topics = TopicSettings(events=topic, partitions=6, **{n: f"{topic}-{n}" for n in names if n in _NAMED})
         create_topics(self.kafka, topics)
         with ExitStack() as held:
             folder = held.enter_context(tempfile.TemporaryDirectory(prefix="sluicegate-overload-"))
@@ -133,9 +134,9 @@ class Run:
         skipped = len(times) // 5
         return (len(times) - 1 - skipped) / max(1e-3, times[-1] - times[skipped])
 
-    def overload(self, capacity_per_s: float) -> None:
-        """Send a burst and then a steady load for as long as the cause lasts, and note when that began and ended."""
-        burst = int(capacity_per_s * self.size.deadline_s * BURST_SHARE)
+    def overload(self, capacity_per_s: float, burst_s: float) -> None:
+        """Send a burst of `burst_s` and then a steady load for as long as the cause lasts, and note when that began."""
+        burst = int(capacity_per_s * burst_s)
         self.on_s = time.time()
         self.send_all(f"burst-{number}" for number in range(burst))
         left_s = self.size.slow_s - (time.time() - self.on_s)
@@ -171,20 +172,19 @@ def busy(run: Run) -> Lived:
     with run.started(run.size.deadline_s):
         with busy_processors():
             capacity_per_s = run.probe()
-            run.overload(capacity_per_s)
+            run.overload(capacity_per_s, run.size.slow_s * BUSY_SHARE)
         run.recover(capacity_per_s)
         return run.lived(capacity_per_s)
 
 
 def slow_stage(run: Run) -> Lived:
-    """A stage takes fifty times as long."""
-    slow_s = STAGE_S * SLOWER
-    with run.started(run.size.deadline_s, slow_stage="classification", slow_s=slow_s):
+    """A stage takes a hundred times as long."""
+    with run.started(run.size.deadline_s, slow_stage="classification", slow_s=STAGE_S):
         run.switch.touch()
-        run.overload(1 / slow_s)
+        run.overload(1 / STAGE_S, run.size.deadline_s * BURST_SHARE)
         run.switch.unlink()
-        run.recover(1 / slow_s)
-        return run.lived(1 / slow_s)
+        run.recover(1 / STAGE_S)
+        return run.lived(1 / STAGE_S)
 
 
 def burst(run: Run) -> Lived:
@@ -250,7 +250,7 @@ class Named(NamedTuple):
 
 SCENARIOS = (
     Named("both processors busy", busy),
-    Named("a stage 50 times slower", slow_stage),
+    Named("a stage of 150 ms an event", slow_stage),
     Named("a burst", burst),
     Named("long texts", long_texts, ("ordinary", "long")),
     Named("a model at a tenth", slow_model, ("burst-model", "on-model", "off-model")),
@@ -284,7 +284,9 @@ def figures_of(named: Named, lived: Lived, which: str) -> list[Figure]:
     of = ", ".join(part for part in (named.name, which, offered) if part)
 
     def figure(name: str, value: float, unit: str, target: str = "", how: str = "") -> Figure:
-        return Figure(part="j", name=name, value=value, unit=unit, of=of + how, target="" if which == "before" else target)
+        return Figure(
+            part="j", name=name, value=value, unit=unit, of=of + how, target="" if which == "before" else target
+        )
 
     reasons = Counter(reason for answer in lived.answers.values() if answer.is_withheld for reason in answer.reasons)
     how = f" ({', '.join(f'{reason} {count}' for reason, count in reasons.most_common(3))})" if reasons else ""

@@ -1,6 +1,7 @@
-"""The world of part j: a worker that is started again when it ends, its load, its model, busy processors, its answers."""
+"""The world of parts j and k: a worker that is started again when it ends, its load, its model, and its answers."""
 
 import asyncio
+import itertools
 import os
 import signal
 import subprocess
@@ -103,7 +104,7 @@ class KeptWorker:
 
 
 class Answers:
-    """What became visible on a topic of responses, by event id, read by a thread; later copies are counted in `again`."""
+    """What became visible on a topic of responses, by event id; a thread reads it. `again` counts later copies."""
 
     def __init__(self, kafka: KafkaSettings, topic: str) -> None:
         self._reader = TopicReader(kafka, [topic], from_beginning=True)
@@ -140,7 +141,10 @@ class Answers:
                 self.again += response.event_id in self.of
                 is_withheld = response.action.value == "withheld"
                 made = Answer(
-                    record.timestamp_ms / 1000, is_withheld, response.reason_codes, getattr(response, "retry_after_ms", 0)
+                    record.timestamp_ms / 1000,
+                    is_withheld,
+                    response.reason_codes,
+                    getattr(response, "retry_after_ms", 0),
                 )
                 self.of.setdefault(response.event_id, made)
 
@@ -179,6 +183,14 @@ class Load:
         self._sender.flush()
         if (left_s := began_s + for_s - time.monotonic()) > 0:
             time.sleep(left_s)
+
+    def id_in(self, partition: int, stem: str) -> str:
+        """Return an id that begins with `stem` and whose conversation is in the partition."""
+        return next(
+            each
+            for each in (f"{stem}-{n}" for n in itertools.count())
+            if self._sender.partition_of(each.encode()) == partition
+        )
 
     def flush(self) -> None:
         """Wait until everything is acknowledged."""
@@ -227,7 +239,7 @@ def busy_processors() -> Generator[None]:
 class Lived(Struct, frozen=True, kw_only=True):
     """What one run showed. Times are in seconds since the epoch; `sent_s` and `answers` go by event id.
 
-    The cause of the overload was there from `on_s` to `off_s`. `exits` are the codes of workers that ended by themselves.
+    The cause of the overload was there from `on_s` to `off_s`. `exits` has the codes of workers that ended.
     """
 
     sent_s: dict[str, float]
