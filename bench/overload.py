@@ -15,10 +15,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 from msgspec import Struct
 
-from bench.arms import Say
-from bench.overload_arm import Sample, Task
+from bench.arms import PARTITIONS, Say
+from bench.overload_arm import AUDITED, OTHERS, Sample, Task
 from bench.overload_world import (
     ANSWER,
     HERE,
@@ -50,7 +51,7 @@ RECOVERED_S = 1.0
 
 RECOVERY_MAX_S = 10
 WARM_EVENTS = 40
-LONG_CHARACTERS = 399_900
+LONG_CHARACTERS = 399_000
 
 
 class Size(Struct, frozen=True, kw_only=True):
@@ -95,8 +96,8 @@ class Run:
     def started(self, deadline_s: float, **options: object) -> Generator[None]:
         """Hold a warm worker, whose task has `options`, and its load."""
         topic = self.kafka.group_id
-        names = TopicSettings.__struct_fields__
-        topics = TopicSettings(events=topic, partitions=6, **{n: f"{topic}-{n}" for n in names if n in _NAMED})
+        named = {name: f"{topic}-{name}" for name in (AUDITED, *OTHERS)}
+        topics = msgspec.convert({"events": topic, "partitions": PARTITIONS, **named}, TopicSettings)
         create_topics(self.kafka, topics)
         with ExitStack() as held:
             folder = held.enter_context(tempfile.TemporaryDirectory(prefix="sluicegate-overload-"))
@@ -162,9 +163,6 @@ class Run:
             exits=list(self.worker.exits),
             capacity_per_s=capacity_per_s,
         )
-
-
-_NAMED = frozenset({"audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters"})
 
 
 def busy(run: Run) -> Lived:

@@ -25,6 +25,7 @@ from workers.stages import building
 
 SAMPLE_S = 0.25
 DRAIN_S = 5.0
+AUDITED = "audited"
 OTHERS = ("audit", "review", "state", "canary", "policy", "dead_letters", "usage")
 
 
@@ -82,7 +83,7 @@ class SlowStage:
 def settings_of(task: Task) -> Settings:
     """Return a worker's settings, with topics whose names begin as the input's does."""
     default = Settings()
-    names = {name: f"{task.topic}-{name}" for name in ("audited", *OTHERS) if hasattr(default.topics, name)}
+    names = {name: f"{task.topic}-{name}" for name in (AUDITED, *OTHERS) if hasattr(default.topics, name)}
     settings = structs.replace(
         default,
         kafka=structs.replace(

@@ -51,7 +51,7 @@ def test_each_scenario_is_drawn(tmp_path: Path) -> None:
 
 
 def test_a_tenants_times_are_compared_with_its_own_alone() -> None:
-    sent_s = dict.fromkeys(("alone-1", "alone-2", "beside-1", "beside-2", "noisy-1", "noisy-2"), 10.0)
+    sent_s = {f"{stem}-{number}": 10.0 for stem in ("alone", "beside", "noisy") for number in (1, 2)}
     answers = {
         "alone-1": answer(11.0),
         "alone-2": answer(11.0),
