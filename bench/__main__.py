@@ -3,7 +3,7 @@
 python -m bench                  all of it, about twenty-five minutes; wants a quiet machine
 python -m bench --quick          all but b and d in their shortest form; writes no page and no pictures
 python -m bench --only a,c       some of it; the page keeps the figures of the others
-python -m bench --only j --before DIR   the same scenarios by an earlier checkout, too
+python -m bench --only k --before DIR   the same scenarios by an earlier checkout, too
 """
 
 import argparse
@@ -36,7 +36,7 @@ from bench.kafka_arm import peak_mib
 from bench.report import Figure, Report, machine, table, versions
 from workers.development.broker import DevelopmentBroker
 
-PARTS = ("a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k")
+PARTS = ("a", "b", "c", "d", "e", "f", "g", "h", "i", "k", "l")
 RETENTION = {"log.segment.bytes": "67108864", "log.retention.bytes": "268435456"}
 """Nobody reads what the runs write, so old segments are deleted."""
 
@@ -77,16 +77,16 @@ def _measure(
     if "i" in parts:
         figures += hand_written.measure(is_quick=is_quick, say=say)
     figures += _measure_against_kafka(parts, directory, is_quick=is_quick, say=say)
-    if not {"e", "f", "g", "j", "k"}.isdisjoint(parts):
+    if not {"e", "f", "g", "k", "l"}.isdisjoint(parts):
         broker = DevelopmentBroker(directory / "kafka-engine", properties=RETENTION, say=say)
         say("the broker starts")
         broker.start()
         try:
             figures += measure_engine(broker.bootstrap, parts, is_quick=is_quick, say=say)
-            if "j" in parts:
+            if "k" in parts:
                 size, images = (overload.QUICK, None) if is_quick else (overload.Size(), page.IMAGES)
                 figures += overload.measure(broker.bootstrap, size, say, before, images)
-            if "k" in parts:
+            if "l" in parts:
                 figures += tenants.measure(broker.bootstrap, tenants.QUICK if is_quick else tenants.Size(), say)
         finally:
             broker.stop()
@@ -144,7 +144,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures against bare clients.")
     parser.add_argument("--quick", action="store_true", help="all parts but b and d, in their shortest form")
     parser.add_argument("--only", type=_parts, default=PARTS, help="parts, such as a,c (default: all)")
-    parser.add_argument("--before", type=Path, help="an earlier checkout, which part j runs as well")
+    parser.add_argument("--before", type=Path, help="an earlier checkout, which part k runs as well")
     parser.add_argument("--json", type=Path, default=Path("var/bench.json"), help="default: %(default)s")
     return parser.parse_args(arguments)
 

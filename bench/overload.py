@@ -1,4 +1,4 @@
-"""Part j: what an overloaded worker answers. Each scenario is run by this checkout and, if one is named, by another.
+"""Part k: what an overloaded worker answers. Each scenario is run by this checkout and, if one is named, by another.
 
 Offered are 0.8 of what the slowed part can do and, before it, a burst that this part needs half a deadline for. Where
 the processors are the slowed part, it is as much as they work off meanwhile. The events are harmless, so each that is
@@ -268,7 +268,7 @@ def measure(bootstrap: str, size: Size, say: Say, before: Path | None, images: P
             lives.setdefault(named.name, {})[which] = lived
             made = figures_of(named, lived, which if before else "")
             figures += made
-            say(f"j: {named.name}, {which}: " + "; ".join(f"{each.name} {each.value:.1f} {each.unit}" for each in made))
+            say(f"k: {named.name}, {which}: " + "; ".join(f"{each.name} {each.value:.1f} {each.unit}" for each in made))
     if images is not None:
         from bench import overload_picture
 
@@ -283,7 +283,7 @@ def figures_of(named: Named, lived: Lived, which: str) -> list[Figure]:
 
     def figure(name: str, value: float, unit: str, target: str = "", how: str = "") -> Figure:
         return Figure(
-            part="j", name=name, value=value, unit=unit, of=of + how, target="" if which == "before" else target
+            part="k", name=name, value=value, unit=unit, of=of + how, target="" if which == "before" else target
         )
 
     reasons = Counter(reason for answer in lived.answers.values() if answer.is_withheld for reason in answer.reasons)

@@ -1,4 +1,4 @@
-"""A whole worker, stages inside, one of which is slow while a file exists: one arm of part j, also of another checkout.
+"""A whole worker, stages inside, one of which is slow while a file exists: one arm of part k, also of another checkout.
 
     PYTHONPATH=CHECKOUT python bench/overload_arm.py '{"bootstrap": "127.0.0.1:9092", ...}'
 

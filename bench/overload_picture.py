@@ -1,4 +1,4 @@
-"""The picture of part j: answers over time beside what was sent, each scenario before and after."""
+"""The picture of part k: answers over time beside what was sent, each scenario before and after."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The world of parts j and k: a worker that is started again when it ends, its load, its model, and its answers."""
+"""The world of parts k and l: a worker that is started again when it ends, its load, its model, and its answers."""
 
 import asyncio
 import itertools

@@ -1,4 +1,4 @@
-"""Part k: two tenants of one worker, one of which sends far beyond its budget, in one partition and in two.
+"""Part l: two tenants of one worker, one of which sends far beyond its budget, in one partition and in two.
 
 The other's times are compared with those of the same tenant alone, right before. What is over the budget must be
 refused at once.
@@ -46,7 +46,7 @@ def measure(bootstrap: str, size: Size, say: Say) -> list[Figure]:
     for name, noisy_partition in (("one partition", 0), ("two partitions", 1)):
         made = _measure(bootstrap, size, name, noisy_partition)
         figures += made
-        say(f"k: {name}: " + "; ".join(f"{each.name} {each.value:.2f} {each.unit}" for each in made))
+        say(f"l: {name}: " + "; ".join(f"{each.name} {each.value:.2f} {each.unit}" for each in made))
     return figures
 
 
@@ -87,22 +87,22 @@ def figures_of(name: str, sent_s: dict[str, float], answers: dict[str, Answer]) 
     alone, beside = p99(times_of("alone")), p99(times_of("beside"))
     noisy = sum(each.startswith("noisy") for each in sent_s)
     return [
-        Figure(part="k", name="the other's p99, ratio", value=beside / alone, unit="", of=name, target="≤ 1.2"),
-        Figure(part="k", name="the other's p99, alone", value=alone, unit="s", of=name),
-        Figure(part="k", name="the other's p99, beside the flood", value=beside, unit="s", of=name),
-        Figure(part="k", name="refused of the flood", value=100 * len(refused) / noisy, unit="%", of=name),
+        Figure(part="l", name="the other's p99, ratio", value=beside / alone, unit="", of=name, target="≤ 1.2"),
+        Figure(part="l", name="the other's p99, alone", value=alone, unit="s", of=name),
+        Figure(part="l", name="the other's p99, beside the flood", value=beside, unit="s", of=name),
+        Figure(part="l", name="refused of the flood", value=100 * len(refused) / noisy, unit="%", of=name),
         Figure(
-            part="k",
+            part="l",
             name="refused after, p99",
             value=p99(times_of("noisy", RATE_LIMITED)),
             unit="s",
             of=name,
             target="≤ 1",
         ),
-        Figure(part="k", name="refused without a time to wait", value=len(unsaid), unit="", of=name, target="0"),
-        Figure(part="k", name="refused of the other", value=len(others), unit="", of=name, target="0"),
+        Figure(part="l", name="refused without a time to wait", value=len(unsaid), unit="", of=name, target="0"),
+        Figure(part="l", name="refused of the other", value=len(others), unit="", of=name, target="0"),
         Figure(
-            part="k",
+            part="l",
             name="unanswered",
             value=len(sent_s) - len(answers.keys() & sent_s.keys()),
             unit="",

@@ -71,7 +71,7 @@ def test_a_slow_stage_is_measured(kafka: Kafka, tmp_path: Path, monkeypatch: pyt
     slow = tuple(each for each in overload.SCENARIOS if each.run is overload.slow_stage)
     monkeypatch.setattr(overload, "SCENARIOS", slow)
     figures = overload.measure(kafka.bootstrap, size, print, None, tmp_path)
-    assert {figure.part for figure in figures} == {"j"}
+    assert {figure.part for figure in figures} == {"k"}
     names = {figure.name for figure in figures}
     assert {"withheld or unanswered", "answered, of what the slowest part allows", "recovered after"} <= names
     assert (tmp_path / "bench-overload.svg").stat().st_size > 0
