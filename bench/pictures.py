@@ -1,13 +1,11 @@
 """Pictures of the measurements in one plain style. matplotlib is imported only when something is drawn."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from bench.engine_arm import Sample
-from bench.stuck_key import Filled, Steady
 
 OURS, OTHER, COMPUTED = "#1f5a99", "#e08a1e", "#8a8a8a"
 POINTS_MAX = 400
@@ -47,36 +45,39 @@ def drawing(path: Path, rows: int, height: float) -> Generator[Any]:
         figure.savefig(path, metadata=metadata, dpi=110)
 
 
-def in_flight(runs: Sequence[Filled], path: Path) -> None:
-    """Draw the events in process over time, each run with its bound."""
+def in_flight(runs: Mapping[int, Sequence[tuple[float, int]]], path: Path) -> None:
+    """Draw the events in process over time (seconds, count), each run with its bound."""
     with drawing(path, 1, 3.2) as axes:
-        for run, colour in zip(runs, (OURS, OTHER), strict=False):
-            points = thinned(run.running)
-            axes.plot(*zip(*points, strict=True), color=colour, label=f"in_flight_max {run.bound:,}", linewidth=1.6)
-            axes.axhline(run.bound, color=colour, linewidth=0.8, linestyle=(0, (4, 3)))
+        for (bound, running), colour in zip(runs.items(), (OURS, OTHER), strict=False):
+            points = thinned(running)
+            axes.plot(*zip(*points, strict=True), color=colour, label=f"in_flight_max {bound:,}", linewidth=1.6)
+            axes.axhline(bound, color=colour, linewidth=0.8, linestyle=(0, (4, 3)))
         axes.set(xlabel="time since the first event started (s)", ylabel="events running at once")
-        axes.set_ylim(bottom=0, top=max(run.bound for run in runs) * 1.08)
+        axes.set_ylim(bottom=0, top=max(runs) * 1.08)
         axes.set_xlim(left=0)
         axes.legend(loc="center right")
 
 
-def latencies(steady: Steady, stuck_s: float, path: Path) -> None:
-    """Draw the times of other keys, with a stuck one and without, and below them the times under a committed prefix."""
+def latencies(
+    free: Sequence[float], beside: Sequence[float], computed: Sequence[float], stuck_s: float, path: Path
+) -> None:
+    """Draw times in seconds of other keys, without a stuck one and with it; below them those under a committed prefix.
+
+    `computed` are the times if only a prefix of the partition could be committed.
+    """
     measured = {
-        "nothing stuck": (list(chain(*steady.free)), OTHER),
-        f"one key stuck for {stuck_s:g} s: the other keys of its partition": (list(chain(*steady.beside)), OURS),
+        "nothing stuck": (free, OTHER),
+        f"one key stuck for {stuck_s:g} s: the other keys of its partition": (beside, OURS),
     }
-    computed = list(chain(*steady.prefix))
     with drawing(path, 2, 5.4) as (near, far):
-        values = list(chain(*(values for values, _ in measured.values())))
-        low, high = min(values), max(values)
+        low, high = min(*free, *beside), max(*free, *beside)
         for label, (of, colour) in measured.items():
             _histogram(near, of, _edges(low, high, 60), colour, label)
         near.set_title("from append to commit, measured")
         near.set(xlabel="time (s)", ylabel="events (%)")
         near.legend(loc="upper right")
         edges = _edges(0.0, max(*computed, high), 36)
-        _histogram(far, measured[next(reversed(measured))][0], edges, OURS, "measured: the other keys of the partition")
+        _histogram(far, beside, edges, OURS, "measured: the other keys of the partition")
         _histogram(far, computed, edges, COMPUTED, "computed: if only a prefix could be committed")
         far.set_title(f"from append to commit, one key stuck for {stuck_s:g} s")
         far.set(xlabel="time (s)", ylabel="events (%), logarithmic", yscale="log")

@@ -7,11 +7,13 @@ together, and how long all of them take. A steady load: how late other keys beco
 import statistics
 import uuid
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from math import ceil
 from pathlib import Path
 
 from msgspec import Struct
 
+from bench import pictures
 from bench.arms import PARTITIONS, Arm, Say, new_topics, send
 from bench.engine_arm import STUCK_KEY, Done, Sample, Task, Trace
 from bench.report import Figure, median_figure
@@ -66,10 +68,9 @@ def measure(bootstrap: str, size: Size, say: Say, images: Path | None) -> list[F
     filled = {bound: [_filled(bootstrap, size, bound, say) for _ in range(size.repetitions)] for bound in size.bounds}
     steady = _steady(bootstrap, size, say)
     if images is not None:
-        from bench import pictures
-
-        pictures.in_flight([runs[0] for runs in filled.values()], images / "bench-in-flight.svg")
-        pictures.latencies(steady, size.stuck_s, images / "bench-stuck-key.svg")
+        pictures.in_flight({bound: runs[0].running for bound, runs in filled.items()}, images / "bench-in-flight.svg")
+        free, beside, prefix = (list(chain(*times)) for times in (steady.free, steady.beside, steady.prefix))
+        pictures.latencies(free, beside, prefix, size.stuck_s, images / "bench-stuck-key.svg")
     return [*_filled_figures(filled, size), *_steady_figures(steady, size)]
 
 

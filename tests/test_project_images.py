@@ -83,6 +83,9 @@ def test_the_workers_image_is_installed_by_its_own_commands_from_the_lock(tmp_pa
     entry = json.loads(last("worker", "ENTRYPOINT"))
     assert "--config" in directory.run([*entry, *json.loads(last("worker", "CMD")), "--help"], empty)
     assert "all is well" in directory.run([*entry, "check", "--offline"], empty)
+    assert "--model" in directory.run([*entry, "demo", "--help"], empty)
+    told = "from workers.commands.demo.story.examples import examples; print(*(each.action for each in examples()))"
+    assert "safe_completed" in directory.run(["python", "-I", "-c", told], empty)
     absent = ["pip", "uv", "torch", "vllm", "pytest"]
     looked = f"import importlib.util as i; print([n for n in {absent} if i.find_spec(n)])"
     assert directory.run(["python", "-I", "-c", looked], empty).strip() == "[]"

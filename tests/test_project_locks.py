@@ -12,7 +12,7 @@ from workers.kafka.client import EXTRAS
 
 REQUIREMENTS = ROOT / "requirements"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LOCKS = ("dev", "gpu", "helm", "names", "phoenix", "runtime", "uv")
+LOCKS = ("dev", "docs", "gpu", "helm", "model", "names", "phoenix", "runtime", "types", "uv")
 ABSENT = frozenset({"torchvision", "torchaudio", "torchcodec"})
 """Builds of these that do not match the torch in use break `transformers` at import."""
 
@@ -77,6 +77,14 @@ def test_the_names_model_is_locked_alone_and_fits_the_workers_spacy() -> None:
     assert [f"{name}=={version}" for name, version in locked.items()] == [asked]
     assert not set(locked) & set(_versions("runtime"))
     assert _versions("runtime")["spacy"] >= Version("3.7.5")
+
+
+def test_the_demos_model_is_locked_alone() -> None:
+    from serving.engine.small_checkpoint import PACKAGE
+
+    (name,) = _versions("model")
+    assert name.replace("-", "_") == PACKAGE
+    assert not any(name in _versions(lock) for lock in LOCKS if lock != "model")
 
 
 def test_both_builds_of_vllm_are_the_same_version() -> None:

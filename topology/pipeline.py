@@ -3,7 +3,8 @@
     record ─► decode ─► assess ─► plan ─► drafting (generate ─► checks ─► judge, again within a budget) ─► result
 
 `process` turns one record into everything that must become visible together with its offset: the response and the audit
-record, and a review item or a dead letter if there is cause. A record that is no event becomes a dead letter alone.
+record, and a review item or a dead letter if there is cause. A record that is no event becomes a dead letter, and is
+answered `rejected` if it names its ids.
 """
 
 import logging
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 
 from msgspec import structs
 
-from topology.contract.codec import RecordLimits, decode_event
+from topology.contract.codec import RecordLimits, answerable_ids, decode_event
 from topology.contract.conversation import ConversationState
 from topology.contract.errors import CheckFailed, DeadLetter, DeadLetterReason, TooLate
 from topology.contract.events import ConversationEvent
@@ -31,9 +32,10 @@ from topology.steps.counting import Counting
 from topology.steps.drafting import Drafting
 from topology.steps.limiting import Gate, Limiting
 from topology.steps.publishing import Publishing, Routes
+from topology.steps.rejecting import nameless, rejected
 from topology.steps.remembering import Memory
 from topology.steps.time_limit import TimeLimit
-from topology.steps.withholding import first_answer_of, poison, repeated, too_large, withheld
+from topology.steps.withholding import first_answer_of, is_only_images, poison, repeated, too_large, unseen, withheld
 from topology.telemetry.event_trace import EventTrace
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
@@ -112,7 +114,7 @@ class Pipeline:
             try:
                 event = self._decoded(record)
             except DeadLetter as exc:
-                return self._publishing.bury(record, exc, trace)
+                return self._refuse(record, exc, trace, started_s)
             await _wait_for_others()
             case = self._open(record, event, trace)
             self._admit(case, rest)
@@ -155,6 +157,16 @@ class Pipeline:
         """Return the dead letter of a record whose result is too large for `topic`, and is not written."""
         with self._tracing.event(record) as trace:
             return self._publishing.bury_short(record, too_large(topic, size_bytes), trace)
+
+    def _refuse(self, record: Record, failure: DeadLetter, trace: EventTrace, started_s: float) -> Result:
+        """Return the end of a record that is no event: its dead letter, and an answer if it names who waits for one."""
+        ids = answerable_ids(record, failure) if self._publishing.routes.rejected_answers else None
+        if ids is None:
+            return self._publishing.bury(record, failure, trace)
+        case, decision = self._open(record, nameless(ids), trace), rejected(failure)
+        trace.dead_lettered(failure)
+        self._counting.count(case, decision, started_s)
+        return self._publishing.publish(case, decision)
 
     def _decoded(self, record: Record) -> ConversationEvent:
         """Return the event. Raises DeadLetter if it is none, or a canary that the platform did not sign."""
@@ -217,6 +229,8 @@ class Pipeline:
 
     async def _answered(self, case: Case) -> Decision:
         """Return the end of an event: a repeated one and one over its tenant's budget cost neither guard nor model."""
+        if is_only_images(case.event):
+            return unseen(case)
         decision = self._repeated(case) or self._limiting.refused(case, self._clock.now_ms())
         if decision is not None:
             return decision
@@ -263,7 +277,7 @@ class Pipeline:
         """Return the fallback text: with a review item for a guard's failure, with a dead letter for any other."""
         if case.request_log is None:
             await self._drafting.log_request(case)
-        logger.warning("an event is withheld", extra={"code": code, "detail": detail})
+        logger.debug("an event is withheld", extra={"code": code, "detail": detail})
         is_guard = reason is ActionReason.GUARD_FAILED
         failure = None if is_guard else DeadLetter(DeadLetterReason.PROCESSING_FAILED, code, detail)
         return withheld(case, reason, code, failure)

@@ -167,6 +167,14 @@ class Source(Protocol):
         """Return each partition's high watermark, as of the last poll; unknown ones are left out."""
         ...
 
+    def readable_ends(self) -> Mapping[PartitionId, int]:
+        """Return the offset after each partition's last record that can be read; unknown ones are left out.
+
+        Records of transactions that are still open cannot; a marker of a transaction that ended is no record. A marker
+        may be counted until everything before it was read.
+        """
+        ...
+
     def caught_up(self) -> frozenset[PartitionId]:
         """Return the partitions that are read to their end, as far as is known not to be long ago."""
         ...

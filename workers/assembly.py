@@ -30,7 +30,7 @@ from workers.policy.topic import PolicyTopic
 from workers.process.clock import SystemClock
 from workers.process.interpreter import tune_interpreter
 from workers.settings import Settings
-from workers.stages.building import build_checks, build_drafting, close_checks, text_digest
+from workers.stages.building import build_checks, build_drafting, close_checks, stage_settings, text_digest
 from workers.stages.language_models import ModelSet
 from workers.stages.turn_marks import with_turn_marks
 from workers.stream.conversation_states import memory_of, open_states
@@ -39,7 +39,10 @@ from workers.stream.loop import Loop, LoopHealth, Tenancy
 from workers.stream.processing import Close
 from workers.stream.quarantine import build_quarantine
 from workers.stream.tenant_uses import Shares, open_uses
+from workers.telemetry.letter_notes import LetterNotes, NotedSink
 from workers.telemetry.logs import configure_logging
+from workers.telemetry.model_health import ModelHealth
+from workers.telemetry.night_watch import NightWatch, TimeBound, WatchBounds, guard_bounds
 from workers.telemetry.openmetrics import Family
 from workers.telemetry.setup import TELEMETRY_STOP_S, Telemetry, start_telemetry
 
@@ -49,20 +52,24 @@ logger = logging.getLogger("sluicegate.assembly")
 class Worker:
     """One slot's loop and everything it owns."""
 
-    def __init__(self, loop: Loop, telemetry: Telemetry, keeper: PolicyKeeper) -> None:
-        self._loop = loop
+    def __init__(self, parts: "_Parts", telemetry: Telemetry, keeper: PolicyKeeper) -> None:
+        self._loop = parts.loop
+        self._models = parts.models
+        self._watch = parts.watch
         self._telemetry = telemetry
         self._keeper = keeper
 
     def run(self) -> int:
         """Work until drained. Return how many records were committed. Raises what broke the loop."""
         tune_interpreter()
+        self._watch.start()
         try:
             self._loop.run()
         except Exception:
             logger.exception("worker failed")  # the supervisor, in another process, sees only its type
             raise
         finally:
+            self._watch.stop()
             self._keeper.stop()
             self._telemetry.shutdown(TELEMETRY_STOP_S)
         return self._loop.health().committed_count
@@ -74,6 +81,14 @@ class Worker:
     def health(self) -> LoopHealth:
         """See `Loop.health`."""
         return self._loop.health()
+
+    def model_health(self) -> list[ModelHealth]:
+        """See `ModelSet.health`."""
+        return self._models.health()
+
+    def troubles(self) -> tuple[str, ...]:
+        """Return what the night watch found last, a sentence each."""
+        return self._watch.troubles
 
     def policy_health(self) -> PolicyHealth | None:
         """See `PolicyKeeper.health`."""
@@ -97,12 +112,12 @@ def build_worker(settings: Settings, slot: int, stage_actors: Mapping[str, Seque
         try:
             settings = with_turn_marks(settings)
             keeper = policy_keeper(settings, telemetry.instruments)
-            loop = _build_loop(settings, slot, stage_actors, telemetry, keeper, undo)
+            parts = _build_parts(settings, slot, stage_actors, telemetry, keeper, undo)
         except Exception:
             logger.exception("worker not built")  # the supervisor, in another process, sees only its type
             raise
         undo.pop_all()
-    return Worker(loop, telemetry, keeper)
+    return Worker(parts, telemetry, keeper)
 
 
 class _Work(NamedTuple):
@@ -112,17 +127,26 @@ class _Work(NamedTuple):
     states: ConversationStates | None
     uses: TenantUses | None
     close: Close
+    models: ModelSet
 
 
-def _build_loop(
+class _Parts(NamedTuple):
+    """The loop of a worker, its language models, and the watch over both."""
+
+    loop: Loop
+    models: ModelSet
+    watch: NightWatch
+
+
+def _build_parts(
     settings: Settings,
     slot: int,
     stage_actors: Mapping[str, Sequence[Any]],
     telemetry: Telemetry,
     keeper: PolicyKeeper,
     undo: ExitStack,
-) -> Loop:
-    """Return the loop. `undo` gets what has to be released if a later part cannot be built."""
+) -> _Parts:
+    """Return the parts. `undo` gets what has to be released if a later part cannot be built."""
     metrics, tracing = telemetry.instruments, telemetry.tracing(settings)
     if settings.canary.keys:  # from now on an alert waits for probes
         metrics.gauge_set(Metric.CANARY_LAST_SUCCESS, SystemClock().now_ms() / 1000)
@@ -136,9 +160,10 @@ def _build_loop(
     log_level = settings.telemetry.log_level
     sink = open_sink(settings.kafka, slot, exit_process=journal.exit_process, metrics=metrics, log_level=log_level)
     logger.info("worker started", extra={"slot": slot, "pid": os.getpid(), "policy": keeper.current().bundle.ref})
-    return Loop(
+    letters = LetterNotes(settings.topics.dead_letters)
+    loop = Loop(
         source,
-        sink,
+        NotedSink(sink, letters),
         work.pipeline.process,
         clock=SystemClock(),
         limits=settings.limits,
@@ -150,6 +175,22 @@ def _build_loop(
         give_up=work.pipeline.give_up,
         tenancy=Tenancy() if work.uses is None else Tenancy(work.uses, lambda: FairTurns(Shares(settings, keeper).of)),
     )
+    return _Parts(loop, work.models, _night_watch(settings, metrics, letters, work.models))
+
+
+def _night_watch(settings: Settings, metrics: Instruments, letters: LetterNotes, models: ModelSet) -> NightWatch:
+    told, limits = settings.telemetry, settings.limits
+    guards = guard_bounds(
+        assess=limits.assess_timeout_s,
+        stages={name: stage.timeout_s for name, stage in stage_settings(settings).items()},
+        guard_llm=limits.checks_timeout_s,
+    )
+    bounds = WatchBounds(
+        guards=guards,
+        lag=TimeBound("telemetry.lag_warning_s", told.lag_warning_s),
+        standstill=TimeBound("telemetry.standstill_warning_s", told.standstill_warning_s),
+    )
+    return NightWatch(metrics, letters, models.health, bounds, monotonic_s=SystemClock().monotonic_s)
 
 
 def _build_work(
@@ -177,7 +218,7 @@ def _build_work(
     pipeline = build_pipeline(
         settings, keeper.current, models.labeler, models.generator, checks, tracing, metrics, states, uses
     )
-    return _Work(pipeline, states, uses, close)
+    return _Work(pipeline, states, uses, close, models)
 
 
 def policy_keeper(settings: Settings, metrics: Instruments) -> PolicyKeeper:
@@ -218,6 +259,7 @@ def build_pipeline(
             dead_letters=topics.dead_letters,
             state=topics.state,
             wire=Wire(topics.wire),
+            rejected_answers=topics.rejected_answers,
         ),
         bounds=Bounds(
             deadline_default_s=limits.deadline_default_s,

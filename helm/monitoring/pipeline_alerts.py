@@ -5,6 +5,8 @@ from typing import Final
 from helm.monitoring.alert import VOLUME_FLOOR, Alert
 
 _RATE_IN: Final = "sum(rate(sluicegate_events_consumed_total{$where}[5m]))"
+_STANDS_STILL: Final = "max(sluicegate_partition_standstill_seconds{$where}) > 0"
+"""A partition that is read to its end never stands still, whatever else its lag counts."""
 _SLOW: Final = (
     '(1 - sum(rate(sluicegate_event_duration_seconds_bucket{le=~"30(\\\\.0)?",$where}[%s]))'
     " / clamp_min(sum(rate(sluicegate_event_duration_seconds_count{$where}[%s])), 0.001))"
@@ -132,7 +134,7 @@ FLOW: Final = (
     Alert(
         name="SluicegateNoTraffic",
         group="flow",
-        expr=f"{_RATE_IN} == 0 and sum(sluicegate_consumer_lag{{$where}}) > 0",
+        expr=f"{_RATE_IN} == 0 and sum(sluicegate_consumer_lag{{$where}}) > 0 and {_STANDS_STILL}",
         hold="5m",
         severity="page",
         summary="Records are waiting, and no worker takes any.",

@@ -217,6 +217,10 @@ STAGES: Final = Board(
             ),
         ),
         Panel(
+            title="Tokens of a request, median by kind",
+            queries=(quantile(0.5, "sluicegate_llm_request_tokens", "kind"),),
+        ),
+        Panel(
             title="Tokens",
             queries=(Query(rate("sluicegate_llm_tokens_total", "model, kind"), "{{model}} {{kind}}"),),
         ),
@@ -357,6 +361,16 @@ AUDIT: Final = Board(
             title="Events by tenants' budgets",
             unit="reqps",
             queries=(Query(rate("sluicegate_tenant_events_total", "budget, outcome"), "{{budget}} {{outcome}}"),),
+        ),
+        Panel(
+            title="Withheld answers by tenant",
+            unit="reqps",
+            queries=(
+                Query(
+                    rate("sluicegate_tenant_actions_total", "known_tenant, reason", 'action="withheld"'),
+                    "{{known_tenant}} {{reason}}",
+                ),
+            ),
         ),
         Panel(
             title="Use of tenants in memory",

@@ -47,13 +47,17 @@ class Endpoint(Struct, frozen=True, kw_only=True):
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """One try as the observer sees it. `try_index` counts from 0; `first_chunk_s` is 0 if no answer came."""
+    """One try as the observer sees it. `try_index` counts from 0; `first_chunk_s` is 0 if no answer came.
+
+    `reason` says why it failed, without any text; empty if it did not, or was not made.
+    """
 
     backend: str
     outcome: Outcome
     try_index: int
     duration_s: float
     first_chunk_s: float
+    reason: str = ""
 
 
 def ignore_call(_call: Call) -> None:
@@ -111,6 +115,11 @@ class ChatClient:
         """Return whether a call made now would be let through."""
         return self._breaker.state
 
+    @property
+    def rest_left_s(self) -> float:
+        """Return how much longer the backend is left alone because it asked for it; 0 if it did not ask."""
+        return self._breaker.rest_left_s
+
     async def aclose(self) -> None:
         """Close every connection; running calls end as unreachable."""
         await self._transport.aclose()
@@ -157,13 +166,15 @@ class ChatClient:
             raise Failure(Outcome.TIMEOUT, "the deadline has passed")
         async with self._gate.turn(deadline_s) as turn:
             started_s = self._clock.monotonic_s()
-            outcome, first_chunk_s = Outcome.CRASHED, 0.0
+            outcome, first_chunk_s, reason = Outcome.CRASHED, 0.0, ""
             try:
                 completion = await self._bounded_try(payload, headers, deadline_s - started_s)
                 outcome, first_chunk_s = Outcome.OK, completion.first_chunk_s
             except Failure as failure:
                 outcome = failure.outcome
-                turn.is_refused = outcome in _REFUSED and not isinstance(failure, _NotAdmitted)
+                if not isinstance(failure, _NotAdmitted):
+                    turn.is_refused = outcome in _REFUSED
+                    reason = failure.detail or outcome.value
                 raise
             else:
                 return completion
@@ -175,6 +186,7 @@ class ChatClient:
                         try_index=try_index,
                         duration_s=self._clock.monotonic_s() - started_s,
                         first_chunk_s=first_chunk_s,
+                        reason=reason,
                     )
                 )
 

@@ -4,6 +4,7 @@ It uses aiohttp rather than httpx: with 32 streams in flight on one core, a chun
 CPU against 50 µs (docs/serving.md), and every chunk of every answer passes here.
 """
 
+import os
 import re
 import ssl
 import urllib.parse
@@ -84,7 +85,7 @@ class Transport:
                     raise self._refusal(response)
                 return await self._read(response.content, sent_s)
         except CAUGHT as exc:
-            raise Failure(outcome_of_error(exc), type(exc).__name__, may_retry=True) from exc
+            raise Failure(outcome_of_error(exc), _problem(exc), may_retry=True) from exc
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
@@ -126,7 +127,14 @@ class Transport:
             is_final = exc.status is not None and is_the_requests_fault(exc.status)
             raise Failure(outcome_of_error(exc), exc.problem, is_final=is_final) from exc
         except CAUGHT as exc:
-            raise Failure(outcome_of_error(exc), type(exc).__name__, may_retry=received_bytes == 0) from exc
+            raise Failure(outcome_of_error(exc), _problem(exc), may_retry=received_bytes == 0) from exc
+
+
+def _problem(error: BaseException) -> str:
+    """Return an error's class, and the system's own words for its number; its message might quote what was sent."""
+    number = error.errno if isinstance(error, OSError) else None
+    words = f": {os.strerror(number).lower()}" if number is not None and number > 0 else ""
+    return type(error).__name__ + words
 
 
 def request_headers(request_id: str, try_index: int, extra: Mapping[str, str]) -> dict[str, str]:

@@ -7,11 +7,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench import first_event
+from bench import first_event, single_event
 from bench.__main__ import main
+from bench.engine_arm import Times
 from bench.report import Figure, Report, table
 from bench.start_arm import Start
 from tests.checkout import ROOT
+from tests.plugins.kafka_broker import Kafka
 
 STEPS = {"decode", "encode", "plan", "judge", "pipeline", "labeler", "stage classification", "stage bias"}
 
@@ -51,6 +53,24 @@ def test_each_hand_written_part_is_measured_beside_the_librarys(tmp_path: Path) 
     figures = msgspec.json.decode(written.read_bytes(), type=Report).figures
     assert [(figure.part, figure.unit) for figure in figures] == [("i", "µs"), ("i", "µs"), ("i", "")] * 4
     assert all(figure.value > 0 and len(figure.runs) == 3 for figure in figures)
+
+
+def test_a_single_events_pieces_make_up_the_whole() -> None:
+    times = Times(appended_ms=102, begun_ms=105.5, finished_ms=106.5)
+    one = single_event.taken(100.5, times, 110, 118.0)
+    assert one.pieces_ms == (1.5, 3.5, 1.0, 3.5, 8.0)
+    assert one.all_ms == sum(one.pieces_ms) == 17.5
+    p50, p99, *pieces = single_event.figures([[one], [one]])
+    assert (p50.value, p99.value) == (17.5, 17.5)
+    assert [figure.value for figure in pieces] == list(one.pieces_ms)
+
+
+@pytest.mark.kafka
+def test_a_single_event_is_measured(kafka: Kafka) -> None:
+    figures = single_event.measure(kafka.bootstrap, single_event.QUICK, lambda _: None)
+    assert len(figures) == 2 + len(single_event.PIECES)
+    assert {figure.part for figure in figures} == {"j"}
+    assert 0 < figures[0].value <= figures[1].value
 
 
 def test_a_table_has_a_row_for_each_figure() -> None:

@@ -67,17 +67,23 @@ class _Named(Struct):
     conversation_id: str
 
 
+class _Input(_Named):
+    messages: list[object]
+
+
 _named = msgspec.json.Decoder(_Named)
+_input = msgspec.json.Decoder(_Input)
 
 
 def sent_records(records: Iterable[Record]) -> list[Sent]:
-    """What the input topic holds; a record that is not JSON must become a dead letter."""
+    """What the input topic holds; a record that is not JSON, or has no message, must become a dead letter."""
     return [_sent(record) for record in records]
 
 
 def _sent(record: Record) -> Sent:
     try:
-        event_id, expected = _named.decode(record.value or b"").event_id, None
+        named = _input.decode(record.value or b"")
+        event_id, expected = named.event_id, None if named.messages else DeadLetterReason.INVALID
     except msgspec.DecodeError:
         event_id, expected = "", DeadLetterReason.MALFORMED
     return Sent(

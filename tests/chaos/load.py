@@ -29,6 +29,9 @@ PAUSE_TIMEOUT_S = 90.0
 BROKEN_VALUE = b'{"event_id": '
 """Cut off in the middle: a dead letter for being malformed."""
 
+INVALID_VALUE = b'{"event_id": "%b", "conversation_id": "%b", "tenant_id": "chaos", "messages": []}'
+"""Names its ids but has no message: a dead letter, and an answer `rejected`."""
+
 MakeEvent = Callable[[str, str], ConversationEvent]
 """An event from its id and its conversation's."""
 
@@ -42,7 +45,8 @@ def plain_event(event_id: str, conversation_id: str) -> ConversationEvent:
 
 
 class Load:
-    """`rate_s` events a second over `keys` conversations; each `broken_every`-th is no event at all, 0: none.
+    """`rate_s` events a second over `keys` conversations; each `broken_every`-th is no valid event, 0: none. Every
+    other one of those names its ids.
 
     Event ids are `<name>-<number>`, so `name` must differ between runs on one topic.
     """
@@ -128,10 +132,13 @@ class Load:
         self.sent_count += 1
         key = f"c{self._random.randrange(self._keys):04d}"
         try:
+            event_id = f"{self._name}-{number:07d}"
             if self._broken_every and number % self._broken_every == self._broken_every - 1:
-                future = self._sender.send_raw(key.encode(), BROKEN_VALUE)
+                is_named = number // self._broken_every % 2
+                value = INVALID_VALUE % (event_id.encode(), key.encode()) if is_named else BROKEN_VALUE
+                future = self._sender.send_raw(key.encode(), value)
             else:
-                future = self._sender.send_event(self._make_event(f"{self._name}-{number:07d}", key))
+                future = self._sender.send_event(self._make_event(event_id, key))
         except KafkaError as exc:
             self._failed(exc)
             self._renew()

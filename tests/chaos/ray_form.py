@@ -26,7 +26,7 @@ from tests.chaos.ray_faults import FaultMaker, fault_plan
 from tests.chaos.ray_load import CONVERSATIONS, everyday_events
 from tests.chaos.ray_parts import Descendants, ModelProbe, SupervisorProcess, served_model
 from tests.chaos.ray_result import RayResult, look, summary, violations_of
-from workers.commands.demo.parts import MODEL_NAME
+from workers.commands.demo.rounds import Model
 from workers.kafka.reader import TopicReader
 from workers.kafka.topics import create_topics
 from workers.settings import (
@@ -224,7 +224,7 @@ def chaos_settings(kafka: KafkaSettings, directory: Path, *, ray_address: str, b
         topics=topics,
         limits=LimitSettings(deadline_default_s=DEADLINE_S, crash_journal_directory=str(directory)),
         policy=PolicySettings(revisions_max=1),
-        generation=GenerationSettings(base_url=base_url, model=MODEL_NAME, max_tokens=16, concurrency_max=8),
+        generation=GenerationSettings(base_url=base_url, model=Model.TINY.value, max_tokens=16, concurrency_max=8),
         stages=StagesSettings(classification=StageSettings(placement="actor", replicas=STAGE_REPLICAS)),
         telemetry=TelemetrySettings(enabled=False),
         agent=AgentSettings(port=0),
@@ -257,7 +257,7 @@ def run_all(options: Options, directory: Path, say: Say) -> RayResult:
             address, url, probe = "", "http://127.0.0.1:9/v1", None
             if options.asks_model:
                 address, url = parts.enter_context(served_model(say, _quiet))
-                probe = ModelProbe(url, MODEL_NAME)
+                probe = ModelProbe(url, Model.TINY.value)
                 parts.callback(probe.close)
             settings = chaos_settings(kafka, directory, ray_address=address, base_url=url)
             form = RayForm(settings, options, directory, processes, probe=probe, say=say)

@@ -172,6 +172,7 @@ class ModelProbe:
 def served_model(say: Callable[[str], None], restore_logging: Callable[[], None]) -> Generator[tuple[str, str]]:
     """A local Ray in this process with vLLM under Ray Serve: the cluster's address and the model's base URL."""
     from workers.commands.demo.parts import language_model
+    from workers.commands.demo.rounds import Model
     from workers.settings import RaySettings
     from workers.supervision.ray_session import prepare_ray, ray_session
 
@@ -190,7 +191,7 @@ def served_model(say: Callable[[str], None], restore_logging: Callable[[], None]
 
         address: str = ray.get_runtime_context().gcs_address
         say(f"Ray is up at {address}; starting vLLM under Ray Serve")
-        with language_model("", "grpc", progress, restore_logging) as url:
+        with language_model(Model.TINY, "", "grpc", progress, restore_logging) as url:
             yield address, url
 
 

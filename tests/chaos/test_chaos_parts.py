@@ -4,12 +4,13 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from tests.chaos.census import Output, count, sent_records, uncommitted
 from tests.chaos.faults import SHORT_ORDER, Fault, FaultKind, plan_fault, plan_short
 from tests.chaos.fleet import Drained, Returned
 from tests.chaos.held import UNDISTURBED, HeldBack, Window, add_sights
-from tests.chaos.load import BROKEN_VALUE, plain_event
+from tests.chaos.load import BROKEN_VALUE, INVALID_VALUE, plain_event
 from tests.chaos.marks import LEARNS_S, read_marks, repeated_after_drain
 from tests.chaos.progress import Progress, load_progress, save_progress
 from tests.chaos.watch import Sight
@@ -32,16 +33,22 @@ INPUT = [
     for offset, key in enumerate(KEYS)
 ]
 INPUT.append(Record(topic="in", partition=0, offset=4, timestamp_ms=0, key=b"b", value=BROKEN_VALUE))
+NAMED = Record(topic="in", partition=0, offset=5, timestamp_ms=0, key=b"b", value=INVALID_VALUE % (b"e5", b"b"))
 
 
 @pytest.fixture
-def results(tmp_path: Path) -> list[Result]:
-    """What a worker makes of INPUT, in its order."""
+def stub(tmp_path: Path) -> Stub:
+    """A worker without a broker."""
     task = Task(
         bootstrap="", group="g", cluster="c", slot=0, incarnation=7, marks=str(tmp_path), journals="", session_s=6,
         shortest_s=0, longest_s=0,
     )  # fmt: skip
-    stub = Stub(task, TopicSettings(), RecordLimits())
+    return Stub(task, TopicSettings(), RecordLimits())
+
+
+@pytest.fixture
+def results(stub: Stub) -> list[Result]:
+    """What a worker makes of INPUT, in its order."""
     return [asyncio.run(stub.process(record)) for record in INPUT]
 
 
@@ -69,6 +76,16 @@ def test_a_run_in_which_everything_went_well_has_no_fault(results: list[Result])
     counted = count("reader", sent_records(INPUT), seen(results))
     assert counted.fault_count == 0, counted
     assert (counted.sent, counted.answered) == (5, 4)
+
+
+def test_a_record_that_names_its_ids_must_be_rejected_once(results: list[Result], stub: Stub) -> None:
+    sent = sent_records([*INPUT, NAMED])
+    rejected = asyncio.run(stub.process(NAMED))
+    counted = count("reader", sent, seen([*results, rejected]))
+    assert (counted.fault_count, counted.answered, counted.dead_lettered) == (0, 5, 2), counted
+    unanswered = replace(rejected, records=rejected.records[:1])
+    assert count("reader", sent, seen([*results, unanswered])).lost == 1
+    assert count("reader", sent, seen([*results, rejected, rejected])).duplicated == 2
 
 
 def test_each_way_of_going_wrong_has_a_count_of_its_own(results: list[Result]) -> None:

@@ -96,6 +96,7 @@ class _Event(Struct):
     event_id: str
     conversation_id: str
     tenant_id: str
+    messages: list[object]
 
 
 class Stub:
@@ -138,6 +139,9 @@ class Stub:
             event = self._decoder.decode(record.value or b"")
         except msgspec.DecodeError:
             return (self._letter(record, DeadLetterReason.MALFORMED, "decode"),)
+        if not event.messages:
+            answers = self._answers(record, event, Action.REJECTED)
+            return (self._letter(record, DeadLetterReason.INVALID, "decode"), *answers)
         if failure is None and zlib.crc32(event.event_id.encode()) % FAILING_ONE_IN == 0:
             failure = DeadLetterReason.PROCESSING_FAILED
         if failure is None:

@@ -124,6 +124,21 @@ class DeliveryContract:
             source.pause([(topic, 1)])
             assert values(read(source, 1)) == [b"held"]
 
+    def test_the_readable_end_is_after_the_last_record_and_not_after_the_marker_of_its_transaction(self) -> None:
+        with self.world() as world:
+            source, sink = world.source(), world.sink()
+            world.send(b"first")
+            (first,) = read(source, 1)
+            ownership = settle(source)
+            same = OutRecord(topic=first.topic, key=b"key", value=b"in a transaction", partition=first.partition)
+            assert sink.commit([same], [after(first)], ownership)
+            (second,) = read(source, 1)
+            place = (second.topic, second.partition)
+            poll_until(source, lambda _: source.end_offsets()[place] > second.offset + 1)
+            poll_until(source, lambda _: source.readable_ends()[place] == second.offset + 1)
+            assert not [record for _ in range(5) for record in source.poll(0.02)]
+            assert source.readable_ends()[place] == second.offset + 1
+
     def test_before_partitions_are_given_up_somebody_is_told(self) -> None:
         with self.world() as world:
             source, told = world.source(), list[Ownership | None]()

@@ -32,7 +32,7 @@ from topology.contract.labels import Outcome
 from topology.contract.names import Header
 from topology.ports import Check, CheckInput
 from topology.telemetry.instruments import Instruments
-from workers.commands.demo.broken import broken_records
+from workers.commands.demo.broken import awaited_id, broken_records
 from workers.commands.demo.census import Sent, take_census
 from workers.commands.demo.parts import free_port
 from workers.kafka.reader import read_topic
@@ -61,18 +61,22 @@ def test_records_that_are_no_events_are_dead_letters_and_the_worker_lives(kafka:
     broken = broken_records(1)
     with running_loop(settings) as loop:
         futures = [sender.send_raw(key, value, headers) for _, _, key, value, headers in broken]
-        sender.send_event(question(1))
+        good = sender.send_event(question(1))
         sender.close()
         wait_committed(loop, len(broken) + 1)
     sent = [
-        Sent(name=name, topic=topic, partition=partition, offset=offset, expected=reason)
-        for (name, reason, *_), (topic, partition, offset) in zip(broken, map(wait_for_position, futures), strict=True)
+        Sent(name=one[0], topic=topic, partition=partition, offset=offset, expected=one[1], event_id=awaited_id(one))
+        for one, (topic, partition, offset) in zip(broken, map(wait_for_position, futures), strict=True)
     ]
     letters = read_topic(settings.kafka, settings.topics.dead_letters)
     reasons = {last_header(letter.headers, Header.REASON) for letter in letters}
     assert reasons == {reason.value for _, reason, *_ in broken}
-    assert [response.event_id for response in responses(settings)] == ["e1"]
+    rejected = [one.event_id for one in sent if one.event_id]
+    assert sorted(response.event_id for response in responses(settings)) == sorted(["e1", *rejected])
     assert len(letters) == len(sent)
+    (topic, partition, offset), event_id = wait_for_position(good), "e1"
+    good_one = Sent(name=event_id, topic=topic, partition=partition, offset=offset, event_id=event_id)
+    assert_exactly_once(settings, [*sent, good_one])
 
 
 def test_an_oversize_event_is_kept_as_its_beginning_length_hash_and_position(kafka: Kafka) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from opentelemetry.metrics import NoOpMeter
 
 from tests.checkout import ROOT
 from tests.plugins.dead_letter_desk import Desk, header_of
@@ -17,6 +18,8 @@ from tests.plugins.running_worker import fresh_settings, running_loop
 from topology.contract.headers import last_header
 from topology.contract.lineage import origin_of, source_of
 from topology.contract.names import Header
+from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 from workers.cli import main
 from workers.kafka.reader import read_topic
 from workers.settings import Settings
@@ -129,3 +132,32 @@ def test_a_record_that_fails_twice_keeps_its_first_position(kafka: Kafka, tmp_pa
     assert last_header(second.headers, Header.REDRIVEN_FROM) == f"{first.topic}:{first.partition}:{first.offset}"
     assert second.value == before.value == again.value
     assert header_of([again, second], "own") == ["1", "1"]
+
+
+class LagSeen(Instruments):
+    """Instruments that keep every lag that a worker shows, by partition."""
+
+    def __init__(self) -> None:
+        super().__init__(NoOpMeter("lag"))
+        self.lags: dict[int, list[float]] = {}
+
+    def gauge_set(self, name: str, value: float, **labels: str) -> None:
+        super().gauge_set(name, value, **labels)
+        if name == Metric.CONSUMER_LAG:
+            self.lags.setdefault(int(labels["partition"]), []).append(value)
+
+
+def test_a_worker_has_no_lag_after_a_redrive_although_its_transaction_ended_with_a_marker(
+    kafka: Kafka, tmp_path: Path
+) -> None:
+    settings, metrics = fresh_settings(kafka), LagSeen()
+    config, topics = configured(settings, tmp_path), settings.topics
+    kafka.send_record(topics.events, b"{no event", b"c1", [])
+    with running_loop(settings, metrics=metrics):
+        wait_until(lambda: len(kafka.values(topics.dead_letters)) == 1)
+        assert main(["--config", str(config), "dlq", "redrive", "--yes"]) == 0
+        wait_until(lambda: len(kafka.values(topics.dead_letters)) == 2)
+        (partition,) = {record.partition for record in read_topic(settings.kafka, topics.events)}
+        known = len(metrics.lags[partition])
+        wait_until(lambda: len(metrics.lags[partition]) > known + 2)
+    assert metrics.lags[partition][-1] == 0

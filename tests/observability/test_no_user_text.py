@@ -146,6 +146,7 @@ def test_no_signal_of_a_node_holds_what_users_or_models_said(kafka: Kafka, ray_a
             "headers of answers": headers_of(read_topic(settings.kafka, settings.topics.audited)),
         }
     assert all(signals.values())
+    assert b" dead letters in " in signals["logs"]  # the night watch has spoken: it was searched too
     assert {name: places for name, signal in signals.items() if (places := found_in(signal))} == {}
     assert not [name for name, signal in signals.items() if MAIL.encode() in signal]
 

@@ -204,7 +204,16 @@ def test_what_is_no_response_is_none(value: bytes | None) -> None:
 
 def test_a_response_is_one_line_that_cannot_steer_a_terminal() -> None:
     line = line_of(RESPONSE).plain
-    assert line.split() == ["safe_completed", "safe_completion", "c1", "R1,R2", "one", "[bold]two[/]", "�[31mthree"]
+    assert line.split() == [
+        "safe_completed",
+        "safe_completion",
+        "c1",
+        "e1",
+        "R1,R2",
+        "one",
+        "[bold]two[/]",
+        "�[31mthree",
+    ]
     assert line.isprintable()
 
 

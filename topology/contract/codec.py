@@ -5,6 +5,7 @@ Error details name a field's path and its bound, never its value.
 
 import functools
 import re
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -50,6 +51,19 @@ class _CloudEvent(Struct, frozen=True, kw_only=True):
     datacontenttype: str = CONTENT_TYPE_JSON
 
 
+class EventIds(Struct, frozen=True, kw_only=True):
+    """The ids that a record names, whatever else is wrong with it. `canary` is None if it has no mark of a probe."""
+
+    event_id: Id
+    conversation_id: Id
+    tenant_id: Id
+    canary: Any = None
+
+
+class _CloudEventOfIds(Struct, frozen=True):
+    data: EventIds
+
+
 class _OfTenant(Struct, frozen=True):
     tenant_id: Id = ""
 
@@ -61,6 +75,9 @@ class _CloudEventOfTenant(Struct, frozen=True):
 _TENANT_JSON = msgspec.json.Decoder(_OfTenant)
 _TENANT_MSGPACK = msgspec.msgpack.Decoder(_OfTenant)
 _TENANT_CLOUD_EVENT = msgspec.json.Decoder(_CloudEventOfTenant)
+_IDS_JSON = msgspec.json.Decoder(EventIds)
+_IDS_MSGPACK = msgspec.msgpack.Decoder(EventIds)
+_IDS_CLOUD_EVENT = msgspec.json.Decoder(_CloudEventOfIds)
 _EVENT_JSON = msgspec.json.Decoder(ConversationEvent)
 _EVENT_MSGPACK = msgspec.msgpack.Decoder(ConversationEvent)
 _STATE_JSON = msgspec.json.Decoder(dict[str, Any])
@@ -71,6 +88,10 @@ _JSON = msgspec.json.Encoder(order="deterministic")
 _MSGPACK = msgspec.msgpack.Encoder(order="deterministic")
 
 _T = TypeVar("_T")
+_EventDecoder = msgspec.json.Decoder[ConversationEvent] | msgspec.msgpack.Decoder[ConversationEvent]
+
+RESPELT_MAX = 16
+"""Numbers and nulls in one event that are put right; with more of them it is no event."""
 
 
 def canonical_json(obj: object) -> bytes:
@@ -99,16 +120,38 @@ def decode_event(record: Record, limits: RecordLimits) -> ConversationEvent:
     _check_version(_SCHEMA, headers.get(_SCHEMA), _EVENT_SCHEMA)
     _check_version(_SPECVERSION, headers.get(_SPECVERSION), CE_SPECVERSION)
     if wire is Wire.MSGPACK:
-        event = _decode(_EVENT_MSGPACK, _checked_depth(value, wire, limits))
+        event = _decoded(_EVENT_MSGPACK, msgspec.msgpack.decode, _checked_depth(value, wire, limits))
     else:
         _check_utf8(value)
         _checked_depth(value, wire, limits)
-        event = _decode(_EVENT_JSON, _unwrapped(value) if is_wrapped else value)
+        event = _decoded(_EVENT_JSON, msgspec.json.decode, _unwrapped(value) if is_wrapped else value)
     if record.key != event.conversation_id.encode():
         raise _failure(DeadLetterReason.KEY_MISMATCH, "the record's key is not conversation_id")
     if (event.tenant_id == CANARY_TENANT) != (event.canary is not None):
         raise _failure(DeadLetterReason.RESERVED_TENANT, f"{CANARY_TENANT} and a canary's mark require each other")
     return event
+
+
+def answerable_ids(record: Record, failure: DeadLetter) -> EventIds | None:
+    """Return the ids of a record that `decode_event` refused with `failure`; None if it must not be answered.
+
+    Only an `invalid` record is answered, whose key is the conversation id that it names, so that nobody can write
+    into a conversation by naming it. One that claims to be a probe gets no answer.
+    """
+    if failure.reason is not DeadLetterReason.INVALID or not record.value:
+        return None
+    try:
+        wire, is_wrapped = _wire(last_headers(record.headers).get(_CONTENT_TYPE))
+        if wire is Wire.MSGPACK:
+            ids = _decode(_IDS_MSGPACK, record.value)
+        elif is_wrapped:
+            ids = _decode(_IDS_CLOUD_EVENT, record.value).data
+        else:
+            ids = _decode(_IDS_JSON, record.value)
+    except DeadLetter:
+        return None
+    is_probe = ids.canary is not None or ids.tenant_id == CANARY_TENANT
+    return None if is_probe or record.key != ids.conversation_id.encode() else ids
 
 
 def tenant_of(record: Record, limits: RecordLimits) -> str:
@@ -214,6 +257,48 @@ def _unwrapped(value: bytes) -> bytes:
     return bytes(wrapped.data)
 
 
+def _decoded(decoder: _EventDecoder, parse: Callable[[bytes], object], value: bytes) -> ConversationEvent:
+    """Return an event; if its types do not fit, with the spellings that mean the same put right (`_respell`)."""
+    try:
+        return _decode(decoder, value)
+    except DeadLetter as exc:
+        if exc.reason is not DeadLetterReason.INVALID or _RESPELLABLE.search(exc.detail) is None:
+            raise
+        failure = exc
+    parsed = parse(value)
+    for _ in range(RESPELT_MAX):
+        if not _respell(parsed, failure.detail):
+            break
+        try:
+            return msgspec.convert(parsed, ConversationEvent)
+        except msgspec.ValidationError as error:
+            failure = _failure(DeadLetterReason.INVALID, _without_input(str(error)))
+    raise failure
+
+
+def _respell(parsed: object, detail: str) -> bool:
+    """Put one place of a document right, which `detail` names; return False if there is nothing to put right.
+
+    JSON Schema takes 5.0 for an integer, and programs write null for an object that is not there.
+    """
+    path, _, expected = detail.partition(": ")
+    *steps, last = [int(step) if step.isdigit() else step for step in _STEP.findall(path)]
+    at: Any = parsed
+    try:
+        for step in steps:
+            at = at[step]
+        value = at[last]
+    except (KeyError, IndexError, TypeError):
+        return False
+    if isinstance(value, float) and value.is_integer() and "`int" in expected:
+        at[last] = int(value)
+        return True
+    if value is None and expected.startswith("Expected `object`") and isinstance(at, dict):
+        del at[last]
+        return True
+    return False
+
+
 def _decode(decoder: msgspec.json.Decoder[_T] | msgspec.msgpack.Decoder[_T], value: bytes) -> _T:
     # Raised outside the except block: the library's message may quote the value and must not become a context.
     try:
@@ -229,6 +314,8 @@ def _decode(decoder: msgspec.json.Decoder[_T] | msgspec.msgpack.Decoder[_T], val
     raise failure
 
 
+_RESPELLABLE = re.compile(r"`int.*got `float`|`object`, got `(null|None)`")
+_STEP = re.compile(r"[A-Za-z_]\w*|\d+")
 _PATH = re.compile(r" - at (?:`key` in )?`(\$[\w.\[\]]*)`$")
 _QUOTE = re.compile(r"['\"]")
 
@@ -238,4 +325,17 @@ def _without_input(message: str) -> str:
     path = _PATH.search(message)
     head = message[: path.start()] if path else message
     expected = _QUOTE.split(head, maxsplit=1)[0].rstrip()
+    if path and expected == "Invalid enum value" and (names := _choices().get(path.group(1).rpartition(".")[2])):
+        expected = "must be one of " + ", ".join(names)
     return f"{path.group(1)}: {expected}" if path else expected
+
+
+@functools.lru_cache(maxsize=1)
+def _choices() -> dict[str, list[str]]:
+    """Return the values of each field of an event that has few of them, by the field's name."""
+    _, components = msgspec.json.schema_components((ConversationEvent,))
+    fields = {name: field for part in components.values() for name, field in part.get("properties", {}).items()}
+    names = {name: str(field.get("$ref", "")).rpartition("/")[2] for name, field in fields.items()}
+    return {
+        name: sorted(components[part]["enum"]) for name, part in names.items() if "enum" in components.get(part, {})
+    }

@@ -144,7 +144,10 @@ class PublicationRefused(PolicyError):
 
 
 class SettingsError(SluicegateError):
-    """A setting that cannot be used. `args` is (key, value as shown, what it must be)."""
+    """A setting that cannot be used. `args` is (key, value as shown, what it must be).
+
+    If no value is shown, the third is a sentence of its own.
+    """
 
     def __init__(self, key: str, shown: str, allowed: str) -> None:
         super().__init__(key, shown, allowed)
@@ -153,4 +156,4 @@ class SettingsError(SluicegateError):
         self.allowed = allowed
 
     def __str__(self) -> str:
-        return f"{self.key} = {self.shown}: must be {self.allowed}"
+        return f"{self.key} = {self.shown}: must be {self.allowed}" if self.shown else f"{self.key}: {self.allowed}"

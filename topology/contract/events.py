@@ -53,13 +53,17 @@ class Role(StrEnum):
 
 
 class Action(StrEnum):
-    """The action taken on an event, as the reader of the response sees it."""
+    """The action taken on an event, as the reader of the response sees it; an unknown one is to be read as `withheld`.
+
+    `rejected`: the record names its ids but is no valid event. It has no text, and nothing has judged it.
+    """
 
     PUBLISHED = "published"
     REDACTED = "redacted"
     SAFE_COMPLETED = "safe_completed"
     REFUSED = "refused"
     WITHHELD = "withheld"
+    REJECTED = "rejected"
 
 
 class TextPart(Struct, frozen=True, kw_only=True, tag_field="type", tag="text"):
@@ -73,7 +77,7 @@ class ImagePart(Struct, frozen=True, kw_only=True, tag_field="type", tag="image"
 
     reference: Annotated[str, Meta(min_length=1, max_length=2048)]
     media_type: Short = ""
-    sha256: Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")] = ""
+    sha256: Annotated[str, Meta(pattern=r"^([0-9a-f]{64})?\Z")] = ""
 
 
 class CodePart(Struct, frozen=True, kw_only=True, tag_field="type", tag="code"):
@@ -203,6 +207,9 @@ class Usage(Struct, frozen=True, kw_only=True):
 class AuditedResponse(Struct, frozen=True, kw_only=True):
     """The answer to an event, on `conversations.audited`: exactly one for each decodable record.
 
+    A record that names its ids, but is otherwise no valid event, is answered `rejected` with no parts; `detail` then
+    has the path of the first fault and what is allowed there, and never anything of the value. It is empty otherwise.
+
     `duplicate_of` is the audit id of the event's first answer if this record was a second copy of it, else empty.
     `finish_reason` is why the model's last answer to the event ended, in its server's words, such as `stop` or
     `length`; empty if no model answered. `retry_after_ms` is the time after which the event may be sent again: it was
@@ -222,6 +229,7 @@ class AuditedResponse(Struct, frozen=True, kw_only=True):
     duplicate_of: str = ""
     finish_reason: str = ""
     retry_after_ms: int = 0
+    detail: str = ""
 
 
 class LoggedText(Struct, frozen=True, kw_only=True):
@@ -301,8 +309,8 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     `revisions_max` is the number of further drafts that were allowed; the verdict depends on it. `shadows` has an entry
     for each of the `shadow_count` candidate policies that would have decided differently. `prompt_hashes` identifies
     the prompt of a generator, and is empty if none was asked; a guard's prompt is identified by its labeller or by its
-    run's version. `canary` is the case of a probe, and empty for any other event. `finish_reason` and `retry_after_ms`
-    are the response's.
+    run's version. `canary` is the case of a probe, and empty for any other event. `finish_reason`, `retry_after_ms` and
+    `detail` are the response's.
     """
 
     audit_id: str
@@ -336,6 +344,7 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     canary: str = ""
     finish_reason: str = ""
     retry_after_ms: int = 0
+    detail: str = ""
 
 
 class ReviewItem(Struct, frozen=True, kw_only=True):

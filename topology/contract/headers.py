@@ -29,6 +29,10 @@ BAGGAGE_CHARACTERS_MAX = 8192
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-[\x21-\x7e]{0,200})?"
 )
+COPIED_HEADERS = {Header.CORRELATION_ID: 256, Header.REQUEST_DIGEST: 128}
+"""The headers of an event that its answer repeats, with the most characters of each; a longer value is left out."""
+
+_COPIED = {name.value: characters_max for name, characters_max in COPIED_HEADERS.items()}
 _PRINTABLE = re.compile(r"[\x20-\x7e]*")
 
 
@@ -79,6 +83,22 @@ def trace_carrier(headers: Headers) -> dict[str, str]:
                 carrier[name] = value
                 break
     return carrier
+
+
+def copied_headers(headers: Headers) -> Headers:
+    """Return the headers of an event that its answer repeats: the last value of each, as long as it is fit to be sent.
+
+    A value that is empty, too long, or anything but printable ASCII is left out, as if it were not there.
+    """
+    found: dict[str, bytes] = {}
+    for name, value in headers:
+        if (known := name.lower()) in _COPIED:
+            found[known] = value
+    return tuple([(name, value) for name, value in found.items() if _is_fit(value, _COPIED[name])])
+
+
+def _is_fit(value: bytes | None, characters_max: int) -> bool:
+    return bool(value) and len(value) <= characters_max and all(0x20 <= byte <= 0x7E for byte in value)
 
 
 def response_headers(

@@ -29,6 +29,9 @@ class Header(StrEnum):
 
     CONTENT_TYPE = "content-type"
     SCHEMA = "sluicegate-schema"
+    EVENT_ID = "sluicegate-event-id"
+    REQUEST_DIGEST = "sluicegate-request-digest"
+    CORRELATION_ID = "x-correlation-id"
     TRACEPARENT = "traceparent"
     TRACESTATE = "tracestate"
     BAGGAGE = "baggage"
@@ -107,6 +110,10 @@ class ActionReason(StrEnum):
     PROCESSING_FAILED = "processing_failed"
     DUPLICATE = "duplicate"
     RATE_LIMITED = "rate_limited"
+    UNSEEN = "unseen"
+    """Its question is images alone, which are neither fetched nor judged."""
+    INVALID = "invalid"
+    """The record names its ids, but is no valid event; it is rejected."""
 
 
 class ShadowOutcome(StrEnum):

@@ -16,6 +16,7 @@ from topology.policy.overlays import TenantOverlay
 from topology.policy.verdict_table import STRICTNESS
 
 LENIENCE = {
+    Action.REJECTED: 0,
     Action.WITHHELD: 0,
     Action.REFUSED: 1,
     Action.SAFE_COMPLETED: 2,

@@ -118,6 +118,12 @@ class Tracker:
         return self._rounds.due_count
 
     @property
+    def is_all_due(self) -> bool:
+        """Return whether there are results to commit and nothing else is held: a round would not grow by waiting."""
+        due_count = self._rounds.due_count
+        return bool(due_count) and due_count == self.held_count
+
+    @property
     def stopped(self) -> frozenset[PartitionId]:
         """Return the partitions whose committed map is unreadable, until they are assigned again and readable."""
         return frozenset(self._stopped)

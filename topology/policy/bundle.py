@@ -18,8 +18,17 @@ INTENTS = tuple(Intent)
 LOCALE_DEFAULT = "en"
 
 Identifier = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
-PolicyId = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]*$", max_length=64)]
-Version = Annotated[str, Meta(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", max_length=32)]
+PolicyId = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z][a-z0-9-]*$",
+        max_length=64,
+        title="small letters, digits and dashes, a letter first, at most 64 of them",
+    ),
+]
+Version = Annotated[
+    str, Meta(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", max_length=32, title="three numbers with dots, such as 1.2.3")
+]
 Sha256 = Annotated[str, Meta(pattern="^([0-9a-f]{64})?$")]
 Words = Annotated[str, Meta(min_length=1, max_length=1000)]
 Localised = dict[str, Words]

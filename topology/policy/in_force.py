@@ -26,6 +26,10 @@ class Policies:
         """Return the tenant's overlay; the strictest defaults for a tenant without one."""
         return self.overlays.get(tenant_id, STRICTEST)
 
+    def tenant_label(self, tenant_id: str) -> str:
+        """Return the tenant's name in metrics: its id if the platform knows it by an overlay or a budget, else `*`."""
+        return tenant_id if tenant_id in self.overlays or tenant_id in self.budgets else OTHERS
+
     def budget_of(self, tenant_id: str) -> TenantBudget:
         """Return the tenant's budget; for a tenant without one that of all others, by default without limits."""
         return self.budgets.get(tenant_id) or self.budgets.get(OTHERS, UNLIMITED)

@@ -1,6 +1,6 @@
 """The AsyncAPI 3.0 document: every topic with its messages, and every header."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -57,7 +57,6 @@ _SOMETIMES = frozenset(
 _ALWAYS_WRITTEN = (
     Header.CONTENT_TYPE,
     Header.SCHEMA,
-    Header.CE_ID,
     Header.CE_SOURCE,
     Header.CE_SPECVERSION,
     Header.CE_TYPE,
@@ -65,10 +64,15 @@ _ALWAYS_WRITTEN = (
     Header.CE_SUBJECT,
 )
 
+_COPIED = (Header.CORRELATION_ID, Header.REQUEST_DIGEST)
+
 HEADER_TEXTS = {
     Header.CONTENT_TYPE: "How the value is written: application/json, application/msgpack; on events also "
     "application/cloudevents+json. Absent means JSON.",
     Header.SCHEMA: "Schema name and version of the value. Absent means version 1.",
+    Header.EVENT_ID: "The event id of the request that this answers.",
+    Header.CORRELATION_ID: "The sender's, repeated on the answer: printable ASCII, at most 256 characters.",
+    Header.REQUEST_DIGEST: "Of the request, repeated on the answer: printable ASCII, at most 128 characters.",
     Header.TRACEPARENT: "W3C trace context.",
     Header.TRACESTATE: "W3C trace context, at most 512 characters.",
     Header.BAGGAGE: "W3C baggage, at most 8192 characters.",
@@ -95,30 +99,94 @@ HEADER_TEXTS = {
     Header.CE_SPECVERSION: "CloudEvents version: 1.0.",
     Header.CE_TYPE: "CloudEvents type, sluicegate.<schema>.v<version>.",
     Header.CE_TIME: "When the value was made, RFC 3339.",
-    Header.CE_SUBJECT: "The conversation id; the tenant's in a usage record.",
+    Header.CE_SUBJECT: "The conversation id; the tenant's id in a usage record.",
 }
 
 
+POLICY_PUBLICATION = "policy-publication"
+DEAD_LETTER = "dead-letter"
+
+
 class _Channel(Struct, frozen=True):
+    """A topic, what it carries, and what a worker does with it, in words for each."""
+
     topic: Topic
     description: str
-    message: str | None
-    action: str | None
+    message: str
+    actions: Mapping[str, str]
 
 
 _CHANNELS = (
-    _Channel(Topic.EVENTS, "Requests for an answer.", SchemaName.CONVERSATION_EVENT, "receive"),
-    _Channel(Topic.AUDITED, "Exactly one answer to every event.", SchemaName.AUDITED_RESPONSE, "send"),
-    _Channel(Topic.AUDIT, "One record for every answer.", SchemaName.AUDIT_RECORD, "send"),
-    _Channel(Topic.REVIEW, "Events that a person must look at.", SchemaName.REVIEW_ITEM, "send"),
-    _Channel(Topic.DEAD_LETTERS, "Records that could not be processed, as they were.", "dead-letter", "send"),
-    _Channel(Topic.CANARY, "Answers to canary events.", SchemaName.AUDITED_RESPONSE, "send"),
-    _Channel(Topic.STATE, "State of conversations, compacted.", SchemaName.CONVERSATION_STATE, "send"),
-    _Channel(Topic.USAGE, "Use by tenant, partition and day, compacted.", SchemaName.USAGE_RECORD, "send"),
     _Channel(
-        Topic.POLICY, "Signed policy bundles and overlays, compacted; read if `policy.source` is `topic`.", None, None
+        Topic.EVENTS,
+        "Requests for an answer. The record's key is the conversation id.",
+        SchemaName.CONVERSATION_EVENT,
+        {"receive": "Read the requests that chat services wrote."},
+    ),
+    _Channel(
+        Topic.AUDITED,
+        "Exactly one answer to every record that can be read as an event, and `rejected` for one that is invalid but "
+        "names its ids. The exceptions end as a dead letter alone: an event whose answer or audit record is too "
+        "large for its topic (`result_too_large`), and a record that keeps ending its worker before it is known to "
+        "be an event (`poison`).",
+        SchemaName.AUDITED_RESPONSE,
+        {"send": "Answer an event."},
+    ),
+    _Channel(
+        Topic.AUDIT,
+        "One record for every answer, probes' included.",
+        SchemaName.AUDIT_RECORD,
+        {"send": "Write down how an event was decided."},
+    ),
+    _Channel(
+        Topic.REVIEW,
+        "Events that a person must look at.",
+        SchemaName.REVIEW_ITEM,
+        {"send": "Ask a person to look at an event."},
+    ),
+    _Channel(
+        Topic.DEAD_LETTERS,
+        "Records that could not be processed, as they were.",
+        DEAD_LETTER,
+        {"send": "Set a record aside."},
+    ),
+    _Channel(
+        Topic.CANARY,
+        "Answers to probes, which never appear among the answers to users.",
+        SchemaName.AUDITED_RESPONSE,
+        {"send": "Answer a probe."},
+    ),
+    _Channel(
+        Topic.STATE,
+        "The state of each conversation, compacted.",
+        SchemaName.CONVERSATION_STATE,
+        {
+            "send": "Write down the state of a conversation after a turn.",
+            "receive": "Read the states of a partition when a worker takes it over.",
+        },
+    ),
+    _Channel(
+        Topic.USAGE,
+        "What each tenant used, by partition and day, compacted.",
+        SchemaName.USAGE_RECORD,
+        {
+            "send": "Write down what a tenant used.",
+            "receive": "Read what tenants used when a worker takes a partition over.",
+        },
+    ),
+    _Channel(
+        Topic.POLICY,
+        "Signed policy bundles, overlays, shadows and budgets, compacted; read if `policy.source` is `topic`.",
+        POLICY_PUBLICATION,
+        {"receive": "Take a publication over, if its signature holds. `sluicegate policy publish` writes them."},
     ),
 )
+
+_KEYS: Mapping[str, str] = {
+    SchemaName.USAGE_RECORD: "<tenant>/<topic>/<partition>/<day_ms>.",
+    POLICY_PUBLICATION: "<kind>/<id>/<issued_ms>/<first 12 hex digits of the content's SHA-256>.",
+}
+"""The keys that are no conversation id."""
 
 
 def asyncapi_document() -> dict[str, object]:
@@ -139,49 +207,66 @@ def asyncapi_document() -> dict[str, object]:
             "secure": {"host": "kafka.example:9093", "protocol": "kafka-secure", "security": security},
         },
         "channels": {_camel(channel.topic.name): _channel(channel) for channel in _CHANNELS},
-        "operations": dict(_operation(channel) for channel in _CHANNELS if channel.action),
+        "operations": dict(_operation(channel, action) for channel in _CHANNELS for action in channel.actions),
         "components": {
-            "messages": {name.value: _message(name) for name in SchemaName} | {"dead-letter": _dead_letter()},
+            "messages": {
+                **{name.value: _message(name) for name in SchemaName},
+                POLICY_PUBLICATION: _publication(),
+                DEAD_LETTER: _dead_letter(),
+            },
             "securitySchemes": {name: {"type": name} for name in schemes},
         },
     }
 
 
 def _channel(channel: _Channel) -> dict[str, object]:
-    messages = {channel.message: {"$ref": f"#/components/messages/{channel.message}"}} if channel.message else {}
+    message = channel.message
     return {
         "address": channel.topic.value,
         "description": channel.description,
-        "messages": messages,
+        "messages": {message: {"$ref": f"#/components/messages/{message}"}},
         "bindings": {"kafka": {"topic": channel.topic.value, "bindingVersion": KAFKA_BINDING}},
     }
 
 
-def _operation(channel: _Channel) -> tuple[str, dict[str, object]]:
+def _operation(channel: _Channel, action: str) -> tuple[str, dict[str, object]]:
     at = f"#/channels/{_camel(channel.topic.name)}"
-    return f"{channel.action}{_camel(channel.topic.name, is_first_upper=True)}", {
-        "action": channel.action,
+    return f"{action}{_camel(channel.topic.name, is_first_upper=True)}", {
+        "action": action,
         "channel": {"$ref": at},
-        "summary": channel.description,
+        "summary": channel.actions[action],
         "messages": [{"$ref": f"{at}/messages/{channel.message}"}],
     }
 
 
 def _message(name: SchemaName) -> dict[str, object]:
     required = () if name is SchemaName.CONVERSATION_EVENT else _ALWAYS_WRITTEN
+    also: tuple[Header, ...] = _COPIED if name is SchemaName.CONVERSATION_EVENT else ()
+    if name is SchemaName.AUDITED_RESPONSE:
+        also, required = (Header.EVENT_ID, *_COPIED), (*required, Header.EVENT_ID)
     return {
         "name": name.value,
         "contentType": CONTENT_TYPE_JSON,
-        "headers": _headers(_COMMON, required),
+        "headers": _headers((*_COMMON, *also), required),
         "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": {"$ref": f"./{name.value}.json"}},
-        "bindings": _key("The conversation id."),
+        "bindings": _key(_KEYS.get(name, "The conversation id.")),
+    }
+
+
+def _publication() -> dict[str, object]:
+    return {
+        "name": POLICY_PUBLICATION,
+        "contentType": CONTENT_TYPE_JSON,
+        "headers": _headers((Header.CONTENT_TYPE,), ()),
+        "payload": {"schemaFormat": SCHEMA_FORMAT, "schema": {"$ref": f"./{POLICY_PUBLICATION}.json"}},
+        "bindings": _key(_KEYS[POLICY_PUBLICATION]),
     }
 
 
 def _dead_letter() -> dict[str, object]:
     required = tuple(header for header in _DEAD_LETTER if header not in _SOMETIMES)
     return {
-        "name": "dead-letter",
+        "name": DEAD_LETTER,
         "contentType": "application/octet-stream",
         "description": "The original bytes. The original's headers are kept as far as they fit.",
         "headers": _headers((*_COMMON, *_DEAD_LETTER), required),

@@ -19,8 +19,10 @@ from topology.contract.names import SchemaName
 from topology.contract.tenants import UsageRecord
 from topology.policy.budgets import TenantBudget
 from topology.policy.bundle import PolicyBundle
+from topology.policy.envelopes import Envelope
 from topology.policy.overlays import TenantOverlay
-from topology.reference.asyncapi import asyncapi_document
+from topology.reference.asyncapi import POLICY_PUBLICATION, asyncapi_document
+from topology.reference.plain_schema import plain_schema
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ID_PREFIX = "urn:sluicegate:schema"
@@ -39,8 +41,9 @@ POLICY_TYPES: Mapping[str, type[msgspec.Struct]] = {
     "policy-bundle": PolicyBundle,
     "tenant-overlay": TenantOverlay,
     "tenant-budget": TenantBudget,
+    POLICY_PUBLICATION: Envelope,
 }
-"""The documents that people write, so that an editor can check them. Only the loader checks their references."""
+"""The documents that people write, so that an editor can check them; only the loader checks their references."""
 
 
 def json_schema(name: SchemaName) -> dict[str, object]:
@@ -50,9 +53,17 @@ def json_schema(name: SchemaName) -> dict[str, object]:
 
 def _schema(name: str, kind: type[msgspec.Struct]) -> dict[str, object]:
     made = msgspec.json.schema(kind)
-    definitions = dict(sorted(made.pop("$defs").items()))
+    if kind is ConversationEvent:
+        _allow_null(made["$defs"][kind.__name__]["properties"])
     head = {"$schema": DIALECT, "$id": f"{ID_PREFIX}:{name}:{SCHEMA_VERSION}"}
-    return {**head, **made, "$defs": definitions}
+    return {**head, **plain_schema(made)}
+
+
+def _allow_null(properties: dict[str, dict[str, object]]) -> None:
+    """Have optional objects be null too, as the decoder takes them."""
+    for name, field in properties.items():
+        if isinstance(field.get("default"), dict):
+            properties[name] = {"anyOf": [{"$ref": field["$ref"]}, {"type": "null"}], "default": field["default"]}
 
 
 def documents() -> dict[str, bytes]:

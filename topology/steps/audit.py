@@ -58,7 +58,7 @@ class Processed(Struct, frozen=True, kw_only=True):
     `labels`, `plan` and `request` are None if the request could not be assessed or logged; then the action is
     `withheld`. `attempts` are in the order in which they were judged, the published one last. `usage` counts every
     draft, judged or not; None means the sum over `attempts`. `revisions_max` is the number of further drafts allowed.
-    `finish_reason` and `retry_after_ms` are as in the response.
+    `finish_reason`, `retry_after_ms` and `detail` are as in the response.
     """
 
     event: ConversationEvent
@@ -84,6 +84,7 @@ class Processed(Struct, frozen=True, kw_only=True):
     duplicate_of: str = ""
     finish_reason: str = ""
     retry_after_ms: int = 0
+    detail: str = ""
 
 
 def audit_id(position: Position, event_id: str) -> str:
@@ -133,6 +134,14 @@ def all_side_effects(done: Processed) -> tuple[SideEffect, ...]:
 def check_invariants(done: Processed) -> None:
     """Raise AssertionError if an invariant is broken, which only a bug can do, under any policy."""
     last = done.attempts[-1].verdict.verdict if done.attempts else None
+    is_rejected = done.answer.source is DraftSource.NONE
+    assert (done.action is Action.REJECTED) == is_rejected, "rejected, but there is an answer, or the reverse"
+    if is_rejected:
+        assert not done.answer.text, "rejected, but with a text"
+        assert not done.answer.parts, "rejected, but with parts"
+        assert not done.attempts, "rejected, but a draft was judged"
+        assert done.labels is None, "rejected, but its request has labels"
+        return
     if done.answer.source is DraftSource.TEMPLATE:
         assert done.action not in {Action.PUBLISHED, Action.REDACTED}, "published, but the answer is a template"
         assert not done.answer.parts, "the answer is a template, but has parts of a draft"
@@ -157,7 +166,7 @@ def _response(done: Processed, record_id: str, usage: Usage) -> AuditedResponse:
         tenant_id=done.event.tenant_id,
         action=done.action,
         mode=done.answer.mode,
-        parts=done.answer.parts or (TextPart(text=well_formed(done.answer.text)),),
+        parts=() if done.action is Action.REJECTED else _parts(done.answer),
         reason_codes=_told_reasons(done),
         policy_ref=done.policy_ref,
         audit_id=record_id,
@@ -165,7 +174,12 @@ def _response(done: Processed, record_id: str, usage: Usage) -> AuditedResponse:
         duplicate_of=done.duplicate_of,
         finish_reason=done.finish_reason,
         retry_after_ms=done.retry_after_ms,
+        detail=done.detail,
     )
+
+
+def _parts(answer: Answer) -> tuple[ContentPart, ...]:
+    return answer.parts or (TextPart(text=well_formed(answer.text)),)
 
 
 def _told_reasons(done: Processed) -> tuple[str, ...]:
@@ -214,6 +228,7 @@ def _record(
         canary="" if done.event.canary is None else done.event.canary.case,
         finish_reason=done.finish_reason,
         retry_after_ms=done.retry_after_ms,
+        detail=done.detail,
     )
 
 

@@ -92,7 +92,8 @@ class Decision(Struct, frozen=True, kw_only=True):
     """The action on an event, its answer, and the reasons. `failure` is set if a dead letter is to be written too.
 
     `duplicate_of` is the audit id of the event's first answer if this is a second copy of it. `retry_after_ms` is the
-    time after which an event that was not admitted may be sent again; None for any other.
+    time after which an event that was not admitted may be sent again; None for any other. `detail` is as in the
+    response.
     """
 
     action: Action
@@ -103,6 +104,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     failure: DeadLetter | None = None
     duplicate_of: str = ""
     retry_after_ms: int = 0
+    detail: str = ""
 
 
 def processed(case: Case, decision: Decision) -> Processed:
@@ -131,6 +133,7 @@ def processed(case: Case, decision: Decision) -> Processed:
         prompt_hashes=case.prompt_hashes,
         finish_reason=case.finish_reason,
         retry_after_ms=decision.retry_after_ms or _retry_after_ms(case, decision),
+        detail=decision.detail,
     )
 
 

@@ -19,7 +19,7 @@ HELP_GIVEN = {
     Action.REFUSED: "refusal",
     Action.WITHHELD: "refusal",
 }
-"""The share of a request that each action meets, as `sluicegate_safe_completion_total` names it."""
+"""The share of a request that each action meets, as `sluicegate_safe_completion_total` names it; none if rejected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,10 @@ class Counting:
             self._count_canary(case.event.canary, action)
             return
         self.metrics.count(Metric.ACTIONS, action=action, reason=decision.reason)
-        self.metrics.count(Metric.SAFE_COMPLETION, kind=HELP_GIVEN[action])
+        tenant = case.policies.tenant_label(case.event.tenant_id)
+        self.metrics.count(Metric.TENANT_ACTIONS, known_tenant=tenant, action=action, reason=decision.reason)
+        if action in HELP_GIVEN:
+            self.metrics.count(Metric.SAFE_COMPLETION, kind=HELP_GIVEN[action])
         took_s = self.clock.monotonic_s() - started_s
         self.metrics.observe(Metric.PROCESSING_DURATION, took_s, trace.context, outcome=action)
         waited_s = max(0, self.clock.now_ms() - case.record.timestamp_ms) / 1000

@@ -295,6 +295,7 @@ class Drafting:
         )
         for kind, tokens in (("input", draft.usage.input_tokens), ("output", draft.usage.output_tokens)):
             self._metrics.count(Metric.LLM_TOKENS, tokens, model=draft.model, kind=kind)
+            self._metrics.observe(Metric.LLM_REQUEST_TOKENS, tokens, case.trace.context, model=draft.model, kind=kind)
 
     def _release(self, case: Case, plan: Plan, current: Try, verdict: Verdict) -> Decision:
         if not self._is_screened(case.attempts[-1]):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from topology.contract.events import Attempt
+from topology.contract.events import Action, Attempt
 from topology.contract.names import ActionReason, DraftSource
 from topology.contract.tenants import Charge, Spent, Use
 from topology.ports import TenantUses
@@ -44,8 +44,8 @@ class Limiting:
 
 
 def charge_of(case: Case, decision: Decision) -> Charge | None:
-    """Return the charge for an answered event; None for a canary, which is no tenant's."""
-    if case.event.canary is not None:
+    """Return the charge for an answered event; None for a canary and for what is no valid event."""
+    if case.event.canary is not None or decision.action is Action.REJECTED:
         return None
     is_limited, is_repeated = decision.reason is ActionReason.RATE_LIMITED, bool(decision.duplicate_of)
     drafts = [(index, each) for index, each in enumerate(case.attempts) if each.source is DraftSource.GENERATOR]

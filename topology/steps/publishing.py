@@ -11,8 +11,8 @@ from topology.contract.conversation import ConversationState
 from topology.contract.dead_letters import dead_letter
 from topology.contract.errors import DeadLetter
 from topology.contract.events import AuditedResponse, AuditRecord, ReviewItem
-from topology.contract.headers import Wire, response_headers, trace_headers
-from topology.contract.names import SchemaName, Topic
+from topology.contract.headers import Wire, copied_headers, response_headers, trace_headers
+from topology.contract.names import Header, SchemaName, Topic
 from topology.contract.records import Headers, OutRecord, Record, Result
 from topology.contract.tenants import Charge
 from topology.decision.shadow import shadowed
@@ -27,7 +27,10 @@ from topology.telemetry.metrics import Metric
 
 @dataclass(frozen=True, slots=True)
 class Routes:
-    """The topics of an event's records, and the encoding of values."""
+    """The topics of an event's records, and the encoding of values.
+
+    `rejected_answers`: whether a record that names its ids, but is no valid event, is answered `rejected`.
+    """
 
     audited: str = Topic.AUDITED.value
     audit: str = Topic.AUDIT.value
@@ -36,6 +39,7 @@ class Routes:
     dead_letters: str = Topic.DEAD_LETTERS.value
     state: str = Topic.STATE.value
     wire: Wire = Wire.JSON
+    rejected_answers: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,7 @@ class Publishing:
         with case.trace.send(answers) as span:
             trace = trace_headers(span.headers)
             out = [
-                self._out(case, answers, SchemaName.AUDITED_RESPONSE, response, record_id, trace),
+                self._out(case, answers, SchemaName.AUDITED_RESPONSE, response, record_id, trace + told(case)),
                 self._out(case, routes.audit, SchemaName.AUDIT_RECORD, record, record_id, trace),
             ]
             if item is not None:
@@ -120,6 +124,12 @@ class Publishing:
             headers=headers,
             partition=partition,
         )
+
+
+def told(case: Case) -> Headers:
+    """Return the headers by which a chat service finds the request of an answer without decoding its value."""
+    event_id = case.event.event_id.encode("utf-8", "replace")
+    return ((Header.EVENT_ID.value, event_id), *copied_headers(case.record.headers))
 
 
 def _result(source: Record, *records: OutRecord, charge: Charge | None = None) -> Result:

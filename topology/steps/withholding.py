@@ -3,7 +3,7 @@
 from msgspec import structs
 
 from topology.contract.errors import DeadLetter, DeadLetterReason
-from topology.contract.events import Action
+from topology.contract.events import Action, ConversationEvent, ImagePart, Role
 from topology.contract.headers import last_header
 from topology.contract.labels import LabelerIdentity, Mode, Plan, RequestLabels, SideEffect
 from topology.contract.lineage import position_of
@@ -23,6 +23,9 @@ DUPLICATE_EVENT = "duplicate_event"
 
 RATE_LIMITED = "rate_limited"
 """The reason code of an event that its tenant's budget did not admit."""
+
+ONLY_IMAGES = "only_images"
+"""The reason code of an event whose question is images alone, which nobody here sees."""
 
 PROCESSING = "processing"
 """The stage that a dead letter names if it is not known which one failed."""
@@ -83,6 +86,18 @@ def limited(case: Case, retry_after_ms: int) -> Decision:
     """Return the decision on an event that is over its tenant's budget: no guard has seen it, and no person has to."""
     decision = withheld(case, ActionReason.RATE_LIMITED, RATE_LIMITED, None)
     return structs.replace(decision, side_effects=(), retry_after_ms=retry_after_ms)
+
+
+def is_only_images(event: ConversationEvent) -> bool:
+    """Return whether the last message of the user consists of images alone: there is nothing to assess or answer."""
+    asked = next((message for message in reversed(event.messages) if message.role is Role.USER), None)
+    return asked is not None and all(isinstance(part, ImagePart) for part in asked.parts)
+
+
+def unseen(case: Case) -> Decision:
+    """Return the decision on an event whose question is images alone: no person has to look."""
+    decision = withheld(case, ActionReason.UNSEEN, ONLY_IMAGES, None)
+    return structs.replace(decision, side_effects=())
 
 
 def poison(crash_count: int, *, decodes: bool) -> DeadLetter:

@@ -80,6 +80,11 @@ class Instruments:
         """Forget every label set of a gauge, such as the lag of partitions that were given away."""
         self._gauges[name].clear()
 
+    def series(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """Return every label set of a counter or gauge with its value."""
+        family = self._counters.get(name) or self._gauges[name]
+        return [(total.attributes, total.value) for total in family.all()]
+
     def value(self, name: str, **labels: str) -> float:
         """Return the value of a counter or gauge; 0 if it was never set."""
         family = self._counters.get(name) or self._gauges[name]

@@ -22,6 +22,10 @@ SHORT_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.
 """The buckets of commits, which take milliseconds."""
 
 
+TOKEN_BUCKETS: Final = tuple(float(4**power) for power in range(11))
+"""The first of the boundaries that the GenAI conventions ask for, up to a million tokens."""
+
+
 class Metric(StrEnum):
     """The name of every metric."""
 
@@ -57,12 +61,14 @@ class Metric(StrEnum):
     SHADOW_DECISIONS = "sluicegate_shadow_decisions_total"
     GRANTS = "sluicegate_grants_total"
     TENANT_EVENTS = "sluicegate_tenant_events_total"
+    TENANT_ACTIONS = "sluicegate_tenant_actions_total"
     TENANTS = "sluicegate_tenants"
     USAGE_RESTORES_PENDING = "sluicegate_usage_restores_pending"
     LLM_REQUEST_DURATION = "sluicegate_llm_request_duration_seconds"
     LLM_ERRORS = "sluicegate_llm_errors_total"
     LLM_CIRCUIT_STATE = "sluicegate_llm_circuit_state"
     LLM_TOKENS = "sluicegate_llm_tokens_total"
+    LLM_REQUEST_TOKENS = "sluicegate_llm_request_tokens"
     REBALANCES = "sluicegate_rebalances_total"
     ASSIGNED_PARTITIONS = "sluicegate_assigned_partitions"
     COMMIT_DURATION = "sluicegate_commit_duration_seconds"
@@ -243,6 +249,14 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         Label("budget"),
         Label("outcome", ("admitted", "shadow_limited", "limited")),
     ),
+    _counter(
+        Metric.TENANT_ACTIONS,
+        "action",
+        "What was done with an event, by tenant; `*` is all tenants without an overlay or a budget of their own.",
+        Label("known_tenant"),
+        _enumerated("action", Action),
+        _enumerated("reason", ActionReason),
+    ),
     _gauge(Metric.TENANTS, "{tenant}", "Tenants whose use is held in memory, for each partition."),
     _gauge(Metric.USAGE_RESTORES_PENDING, "{partition}", "Partitions that wait until their tenants' use is read."),
     _seconds(
@@ -255,6 +269,14 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _counter(Metric.LLM_ERRORS, "failure", "Requests to a language model that failed.", _MODEL, _FAILURES),
     _gauge(Metric.LLM_CIRCUIT_STATE, "", "The breaker: 0 closed, 1 half open, 2 open.", _MODEL),
     _counter(Metric.LLM_TOKENS, "token", "Tokens spent.", _MODEL, Label("kind", ("input", "output"))),
+    MetricSpec(
+        name=Metric.LLM_REQUEST_TOKENS,
+        kind="histogram",
+        unit="{token}",
+        help="Tokens of one answered request.",
+        labels=(_MODEL, Label("kind", ("input", "output"))),
+        buckets=TOKEN_BUCKETS,
+    ),
     _counter(
         Metric.REBALANCES,
         "rebalance",
@@ -282,7 +304,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         _enumerated("reason", CommitReason),
         zeros=True,
     ),
-    _gauge(Metric.CONSUMER_LAG, "{record}", "Records not yet committed.", _TOPIC, _PARTITION),
+    _gauge(Metric.CONSUMER_LAG, "{record}", "Records that can be read and are not yet committed.", _TOPIC, _PARTITION),
     _gauge(Metric.CONSUMER_LAG_SECONDS, "s", "Age of the oldest record read and not committed.", _TOPIC, _PARTITION),
     _gauge(Metric.CLOCK_SKEW, "s", "How far this worker's clock is ahead of the times of fresh records."),
     _gauge(Metric.WINDOW_FILL, "", "Share of a partition's window in use; at 1 it is paused.", _TOPIC, _PARTITION),

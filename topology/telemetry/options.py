@@ -17,8 +17,8 @@ class SpanStyle(Struct, frozen=True, kw_only=True):
     """The optional contents of spans.
 
     `content` turns a message into the text that spans may hold of it, for instance without personal data; None: spans
-    hold no text. `with_guardrail_results` adds the proposed GenAI event to verdicts, `with_openinference` the span
-    kinds of OpenInference.
+    hold no text. `with_guardrail_results` adds the proposed GenAI event to verdicts and names a guard LLM's
+    calls `apply_guardrail`, `with_openinference` adds the span kinds of OpenInference.
     """
 
     content: Callable[[str], str] | None = None

@@ -92,7 +92,8 @@ class TracedSpan:
         self._facts.attributes.update(known)
         self._span.set_attributes(known)
         if self._facts.style.with_guardrail_results and self._span.is_recording():
-            for result in guardrail_results(verdict)[:CODES_MAX]:
+            category = str(self._facts.attributes.get(Attribute.CATEGORY, ""))
+            for result in guardrail_results(verdict, category)[:CODES_MAX]:
                 self._span.add_event(GUARDRAIL_EVENT, result, self._now_ns())
 
     def reported(self, report: CheckReport) -> None:

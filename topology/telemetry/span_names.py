@@ -1,7 +1,7 @@
 """Every span name and attribute, in one place.
 
-Messaging: OpenTelemetry semantic conventions 1.44. Generation: the GenAI conventions, which left the core in 1.42 and
-are still in development. `sluicegate.*` belongs to this project. Only the two content attributes hold user text.
+Messaging: OpenTelemetry semantic conventions 1.45. Generation: the GenAI conventions 0.1.0, which are still in
+development. `sluicegate.*` belongs to this project. Only the two content attributes hold user text.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from topology.contract.records import Record
 AttributeValue = str | int | float | bool | Sequence[str]
 Attributes = dict[str, AttributeValue]
 
-SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.44.0"
+SCHEMA_URL: Final = "https://opentelemetry.io/schemas/1.45.0"
 
 
 class Attribute(StrEnum):
@@ -60,6 +60,9 @@ class Attribute(StrEnum):
     GUARDRAIL_POLICY_VERSION = "gen_ai.guardrail.policy.version"
     GUARDRAIL_RULE = "gen_ai.guardrail.policy.rule.id"
     GUARDRAIL_RESULT = "gen_ai.guardrail.result.value"
+    GUARDRAIL_RESULT_TYPE = "gen_ai.guardrail.result.type"
+    GUARDRAIL_SOURCE = "gen_ai.guardrail.source"
+    GUARDRAIL_CATEGORY = "gen_ai.guardrail.risk.category"
     OPENINFERENCE_KIND = "openinference.span.kind"
 
     SERVER_ADDRESS = "server.address"
@@ -101,6 +104,12 @@ SYSTEM: Final = "kafka"
 PROVIDER: Final = "vllm"
 """A value of this project, which the GenAI enumeration allows; `openai` would name the vendor, not the interface."""
 CHAT: Final = "chat"
+APPLY_GUARDRAIL: Final = "apply_guardrail"
+"""The operation of a guard LLM's calls, with the opt-in; without it they are chats too."""
+VERDICT_TYPE: Final = "sluicegate.verdict"
+"""The name of this project's verdicts: what one of them means, no backend can infer from its value."""
+DRAFT_SOURCE: Final = "output"
+"""What the judge's guardrails look at: a draft."""
 EVALUATION_EVENT: Final = "gen_ai.evaluation.result"
 GUARDRAIL_EVENT: Final = "gen_ai.guardrail.result"
 """Proposed and not adopted: semantic-conventions-genai, pull request 427."""
@@ -117,7 +126,7 @@ def openinference_kind(name: str) -> str:
     """Return the span's kind for a backend that knows OpenInference and not the GenAI conventions."""
     if name in STAGE_SPANS:
         return "EVALUATOR"
-    if name in {GUARD_INPUT, GUARD_OUTPUT}:
+    if name in {GUARD_INPUT, GUARD_OUTPUT} or name.startswith(f"{APPLY_GUARDRAIL} "):
         return "GUARDRAIL"
     return "LLM" if name.startswith(f"{CHAT} ") else "CHAIN"
 
@@ -137,9 +146,9 @@ def commit_name(topic: str) -> str:
     return f"commit {topic}"
 
 
-def chat_name(model: str) -> str:
+def chat_name(model: str, operation: str = CHAT) -> str:
     """Return the name of the span of a request to a language model."""
-    return f"{CHAT} {model}"
+    return f"{operation} {model}"
 
 
 class ChatTarget(Struct, frozen=True, kw_only=True):
@@ -186,13 +195,20 @@ def chat_attributes(target: ChatTarget, parameters: GenerationParameters | None)
     return {name: value for name, value in known.items() if value is not None}
 
 
-def guardrail_results(verdict: Verdict) -> list[Attributes]:
-    """Return one result for each rule that led to the verdict; the proposal leaves the values to the project."""
+def guardrail_results(verdict: Verdict, category: str) -> list[Attributes]:
+    """Return one result for each rule that led to the verdict; the proposal leaves the values to the project.
+
+    `category` is the strictest one found in the event; empty: none is named.
+    """
     policy, _, version = verdict.policy_ref.partition("@")
     known: Attributes = {
         Attribute.GUARDRAIL_COMPONENT: SERVICE,
         Attribute.GUARDRAIL_POLICY: policy,
         Attribute.GUARDRAIL_POLICY_VERSION: version,
         Attribute.GUARDRAIL_RESULT: verdict.verdict.value,
+        Attribute.GUARDRAIL_RESULT_TYPE: VERDICT_TYPE,
+        Attribute.GUARDRAIL_SOURCE: DRAFT_SOURCE,
     }
+    if category:
+        known[Attribute.GUARDRAIL_CATEGORY] = category
     return [{**known, Attribute.GUARDRAIL_RULE: rule} for rule in verdict.rule_ids]

@@ -13,7 +13,7 @@ from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import Action, ConversationEvent, GenerationParameters
 from topology.contract.headers import trace_carrier
 from topology.contract.labels import Plan
-from topology.contract.names import Header, StageName
+from topology.contract.names import Header, LlmRole, StageName
 from topology.contract.records import Record
 from topology.telemetry.event_trace import CURRENT_TRACE, EventTrace
 from topology.telemetry.options import TracingOptions
@@ -28,6 +28,8 @@ from topology.telemetry.span_handles import (
     error_type,
 )
 from topology.telemetry.span_names import (
+    APPLY_GUARDRAIL,
+    CHAT,
     GUARD_INPUT,
     GUARD_OUTPUT,
     STAGE_SPANS,
@@ -130,14 +132,17 @@ class TracedEvent:
         request_id = f"{header_safe(self.event_id)}.{role}.{attempt}"
         span = self._absent
         if self._is_recorded:
+            is_guard = self._options.style.with_guardrail_results and role != LlmRole.GENERATOR
+            operation = APPLY_GUARDRAIL if is_guard else CHAT
             attributes: Attributes = chat_attributes(target, parameters) | {
+                Attribute.GEN_AI_OPERATION: operation,
                 Attribute.GEN_AI_CONVERSATION: self.conversation_hash,
                 Attribute.ROLE: role,
                 Attribute.ATTEMPT: attempt,
                 Attribute.REQUEST_ID: request_id,
             }
             parent = self._context if role == "generator" else self._innermost()
-            span = self._start(chat_name(target.model), attributes, SpanKind.CLIENT, parent)
+            span = self._start(chat_name(target.model, operation), attributes, SpanKind.CLIENT, parent)
         return TracedChat(span, self._facts, self._options.now_ns, request_id, carrier(span.get_span_context()))
 
     def send(self, topic: str) -> TracedSend:

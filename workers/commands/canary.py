@@ -104,7 +104,8 @@ def _key_id(public: str, settings: Settings) -> str:
     for key_id, known in settings.canary.keys.items():
         if known == public:
             return key_id
-    raise SettingsError("canary.keys", f"{len(settings.canary.keys)} keys", "the public half of --key-file among them")
+    cure = f'put canary.keys = {{me = "{public}"}} into the settings of every worker, under a name of your choice'
+    raise SettingsError("canary.keys", "", f"no worker knows this key: {cure}")
 
 
 def _probes(

@@ -2,6 +2,7 @@
 
 import argparse
 import time
+from collections.abc import Mapping
 
 import msgspec
 from rich.console import Group
@@ -13,12 +14,13 @@ from workers.commands.console.terminal import Terminal
 from workers.settings import Settings
 from workers.supervision.node_client import agent_url, node_status
 from workers.supervision.node_state import ActorStatus, NodeStatus
+from workers.telemetry.model_health import ModelState
 
 EVERY_S = 2.0
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Show the node; 1 if it is not live or not ready. With `--watch` repeat until Ctrl-C."""
+    """Show the node; 1 if something is wrong with it. With `--watch` repeat until Ctrl-C."""
     url = agent_url(settings, arguments.url)
     status = node_status(url)
     terminal = Terminal()
@@ -28,7 +30,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
         terminal.print(shown(status, None, 0))
     else:
         _watch(url, status, terminal)
-    return 0 if status.live and status.ready else 1
+    return 0 if status.is_well else 1
 
 
 def _watch(url: str, before: NodeStatus, terminal: Terminal) -> None:
@@ -45,10 +47,14 @@ def shown(status: NodeStatus, before: NodeStatus | None, elapsed_s: float) -> Gr
     """Return the status for people; rates need the status `before`, taken `elapsed_s` earlier."""
     return Group(
         _headline(status),
-        _numbers(status, before, elapsed_s),
+        *_numbers(status, before, elapsed_s),
         _actors(status.actors),
+        *_models(status.actors),
+        *_counted("guard", status.totals.guards, _GUARD_WORDS),
+        *_counted("budget", status.totals.budgets, _BUDGET_WORDS),
         *_policies(status.actors),
         *(Text(fault, "yellow") for fault in status.faults),
+        *(Text(trouble, "red") for trouble in status.troubles),
     )
 
 
@@ -61,25 +67,21 @@ def _headline(status: NodeStatus) -> Text:
     return text
 
 
-def _numbers(status: NodeStatus, before: NodeStatus | None, elapsed_s: float) -> Text:
+def _numbers(status: NodeStatus, before: NodeStatus | None, elapsed_s: float) -> list[Text]:
+    """Return two lines, each of which fits a terminal of 80 columns."""
     now = status.totals
-    words = [
-        f"in {now.consumed:,.0f}",
-        f"answered {now.published:,.0f}",
-        f"in flight {now.in_flight:,.0f}",
-        f"lag {now.lag:,.0f} records, oldest {now.lag_s:,.1f} s",
-        f"dead letters {now.dead_letters:,.0f}",
-        f"held by guards {now.held_by_guards:,.0f}",
-    ]
+    flow = [f"in {now.consumed:,.0f}", f"answered {now.published:,.0f}", f"in work {now.in_work:,.0f}"]
     if before is not None and elapsed_s > 0:
-        words.append(f"{(now.published - before.totals.published) / elapsed_s:,.1f} answers/s")
-    return Text("   ".join(words))
+        flow.append(f"{(now.published - before.totals.published) / elapsed_s:,.1f} answers/s")
+    lag = f"lag {now.lag:,.0f} records, oldest {now.lag_s:,.1f} s"
+    ends = [lag, f"dead letters {now.dead_letters:,.0f}", f"withheld {now.withheld:,.0f}"]
+    return [Text("   ".join(flow)), Text("   ".join(ends))]
 
 
 def _actors(actors: tuple[ActorStatus, ...]) -> Table:
     table = Table(box=None, pad_edge=False)
-    for name in ("actor", "state", "pid", "restarts", "loop", "held", "committed", "last poll"):
-        table.add_column(name, justify="right" if name in {"pid", "restarts", "held", "committed"} else "left")
+    for name in ("actor", "state", "pid", "restarts", "loop", "in work", "committed", "last poll"):
+        table.add_column(name, justify="right" if name in {"pid", "restarts", "in work", "committed"} else "left")
     for actor in actors:
         table.add_row(*_row(actor), style="" if actor.is_healthy else "yellow")
     return table
@@ -104,6 +106,37 @@ def _row(actor: ActorStatus) -> tuple[str, ...]:
         str(loop.committed_count),
         polled,
     )
+
+
+_GUARD_WORDS = {"timeout": "late"}
+_BUDGET_WORDS = {"shadow_limited": "over it, but only counted", "limited": "refused"}
+
+
+def _counted(noun: str, counts: Mapping[str, Mapping[str, float]], words: Mapping[str, str]) -> list[Text]:
+    """Return a line for each guard or budget with its counts since the start, in words."""
+    lines: list[Text] = []
+    for name in sorted(counts):
+        found = ", ".join(f"{words.get(each, each)} {count:,.0f}" for each, count in sorted(counts[name].items()))
+        lines.append(Text(f"{noun} {name}: {found}"))
+    return lines
+
+
+def _models(actors: tuple[ActorStatus, ...]) -> list[Text]:
+    """Return a line for each model of each worker: whether it answers, since when, and how many requests failed."""
+    lines: list[Text] = []
+    for actor in actors:
+        for model in () if actor.loop is None else actor.loop.models:
+            since = "" if model.state is ModelState.UNASKED else f" for {_time(model.for_s)}"
+            rest = f", rests for {model.rest_left_s:.0f} s more" if model.rest_left_s else ""
+            why = f" ({model.reason})" if model.reason and not model.is_well else ""
+            failed = f", {model.failed_count} requests failed" if model.failed_count else ""
+            named = f"model {model.model} ({model.role}) of {actor.name}: {model.state.value}"
+            lines.append(Text(named + since + rest + why + failed, "" if model.is_well else "red"))
+    return lines
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _policies(actors: tuple[ActorStatus, ...]) -> list[Text]:

@@ -140,6 +140,13 @@ class FakeBroker:
         with self._lock:
             return len(self._logs[partition])
 
+    def readable_end(self, partition: PartitionId) -> int:
+        """Return the offset after the partition's last record of a committed transaction, or of none."""
+        with self._lock:
+            log = self._logs[partition]
+            ends = (index + 1 for index in range(len(log) - 1, -1, -1) if log[index].record and log[index].is_committed)
+            return next(ends, 0)
+
     def begin(self, transactional_id: str) -> int:
         """Return a new producer's epoch. Older producers of that id are fenced."""
         with self._lock:
@@ -293,6 +300,10 @@ class FakeSource:
     def end_offsets(self) -> dict[PartitionId, int]:
         """See `Source.end_offsets`. Counts the markers of transactions, as the real source does."""
         return {partition: self._broker.end_offset(partition) for partition in self._position}
+
+    def readable_ends(self) -> dict[PartitionId, int]:
+        """See `Source.readable_ends`. No transaction is open here for longer than a call."""
+        return {partition: self._broker.readable_end(partition) for partition in self._position}
 
     def caught_up(self) -> frozenset[PartitionId]:
         """See `Source.caught_up`."""

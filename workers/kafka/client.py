@@ -312,10 +312,10 @@ def _token_provider(token: Secret) -> object:
     from kafka.net.sasl.oauth import AbstractTokenProvider
 
     class GivenToken(AbstractTokenProvider):
-        """The token of the settings; a new one needs a restart."""
+        """The token of the settings, read from its file anew for each login: such tokens live for an hour or less."""
 
         def token(self) -> str:  # pyright: ignore[reportIncompatibleMethodOverride] - as its documentation says
-            return token.reveal()
+            return token.reread()
 
     return GivenToken()
 

@@ -91,6 +91,14 @@ class GroupConsumer(KafkaConsumer):
         """See `Fetches.caught_up`."""
         return self._fetches.caught_up()
 
+    def stable_end(self, partition: TopicPartition) -> int | None:
+        """See `Fetches.stable_end`."""
+        return self._fetches.stable_end(partition)
+
+    def is_read_to_stable_end(self, partition: TopicPartition) -> bool:
+        """See `Fetches.is_read_to_stable_end`."""
+        return self._fetches.is_read_to_stable_end(partition)
+
     def moved(self) -> list[Moved]:
         """See `Fetches.moved`."""
         return self._fetches.moved()

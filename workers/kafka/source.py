@@ -135,6 +135,16 @@ class KafkaSource:
         ends = {partition: self._consumer.highwater(partition) for partition in self._consumer.assignment()}
         return {(partition.topic, partition.partition): end for partition, end in ends.items() if end is not None}
 
+    def readable_ends(self) -> dict[PartitionId, int]:
+        """See `Source.readable_ends`."""
+        found, consumer = self.end_offsets(), self._consumer
+        for partition in consumer.assignment() if isinstance(consumer, GroupConsumer) else ():
+            is_read = partition not in self._unplaced and consumer.is_read_to_stable_end(partition)
+            end = self._next.get(partition) if is_read else consumer.stable_end(partition)
+            if end is not None:
+                found[partition.topic, partition.partition] = end
+        return found
+
     def caught_up(self) -> frozenset[PartitionId]:
         """See `Source.caught_up`."""
         found = self._consumer.caught_up() if isinstance(self._consumer, GroupConsumer) else frozenset()

@@ -1,11 +1,12 @@
 """The topics: one table of their purpose and configuration, and the function that creates them.
 
-Nothing is ever deleted. An existing topic's configuration is changed on request only; its partition count never is,
-because keys would move to other partitions.
+Only the demo deletes topics, and only those that it made for one run. An existing topic's configuration is changed on
+request only; its partition count never is, because keys would move to other partitions.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import Any
 
@@ -15,7 +16,7 @@ from kafka.admin import (
     KafkaAdminClient,
     NewTopic,
 )
-from kafka.errors import TopicAlreadyExistsError
+from kafka.errors import CoordinatorNotAvailableError, TopicAlreadyExistsError
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -176,6 +177,35 @@ def create_topics(
     try:
         with translated("topics"):
             return _apply(client, table, say, alter)
+    finally:
+        client.close()
+
+
+def create_as_input(
+    kafka: KafkaSettings, topics: TopicSettings, name: str, partitions: int, say: Callable[[str], object]
+) -> None:
+    """Create a topic that is configured as the input's settings say, unless it is there. Raises as `create_topics`."""
+    spec = next(spec for spec in topic_table(topics) if spec.name == topics.events)
+    wanted = replace(spec, name=name, partitions=partitions)
+    options = admin_options(kafka)
+    client: Any = connect("admin", lambda: KafkaAdminClient(**options), kafka.connect_timeout_s)
+    try:
+        with translated("topics"):
+            _apply(client, (wanted,), say, False)
+    finally:
+        client.close()
+
+
+def delete_topics(kafka: KafkaSettings, topics: TopicSettings) -> None:
+    """Delete these topics, those that exist, and the group of `kafka`. Raises KafkaUnavailable and KafkaRefused."""
+    options = admin_options(kafka)
+    client: Any = connect("admin", lambda: KafkaAdminClient(**options), kafka.connect_timeout_s)
+    try:
+        with translated("delete topics"):
+            there = set(client.list_topics())
+            client.delete_topics([spec.name for spec in topic_table(topics) if spec.name in there])
+            with suppress(CoordinatorNotAvailableError):  # on brokers where nobody was in any group yet
+                client.delete_groups([kafka.group_id])
     finally:
         client.close()
 

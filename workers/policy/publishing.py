@@ -94,15 +94,19 @@ def key_of(publication: bytes) -> str:
     return msgspec.json.decode(publication, type=Envelope).key
 
 
-def would_be(settings: Settings, kafka: KafkaSettings, publications: Sequence[bytes], timeout_s: float) -> Found:
-    """Work out the policies that the topic will hold with these. Raises PublicationRefused if one of them is invalid.
+def would_be(
+    settings: Settings, kafka: KafkaSettings, publications: Sequence[bytes], timeout_s: float
+) -> tuple[Found, frozenset[bytes]]:
+    """Work out the policies that the topic will hold with these, and which of these it holds already.
 
-    Raises TimeoutError if the topic cannot be read within `timeout_s`.
+    Raises PublicationRefused if one of them is invalid, TimeoutError if the topic cannot be read within `timeout_s`.
     """
     known = Publications(settings)
+    last: dict[bytes | None, bytes | None] = {}
     reader = TopicReader(kafka, [settings.topics.policy], from_beginning=True)
     try:
         for record in reader.read_to_end(timeout_s):
+            last[record.key] = record.value
             try:
                 known.take(record.value)
             except PublicationRefused:
@@ -111,7 +115,7 @@ def would_be(settings: Settings, kafka: KafkaSettings, publications: Sequence[by
         reader.close()
     for publication in publications:
         known.take(publication)
-    return known.found()
+    return known.found(), frozenset(publications) & {value for value in last.values() if value is not None}
 
 
 def write(kafka: KafkaSettings, topic: str, publications: Sequence[bytes]) -> list[tuple[str, int, int]]:

@@ -12,6 +12,9 @@ logger = logging.getLogger("sluicegate.printed")
 
 LINE_CHARACTERS_MAX = 500
 
+NOISE = ("Token authentication is ",)
+"""Parts of lines that libraries print at every start and that ask for nothing; they are logged at DEBUG."""
+
 OWN_LINE = '{"ts":'
 """The beginning of this project's log lines (workers/telemetry/logs.py). Ray writes the name of an actor before it."""
 
@@ -46,7 +49,8 @@ class LogLines(io.TextIOBase):
                 self._real.write(line[begin:] + "\n")
                 self._real.flush()
             elif line.strip():
-                logger.info("printed", extra={"line": line.strip()[:LINE_CHARACTERS_MAX]})
+                level = logging.DEBUG if any(part in line for part in NOISE) else logging.INFO
+                logger.log(level, "printed", extra={"line": line.strip()[:LINE_CHARACTERS_MAX]})
 
 
 @contextmanager

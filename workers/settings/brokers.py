@@ -43,7 +43,9 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     ssl_check_hostname: Annotated[bool, about("Refuse a broker whose certificate names another host.")] = True
     sasl_mechanism: Annotated[SaslMechanism, about("Mechanism, if `security_protocol` is SASL_*.")] = "SCRAM-SHA-512"
     sasl_username: Annotated[Text, about("User name; not used by OAUTHBEARER.")] = ""
-    sasl_password: Annotated[Secret, about("Password; for OAUTHBEARER the token.")] = Secret()
+    sasl_password: Annotated[
+        Secret, about("Password; for OAUTHBEARER the token, whose file is read anew for each login.")
+    ] = Secret()
     session_timeout_ms: Annotated[
         Milliseconds,
         about("Without a heartbeat for this long, a worker loses its partitions to the rest of the group."),
@@ -96,7 +98,7 @@ class KafkaSettings(Struct, frozen=True, kw_only=True):
     connect_timeout_s: Annotated[Seconds, about("Time that a start waits for the brokers.")] = 60
     commit_timeout_s: Annotated[
         Seconds,
-        about("A process that does not know a commit's outcome after this time ends; its restart resolves it."),
+        about("If a commit's outcome is still unknown after this, the worker exits, and its restart asks the brokers."),
     ] = 20
     auto_offset_reset: Annotated[OffsetReset, about("Position at which a group without a committed offset starts.")] = (
         "earliest"
@@ -120,6 +122,9 @@ class TopicSettings(Struct, frozen=True, kw_only=True):
     policy: Annotated[KafkaName, about("Policy bundles and overlays (compacted).")] = Topic.POLICY.value
     dead_letters: Annotated[KafkaName, about("Records that cannot be processed.")] = Topic.DEAD_LETTERS.value
     wire: Annotated[WireForm, about("Encoding of responses, audit records and review items.")] = "json"
+    rejected_answers: Annotated[
+        bool, about("Answer `rejected` to a record that names its ids but is no valid event, besides its dead letter.")
+    ] = True
     partitions: Annotated[int, Meta(ge=1, le=10_000, description="Partitions of a new topic.")] = 6
     replication_factor: Annotated[int, Meta(ge=1, le=15, description="Copies of each partition.")] = 1
     min_insync_replicas: Annotated[

@@ -14,6 +14,10 @@ Problem = tuple[tuple[str, ...], SettingsError]
 """The keys involved, and the problem with the first of them."""
 
 
+NOT_SET = object()
+"""In place of the value of a setting that has none: then `allowed` is the whole sentence."""
+
+
 class _Rule(Struct, frozen=True):
     """A condition on settings. `keys` are the settings involved; `allowed` says what the first of them may be."""
 
@@ -94,8 +98,8 @@ _RULES = (
     ),
     _Rule(
         ("kafka.sasl_password", "kafka.security_protocol"),
-        lambda _: "",
-        "a password, or kafka.sasl_password_file the path of one, because kafka.security_protocol is SASL_*",
+        lambda _: NOT_SET,
+        "not set, and kafka.security_protocol needs it: kafka.sasl_password_file may be the path of a file with it",
         lambda s: bool(s.kafka.sasl_password) or not _is_sasl(s.kafka),
     ),
     _Rule(
@@ -198,7 +202,8 @@ def cross_problems(settings: Settings) -> Iterator[Problem]:
     """Yield every rule between settings that does not hold."""
     for rule in (*_RULES, *_POLICY_RULES):
         if not rule.holds(settings):
-            yield rule.keys, SettingsError(rule.keys[0], repr(rule.value(settings)), rule.allowed)
+            value = rule.value(settings)
+            yield rule.keys, SettingsError(rule.keys[0], "" if value is NOT_SET else repr(value), rule.allowed)
     names = (settings.topics.events, settings.topics.audited, settings.topics.audit, settings.topics.review)
     names += (settings.topics.state, settings.topics.canary, settings.topics.policy, settings.topics.dead_letters)
     names += (settings.topics.usage,)

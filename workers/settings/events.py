@@ -54,7 +54,8 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
     queue_bytes_max: Annotated[Bytes, about("Bytes a worker holds before it pauses its partitions.")] = 64 * MIB
     batch_events_max: Annotated[int, Meta(ge=1, le=10_000, description="Events per transaction.")] = 200
     commit_interval_ms: Annotated[
-        Milliseconds, about("Time between transactions. Each takes about 10 ms, whatever its size.")
+        Milliseconds,
+        about("Time between transactions; none waits if nothing else is under way. Each takes about 10 ms."),
     ] = 100
     window_events_max: Annotated[
         int, Meta(ge=1, le=1024, description="Events of one partition between poll and commit.")

@@ -17,25 +17,27 @@ from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
-from msgspec.inspect import VarTupleType
+from msgspec.inspect import IntType, VarTupleType
 
 from topology.contract.errors import SettingsError
 from workers.settings.combinations import cross_problems
 from workers.settings.keys import Leaf, allowed, leaves, parsed_text
+from workers.settings.otel import bare_url, otel_values
 from workers.settings.page import markdown
 from workers.settings.schema import Settings
 from workers.settings.secret import MASK, Secret, SecretSource, SourceKind, read_secret_file
+from workers.settings.words import in_words
 
 ENVIRONMENT_PREFIX = "SLUICEGATE_"
 NO_SETTINGS = {"SLUICEGATE_CACHE", "SLUICEGATE_TESTS", "SLUICEGATE_CI_RUN"}
 """Variables of ours that are read elsewhere."""
 OF_KUBERNETES = re.compile(r"SLUICEGATE(_\w+)?_(SERVICE_HOST=.*|SERVICE_PORT(_\w+)?=.*|PORT_\d+_\w+=.*|PORT=\w+://.*)")
 """The variables, with their values, that Kubernetes adds to every container for each Service named `sluicegate…`."""
-FALLBACKS = {
-    "KAFKA_BOOTSTRAP_SERVERS": "kafka.bootstrap_servers",
-    "OTEL_EXPORTER_OTLP_ENDPOINT": "telemetry.endpoint",
-}
+FALLBACKS = {"KAFKA_BOOTSTRAP_SERVERS": "kafka.bootstrap_servers"}
+"""Variables of other programs with one meaning; those of OpenTelemetry are in `otel.py`."""
 FILE_SUFFIX = "_file"
+TOML_PLACE = re.compile(r"(?P<what>.*) \(at line (?P<line>\d+), column \d+\)", re.DOTALL)
+"""A message of `tomllib` about a place in a file."""
 SHOWN_CHARACTERS_MAX = 80
 
 
@@ -70,9 +72,9 @@ def load_settings(path: Path | None, environ: Mapping[str, str]) -> Settings:
     """
     known = {leaf.key: leaf for leaf in leaves(Settings)}
     problems: list[SettingsError] = []
-    given = _from_fallbacks(environ)
-    given.update(_from_file(path, known, problems))
+    given = _from_file(path, known, problems)
     _override(given, _from_environment(environ, known, problems), known)
+    given = {**_from_fallbacks(environ, given, problems), **given}
     values = _converted(given, known, problems)
     settings = _build(Settings, "", values)
     bad = {problem.key for problem in problems}
@@ -97,8 +99,19 @@ def show(settings: Settings) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _from_fallbacks(environ: Mapping[str, str]) -> dict[str, _Given]:
-    return {key: _Given(environ[name], name) for name, key in FALLBACKS.items() if environ.get(name)}
+def _from_fallbacks(
+    environ: Mapping[str, str], stronger: Mapping[str, _Given], problems: list[SettingsError]
+) -> dict[str, _Given]:
+    """Return what other programs' variables say of settings that nothing stronger gives a value to."""
+    found = {key: _Given(environ[name], name) for name, key in FALLBACKS.items() if environ.get(name)}
+    for item in otel_values(environ):
+        if item.key in stronger or item.key + FILE_SUFFIX in stronger:
+            continue
+        if item.problem:
+            problems.append(item.error())
+        else:
+            found[item.key] = _Given(item.value, item.origin)
+    return found
 
 
 def _from_file(path: Path | None, known: Mapping[str, Leaf], problems: list[SettingsError]) -> dict[str, _Given]:
@@ -107,8 +120,7 @@ def _from_file(path: Path | None, known: Mapping[str, Leaf], problems: list[Sett
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
-        why = exc.strerror if isinstance(exc, OSError) else str(exc) if isinstance(exc, tomllib.TOMLDecodeError) else ""
-        problems.append(SettingsError("--config", str(path), f"a readable TOML file in UTF-8: {why or 'not UTF-8'}"))
+        problems.append(_unreadable(path, exc))
         return {}
     found: dict[str, _Given] = {}
     sections = {key.rsplit(".", depth)[0] for key in known for depth in range(1, key.count(".") + 1)}
@@ -120,6 +132,18 @@ def _from_file(path: Path | None, known: Mapping[str, Leaf], problems: list[Sett
         else:
             found[key] = _Given(value, str(path), is_text=False)
     return found
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> SettingsError:
+    """Return the problem of a settings file that cannot be read, with the line that is no TOML."""
+    if isinstance(error, OSError):
+        return SettingsError(str(path), "", error.strerror or type(error).__name__)
+    if not isinstance(error, tomllib.TOMLDecodeError):
+        return SettingsError(str(path), "", "not UTF-8")
+    said = TOML_PLACE.fullmatch(str(error))
+    if said is None:
+        return SettingsError(str(path), "", f"no TOML: {error}")
+    return SettingsError(f"{path}, line {said['line']}", "", said["what"])
 
 
 def _flatten(table: Mapping[str, object], prefix: str, sections: set[str]) -> Iterator[tuple[str, object]]:
@@ -173,13 +197,13 @@ def _unknown(key: str, known: Mapping[str, Leaf], sections: Iterable[str]) -> Se
     """Return the problem of a key that no setting has; where its section is unknown, of the section."""
     section = key.partition(".")[0]
     if section not in sections:
-        return SettingsError(f"[{section}]", MASK, f"a known section; did you mean [{_nearest(section, sections)}]?")
-    return SettingsError(key, MASK, f"a known key; did you mean {_nearest(key, known)}?")
+        return SettingsError(f"[{section}]", "", f"no such section; did you mean [{_nearest(section, sections)}]?")
+    return SettingsError(key, "", f"no such setting; did you mean {_nearest(key, known)}?")
 
 
 def _unknown_variable(name: str, known: Mapping[str, Leaf]) -> SettingsError:
     variables = [ENVIRONMENT_PREFIX + key.upper().replace(".", "__") for key in known]
-    return SettingsError(name, MASK, f"a known variable; did you mean {_nearest(name, variables)}?")
+    return SettingsError(name, "", f"no such setting; did you mean {_nearest(name, variables)}?")
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
@@ -205,6 +229,8 @@ def _converted(
         except (msgspec.ValidationError, OSError, ValueError):
             wanted = "a readable UTF-8 file of at most 64 KiB" if by_file else allowed(leaf)
             shown = MASK if leaf.is_secret and not by_file else _shown(item.value)
+            if not leaf.is_secret and MASK not in shown and (words := in_words(leaf.key, item.value)):
+                shown, wanted = "", words
             problems.append(SettingsError(key, shown, f"{wanted} (from {item.origin})"))
     return values
 
@@ -216,8 +242,12 @@ def _convert(raw: object, leaf: Leaf, *, is_text: bool) -> object:
     """
     if isinstance(raw, str) and (is_text or isinstance(leaf.kind, VarTupleType)):
         raw = parsed_text(raw, leaf)
+    if leaf.key == "telemetry.endpoint" and isinstance(raw, str):
+        raw = bare_url(raw)
     if isinstance(raw, float) and not math.isfinite(raw):
         raise msgspec.ValidationError("not a finite number")
+    if isinstance(raw, float) and isinstance(leaf.kind, IntType) and raw.is_integer():
+        raw = int(raw)
     return msgspec.convert(raw, leaf.type, strict=not is_text, dec_hook=_decode_secret)
 
 

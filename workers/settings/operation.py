@@ -13,9 +13,13 @@ class TelemetrySettings(Struct, frozen=True, kw_only=True):
     """Traces, metrics and logs."""
 
     enabled: Annotated[bool, about("Off: no spans and no metrics.")] = True
-    endpoint: Annotated[Url, about("OTLP endpoint without `/v1/traces`; empty: nothing is exported.")] = ""
+    endpoint: Annotated[
+        Url, about("OTLP endpoint without `/v1/traces`, or `host:port`; empty: nothing is exported.")
+    ] = ""
     protocol: Annotated[OtlpProtocol, about("OTLP over HTTP (protobuf) or gRPC.")] = "http"
-    headers: Annotated[Secret, about("Headers for the endpoint: `name=value,name=value`.")] = Secret()
+    headers: Annotated[Secret, about("Headers for the endpoint: `name=value,name=value`, values percent-encoded.")] = (
+        Secret()
+    )
     preset: Annotated[
         Preset,
         about("`full`: every event, for a collector that samples; `ratio`: a share of events, and every flagged one."),
@@ -43,6 +47,13 @@ class TelemetrySettings(Struct, frozen=True, kw_only=True):
         bool, about("Add `openinference.span.kind`, by which backends such as Phoenix group spans.")
     ] = False
     log_level: Annotated[LogLevel, about("Lowest level that is logged.")] = "INFO"
+    lag_warning_s: Annotated[
+        Seconds, about("Age of the oldest event read and not committed beyond which the log says so.")
+    ] = 60
+    standstill_warning_s: Annotated[
+        Seconds,
+        about("Time that a partition may stand still, although it is not read to its end, before the log says so."),
+    ] = 120
 
 
 class RaySettings(Struct, frozen=True, kw_only=True):

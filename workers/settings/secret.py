@@ -80,6 +80,19 @@ class Secret:
             self._value = self.source.read() if self.source is not None else ""
         return self._value
 
+    def reread(self) -> str:
+        """Return what its file holds now; the value itself if it has no file, or the file cannot be read at the moment.
+
+        For a token that something else keeps fresh. What could be read once is better than nothing: the broker decides.
+        """
+        if self.source is not None and self.source.kind is SourceKind.FILE:
+            try:
+                self._value = self.source.read()
+            except SettingsError:
+                if self._value is None:
+                    raise
+        return self.reveal()
+
     def __bool__(self) -> bool:
         return self._value is None or bool(self._value)
 

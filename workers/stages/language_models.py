@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from opentelemetry.trace import SpanContext
 
@@ -32,6 +33,7 @@ from workers.settings import GenerationSettings, Settings
 from workers.stages.batching import SLOW_SHARE, concurrency_gauges
 from workers.stages.embedded import embedded_labeler
 from workers.stages.turn_marks import own_marks
+from workers.telemetry.model_health import ModelHealth, ModelWatch
 
 BREAKER_LEVELS = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1, BreakerState.OPEN: 2}
 
@@ -48,8 +50,13 @@ class ModelSet:
         self._clock = clock
         self._metrics = metrics
         self._clients: list[ChatClient] = []
+        self._watches: list[ModelWatch] = []
         self.generator = self._build_generator()
         self.labeler, self.checks = self._build_guards()
+
+    def health(self) -> list[ModelHealth]:
+        """Return the health of each model. From any thread."""
+        return [watch.health() for watch in self._watches]
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -129,6 +136,7 @@ class ModelSet:
             if call.outcome is not Outcome.OK:
                 self._metrics.count(Metric.LLM_ERRORS, model=model, reason=call.outcome.value)
             self._metrics.gauge_set(Metric.LLM_CIRCUIT_STATE, BREAKER_LEVELS[client.breaker_state], model=model)
+            _watched(watch, call, client.breaker_state)
 
         client = ChatClient(
             endpoint,
@@ -138,9 +146,25 @@ class ModelSet:
             observe=observe,
             on_change=concurrency_gauges(self._metrics, role.value),
         )
+        watch = ModelWatch(
+            role.value,
+            model,
+            urlsplit(endpoint.base_url).netloc,
+            rest_left_s=lambda: client.rest_left_s,
+            monotonic_s=self._clock.monotonic_s,
+        )
         self._clients.append(client)
+        self._watches.append(watch)
         self._metrics.gauge_set(Metric.LLM_CIRCUIT_STATE, BREAKER_LEVELS[client.breaker_state], model=model)
         return client
+
+
+def _watched(watch: ModelWatch, call: Call, state: BreakerState) -> None:
+    """Tell a model's watch of one call, after the breaker was told."""
+    if call.outcome is Outcome.OK:
+        watch.answered()
+    else:
+        watch.failed(call.reason, is_open=state is not BreakerState.CLOSED)
 
 
 def prompt_compiler(asked: GenerationSettings) -> CompilePrompt:

@@ -27,7 +27,7 @@ RETRY_MAX_S = 2.0
 in a row is reached after some 13 s. A rebalance, in whose last moments the generation is stale, is noticed sooner."""
 
 IDLE_WAIT_S = 0.05
-"""Longest wait for something to commit. It adds to the latency of the first result."""
+"""Longest wait for something to commit, if nobody calls `wake`."""
 
 BUSY_WAIT_S = 0.01
 """Longest wait while results are ready, so the longest delay until a full transaction is noticed."""
@@ -107,6 +107,10 @@ class Committer:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    def wake(self) -> None:
+        """Look at once whether a round is due, such as when nothing else is under way. From any thread."""
+        self._wake.set()
+
     def settle(self, timeout_s: float) -> bool:
         """Wait until everything that has finished by now is committed. May be called from any other thread.
 
@@ -158,10 +162,10 @@ class Committer:
 
     def _wait_s(self) -> float:
         with self._lock:
-            due_count = self._tracker.due_count
+            due_count, is_all = self._tracker.due_count, self._tracker.is_all_due
         if not due_count:
             return IDLE_WAIT_S
-        if self._is_full(due_count):
+        if self._may_not_wait(due_count, is_all=is_all):
             return 0.0
         return min(BUSY_WAIT_S, max(0.0, self._due_s() - self._clock.monotonic_s()))
 
@@ -172,17 +176,20 @@ class Committer:
 
     def _is_due(self) -> bool:
         with self._lock:
-            due_count, ownership = self._tracker.due_count, self._tracker.ownership
+            due_count, is_all, ownership = self._tracker.due_count, self._tracker.is_all_due, self._tracker.ownership
         if ownership != self._ownership:
             self._ownership = ownership
             self._failure_count = 0
         if not due_count:
             return False
-        return self._is_full(due_count) or self._clock.monotonic_s() >= self._due_s()
+        return self._may_not_wait(due_count, is_all=is_all) or self._clock.monotonic_s() >= self._due_s()
 
-    def _is_full(self, due_count: int) -> bool:
-        """Return whether a round is full and need not wait for its time; after a failure it must."""
-        return due_count >= self._count_max and not self._failure_count
+    def _may_not_wait(self, due_count: int, *, is_all: bool) -> bool:
+        """Return whether a round is not to wait for its time: it is full, or nothing else is under way.
+
+        After a failure every round waits. A busy worker always has something under way, so it commits in full rounds.
+        """
+        return (is_all or due_count >= self._count_max) and not self._failure_count
 
     def _commit(self) -> bool:
         """Make one round visible. Return False if there is none, or if it failed and is kept."""

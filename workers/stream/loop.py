@@ -119,6 +119,7 @@ class Loop:
             states=states,
             intake=intake,
             uses=uses,
+            on_all_done=lambda: self._committer.wake(),  # noqa: PLW0108 - the committer is built after it
         )
         self._committer = Committer(
             sink,

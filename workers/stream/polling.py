@@ -197,7 +197,7 @@ class Poller:
     def _show_gauges(self) -> None:
         """Set the gauges of partitions. The lag of a partition counts records not read yet and records held here."""
         self._last_gauges_s = self.last_poll_s
-        now_ms, ends = self._clock.now_ms(), self._source.end_offsets()
+        now_ms, ends, readable = self._clock.now_ms(), self._source.end_offsets(), self._source.readable_ends()
         with self._lock:
             stats = self._tracker.stats()
         assigned = None if self._ownership is None else self._source.assignment()
@@ -213,8 +213,8 @@ class Poller:
             oldest_ms = window.oldest_timestamp_ms  # None or 0: no record, not delivered again yet, or no timestamp
             waited_s = max(0.0, (now_ms - oldest_ms) / 1000) if oldest_ms else 0.0
             self._metrics.gauge_set(Metric.CONSUMER_LAG_SECONDS, waited_s, **labels)
-            end = ends.get((window.topic, window.partition))
-            if end is not None:
-                if window.unread_from >= end and not self.is_paused:
-                    self._read_to_end.add((window.topic, window.partition))
-                self._metrics.gauge_set(Metric.CONSUMER_LAG, window.lag(end), **labels)
+            place = (window.topic, window.partition)
+            if place in ends and window.unread_from >= ends[place] and not self.is_paused:
+                self._read_to_end.add(place)
+            if place in readable:
+                self._metrics.gauge_set(Metric.CONSUMER_LAG, window.lag(readable[place]), **labels)

@@ -96,7 +96,8 @@ class Processing:
 
     `awaiting_answer_max` further ones may wait for a model's answer.
 
-    `lock` guards `tracker`. `intake` is told how long records wait for their turn.
+    `lock` guards `tracker`. `intake` is told how long records wait for their turn. `on_all_done` is
+    called when results wait to be committed and nothing else is held.
     """
 
     def __init__(
@@ -112,8 +113,10 @@ class Processing:
         states: ConversationStates | None = None,
         intake: Limiter,
         uses: TenantUses | None = None,
+        on_all_done: Callable[[], None] = lambda: None,
     ) -> None:
         self._process = process
+        self._on_all_done = on_all_done
         self._intake = intake
         self._tracker = tracker
         self._lock = lock
@@ -213,6 +216,9 @@ class Processing:
             self._permits.share()
             held_count = self._tracker.held_count
             items = self._tracker.next_to_start(self._permits.free_count)
+            is_all_done = self._tracker.is_all_due
+        if is_all_done:
+            self._on_all_done()
         self._note_waits(items, held_count)
         for item in items:
             if self._journal.suspicion(item.record) is None:

@@ -70,7 +70,10 @@ class Ingress:
     def health(self) -> IngressHealth:
         """Return a snapshot, even while `run` blocks."""
         worker = self._worker
-        loop = WorkerHealth.of(worker.health(), worker.policy_health()) if worker else None
+        loop = None
+        if worker is not None:
+            models, troubles = worker.model_health(), worker.troubles()
+            loop = WorkerHealth.of(worker.health(), worker.policy_health(), models, troubles)
         return IngressHealth(pid=os.getpid(), slot=self._slot, loop=loop, node_id=_node_id())
 
     @ray.method(concurrency_group="control")

@@ -54,4 +54,9 @@ def _send(request: urllib.request.Request) -> bytes:
         raise AgentError(f"{request.full_url}: {exc.code}, {exc.read(1000).decode(errors='replace').strip()}") from exc
     except (urllib.error.URLError, TimeoutError, ConnectionError) as exc:
         reason = getattr(exc, "reason", exc)
-        raise AgentError(f"no agent answers at {request.full_url}: {reason}") from exc
+        place = request.full_url.rpartition("/")[0]
+        if isinstance(reason, ConnectionRefusedError):
+            question = "is `sluicegate run` up on this machine? --url names another"
+            raise AgentError(f"nothing listens at {place}: {question}") from exc
+        why = reason.strerror if isinstance(reason, OSError) and reason.strerror else reason
+        raise AgentError(f"no agent answers at {place}: {why}") from exc

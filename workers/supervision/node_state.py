@@ -9,9 +9,11 @@ from typing import Final, Self
 
 from msgspec import Struct, structs
 
+from topology.contract.events import Action
 from topology.telemetry.metrics import Metric
 from workers.policy.keeper import PolicyHealth
 from workers.stream.loop import LoopHealth, LoopState
+from workers.telemetry.model_health import ModelHealth
 from workers.telemetry.openmetrics import Family
 
 REPLACE_GRACE_S: Final = 60.0
@@ -19,14 +21,25 @@ REPLACE_GRACE_S: Final = 60.0
 
 
 class WorkerHealth(LoopHealth, frozen=True, kw_only=True):
-    """A snapshot of a worker: its loop's, and the policy that it judges under; None if none is loaded yet."""
+    """A snapshot of a worker: its loop's, the policy that it judges under, and its language models.
+
+    `policy` is None if none is loaded yet. `troubles` is what its log said last, a sentence each.
+    """
 
     policy: PolicyHealth | None = None
+    models: tuple[ModelHealth, ...] = ()
+    troubles: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, loop: LoopHealth, policy: PolicyHealth | None) -> Self:
-        """Return the health of a loop and of its policy in one value."""
-        return cls(**structs.asdict(loop), policy=policy)
+    def of(
+        cls,
+        loop: LoopHealth,
+        policy: PolicyHealth | None,
+        models: Iterable[ModelHealth] = (),
+        troubles: tuple[str, ...] = (),
+    ) -> Self:
+        """Return the health of a loop, of its policy and of its models in one value."""
+        return cls(**structs.asdict(loop), policy=policy, models=tuple(models), troubles=troubles)
 
 
 class ActorStatus(Struct, frozen=True, kw_only=True):
@@ -102,15 +115,21 @@ def _not_ready(node: NodeState) -> Iterator[str]:
 
 
 class Totals(Struct, frozen=True, kw_only=True):
-    """The sums of a node's metrics, for people. Counters start with their processes; lag is in records, and seconds."""
+    """The sums of a node's metrics, for people. Counters start with their processes; lag is in records, and seconds.
+
+    `guards` counts the failures of each guard by their reason, `budgets` the events of each budget by their outcome.
+    """
 
     consumed: float = 0
     published: float = 0
     dead_letters: float = 0
-    held_by_guards: float = 0
-    in_flight: float = 0
+    withheld: float = 0
+    in_work: float = 0
     lag: float = 0
     lag_s: float = 0
+    standstill_s: float = 0
+    guards: dict[str, dict[str, float]] = {}
+    budgets: dict[str, dict[str, float]] = {}
 
 
 def totals(families: Iterable[Family], audited: str) -> Totals:
@@ -119,18 +138,31 @@ def totals(families: Iterable[Family], audited: str) -> Totals:
     for family in families:
         by_name.setdefault(family.name, []).append(family)
 
-    def values(metric: Metric, topic: str = "") -> list[float]:
+    def values(metric: Metric, **labels: str) -> list[float]:
         points = [point for family in by_name.get(metric.value, ()) for point in family.points]
-        return [point.value for point in points if not topic or point.labels.get("topic") == topic]
+        return [point.value for point in points if labels.items() <= point.labels.items()]
+
+    def by(metric: Metric, first: str, second: str) -> dict[str, dict[str, float]]:
+        """Return the sums that are not 0, by two labels."""
+        sums: dict[str, dict[str, float]] = {}
+        for family in by_name.get(metric.value, ()):
+            for point in family.points:
+                if point.value:
+                    of_first = sums.setdefault(point.labels[first], {})
+                    of_first[point.labels[second]] = of_first.get(point.labels[second], 0) + point.value
+        return sums
 
     return Totals(
         consumed=sum(values(Metric.EVENTS_CONSUMED)),
-        published=sum(values(Metric.EVENTS_PUBLISHED, audited)),
+        published=sum(values(Metric.EVENTS_PUBLISHED, topic=audited)),
         dead_letters=sum(values(Metric.DEAD_LETTERS)),
-        held_by_guards=sum(values(Metric.FAIL_CLOSED)),
-        in_flight=sum(values(Metric.INFLIGHT_EVENTS)),
+        withheld=sum(values(Metric.ACTIONS, action=Action.WITHHELD.value)),
+        in_work=sum(values(Metric.INFLIGHT_EVENTS)),
         lag=sum(values(Metric.CONSUMER_LAG)),
         lag_s=max(values(Metric.CONSUMER_LAG_SECONDS), default=0),
+        standstill_s=max(values(Metric.STANDSTILL_SECONDS), default=0),
+        guards=by(Metric.STAGE_ERRORS, "stage", "reason"),
+        budgets=by(Metric.TENANT_EVENTS, "budget", "outcome"),
     )
 
 
@@ -144,6 +176,21 @@ class NodeStatus(Struct, frozen=True, kw_only=True):
     faults: Faults
     actors: tuple[ActorStatus, ...]
     totals: Totals
+    troubles: tuple[str, ...] = ()
+    """What the workers' logs said last, a sentence each; probes do not depend on it."""
+
+    @property
+    def is_well(self) -> bool:
+        """Return whether nothing is wrong: it is live and ready, and no worker reports trouble."""
+        return self.live and self.ready and not self.troubles
+
+
+def _troubles(actors: Iterable[ActorStatus]) -> Iterator[str]:
+    for actor in actors:
+        if actor.loop is not None:
+            yield from (f"{actor.name}: {trouble}" for trouble in actor.loop.troubles)
+            if actor.loop.stopped_count:
+                yield f"{actor.name}: {actor.loop.stopped_count} partitions stopped: their offset maps are unreadable"
 
 
 def node_status(
@@ -159,4 +206,5 @@ def node_status(
         faults=(*dead, *unready),
         actors=node.actors,
         totals=totals(families, audited),
+        troubles=tuple(_troubles(node.actors)),
     )

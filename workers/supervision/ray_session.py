@@ -3,12 +3,14 @@
 import logging
 import os
 import signal
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from topology.contract.errors import SluicegateError
 from workers.settings import RaySettings
@@ -29,14 +31,20 @@ START_S_MAX = 120.0
 """After this time no further try begins. One try ends by itself within a minute: the limits are inside Ray."""
 
 
+STOPPING = b"sluicegate: stopping as soon as Ray is up\n"
+
+
 class RayNotStarted(SluicegateError):
     """Ray did not start on this machine. `args` is one text, without any user's text."""
 
 
 @contextmanager
-def ray_session(settings: RaySettings, *, show_actors: bool = False) -> Generator[None]:
+def ray_session(
+    settings: RaySettings, *, show_actors: bool = False, say_again: Callable[[str], object] = logger.warning
+) -> Generator[None]:
     """Hold a connection to Ray inside the block. With `show_actors`, the output of actors is printed here too.
 
+    `say_again` is told why Ray is started once more.
     A cluster that was started here ends with the block; a named one stays. Call `prepare_ray` before `ray` is imported.
     Raises ConnectionError if the named cluster cannot be reached, RayNotStarted if one here does not come up.
     """
@@ -44,13 +52,13 @@ def ray_session(settings: RaySettings, *, show_actors: bool = False) -> Generato
 
     try:
         with _interrupts_deferred():  # an interrupted start would leave processes that no shutdown knows of
-            _initialise(settings, show_actors=show_actors)
+            _initialise(settings, show_actors=show_actors, say_again=say_again)
         yield
     finally:
         ray.shutdown()
 
 
-def _initialise(settings: RaySettings, *, show_actors: bool) -> None:
+def _initialise(settings: RaySettings, *, show_actors: bool, say_again: Callable[[str], object]) -> None:
     import ray
 
     if settings.address:
@@ -68,10 +76,16 @@ def _initialise(settings: RaySettings, *, show_actors: bool) -> None:
         ),
         ray.shutdown,
         time.monotonic,
+        say_again,
     )
 
 
-def start_patiently(start: Callable[[], object], clean_up: Callable[[], object], now_s: Callable[[], float]) -> None:
+def start_patiently(
+    start: Callable[[], object],
+    clean_up: Callable[[], object],
+    now_s: Callable[[], float],
+    say_again: Callable[[str], object] = logger.warning,
+) -> None:
     """Start Ray, at most `START_TRIES_MAX` times: on a busy machine its parts miss time limits that Ray fixes.
 
     Raises RayNotStarted with Ray's last reason and the path of its log.
@@ -86,7 +100,7 @@ def start_patiently(start: Callable[[], object], clean_up: Callable[[], object],
             if number == START_TRIES_MAX or now_s() - began_s >= START_S_MAX:
                 cure = "start again when the machine is less busy, or give it more CPUs"
                 raise RayNotStarted(f"{reason}; tried {number} times: {cure}") from exc
-            logger.warning("%s; trying again (%d of %d)", reason, number + 1, START_TRIES_MAX)
+            say_again(f"{reason}; trying again ({number + 1} of {START_TRIES_MAX})")
         else:
             return
 
@@ -104,6 +118,8 @@ def _log_path() -> str:
 def _interrupts_deferred() -> Generator[None]:
     """Have SIGINT and SIGTERM raise KeyboardInterrupt at the end of the block; starting Ray takes some ten seconds.
 
+    The first of them is answered on standard error at once.
+
     Ray's own SIGTERM handler is kept out: it would raise SystemExit wherever the process happens to be, and so
     end a worker without its drain. (Starting Ray on another thread keeps it out too, but then `ray.shutdown` never
     returns.)
@@ -117,7 +133,13 @@ def _interrupts_deferred() -> Generator[None]:
     numbers = (signal.SIGINT, signal.SIGTERM)
     rays_own = ray_utils.set_sigterm_handler
     ray_utils.set_sigterm_handler = _keep_handler
-    before = {number: signal.signal(number, lambda caught, _frame: seen.append(caught)) for number in numbers}
+
+    def note(caught: int, _frame: FrameType | None) -> None:
+        if not seen:
+            os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, STOPPING)
+        seen.append(caught)
+
+    before = {number: signal.signal(number, note) for number in numbers}
     try:
         yield
     finally:

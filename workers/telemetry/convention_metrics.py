@@ -31,7 +31,10 @@ _GENERATION: Final = {Attribute.GEN_AI_OPERATION.value: CHAT, Attribute.GEN_AI_P
 
 
 class Copy(Struct, frozen=True, kw_only=True):
-    """One metric under another name: its labels renamed by `labels`, `always` added."""
+    """One metric under another name: its labels renamed by `labels`, `always` added.
+
+    Where it has `only`, its points with those labels alone, without them.
+    """
 
     opt_in: str
     source: Name
@@ -39,10 +42,23 @@ class Copy(Struct, frozen=True, kw_only=True):
     unit: str
     labels: Mapping[str, Attribute]
     always: Mapping[str, str]
+    only: Mapping[str, str] = {}
 
 
 def _operation(name: str) -> dict[str, str]:
     return {**_MESSAGING, Attribute.MESSAGING_OPERATION_NAME.value: name}
+
+
+def _tokens(source: Name, name: str, kind: str) -> Copy:
+    return Copy(
+        opt_in=EXPERIMENTAL_OPT_IN,
+        source=source,
+        name=name,
+        unit="{token}",
+        labels={"model": Attribute.GEN_AI_REQUEST_MODEL},
+        always=_GENERATION,
+        only={"kind": kind},
+    )
 
 
 COPIES: Final = (
@@ -81,10 +97,15 @@ COPIES: Final = (
     Copy(
         opt_in=EXPERIMENTAL_OPT_IN,
         source=Name.LLM_REQUEST_DURATION,
-        name="gen_ai.client.operation.duration",
+        name="gen_ai.client.inference.duration",
         unit="s",
         labels={"model": Attribute.GEN_AI_REQUEST_MODEL, "role": Attribute.ROLE, "outcome": Attribute.ERROR_TYPE},
         always=_GENERATION,
+    ),
+    *(_tokens(Name.LLM_TOKENS, f"gen_ai.client.inference.usage.{kind}_tokens", kind) for kind in ("input", "output")),
+    *(
+        _tokens(Name.LLM_REQUEST_TOKENS, f"gen_ai.client.inference.operation.{kind}_tokens", kind)
+        for kind in ("input", "output")
     ),
 )
 """Every copy. An outcome that is not an error has no `error.type`."""
@@ -96,7 +117,10 @@ class ConventionMetrics(MetricExporter):
     def __init__(self, inner: MetricExporter, opted_in: Sequence[str]) -> None:
         super().__init__()
         self._inner = inner
-        self._copies = {copy.source.value: copy for copy in COPIES if copy.opt_in in opted_in}
+        self._copies: dict[str, list[Copy]] = {}
+        for copy in COPIES:
+            if copy.opt_in in opted_in:
+                self._copies.setdefault(copy.source.value, []).append(copy)
 
     def export(self, metrics_data: MetricsData, timeout_millis: float = 10_000, **kwargs: object) -> MetricExportResult:
         """Pass on one collection."""
@@ -119,17 +143,24 @@ class ConventionMetrics(MetricExporter):
         )
 
     def _scope(self, scope: ScopeMetrics) -> ScopeMetrics:
-        copied = [_copied(metric, self._copies[metric.name]) for metric in scope.metrics if metric.name in self._copies]
+        copied = [_copied(metric, copy) for metric in scope.metrics for copy in self._copies.get(metric.name, ())]
         return replace(scope, metrics=[*scope.metrics, *copied])
 
 
 def _copied(metric: Metric, copy: Copy) -> Metric:
     data = metric.data
     if isinstance(data, Histogram):
-        data = replace(data, data_points=[_relabelled(point, copy) for point in data.data_points])
+        data = replace(
+            data, data_points=[_relabelled(point, copy) for point in data.data_points if _is_of(point, copy)]
+        )
     elif isinstance(data, Sum):
-        data = replace(data, data_points=[_counted(point, copy) for point in data.data_points])
+        counts = [point for point in data.data_points if _is_of(point, copy)]
+        data = replace(data, data_points=[_counted(point, copy) for point in counts])
     return replace(metric, name=copy.name, unit=copy.unit, data=data)
+
+
+def _is_of(point: HistogramDataPoint | NumberDataPoint, copy: Copy) -> bool:
+    return copy.only.items() <= (point.attributes or {}).items()
 
 
 def _relabelled(point: HistogramDataPoint, copy: Copy) -> HistogramDataPoint:

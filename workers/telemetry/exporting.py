@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Sequence
 from typing import Final
+from urllib.parse import unquote
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.metrics.export import MetricExporter, MetricExportResult, MetricsData
@@ -163,6 +164,9 @@ def metric_exporter(settings: TelemetrySettings) -> MetricExporter:
 
 
 def header_pairs(settings: TelemetrySettings) -> tuple[tuple[str, str], ...]:
-    """Split `name=value,name=value` into pairs, with names in lower case, as gRPC requires."""
+    """Split `name=value,name=value` into pairs, with names in lower case, as gRPC requires.
+
+    Values are percent-encoded, as in `OTEL_EXPORTER_OTLP_HEADERS`.
+    """
     items = (item.partition("=") for item in settings.headers.reveal().split(",") if item.strip())
-    return tuple((name.strip().lower(), value.strip()) for name, _, value in items)
+    return tuple((name.strip().lower(), unquote(value.strip())) for name, _, value in items)

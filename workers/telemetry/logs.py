@@ -1,7 +1,8 @@
 """Logs: one JSON object per line, with the ids of the current event and without any user text.
 
 Exceptions are logged as their types and stack positions, because their messages may quote the input that caused them.
-The project's own errors never do (`topology.contract.errors`), so their messages are logged too. For the same reason
+The project's own errors never do (`topology.contract.errors`), so their messages are logged too, and so are the
+system's words for an OSError with the file that it names. For the same reason
 only the first line of other libraries' log messages is kept.
 """
 
@@ -30,7 +31,11 @@ REPEATED_MAX: Final = 256
 LIBRARY_LEVELS: Final = {
     # kafka-python logs every reconnect at INFO and record contents at DEBUG.
     "kafka": logging.WARNING,
+    # Its warnings name tasks that took a tenth of a second: a busy machine, and nothing to mend.
+    "kafka.net.selector": logging.ERROR,
     "ray": logging.WARNING,
+    # It announces at every start how a cluster is entered that listens on loopback alone.
+    "ray._private.authentication": logging.ERROR,
     "aiohttp": logging.WARNING,
     "httpx": logging.WARNING,
     "httpcore": logging.WARNING,
@@ -66,13 +71,19 @@ class JsonFormatter(logging.Formatter):
 
 
 def error_summary(error: BaseException) -> list[dict[str, object]]:
-    """Return the error and its causes: type, stack positions, and the message if it is a SluicegateError."""
+    """Return the error and its causes: type, stack positions, and the message if it cannot quote anybody.
+
+    Those are a SluicegateError's, and what the system says of a file or a connection.
+    """
     summary: list[dict[str, object]] = []
     current: BaseException | None = error
     while current is not None and len(summary) < CAUSES_MAX:
         item: dict[str, object] = {"type": type(current).__qualname__}
         if isinstance(current, SluicegateError):
             item["detail"] = str(current)[:MESSAGE_CHARACTERS_MAX]
+        elif isinstance(current, OSError) and current.strerror:
+            named = f"{current.filename}: " if isinstance(current.filename, str) else ""
+            item["detail"] = (named + current.strerror)[:MESSAGE_CHARACTERS_MAX]
         item["stack"] = _positions(current.__traceback__)
         summary.append(item)
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)

@@ -70,7 +70,7 @@ livenessProbe: {httpGet: {path: /health, port: http}, periodSeconds: 10, timeout
 {{/* vLLM's command line as JSON: takes (list root role). Python names become flags. */}}
 {{- define "sluicegate.vllmArguments" -}}
 {{- $root := index . 0 -}}{{- $model := index $root.Values (index . 1) -}}{{- $server := $model.server -}}
-{{- $arguments := list "--model" $server.source "--served-model-name" $model.model "--host" "0.0.0.0" "--port" "8000"
+{{- $arguments := list "--model" $server.source "--served-model-name" $model.model "--host" $root.Values.agent.host "--port" "8000"
       "--shutdown-timeout" ($server.shutdownSeconds | int | toString) -}}
 {{- if $server.revision -}}{{- $arguments = concat $arguments (list "--revision" $server.revision) -}}{{- end -}}
 {{- if and (eq $server.device "gpu") (gt (int $server.gpus) 1) -}}

@@ -12,7 +12,7 @@ metadata:
     {{- with $block.podLabels }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
-  {{- $annotations := merge (dict) (default dict .annotations) (default dict $block.podAnnotations) $root.Values.commonAnnotations }}
+  {{- $annotations := merge (dict) (default dict .annotations) (default dict $block.podAnnotations) }}
   {{- with $annotations }}
   annotations:
     {{- toYaml . | nindent 4 }}
@@ -21,10 +21,10 @@ spec:
   serviceAccountName: {{ default (include "sluicegate.serviceAccountName" $root) .serviceAccount }}
   automountServiceAccountToken: {{ default false .automount }}
   enableServiceLinks: false
-  {{- with concat $root.Values.global.imagePullSecrets $root.Values.imagePullSecrets }}
+  {{- with concat (default list $root.Values.global.imagePullSecrets) (default list $root.Values.imagePullSecrets) }}
   imagePullSecrets:
     {{- range . }}
-    - name: {{ . | quote }}
+    - name: {{ ternary . (get (ternary dict . (kindIs "string" .)) "name") (kindIs "string" .) | quote }}
     {{- end }}
   {{- end }}
   {{- with $root.Values.security.podSecurityContext }}
@@ -94,13 +94,13 @@ spec:
 
 {{- define "sluicegate.placement" -}}
 {{- $block := .block -}}
-{{- range $field := list "nodeSelector" "tolerations" "affinity" "resourceClaims" }}
+{{- range $field := list "nodeSelector" "tolerations" "affinity" "resourceClaims" "hostAliases" "dnsConfig" }}
 {{- with index $block $field }}
 {{ $field }}:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
-{{- range $field := list "priorityClassName" "runtimeClassName" "schedulerName" }}
+{{- range $field := list "priorityClassName" "runtimeClassName" "schedulerName" "dnsPolicy" }}
 {{- with index $block $field }}
 {{ $field }}: {{ . | quote }}
 {{- end }}
@@ -130,6 +130,10 @@ topologySpreadConstraints:
 - name: OTEL_RESOURCE_ATTRIBUTES
   value: k8s.pod.name=$(POD_NAME),k8s.namespace.name=$(POD_NAMESPACE),k8s.node.name=$(NODE_NAME)
 - {name: HOME, value: /tmp}
+{{- if and $root.Values.caSecret.name (has "settings" .mounts) }}
+- {name: SSL_CERT_FILE, value: {{ include "sluicegate.caFile" $root }}}
+- {name: OTEL_EXPORTER_OTLP_CERTIFICATE, value: {{ include "sluicegate.caFile" $root }}}
+{{- end }}
 {{- range $name, $value := .container.env }}
 - {name: {{ $name }}, value: {{ $value | toString | quote }}}
 {{- end }}
@@ -148,6 +152,9 @@ topologySpreadConstraints:
 - {name: settings, mountPath: /etc/sluicegate/settings, readOnly: true}
 {{- if include "sluicegate.secretFiles" $root | fromJsonArray }}
 - {name: secrets, mountPath: /etc/sluicegate/secrets, readOnly: true}
+{{- end }}
+{{- if $root.Values.caSecret.name }}
+- {name: ca, mountPath: /etc/sluicegate/ca, readOnly: true}
 {{- end }}
 {{- with $root.Values.policy }}
 {{- if or .existingConfigMap .inline }}
@@ -198,6 +205,11 @@ topologySpreadConstraints:
       {{- range . }}
       - secret: {name: {{ .secret | quote }}, items: [{key: {{ .key | quote }}, path: {{ .path | quote }}}]}
       {{- end }}
+{{- end }}
+{{- with $root.Values.caSecret }}
+{{- if .name }}
+- {name: ca, secret: {secretName: {{ .name | quote }}, defaultMode: 0444, items: [{key: {{ .key | quote }}, path: ca.crt}]}}
+{{- end }}
 {{- end }}
 {{- with $root.Values.policy }}
 {{- if or .existingConfigMap .inline }}

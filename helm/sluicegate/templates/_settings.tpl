@@ -1,12 +1,15 @@
 {{/* Where everything is mounted. The worker's settings name these paths. */}}
 {{- define "sluicegate.settingsFile" -}}/etc/sluicegate/settings/settings.toml{{- end -}}
 
+{{/* The CA of models and collector. OpenSSL reads this file beside its folder of CAs, and so keeps trusting those. */}}
+{{- define "sluicegate.caFile" -}}/etc/sluicegate/ca/ca.crt{{- end -}}
+
 {{/* The Secrets that this release reads, as JSON: [{path, secret, key}]. All are files; none is in the environment. */}}
 {{- define "sluicegate.secretFiles" -}}
 {{- $v := .Values -}}
 {{- $files := list -}}
 {{- $security := $v.kafka.security -}}
-{{- if eq $security.protocol "SASL_SSL" -}}
+{{- if and (eq $security.protocol "SASL_SSL") $security.existingSecret.name -}}
 {{- $files = append $files (dict "path" "kafka/password" "secret" $security.existingSecret.name "key" $security.existingSecret.key) -}}
 {{- end -}}
 {{- if and (ne $security.protocol "PLAINTEXT") $security.caSecret.name -}}
@@ -65,6 +68,7 @@ http://{{ include "sluicegate.fullname" $root }}-serve-svc:8000{{ if eq $role "j
 {{- if eq $v.kafka.security.protocol "SASL_SSL" -}}
 {{- $_ := set $kafka "sasl_mechanism" $v.kafka.security.mechanism -}}
 {{- $_ := set $kafka "sasl_username" $v.kafka.security.username -}}
+{{- with $v.kafka.security.tokenFile -}}{{- $_ := set $kafka "sasl_password_file" . -}}{{- end -}}
 {{- end -}}
 {{- $topics := dict
       "events" $v.kafka.topics.events "audited" $v.kafka.topics.audited "audit" $v.kafka.topics.audit
@@ -97,7 +101,7 @@ http://{{ include "sluicegate.fullname" $root }}-serve-svc:8000{{ if eq $role "j
       "consume_relationship" $v.otel.consumeRelationship "environment" $v.otel.environment
       "capture_content" (ne $v.otel.captureContent "NO_CONTENT") -}}
 {{- if hasKey $paths "otel/headers" -}}{{- $_ := set $telemetry "headers_file" (index $paths "otel/headers") -}}{{- end -}}
-{{- $agent := dict "host" "0.0.0.0" "port" 9464 -}}
+{{- $agent := dict "host" $v.agent.host "port" 9464 -}}
 {{- if hasKey $paths "agent/token" -}}{{- $_ := set $agent "token_file" (index $paths "agent/token") -}}{{- end -}}
 {{- $canary := dict -}}
 {{- if $v.canary.publicKeys -}}{{- $_ := set $canary "keys" $v.canary.publicKeys -}}{{- end -}}
@@ -131,7 +135,7 @@ http://{{ include "sluicegate.fullname" $root }}-serve-svc:8000{{ if eq $role "j
 
 {{/* The settings file. */}}
 {{- define "sluicegate.settings" -}}
-{{- $merged := mergeOverwrite (deepCopy .Values.settings) (include "sluicegate.ownSettings" . | fromJson) -}}
+{{- $merged := mergeOverwrite (deepCopy (default dict .Values.settings)) (include "sluicegate.ownSettings" . | fromJson) -}}
 {{- $text := "" -}}
 {{- range $section := keys $merged | sortAlpha -}}
 {{- $text = print $text (include "sluicegate.toml" (list $section (index $merged $section))) -}}

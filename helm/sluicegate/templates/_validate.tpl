@@ -1,5 +1,8 @@
 {{/* Rules that the schema cannot express. Every failure names the value and what to do. */}}
 {{- define "sluicegate.validate" -}}
+{{- if not .Values.enabled -}}
+{{- fail "enabled is false, and the chart is rendered all the same: name `<alias of this chart>.enabled` as the condition of the dependency in the parent's Chart.yaml, or leave the chart out" -}}
+{{- end -}}
 {{- include "sluicegate.validateKafka" .Values.kafka -}}
 {{- include "sluicegate.validateModel" (list . "generation" .Values.generation) -}}
 {{- if .Values.judge.enabled -}}{{- include "sluicegate.validateModel" (list . "judge" .Values.judge) -}}{{- end -}}
@@ -19,7 +22,13 @@
 {{- fail "kafka.security.protocol is not chosen: set SASL_SSL (user and password over TLS), SSL (client certificate over TLS) or PLAINTEXT (neither; only where nobody else reaches the brokers)" -}}
 {{- end -}}
 {{- if eq $security.protocol "SASL_SSL" -}}
-{{- if not $security.existingSecret.name -}}
+{{- if and $security.tokenFile (ne $security.mechanism "OAUTHBEARER") -}}
+{{- fail "kafka.security.tokenFile is a token, which only mechanism OAUTHBEARER sends: set it, or leave the file empty" -}}
+{{- end -}}
+{{- if and $security.tokenFile $security.existingSecret.name -}}
+{{- fail "kafka.security.tokenFile and kafka.security.existingSecret.name are both given: keep one" -}}
+{{- end -}}
+{{- if not (or $security.existingSecret.name $security.tokenFile) -}}
 {{- fail "kafka.security.existingSecret.name is empty: with SASL_SSL name the Secret that holds the password" -}}
 {{- end -}}
 {{- if and (not $security.username) (ne $security.mechanism "OAUTHBEARER") -}}
@@ -93,7 +102,7 @@
 {{- if ne .failureMode "closed" -}}
 {{- fail "failureMode must be closed: an answer that a guard could not judge is withheld, and there is no other choice" -}}
 {{- end -}}
-{{- $isTopic := eq (toString (default dict .settings.policy).source) "topic" -}}
+{{- $isTopic := eq (toString (default dict (default dict .settings).policy).source) "topic" -}}
 {{- range $name, $files := dict "policy" .policy "policy.overlays" .policy.overlays "policy.budgets" .policy.budgets "policy.shadows" .policy.shadows -}}
 {{- if and $files.existingConfigMap $files.inline -}}
 {{- fail (printf "%s.existingConfigMap and %s.inline are both given: keep one" $name $name) -}}
@@ -150,7 +159,7 @@
 {{- if and (eq $ray.gcs.backend "rocksdb") (or $ray.gcs.address $ray.gcs.existingSecret.name) -}}
 {{- fail "ray.gcs.address and ray.gcs.existingSecret are for redis: leave them empty with ray.gcs.backend rocksdb" -}}
 {{- end -}}
-{{- if or (hasKey .Values.commonLabels "app.kubernetes.io/name") (hasKey .Values.commonLabels "app.kubernetes.io/created-by") -}}
+{{- if or (hasKey (default dict .Values.commonLabels) "app.kubernetes.io/name") (hasKey (default dict .Values.commonLabels) "app.kubernetes.io/created-by") -}}
 {{- fail "commonLabels: the Ray operator finds pods by app.kubernetes.io/name and created-by; use another label" -}}
 {{- end -}}
 {{- $groups := 0 -}}
@@ -270,7 +279,7 @@ telemetry.ratio: otel.ratio
 telemetry.consume_relationship: otel.consumeRelationship
 telemetry.environment: otel.environment
 telemetry.capture_content: otel.captureContent
-agent.host: the pod's address
+agent.host: agent.host
 agent.port: the pod's port http, 9464
 agent.token: agent.tokenSecret
 canary.keys: canary.publicKeys

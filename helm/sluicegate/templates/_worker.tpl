@@ -46,7 +46,7 @@ DO_NOT_TRACK: "1"
 {{- if $operator -}}
 {{- $env = dict "SLUICEGATE_KAFKA__SASL_USERNAME" $v.kafka.security.operator.username "SLUICEGATE_KAFKA__SASL_PASSWORD_FILE" "/etc/sluicegate/operator/password" -}}
 {{- end -}}
-{{- $block := dict "nodeSelector" $v.worker.nodeSelector "tolerations" $v.worker.tolerations "priorityClassName" $v.worker.priorityClassName -}}
+{{- $block := dict "nodeSelector" $v.worker.nodeSelector "tolerations" $v.worker.tolerations "hostAliases" $v.worker.hostAliases "dnsPolicy" $v.worker.dnsPolicy "dnsConfig" $v.worker.dnsConfig "priorityClassName" $v.worker.priorityClassName -}}
 {{- $container := dict
       "name" .component "image" (include "sluicegate.image" (list $root $v.image)) "pullPolicy" $v.image.pullPolicy
       "command" (list "sluicegate") "args" .args "env" $env

@@ -71,6 +71,7 @@ def test_every_event_we_can_write_is_valid(event: ConversationEvent) -> None:
         {"messages": [{"role": "boss", "parts": [{"type": "text", "text": ""}]}]},
         {"messages": [{"role": "user", "parts": []}]},
         {"messages": [{"role": "user", "parts": [{"type": "image", "reference": "r", "sha256": "XY"}]}]},
+        {"messages": [{"role": "user", "parts": [{"type": "image", "reference": "r", "sha256": f"{'a' * 64}b"}]}]},
         {"generation": {"temperature": 3}},
         {"user": {"age_band": "old"}},
         {"deadline_ms": -1},
@@ -115,7 +116,8 @@ def test_asyncapi_has_every_topic_header_and_schema(asyncapi: dict[str, Any]) ->
     assert asyncapi["asyncapi"] == "3.0.0"
     assert {channel["address"] for channel in asyncapi["channels"].values()} == {topic.value for topic in Topic}
     messages = asyncapi["components"]["messages"]
-    assert messages.keys() == {name.value for name in SchemaName} | {"dead-letter"}
+    assert messages.keys() == {name.value for name in SchemaName} | {"policy-publication", "dead-letter"}
+    assert all(channel["messages"] for channel in asyncapi["channels"].values())
     named = {name for message in messages.values() for name in message["headers"]["properties"]}
     assert named == {header.value for header in Header}
     for message in messages.values():
@@ -132,7 +134,10 @@ def test_asyncapi_operations_are_ours(asyncapi: dict[str, Any]) -> None:
         "sendReview": "send",
         "sendCanary": "send",
         "sendState": "send",
+        "receiveState": "receive",
         "sendUsage": "send",
+        "receiveUsage": "receive",
+        "receivePolicy": "receive",
         "sendDeadLetters": "send",
     }
     for server in asyncapi["servers"].values():
@@ -141,8 +146,8 @@ def test_asyncapi_operations_are_ours(asyncapi: dict[str, Any]) -> None:
 
 
 def _structs(name: SchemaName) -> Iterator[tuple[str, str]]:
-    definitions: Any = json_schema(name)["$defs"]
-    for struct, definition in definitions.items():
+    schema: Any = json_schema(name)
+    for struct, definition in {schema["title"]: schema, **schema["$defs"]}.items():
         for field in definition.get("properties", {}):
             yield struct, field
 

@@ -109,20 +109,20 @@ class Bench:
         clock: Clock | None = None,
         require_genuine: RequireGenuine = no_canaries,
         uses: FakeTenantUses | None = None,
+        routes: Routes | None = None,
     ) -> None:
         self.states = states
         self.generator = generator or FakeGenerator(lambda _: "A plain answer.")
         self.metrics = Instruments.none()
         self.prompts: list[tuple[Plan, str]] = []
         found = labels or RequestLabels(labeler=IDENTITY)
-        budget = _budget(candidate_regenerate, revisions_max, attempts_max)
         drafting = Drafting(
             generator=self.generator,
             checks=checks
             or (FakeCheck("classification", classification), FakeCheck("bias"), FakeCheck("logging", logged)),
             compile_prompt=self._compile,
             prompt_hash=PROMPT_HASH,
-            budget=budget,
+            budget=_budget(candidate_regenerate, revisions_max, attempts_max),
             clock=SystemClock(),
             metrics=self.metrics,
             jitter=lambda: 0.5,
@@ -133,7 +133,7 @@ class Bench:
             drafting=drafting,
             grants=FakeGrantVerifier(),
             digest=digest,
-            routes=Routes(),
+            routes=routes or Routes(),
             bounds=Bounds(deadline_default_s=deadline_s, assess_timeout_s=0.2, records=RecordLimits()),
             tracing=Tracing.none(),
             metrics=self.metrics,

@@ -46,6 +46,23 @@ def test_an_event_over_the_budget_is_answered_and_asks_nobody() -> None:
     assert bench.metrics.value(Metric.TENANT_EVENTS, budget="t1", outcome="limited") == 1
 
 
+def test_answers_are_counted_by_tenant_where_the_platform_knows_it_and_else_together() -> None:
+    bench = Bench(uses=FakeTenantUses(), policies=policies(), states=FakeConversationStates())
+    bench.process(turn(1))
+    bench.process(turn(2))
+    bench.process(turn(3, tenant_id="anybody"))
+    bench.process(turn(4, tenant_id="anybody else"))
+    counted = {
+        (labels["known_tenant"], labels["action"], labels["reason"]): value
+        for labels, value in bench.metrics.series(Metric.TENANT_ACTIONS)
+    }
+    assert counted == {
+        ("t1", "published", "verdict"): 1,
+        ("t1", "withheld", "rate_limited"): 1,
+        ("*", "published", "verdict"): 2,
+    }
+
+
 def test_the_same_event_is_answered_when_it_is_sent_again_later() -> None:
     clock = ManualClock()
     uses = FakeTenantUses()

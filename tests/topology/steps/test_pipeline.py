@@ -22,7 +22,7 @@ from tests.topology.steps.pipeline_world import (
 )
 from topology.contract.drafts import GenerationRequest
 from topology.contract.errors import CheckFailed, DeadLetterReason, RetryLater, TooLate
-from topology.contract.events import Action
+from topology.contract.events import Action, Candidate, ImagePart, Message, Role, TextPart
 from topology.contract.headers import last_header
 from topology.contract.labels import CategoryId, Intent, Outcome, Span, VerdictKind
 from topology.contract.names import Header, Topic
@@ -275,6 +275,17 @@ def test_what_is_no_event_ends_as_one_dead_letter_and_nothing_else() -> None:
     assert last_header(letter.headers, Header.REASON) == "malformed"
     assert last_header(letter.headers, Header.ORIGINAL_OFFSET) == "17"
     assert bench.metrics.value(Metric.DEAD_LETTERS, reason="malformed") == 1
+
+
+@pytest.mark.parametrize("answer", [None, candidate("A cat.")])
+def test_a_question_of_images_alone_is_withheld_unseen(answer: Candidate | None) -> None:
+    bench, image = Bench(), ImagePart(reference="https://example.org/cat.png")
+    asked = (Message(role=Role.USER, parts=(image, image)), Message(role=Role.ASSISTANT, parts=(TextPart(text="?"),)))
+    ended = bench.answer(messages=asked, candidate=answer)
+    assert (ended.response.action, ended.response.reason_codes) == (Action.WITHHELD, ("only_images",))
+    assert (ended.review, ended.letters, bench.generator.calls) == ([], [], [])
+    captioned = (Message(role=Role.USER, parts=(image, TextPart(text="What is this?"))),)
+    assert bench.answer(messages=captioned).response.action is Action.PUBLISHED
 
 
 def test_a_cancelled_event_ends_as_nothing() -> None:

@@ -17,6 +17,22 @@ def test_a_verdict_is_an_event_for_each_of_its_rules_where_the_proposal_is_opted
             walk(trace)
         results = [event for event in recorded.named("guard output").events if event.name == GUARDRAIL_EVENT]
         assert [(event.attributes or {})["gen_ai.guardrail.policy.rule.id"] for event in results] == expected
+        for event in results:
+            known = event.attributes or {}
+            assert known["gen_ai.guardrail.result.type"] == "sluicegate.verdict"
+            assert known["gen_ai.guardrail.source"] == "output"
+
+
+def test_a_guard_models_call_is_named_after_the_proposal_where_it_is_opted_in() -> None:
+    for style, name in ((PLAIN, "chat"), (SpanStyle(with_guardrail_results=True), "apply_guardrail")):
+        recorded = Recorded(style=style)
+        with recorded.tracing.event(record()) as trace:
+            for role in ("judge", "generator"):
+                with trace.chat(role, 1):
+                    pass
+        operations = [(span.attributes or {})["gen_ai.operation.name"] for span in recorded.spans[:2]]
+        assert operations == [name, "chat"]
+        assert [span.name.partition(" ")[0] for span in recorded.spans[:2]] == operations
 
 
 def test_spans_say_their_openinference_kind_where_it_is_asked_for() -> None:

@@ -3,6 +3,7 @@
 import inspect
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,6 +32,7 @@ from workers.kafka.errors import (
     fault_of,
 )
 from workers.settings import KafkaSettings, Secret
+from workers.settings.secret import SecretSource, SourceKind
 
 PASSWORD = "a-password-that-must-not-show"
 SETTINGS = KafkaSettings(group_id="group", cluster_name="cluster")
@@ -143,6 +145,22 @@ def test_with_oauthbearer_the_password_is_the_token() -> None:
     assert options["sasl_oauth_token_provider"].token() == PASSWORD
     assert "sasl_plain_password" not in options
     assert PASSWORD not in repr(options)
+
+
+def test_the_file_of_a_token_is_read_for_each_login(tmp_path: Path) -> None:
+    """Tokens live for an hour or less; between two of them the last one is sent, and the broker decides."""
+    file = tmp_path / "token"
+    file.write_text("first\n", encoding="utf-8")
+    secret = Secret("first", SecretSource(SourceKind.FILE, str(file)))
+    options = admin_options(
+        KafkaSettings(security_protocol="SASL_SSL", sasl_mechanism="OAUTHBEARER", sasl_password=secret)
+    )
+    provider = options["sasl_oauth_token_provider"]
+    assert provider.token() == "first"
+    file.write_text("second\n", encoding="utf-8")
+    assert provider.token() == "second"
+    file.unlink()
+    assert provider.token() == "second"
 
 
 @pytest.mark.parametrize("missing", EXTRAS)

@@ -19,6 +19,15 @@ def test_a_printed_line_becomes_a_log_line() -> None:
     assert line["line"] == "somebody says"
 
 
+def test_what_ray_prints_at_every_start_is_logged_for_who_debugs_alone() -> None:
+    for level, count in (("INFO", 0), ("DEBUG", 1)):
+        terminal = io.StringIO()
+        with redirect_stdout(terminal), prints_as_logs() as out:
+            configure_logging(level, out)
+            print("WARNING: Token authentication is enabled for this Ray cluster. Set X to opt out.")
+        assert len(terminal.getvalue().splitlines()) == count
+
+
 def test_an_actors_own_log_line_passes_unchanged() -> None:
     terminal = io.StringIO()
     own = '{"ts": "2026-01-01T00:00:00", "level": "INFO"}'

@@ -86,7 +86,7 @@ def test_variables_that_kubernetes_adds_by_itself_are_no_settings() -> None:
 def test_a_mistyped_variable_is_refused_with_the_nearest_one(name: str) -> None:
     (problem,) = _problems(None, {name: HUSH}).values()
     nearest = "SLUICEGATE_AGENT__PORT" if "AGENT" in name else "SLUICEGATE_KAFKA__GROUP_ID"
-    assert str(problem) == f"{name} = ***: must be a known variable; did you mean {nearest}?"
+    assert str(problem) == f"{name}: no such setting; did you mean {nearest}?"
 
 
 @pytest.mark.parametrize("value", ['"a:9092, b:9092"', '["a:9092", "b:9092"]'])
@@ -98,19 +98,53 @@ def test_brokers_may_be_written_as_one_text(tmp_path: Path, value: str) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[kafka]\nbootstrap_servers = 'localhost'", "must be a list of 1 to 64 of host:port, such as localhost:9092"),
-        ("[generation]\nbase_url = 'vllm:8000'", "must be a URL such as http://127.0.0.1:8000/v1"),
-        ("[gaurd]\nlabeler = 'llm'", "[gaurd] = ***: must be a known section; did you mean [guard]?"),
+        (
+            "[kafka]\nbootstrap_servers = 'localhost'",
+            "kafka.bootstrap_servers: 'localhost' has no port: write host:port, such as localhost:9092",
+        ),
+        (
+            "[kafka]\nbootstrap_servers = ['a:9092', 'b']",
+            "kafka.bootstrap_servers: 'b' has no port: write host:port, such as b:9092",
+        ),
+        (
+            "[kafka]\nbootstrap_servers = ['kafka://a:9092']",
+            "kafka.bootstrap_servers: 'kafka://a:9092' is a URL: write host:port, such as localhost:9092",
+        ),
+        (
+            "[generation]\nbase_url = 'vllm:8000'",
+            "generation.base_url: 'vllm:8000' is no URL: write http://vllm:8000/v1",
+        ),
+        ("[gaurd]\nlabeler = 'llm'", "[gaurd]: no such section; did you mean [guard]?"),
+        ("[guard]\nlabeller = 'llm'", "guard.labeller: no such setting; did you mean guard.labeler?"),
         (
             "[kafka]\nsecurity_protocol = 'SASL_SSL'\nsasl_username = 'x'",
-            "kafka.sasl_password = '': must be a password",
+            "kafka.sasl_password: not set, and kafka.security_protocol needs it",
         ),
+        (
+            "[stages.bias]\nfailure_mode = 'open'",
+            "stages.bias.failure_mode: closed is all there is: what no guard could judge is withheld",
+        ),
+        ("[policy]\nid = 'A B'", "policy.id = 'A B': must be small letters, digits and dashes, a letter first"),
+        ("[kafka\ngroup_id = 'a'", "line 1: Expected ']' at the end of a table declaration"),
     ],
 )
 def test_what_is_allowed_is_said_in_words(tmp_path: Path, text: str, said: str) -> None:
     (problem,) = _problems(_file(tmp_path, text)).values()
     assert said in str(problem)
     assert "^" not in str(problem)
+
+
+def test_no_setting_describes_what_is_allowed_by_a_pattern() -> None:
+    assert [leaf.key for leaf in leaves(Settings) if "`^" in allowed(leaf)] == []
+
+
+def test_a_whole_number_may_be_written_with_a_point_and_an_endpoint_without_a_scheme(tmp_path: Path) -> None:
+    text = "[limits]\nin_flight_max = 64.0\n[telemetry]\nendpoint = 'localhost:4317'\n"
+    settings = load_settings(_file(tmp_path, text), {})
+    assert settings.limits.in_flight_max == 64
+    assert settings.telemetry.endpoint == "http://localhost:4317"
+    (problem,) = _problems(_file(tmp_path, "[limits]\nin_flight_max = 64.5"), {}).values()
+    assert "must be a whole number" in str(problem)
 
 
 def test_every_problem_is_reported_at_once_with_key_value_and_what_is_allowed(tmp_path: Path) -> None:
@@ -150,7 +184,7 @@ def test_an_unknown_key_names_the_nearest_known_one_and_never_its_value(
 ) -> None:
     problem = _problems(_file(tmp_path, text))[key]
     assert nearest in problem.allowed
-    assert problem.shown == "***"
+    assert HUSH not in str(problem)
 
 
 def test_a_value_where_a_table_belongs_is_refused(tmp_path: Path) -> None:
@@ -162,7 +196,8 @@ def test_a_file_that_is_missing_or_no_toml_is_one_problem(tmp_path: Path, conten
     path = tmp_path / "settings.toml"
     if content is not None:
         path.write_bytes(content)
-    assert set(_problems(path)) == {"--config"}
+    (key,) = _problems(path)
+    assert key.startswith(str(path))
 
 
 FROM_TOPIC = {"POLICY__SOURCE": "topic", "POLICY__KEYS": f"platform={'A' * 43}="}
@@ -201,7 +236,7 @@ def test_settings_that_contradict_each_other_are_refused(given: dict[str, str], 
 
 def test_only_closed_is_offered_as_failure_mode() -> None:
     problems = _problems(None, {"SLUICEGATE_STAGES__BIAS__FAILURE_MODE": "open"})
-    assert problems["stages.bias.failure_mode"].allowed.startswith('one of "closed"')
+    assert problems["stages.bias.failure_mode"].allowed.startswith("closed is all there is")
 
 
 def test_a_url_with_a_password_is_refused_unshown() -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.plugins.patience import wait_until
 from tests.topology.delivery.tracker_world import finish, member, owning, record, start_all
 from topology.contract.records import OutRecord, Ownership, PartitionOffset, Record, Result
-from topology.delivery.tracker import Tracker
+from topology.delivery.tracker import Tracker, WorkItem
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing
@@ -91,6 +91,13 @@ class Desk:
         self.tracker.add([record(offset, key=None) for offset in range(first, self._next)])
         finish(self.tracker, *start_all(self.tracker).values())
 
+    def begin(self) -> WorkItem:
+        """A further record, which is being processed."""
+        first, self._next = self._next, self._next + 1
+        self.tracker.add([record(first, key=None)])
+        (item,) = start_all(self.tracker).values()
+        return item
+
     @contextmanager
     def serving(self) -> Generator[Committer]:
         self.committer.start()
@@ -103,6 +110,7 @@ class Desk:
 def test_a_round_waits_for_its_time_and_a_full_one_does_not() -> None:
     sink = Ledger()
     desk = Desk(sink, batch=5)
+    desk.begin()
     desk.done(4)
     desk.clock.now_s += 0.05
     assert not desk.committer.turn()
@@ -114,6 +122,41 @@ def test_a_round_waits_for_its_time_and_a_full_one_does_not() -> None:
     assert desk.committer.committed_count == 9
     assert desk.room_count == 2
     assert desk.metrics.value(Metric.EVENTS_PUBLISHED, topic="out") == 9
+
+
+def test_a_round_does_not_wait_where_nothing_else_is_under_way() -> None:
+    sink = Ledger()
+    desk = Desk(sink)
+    desk.done(2)
+    assert desk.committer.turn()
+    running = desk.begin()
+    desk.done(1)
+    assert not desk.committer.turn()
+    finish(desk.tracker, running)
+    assert desk.committer.turn()
+    assert [len(commit) for commit in sink.commits] == [2, 2]
+
+
+def test_a_failed_round_waits_although_nothing_else_is_under_way() -> None:
+    sink = Ledger(False)
+    desk = Desk(sink)
+    desk.done(1)
+    assert not desk.committer.turn()
+    desk.committer.wake()
+    assert not desk.committer.turn()
+    assert sink.tries == 1
+    desk.clock.now_s += 0.3
+    assert desk.committer.turn()
+
+
+def test_a_served_round_is_committed_when_it_is_told_that_nothing_else_is_under_way() -> None:
+    sink = Ledger()
+    desk = Desk(sink, interval_ms=60_000)
+    with desk.serving() as committer:
+        desk.done(1)
+        committer.wake()
+        assert committer.settle(WAIT_S)
+    assert len(sink.commits) == 1
 
 
 def test_with_nothing_finished_there_is_no_transaction() -> None:

@@ -30,6 +30,7 @@ from workers.supervision.node_state import (
     not_ready,
     not_started,
 )
+from workers.telemetry.model_health import ModelHealth, ModelState
 from workers.telemetry.setup import start_telemetry
 
 LOOP = WorkerHealth(
@@ -189,6 +190,60 @@ def test_status_adds_up_and_reads_back(world: World) -> None:
     assert (status.totals.consumed, status.totals.published) == (5, 4)
     assert status.actors == WELL.actors
     assert (status.live, status.ready, status.version) == (True, True, "1.2.3")
+
+
+def test_the_command_names_models_guards_queues_and_budgets_and_fails_if_something_is_wrong(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = world.telemetry.instruments
+    metrics.count(Metric.ACTIONS, 12, action="withheld", reason="guard_failed")
+    metrics.count(Metric.STAGE_ERRORS, 12, stage="classification", reason="timeout")
+    metrics.count(Metric.STAGE_ERRORS, 1, stage="classification", reason="crashed")
+    metrics.count(Metric.TENANT_EVENTS, 7, budget="acme", outcome="limited")
+    metrics.gauge_set(Metric.INFLIGHT_EVENTS, 3)
+    assert main(["status", "--url", world.url]) == 0
+    shown = capsys.readouterr().out
+    assert "in work 3" in shown
+    assert "withheld 12" in shown
+    assert "guard classification: crashed 1, late 12" in shown
+    assert "budget acme: refused 7" in shown
+    gone = ModelHealth(
+        role="generator",
+        model="scripted",
+        address="127.0.0.1:28001",
+        state=ModelState.UNREACHABLE,
+        for_s=28.0,
+        reason="connection refused",
+        failed_count=19,
+    )
+    world.state = with_loop(models=(gone,), troubles=("model scripted cannot be reached",))
+    assert main(["status", "--url", world.url]) == 1
+    shown = capsys.readouterr().out
+    told = "model scripted (generator) of ingress-0: unreachable for 28 s (connection refused), 19 requests failed"
+    assert told in " ".join(shown.split())
+    assert "ingress-0: model scripted cannot be reached" in shown
+
+
+def test_its_numbers_fit_a_terminal_of_80_columns(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = world.telemetry.instruments
+    metrics.count(Metric.EVENTS_CONSUMED, 12_345_678, topic="in")
+    metrics.count(Metric.EVENTS_PUBLISHED, 12_345_670, topic="audited")
+    metrics.gauge_set(Metric.CONSUMER_LAG, 1_234, topic="in", partition="0")
+    assert main(["status", "--url", world.url]) == 0
+    headline, flow, ends, *_ = capsys.readouterr().out.splitlines()
+    assert headline.startswith("sluicegate 1.2.3")
+    assert flow == "in 12,345,678   answered 12,345,670   in work 0"
+    assert ends == "lag 1,234 records, oldest 0.0 s   dead letters 0   withheld 0"
+    assert max(map(len, (headline, flow, ends))) <= 80
+
+
+def test_an_agent_that_does_not_listen_is_said_with_what_to_do() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with pytest.raises(AgentError) as caught:
+        node_status(url)
+    assert str(caught.value) == (
+        f"nothing listens at {url}: is `sluicegate run` up on this machine? --url names another"
+    )
 
 
 def test_only_the_token_drains(world: World) -> None:

@@ -1,10 +1,12 @@
 """Ray is started again where a busy machine made it miss its own time limits, and says why where it gives up."""
 
 import logging
+import signal
 from itertools import count
 
 import pytest
 
+from workers.supervision import ray_session
 from workers.supervision.ray_session import START_S_MAX, START_TRIES_MAX, RayNotStarted, start_patiently
 
 
@@ -44,3 +46,20 @@ def test_after_the_last_try_or_too_long_it_gives_up_with_the_reason(seconds: flo
     with pytest.raises(RayNotStarted, match=rf"timed out during startup.*raylet\.err; tried {tries} times"):
         start_patiently(starts.start, starts.clean_up, starts.now_s)
     assert starts.cleaned == starts.tries == tries
+
+
+def test_an_interrupt_while_ray_starts_is_answered_at_once_and_takes_effect_afterwards(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    finished: list[str] = []
+
+    def started() -> None:
+        with ray_session._interrupts_deferred():  # pyright: ignore[reportPrivateUsage]
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            finished.append("Ray is up")
+
+    with pytest.raises(KeyboardInterrupt):
+        started()
+    assert finished == ["Ray is up"]
+    assert capfd.readouterr().err.count("stopping as soon as Ray is up") == 1

@@ -22,7 +22,7 @@ from topology.telemetry.options import TracingOptions
 from topology.telemetry.span_names import GUARD_INPUT
 from topology.telemetry.trace_context import conversation_hash
 from topology.telemetry.tracing import Tracing
-from workers.telemetry.logs import FRAMES_MAX, configure_logging
+from workers.telemetry.logs import FRAMES_MAX, configure_logging, error_summary
 
 PLANTED = "Zebulon Quartermain, 12 Elm Street"
 Line = dict[str, Any]
@@ -209,3 +209,11 @@ def test_only_the_last_configuration_holds(captured: Captured) -> None:
     logger.error("once")
     assert [line["message"] for line in second.lines] == ["once"]
     assert not captured.lines
+
+
+def test_what_the_system_says_of_a_file_is_logged_and_nothing_else_of_a_foreign_error() -> None:
+    missing = FileNotFoundError(2, "No such file or directory", "/etc/sluicegate/ca.pem")
+    (summary,) = error_summary(missing)
+    assert summary["detail"] == "/etc/sluicegate/ca.pem: No such file or directory"
+    (foreign,) = error_summary(ValueError(PLANTED))
+    assert "detail" not in foreign

@@ -120,7 +120,10 @@ def test_metrics_arrive_with_their_zeros(receiver: Collector) -> None:
     [
         ("", set[str]()),
         ("messaging", {copy.name for copy in COPIES if copy.opt_in == "messaging"}),
-        ("http,gen_ai_latest_experimental", {"gen_ai.client.operation.duration"}),
+        (
+            "http,gen_ai_latest_experimental",
+            {copy.name for copy in COPIES if copy.opt_in != "messaging"},
+        ),
     ],
 )
 def test_conventional_names_are_pushed_as_well_where_they_are_opted_in(
@@ -135,6 +138,9 @@ def test_conventional_names_are_pushed_as_well_where_they_are_opted_in(
     instruments.observe(Metric.PROCESSING_DURATION, 0.1, outcome="published")
     for outcome in ("ok", "timeout"):
         instruments.observe(Metric.LLM_REQUEST_DURATION, 0.1, model="m1", role="judge", outcome=outcome)
+    for kind, tokens in (("input", 700), ("output", 90)):
+        instruments.count(Metric.LLM_TOKENS, tokens, model="m1", kind=kind)
+        instruments.observe(Metric.LLM_REQUEST_TOKENS, tokens, model="m1", kind=kind)
     assert telemetry.shutdown(PATIENCE_S)
     metrics = receiver.metrics()
     assert {name for name in metrics if not name.startswith("sluicegate_")} == copied
@@ -145,9 +151,12 @@ def test_conventional_names_are_pushed_as_well_where_they_are_opted_in(
             "messaging.operation.name": "poll",
             "messaging.destination.name": "t",
         }
-    if "gen_ai.client.operation.duration" in copied:
-        series = metrics["gen_ai.client.operation.duration"]
+    if "gen_ai.client.inference.duration" in copied:
+        series = metrics["gen_ai.client.inference.duration"]
         assert {dict(labels).get("error.type") for labels in series} == {None, "timeout"}
+        ((labels, tokens),) = metrics["gen_ai.client.inference.usage.input_tokens"].items()
+        assert (dict(labels)["gen_ai.request.model"], tokens) == ("m1", 700)
+        assert "kind" not in dict(labels)
 
 
 @pytest.mark.parametrize("flags", ["00", "01", "03"])

@@ -57,7 +57,7 @@ def _published(settings: Settings, timeout_s: float) -> Iterator[Line]:
     topic = settings.topics.policy
     try:
         with kafka_session(settings.kafka, "check", topic) as kafka:
-            found = would_be(settings, replace(kafka, connect_timeout_s=timeout_s), (), timeout_s)
+            found, _ = would_be(settings, replace(kafka, connect_timeout_s=timeout_s), (), timeout_s)
     except (KafkaUnavailable, KafkaRefused, TimeoutError) as exc:
         yield wrong("policy", f"topic {topic} could not be read: {exc}", "see the lines about brokers and topics")
         return

@@ -45,12 +45,15 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _add_demo(commands: Subcommands) -> None:
     demo = commands.add("demo", "demo.demo", "run the whole path on this machine, on real parts, with sample events")
-    demo.add_argument("--count", type=count, default=300, metavar="N", help="sample conversations (default 300)")
+    demo.add_argument(
+        "--count", type=count, default=100, metavar="N", help="sample conversations besides the examples (default 100)"
+    )
     demo.add_argument(
         "--model",
-        choices=("both", "tiny", "scripted"),
-        default="both",
-        help="model that answers: vLLM with a tiny checkpoint, which writes noise; a script; or both in turn (default)",
+        choices=("scripted", "small", "both", "tiny", "scripted-tiny"),
+        default="scripted",
+        help="model that answers: a script (default); vLLM with SmolLM2-135M-Instruct; both in turn; or vLLM with "
+        "random weights, which write noise, alone or after the script",
     )
     demo.add_argument("--seed", type=int, default=7, metavar="N", help="seed of the samples (default 7)")
     demo.add_argument(

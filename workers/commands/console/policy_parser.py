@@ -88,7 +88,9 @@ def _add_diff(verbs: Subcommands) -> None:
 
 def _add_explain(verbs: Subcommands) -> None:
     explain = verbs.add("explain", "policy.explain", "explain step by step how an event was decided")
-    explain.add_argument("id", metavar="EVENT_ID|AUDIT_ID", help="id of the event or of its audit record")
+    explain.add_argument(
+        "id", metavar="EVENT_ID|CONVERSATION_ID|AUDIT_ID", help="what to explain; of a conversation, each turn"
+    )
     _add_audit(explain)
     explain.add_argument(
         "--policy", type=Path, metavar="FILE", help="the policy that decided (default: the one in force)"

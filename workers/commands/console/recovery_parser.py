@@ -68,13 +68,14 @@ def add_replay(commands: Subcommands) -> None:
     replay.add_argument("--to", metavar="WHEN", help="the first record to leave out (default: stop at the present end)")
     replay.add_argument("--partitions", metavar="N,…", help="only these partitions")
     where = replay.add_mutually_exclusive_group(required=True)
-    where.add_argument("--into", metavar="TOPIC", help="copy to this topic, which must exist")
+    where.add_argument("--into", metavar="TOPIC", help="copy to this topic, which must exist, or see --create")
     where.add_argument(
         "--group", metavar="GROUP", help="set the offsets of this consumer group, which must have no members"
     )
     replay.add_argument(
         "--into-input", action="store_true", help="allow --into the input topic: events are answered twice"
     )
+    replay.add_argument("--create", action="store_true", help="make the topic of --into, as the input is")
     replay.add_argument("--force", action="store_true", help="allow --group for the workers' own group")
     replay.add_argument(
         "--again", action="store_true", help="replay even if the same range was replayed, or another is unfinished"

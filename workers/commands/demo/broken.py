@@ -17,6 +17,9 @@ NESTING_DEPTH = 10_000
 BrokenRecord = tuple[str, DeadLetterReason, bytes | None, bytes | None, Headers]
 """Name, expected reason, key, value, headers."""
 
+ANSWERED = frozenset({"wrong_type", "no_messages", "unknown_role", "out_of_range"})
+"""The names of the records that are answered `rejected`: their ids can be read."""
+
 _Parts = tuple[bytes | None, bytes | None, Headers]
 _Breaker = Callable[[bytes, bytes], _Parts]
 
@@ -28,6 +31,12 @@ def broken_records(seed: int) -> list[BrokenRecord]:
         event = _event(f"demo-{seed}-broken-{number:02d}")
         records.append((name, reason, *breaker(event.conversation_id.encode(), msgspec.json.encode(event))))
     return records
+
+
+def awaited_id(record: BrokenRecord) -> str:
+    """Return the event id that the record's answer must name; empty if it must have none."""
+    name, _, key, _, _ = record
+    return f"{(key or b'').decode()}-1" if name in ANSWERED else ""
 
 
 def _event(conversation_id: str) -> ConversationEvent:

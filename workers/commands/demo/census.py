@@ -23,7 +23,10 @@ _audit = msgspec.json.Decoder(AuditRecord)
 
 
 class Sent(Struct, frozen=True, kw_only=True):
-    """A record that the input topic acknowledged. `expected` is None for a decodable event."""
+    """A record that the input topic acknowledged. `expected` is None for a decodable event.
+
+    `event_id` is the one that its answer must name: `rejected`, if `expected` is a reason. Empty: it has no answer.
+    """
 
     name: str
     topic: str
@@ -87,8 +90,9 @@ def take_census(
     for one in sent:
         found = letters.get(one.position, [])
         if one.expected is not None:
-            _count_broken(one, found, answers, lost, duplicated, wrong)
-            continue
+            _count_broken(one, found, lost, duplicated, wrong)
+            if not one.event_id:
+                continue
         responses = answers.get(one.event_id, [])
         if not responses:
             lost.append(one.event_id)
@@ -96,9 +100,9 @@ def take_census(
             duplicated.append(one.event_id)
         if responses and audits_by_event[one.event_id] != 1:
             unaudited.append(one.event_id)
-        if found and any(response.action is not Action.WITHHELD for response in responses):
+        if not all(_is_fitting(one, response.action, is_dead=bool(found)) for response in responses):
             wrong.append(one.event_id)
-    known = {one.event_id for one in sent}
+    known = {one.event_id for one in sent if one.event_id}
     positions = {one.position for one in sent}
     return Census(
         sent_count=len(sent),
@@ -119,10 +123,15 @@ def take_census(
     )
 
 
+def _is_fitting(one: Sent, action: Action, *, is_dead: bool) -> bool:
+    if one.expected is not None:
+        return action is Action.REJECTED
+    return action is Action.WITHHELD if is_dead else action is not Action.REJECTED
+
+
 def _count_broken(
     one: Sent,
     found: list[str],
-    answers: dict[str, list[AuditedResponse]],
     lost: list[str],
     duplicated: list[str],
     wrong: list[str],
@@ -133,8 +142,6 @@ def _count_broken(
         duplicated.append(one.name)
     if found and one.expected is not None and found[0] != one.expected.value:
         wrong.append(f"{one.name}: {found[0]}")
-    if one.event_id and one.event_id in answers:
-        wrong.append(f"{one.name}: answered")
 
 
 def _by_event(audited: Iterable[Record]) -> dict[str, list[AuditedResponse]]:

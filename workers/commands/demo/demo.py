@@ -39,7 +39,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _run(arguments: argparse.Namespace, settings: Settings, errors: Terminal) -> int:
-    from workers.commands.demo.rounds import ModelChoice, rounds_of
+    from workers.commands.demo.rounds import rounds_of
     from workers.commands.demo.show import Demo
     from workers.development.jars import BrokerError
 
@@ -53,7 +53,7 @@ def _run(arguments: argparse.Namespace, settings: Settings, errors: Terminal) ->
         plain = arguments.plain or not console.is_terminal
         demo = Demo(settings, console, DIRECTORY.resolve(), plain=plain, restore_logging=log_to_file)
         try:
-            rounds = rounds_of(ModelChoice(arguments.model), arguments.count, arguments.seed)
+            rounds = rounds_of(arguments.model, arguments.count, arguments.seed)
             return demo.run(
                 rounds, arguments.seed, kill=arguments.kill, mock=arguments.mock_broker, keep=arguments.keep
             )

@@ -1,5 +1,6 @@
 """The real parts of the demo, started on loopback and stopped at the end of the block that started them."""
 
+import logging
 import os
 import shutil
 import socket
@@ -11,17 +12,23 @@ from pathlib import Path
 
 from msgspec import structs
 
+from topology.contract.errors import SluicegateError
+from workers.commands.demo.rounds import Model
 from workers.settings import KafkaSettings, Secret, SecretSource, Settings, StagesSettings
 from workers.settings.secret import SourceKind
 from workers.stages.turn_marks import NONE
 
+logger = logging.getLogger("sluicegate.demo")
+
 Say = Callable[[str], None]
 
-MODEL_NAME = "sluicegate-tiny"
 PARTITIONS = 4
 OVERLAYS = Path(__file__).parent / "overlays"
 READY_TIMEOUT_S = 400.0
 """The longest start of the model server. It mostly imports vLLM, for about 95 s on two cores."""
+
+SMALL_DEADLINE_S = 280.0
+"""The time of an answer of SmolLM2: two cores write some 30 tokens a second for all conversations together."""
 
 BROKER_PORT = 9092
 """The port of the demo's broker if it is free: the one that everyone tries first."""
@@ -76,36 +83,51 @@ def mock_brokers(settings: KafkaSettings) -> Generator[Brokers]:
 def scripted_model() -> Generator[str]:
     """Yield the base URL of the scripted model, which knows the samples' questions."""
     from workers.commands.demo.scripted_model import ScriptedModel, running
-    from workers.commands.demo.scripts import rejudged_scripts, sample_scripts
+    from workers.commands.demo.scripts import sample_scripts
+    from workers.commands.demo.story.examples import example_scripts
 
-    with running(ScriptedModel((*sample_scripts(), *rejudged_scripts()))) as url:
+    with running(ScriptedModel((*sample_scripts(), *example_scripts()))) as url:
         yield url
 
 
 @contextmanager
+def removed_topics(settings: Settings) -> Generator[None]:
+    """Remove the run's own topics and group from the user's brokers after the block; what stays is logged."""
+    from workers.kafka.topics import delete_topics
+
+    try:
+        yield
+    finally:
+        try:
+            delete_topics(settings.kafka, settings.topics)
+        except SluicegateError as exc:
+            logger.warning("topics of this run are left on the brokers: %s", exc)
+
+
+@contextmanager
 def language_model(
+    model: Model,
     traces_endpoint: str,
     traces_protocol: str,
     progress: Callable[[str, float], None],
     restore_logging: Callable[[], None],
 ) -> Generator[str]:
-    """Yield the base URL of real vLLM under Ray Serve, with the tiny checkpoint, on the CPU. Ray must be running.
+    """Yield the base URL of real vLLM under Ray Serve, with a small model on the CPU. Ray must be running.
 
-    Raises TimeoutError or RuntimeError if it does not start.
+    Raises TimeoutError or RuntimeError if it does not start, SettingsError if SmolLM2 was not fetched.
     """
     from serving.engine.application import LlmServing, load_libraries, start, stop
-    from serving.engine.options import TINY_ENGINE
-    from serving.engine.tiny_checkpoint import build_tiny_checkpoint
+    from serving.engine.options import SMALL_ENGINE, TINY_ENGINE
 
+    checkpoint = built_checkpoint(model)
     load_libraries()
     restore_logging()
-    checkpoint = build_tiny_checkpoint(_tiny_checkpoint())
     is_http = traces_protocol == "http"
     serving = LlmServing(
         model=str(checkpoint),
-        served_name=MODEL_NAME,
+        served_name=model.value,
         device="cpu",
-        engine=TINY_ENGINE,
+        engine=TINY_ENGINE if model is Model.TINY else SMALL_ENGINE,
         traces_endpoint=f"{traces_endpoint}/v1/traces" if is_http else traces_endpoint,
         traces_protocol="http/protobuf" if is_http else "grpc",
     )
@@ -153,21 +175,34 @@ def _digest_key(directory: Path) -> Secret:
     return Secret(None, SecretSource(SourceKind.FILE, str(path.absolute())))
 
 
-def with_model(settings: Settings, model: str, base_url: str) -> Settings:
-    """Return the settings of a run that `model` answers, with short answers: longer noise would only cost time."""
+def with_model(settings: Settings, model: Model, base_url: str) -> Settings:
+    """Return the settings of a run that `model` answers, with short answers: longer ones would only cost time."""
     generation = structs.replace(
         settings.generation,
         base_url=base_url,
-        model=model,
+        model=model.value,
         max_tokens=64,
-        tokenizer=str(_tiny_checkpoint()) if model == MODEL_NAME else "",
-        turn_marks=() if model == MODEL_NAME else (NONE,),
+        tokenizer=str(_checkpoint(model)) if model.is_vllm else "",
+        turn_marks=() if model.is_vllm else (NONE,),
     )
-    return structs.replace(settings, generation=generation)
+    if model is not Model.SMALL:
+        return structs.replace(settings, generation=generation)
+    generation = structs.replace(generation, request_timeout_s=SMALL_DEADLINE_S)
+    limits = structs.replace(settings.limits, deadline_default_s=SMALL_DEADLINE_S)
+    return structs.replace(settings, generation=generation, limits=limits)
 
 
-def _tiny_checkpoint() -> Path:
-    return cache_directory() / "tiny-checkpoint"
+def built_checkpoint(model: Model) -> Path:
+    """Return the directory of the model's checkpoint, made on the first call and kept in the cache."""
+    from serving.engine.small_checkpoint import build_small_checkpoint
+    from serving.engine.tiny_checkpoint import build_tiny_checkpoint
+
+    build = build_tiny_checkpoint if model is Model.TINY else build_small_checkpoint
+    return build(_checkpoint(model))
+
+
+def _checkpoint(model: Model) -> Path:
+    return cache_directory() / ("tiny-checkpoint" if model is Model.TINY else "smollm2-135m-instruct")
 
 
 def free_port() -> int:

@@ -35,6 +35,9 @@ REGIONS = ("GB", "US", "IE", "CA", "AU")
 OUTPUT_TOKENS = (16, 64)
 """The fewest and the most tokens that a sample asks for: a model that writes noise need not write much."""
 
+UPSTREAM = "upstream-sample"
+"""The model that a candidate names."""
+
 _GRANT_UNTIL_MS = 4_102_444_800_000
 """The year 2100, because the signature is wrong, not the date."""
 
@@ -198,7 +201,7 @@ def _samples_of(
             conversation_id=conversation_id,
             tenant_id=tenant,
             messages=messages[:end],
-            candidate=Candidate(parts=(TextPart(text=candidate),), model="upstream-sample") if candidate else None,
+            candidate=Candidate(parts=(TextPart(text=candidate),), model=UPSTREAM) if candidate else None,
             user=_user(template, tenant, region, subject=f"subject-{conversation_id}"),
             generation=GenerationParameters(max_tokens=tokens, temperature=0.7, seed=draw.randrange(1 << 31)),
         )

@@ -17,7 +17,8 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from workers.commands.demo.scripts import Script, ScriptKind, rejudged_scripts, sample_scripts
+from workers.commands.demo.scripts import Script, ScriptKind, sample_scripts
+from workers.commands.demo.story.examples import example_scripts
 
 MODEL_NAME = "scripted"
 MODELS = (MODEL_NAME, *(kind.value for kind in ScriptKind))
@@ -202,7 +203,7 @@ def main() -> None:
     """Serve until Ctrl-C."""
     parser = argparse.ArgumentParser(description="Serve scripted answers over the OpenAI-compatible chat API.")
     parser.add_argument("--port", type=int, default=0, help="port on loopback; 0, the default, takes a free one")
-    with running(ScriptedModel((*rejudged_scripts(), *sample_scripts())), parser.parse_args().port) as url:
+    with running(ScriptedModel((*sample_scripts(), *example_scripts())), parser.parse_args().port) as url:
         print(f"{url} serves {', '.join(MODELS)}; Ctrl-C stops it", flush=True)
         try:
             threading.Event().wait()

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 from rich.console import Console, RenderableType
@@ -13,11 +14,10 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from topology.contract.events import AuditRecord
-from topology.contract.names import DraftSource
+from topology.contract.events import AuditRecord, ConversationEvent
 from topology.contract.records import Record
 from topology.telemetry.instruments import Instruments
-from workers.commands.demo.broken import BrokenRecord, broken_records
+from workers.commands.demo.broken import BrokenRecord, awaited_id, broken_records
 from workers.commands.demo.census import Census, Sent, take_census
 from workers.commands.demo.lateness import lateness_of
 from workers.commands.demo.machine import machine_meter
@@ -27,21 +27,22 @@ from workers.commands.demo.parts import (
     kafka_brokers,
     language_model,
     mock_brokers,
+    removed_topics,
     scripted_model,
     with_model,
 )
-from workers.commands.demo.parts import MODEL_NAME as TINY
-from workers.commands.demo.rounds import Round
-from workers.commands.demo.scripted_model import MODEL_NAME as SCRIPTED
-from workers.commands.demo.scripts import is_rejudged
+from workers.commands.demo.rounds import Model, Round
+from workers.commands.demo.story.afterwards import kcat_commands, leave, next_commands
+from workers.commands.demo.story.examples import is_example
+from workers.commands.demo.traces import whole_trace
 from workers.commands.demo.view import (
     LiveView,
     decode_audits,
     decode_responses,
-    print_answers,
+    detailed_tables,
     print_census,
     print_lateness,
-    print_rejudged,
+    print_story,
     print_tables,
 )
 from workers.development.otlp_receiver import OtlpReceiver
@@ -58,13 +59,8 @@ RUN_TIMEOUT_S = 300.0
 
 POLL_S = 0.2
 
-SPANS_WAIT_S = 15.0
-"""The longest wait for the last spans: vLLM and the workers export in batches."""
-
-WHOLE_TRACE = ("send conversations.events", "process conversations.events", "chat ", "audited")
-"""The spans of a whole trace; vLLM's own is added where it answered."""
-
-VLLM_SPAN = "llm_request"
+TABLES, TABLES_WIDTH = "tables.txt", 120
+"""The file with the tables of categories, latencies and dead letters, and its columns."""
 
 NAMES_WAIT_S = 20.0
 """The longest wait until Ray has forgotten an actor that ended."""
@@ -99,8 +95,9 @@ class Demo:
         with ExitStack() as parts, _terminated_as_interrupt():
             receiver = parts.enter_context(OtlpReceiver())
             settings = self._start(parts, receiver, mock=mock)
+            topics = settings.topics
             reader = TopicReader(
-                settings.kafka, [settings.topics.audited, settings.topics.dead_letters], from_beginning=True
+                settings.kafka, [topics.audited, topics.audit, topics.dead_letters], from_beginning=True
             )
             parts.callback(reader.close)
             sent: list[Sent] = []
@@ -110,20 +107,41 @@ class Demo:
                 if supervisor is not None:
                     self._replace(supervisor, settings)
                 supervisor = self._start_workers(with_model(settings, each.model, url))
-                new = self._send(settings, each, broken=() if number else broken_records(seed))
-                self._watch(reader, settings, supervisor, new, kill=kill and not number)
+                run = _Running(reader, settings, supervisor)
+                if each.examples:
+                    sent += self._tell(run, each, seed)
+                new = self._send(settings, each.events, each.model, () if number else broken_records(seed))
+                self._watch(run, each.events, new, kill=kill and not number)
                 sent += new
             assert supervisor is not None
-            census, audits = self._count(settings, sent, receiver, rounds)
+            census, audits = self._count(settings, sent, receiver)
             late = lateness_of(audits, self._meter.load())
             print_lateness(self._console, late)
             self._show_one(settings, receiver, audits)
+            self._say_what_next(settings, audits, keep=keep)
             if keep:
-                self._console.print(f"{rounds[-1].model} stays up until Ctrl-C; brokers at {_servers(settings)}")
                 _until_interrupted(supervisor)
             self._console.print("stopping: the workers are drained, then the parts end")
             supervisor.drain(settings.drain.timeout_s)
         return 1 if late.is_fault or not (mock or census.is_exactly_once) else 0
+
+    def _tell(self, run: "_Running", given: Round, seed: int) -> list[Sent]:
+        """Send the pinned examples, wait for them, and show each with its drafts."""
+        events = [example.event(seed) for example in given.examples]
+        sent = self._send(run.settings, events, given.model, ())
+        view = self._watch(run, events, sent, kill=False, is_shown=False)
+        print_story(self._console, view.decisions, seed)
+        return sent
+
+    def _say_what_next(self, settings: Settings, audits: list[AuditRecord], *, keep: bool) -> None:
+        """Print the commands that work on what the run leaves; with `keep`, also those for its topics."""
+        twice = min(audits, key=lambda audit: (abs(len(audit.attempts) - 2), not is_example(audit.event_id)))
+        lines = ["now look closer:", *next_commands(self._directory, twice.event_id)]
+        if keep:
+            lines += ["everything stays up until Ctrl-C; send an event of your own, and read the answers:"]
+            lines += kcat_commands(settings)
+        for line in lines:
+            self._console.print(Text(line, style="bold" if line.endswith(":") else ""), soft_wrap=True)
 
     def _start(self, parts: ExitStack, receiver: OtlpReceiver, *, mock: bool) -> Settings:
         with self._step("Kafka" if not mock else "mock broker: in memory, WITHOUT real transactions") as say:
@@ -143,26 +161,35 @@ class Demo:
         )
         with self._step("topics"):
             create_topics(settings.kafka, settings.topics)
+            if os.environ.get(BOOTSTRAP):
+                parts.enter_context(removed_topics(settings))
         with self._step("Ray, on loopback"):
-            parts.enter_context(ray_session(self._base.ray))
+            parts.enter_context(ray_session(self._base.ray, say_again=self._say_again))
         self._console.print(
-            "real: Apache Kafka, Ray, OTLP, guards, policy; stand-ins: models, conversations, trace store"
+            "real: Apache Kafka, Ray, guards, policy; stand-ins: models, conversations, traces"
             if not mock
             else "real: Ray, OTLP, guards, policy; stand-in: the broker, so nothing below is about delivery",
             style="bold",
         )
         return settings
 
-    def _start_model(self, parts: ExitStack, model: str, receiver: OtlpReceiver) -> str:
+    def _say_again(self, reason: str) -> None:
+        """Say why Ray is started once more."""
+        self._console.print(Text(reason, style="yellow"))
+
+    def _start_model(self, parts: ExitStack, model: Model, receiver: OtlpReceiver) -> str:
         """Return the model's base URL once it answers."""
-        if model == SCRIPTED:
+        if not model.is_vllm:
             with self._step(f"model {model}: prepared answers, some above their ceiling"):
                 return parts.enter_context(scripted_model())
         telemetry = self._base.telemetry
         traces = telemetry.endpoint or receiver.endpoint
-        with self._step(f"model {model}: real vLLM, random weights (its text is noise)") as say:
+        what = "random weights (its text is noise)" if model is Model.TINY else "135 million weights, on the CPU"
+        with self._step(f"model {model}: real vLLM, {what}") as say:
             return parts.enter_context(
-                language_model(traces, telemetry.protocol, lambda state, _: say(state.lower()), self._restore_logging)
+                language_model(
+                    model, traces, telemetry.protocol, lambda state, _: say(state.lower()), self._restore_logging
+                )
             )
 
     def _start_workers(self, settings: Settings) -> Supervisor:
@@ -187,57 +214,67 @@ class Demo:
             supervisor.step()
             time.sleep(POLL_S)
 
-    def _send(self, settings: Settings, given: Round, broken: Sequence[BrokenRecord]) -> list[Sent]:
+    def _send(
+        self, settings: Settings, events: Sequence[ConversationEvent], model: Model, broken: Sequence[BrokenRecord]
+    ) -> list[Sent]:
         chat = msgspec.structs.replace(settings.telemetry, service_name="chat-service")
         telemetry = start_telemetry(chat, "chat-service")
         sender = EventSender(settings.kafka, settings.topics.events, telemetry.tracer)
         try:
-            conversations = [(event, sender.send_event(event)) for event in given.events]
-            refused = [
-                (name, reason, sender.send_raw(key, value, headers)) for name, reason, key, value, headers in broken
-            ]
+            conversations = [(event, sender.send_event(event)) for event in events]
+            refused = [(record, sender.send_raw(*record[2:])) for record in broken]
             sender.flush()
             sent = [_sent(event.event_id, future, event_id=event.event_id) for event, future in conversations]
-            sent += [_sent(name, future, expected=reason) for name, reason, future in refused]
+            sent += [_sent(one[0], future, expected=one[1], event_id=awaited_id(one)) for one, future in refused]
         finally:
             sender.close()
             telemetry.shutdown(5)
         also = f" and {len(refused)} records broken on purpose" if refused else ""
-        self._console.print(f"sent {len(conversations)} conversations for {given.model}{also}", style="bold")
+        self._console.print(f"sent {len(conversations)} conversations for {model}{also}", style="bold")
         return sent
 
     def _watch(
-        self, reader: TopicReader, settings: Settings, supervisor: Supervisor, sent: list[Sent], *, kill: bool
-    ) -> None:
-        """Show the end of each record of `sent`; `reader` is past the records that were shown before."""
-        view = LiveView(len(sent))
+        self,
+        run: "_Running",
+        events: Sequence[ConversationEvent],
+        sent: list[Sent],
+        *,
+        kill: bool,
+        is_shown: bool = True,
+    ) -> LiveView:
+        """Wait for the end of each record of `sent`, and show it; the reader is past what was shown before."""
+        view = LiveView(len(sent), events)
         deadline_s = time.monotonic() + RUN_TIMEOUT_S
-        decodable = sum(1 for one in sent if one.expected is None)
+        decodable = len(events)
         kill_at = decodable // 2 if kill else None
         self._meter.start()
-        with self._live(view) if not self._plain else ExitStack():
+        with self._live(view) if is_shown and not self._plain else ExitStack():
             while view.answered_count < decodable or view.dead_letter_count < len(sent) - decodable:
                 if time.monotonic() >= deadline_s:
                     self._console.print(f"gave up waiting after {RUN_TIMEOUT_S:g} s", style="red")
-                    return
-                for record in reader.poll(POLL_S):
-                    self._see(view, record, is_response=record.topic == settings.topics.audited)
-                supervisor.step()
+                    break
+                for record in run.reader.poll(POLL_S):
+                    self._see(view, record, run.settings, is_shown=is_shown and self._plain)
+                run.supervisor.step()
                 self._meter.look(time.monotonic())
                 if kill_at is not None and view.answered_count >= kill_at:
                     kill_at = None
-                    view.note = _kill_ingress(supervisor)
+                    view.note = _kill_ingress(run.supervisor)
                     if self._plain:
                         self._console.print(view.note, style="bold")
+        return view
 
-    def _see(self, view: LiveView, record: Record, *, is_response: bool) -> None:
-        line = view.add_response(record) if is_response else view.add_dead_letter(record)
-        if self._plain:
-            self._console.print(line, no_wrap=True, overflow="ellipsis")
+    def _see(self, view: LiveView, record: Record, settings: Settings, *, is_shown: bool) -> None:
+        add = {
+            settings.topics.audited: view.add_response,
+            settings.topics.audit: view.add_audit,
+            settings.topics.dead_letters: view.add_dead_letter,
+        }[record.topic]
+        for line in add(record):
+            if is_shown:
+                self._console.print(line, no_wrap=True, overflow="ellipsis")
 
-    def _count(
-        self, settings: Settings, sent: list[Sent], receiver: OtlpReceiver, rounds: Sequence[Round]
-    ) -> tuple[Census, list[AuditRecord]]:
+    def _count(self, settings: Settings, sent: list[Sent], receiver: OtlpReceiver) -> tuple[Census, list[AuditRecord]]:
         topics = settings.topics
         second: int | None = None
         with self._step("census, from the beginning of every topic"):
@@ -250,18 +287,16 @@ class Demo:
                 second = sum(1 for line in lines if line.startswith("{"))
         census = take_census(sent, audited, audit, letters, review)
         audits = decode_audits(audit)
-        print_tables(self._console, census, audits, receiver.spans())
-        responses = decode_responses(audited)
-        for each in rounds:
-            print_answers(self._console, each.model, each.events, responses)
-        if rejudged := [event for each in rounds for event in each.events if is_rejudged(event)]:
-            print_rejudged(self._console, rejudged, audits, responses)
+        leave(self._directory, settings, audits, decode_responses(audited))
+        with (self._directory / TABLES).open("w", encoding="utf-8") as file:
+            detailed_tables(Console(file=file, width=TABLES_WIDTH), census, audits, receiver.spans())
+        print_tables(self._console, audits)
         print_census(self._console, census, second)
         return census, audits
 
     def _show_one(self, settings: Settings, receiver: OtlpReceiver, audits: list[AuditRecord]) -> None:
         """Write one event's trace, audit record and response to files, and print the trace."""
-        shown, tree = _whole_trace(receiver, audits)
+        shown, tree = whole_trace(receiver, audits)
         if shown is None:
             return
         responses = read_topic(settings.kafka, settings.topics.audited)
@@ -271,9 +306,11 @@ class Demo:
         for name, content in looks.items():
             (self._directory / name).write_bytes(content)
         self._console.print(Text(f"one event as one trace ({shown.event_id}, trace {shown.trace_id}):", style="bold"))
-        self._console.print(Text(tree), soft_wrap=True)
+        for line in tree.splitlines():
+            self._console.print(Text(line), no_wrap=True, overflow="ellipsis")
         where = settings.telemetry.endpoint if settings.telemetry.endpoint != receiver.endpoint else "this process"
-        self._console.print(f"trace store: {where}; the same as files: {', '.join(looks)} in {self._directory}")
+        self._console.print(f"trace store: {where}; files in {self._directory}:", soft_wrap=True)
+        self._console.print(f"  audit.jsonl, responses.jsonl, {', '.join(looks)}, {TABLES}")
 
     def _live(self, shown: RenderableType, *, transient: bool = False) -> Live:
         # Without redirection, the output of libraries is logged and does not reach the terminal.
@@ -300,6 +337,14 @@ class Demo:
         self._console.print(f"{name}: ready after {time.monotonic() - started_s:.1f} s")
 
 
+class _Running(NamedTuple):
+    """The parts of a round: a reader that is past what was shown, the settings, and the workers."""
+
+    reader: TopicReader
+    settings: Settings
+    supervisor: Supervisor
+
+
 def _sent(name: str, future: object, **known: object) -> Sent:
     topic, partition, offset = wait_for_position(future)
     return Sent(name=name, topic=topic, partition=partition, offset=offset, **known)  # pyright: ignore[reportArgumentType]
@@ -321,30 +366,6 @@ def _wait_until_gone(names: set[str]) -> None:
         if time.monotonic() >= deadline_s:
             raise TimeoutError(f"Ray still lists the ended actors after {NAMES_WAIT_S:g} s")
         time.sleep(POLL_S)
-
-
-def _whole_trace(receiver: OtlpReceiver, audits: list[AuditRecord]) -> tuple[AuditRecord | None, str]:
-    """Return an event and its trace, from sender to model server; if none is whole after a bounded wait, a partial one.
-
-    Events that vLLM answered come first, and among them those with two drafts. The spans of a killed worker are lost.
-    """
-    drafted = [audit for audit in audits if audit.attempts and audit.attempts[0].source is DraftSource.GENERATOR]
-    drafted.sort(key=lambda audit: (audit.attempts[0].model != TINY, abs(len(audit.attempts) - 2)))
-    deadline_s = time.monotonic() + SPANS_WAIT_S
-    while drafted:
-        for audit in drafted:
-            tree = receiver.tree(audit.trace_id)
-            expected = (*WHOLE_TRACE, VLLM_SPAN) if audit.attempts[0].model == TINY else WHOLE_TRACE
-            if all(name in tree for name in expected):
-                return audit, tree
-        if time.monotonic() >= deadline_s:
-            return drafted[0], receiver.tree(drafted[0].trace_id)
-        time.sleep(POLL_S)
-    return None, ""
-
-
-def _servers(settings: Settings) -> str:
-    return ",".join(settings.kafka.bootstrap_servers)
 
 
 def _until_interrupted(supervisor: Supervisor) -> None:

@@ -1,7 +1,7 @@
-"""The output of the demo: decisions as they are made, then tables of how everything ended."""
+"""The output of the demo: decisions as they are made, then tables of how everything ended, and the census."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import quantiles
 
 import msgspec
@@ -9,18 +9,18 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from topology.contract.events import Action, AuditedResponse, AuditRecord, ConversationEvent, parts_text, request_text
+from topology.contract.events import Action, AuditedResponse, AuditRecord, ConversationEvent
 from topology.contract.headers import last_header
 from topology.contract.names import ActionReason, Header, StageName
 from topology.contract.records import Record
-from workers.commands.console.answers import STYLES, TEXT_CHARACTERS_MAX, line_of
-from workers.commands.console.terminal import printable
+from workers.commands.console.answers import STYLES
 from workers.commands.demo.census import Census
-from workers.commands.demo.lateness import LATE_SHARE_MAX, Lateness
+from workers.commands.demo.lateness import Lateness
+from workers.commands.demo.story.examples import examples
+from workers.commands.demo.story.outcomes import INDENT, Decision, told, two_lines
 from workers.development.otlp_receiver import ReceivedSpan
 
-LINES_SHOWN = 12
-ANSWERS_SHOWN = 4
+LINES_SHOWN = 16
 
 SPANS_SHOWN = ("process ", "guard ", "chat ", "classification", "bias", "logging", "llm_request", "commit ")
 """The spans whose latencies are shown, each by the beginning of its name."""
@@ -36,49 +36,72 @@ TIME_SETTINGS = {
 
 
 class LiveView:
-    """The run as it is shown live: counts, and the last decisions."""
+    """The run as it is shown live: counts, and the last decisions, two lines each."""
 
-    def __init__(self, expected_count: int) -> None:
+    def __init__(self, expected_count: int, events: Iterable[ConversationEvent]) -> None:
         self._expected_count = expected_count
-        self._actions: Counter[str] = Counter()
+        self._events = {event.event_id: event for event in events}
+        self._responses: dict[str, AuditedResponse] = {}
+        self._audits: dict[str, AuditRecord] = {}
         self._dead_letters = 0
         self._lines: list[Text] = []
+        self.decisions: dict[str, Decision] = {}
         self.note = ""
 
     @property
     def answered_count(self) -> int:
-        """Return the number of responses so far."""
-        return self._actions.total()
+        """Return the number of answered events whose audit record was seen, too."""
+        return len(self.decisions)
 
     @property
     def dead_letter_count(self) -> int:
         """Return the number of dead letters so far."""
         return self._dead_letters
 
-    def add_response(self, record: Record) -> Text:
-        """Count a response and return its line."""
+    def add_response(self, record: Record) -> tuple[Text, ...]:
+        """Take a response; return its two lines if its audit record is there."""
         response = msgspec.json.decode(record.value or b"", type=AuditedResponse)
-        line = line_of(response)
-        self._actions[response.action.value] += 1
-        self._lines = [*self._lines, line][-LINES_SHOWN:]
-        return line
+        self._responses.setdefault(response.event_id, response)
+        return self._decided(response.event_id)
 
-    def add_dead_letter(self, record: Record) -> Text:
+    def add_audit(self, record: Record) -> tuple[Text, ...]:
+        """Take an audit record; return its two lines if its response is there."""
+        audit = msgspec.json.decode(record.value or b"", type=AuditRecord)
+        self._audits.setdefault(audit.event_id, audit)
+        return self._decided(audit.event_id)
+
+    def add_dead_letter(self, record: Record) -> tuple[Text, ...]:
         """Count a dead letter and return its line."""
         reason = last_header(record.headers, Header.REASON) or "?"
         stage = last_header(record.headers, Header.STAGE) or "?"
-        line = Text(f"{'dead letter':<14} {stage:<18} {reason}", style="bright_black")
         self._dead_letters += 1
-        self._lines = [*self._lines, line][-LINES_SHOWN:]
-        return line
+        return self._show(
+            Text(f"✉ {'dead letter':<{INDENT - 2}}a broken record: {reason} ({stage})", style="bright_black")
+        )
+
+    def _decided(self, event_id: str) -> tuple[Text, ...]:
+        known = event_id in self._responses and event_id in self._audits and event_id in self._events
+        if not known or event_id in self.decisions:
+            return ()
+        decision = Decision(self._events[event_id], self._responses[event_id], self._audits[event_id])
+        self.decisions[event_id] = decision
+        return self._show(*two_lines(decision))
+
+    def _show(self, *lines: Text) -> tuple[Text, ...]:
+        self._lines = [*self._lines, *lines][-LINES_SHOWN:]
+        return lines
 
     def __rich__(self) -> RenderableType:
         """Return the counts, with the last lines below."""
-        counts = Text(f"{self.answered_count + self._dead_letters} of {self._expected_count}  ")
-        for action in Action:
-            counts.append(f"{action.value} {self._actions[action.value]}  ", style=STYLES[action])
-        counts.append(f"dead letters {self._dead_letters}", style="bright_black")
-        return Group(counts, Text(self.note, style="bold"), *self._lines)
+        actions = Counter(decision.response.action for decision in self.decisions.values())
+        counts = Text(f"{self.answered_count + self._dead_letters} of {self._expected_count}:")
+        for action in filter(actions.get, Action):
+            counts.append(f"  {actions[action]} {action.value.replace('_', ' ')}", style=STYLES[action])
+        counts.append(f"  {self._dead_letters} broken", style="bright_black")
+        lines = [counts, Text(self.note, style="bold"), *(line.copy() for line in self._lines)]
+        for line in lines:
+            line.no_wrap, line.overflow = True, "ellipsis"
+        return Group(*lines)
 
 
 def decode_audits(records: Iterable[Record]) -> list[AuditRecord]:
@@ -93,70 +116,34 @@ def decode_responses(records: Iterable[Record]) -> list[AuditedResponse]:
     return [decoder.decode(record.value or b"") for record in records]
 
 
-def print_tables(
+def print_story(console: Console, decisions: Mapping[str, Decision], seed: int) -> None:
+    """Print the pinned examples in their order, each with its drafts; one that was not answered in time is named."""
+    for example in examples():
+        event_id = example.event(seed).event_id
+        if (decision := decisions.get(event_id)) is None:
+            console.print(f"{example.shows}: not answered in time ({event_id})", style="red")
+            continue
+        for line in told(decision, example, console.width):
+            console.print(line, no_wrap=True, overflow="ellipsis")
+        if decision.response.action is not example.action:
+            what = f"{example.action.value} was expected here; sluicegate policy explain says why it is not"
+            console.print(Text(" " * INDENT + what, style="red"), no_wrap=True, overflow="ellipsis")
+
+
+def print_tables(console: Console, audits: Sequence[AuditRecord]) -> None:
+    """Print the actions by the writer of the last draft."""
+    console.print(_actions(audits))
+
+
+def detailed_tables(
     console: Console, census: Census, audits: Sequence[AuditRecord], spans: Sequence[ReceivedSpan]
 ) -> None:
-    """Print actions by the writer of the last draft, categories, latencies and dead letters."""
-    console.print(_actions(audits))
+    """Print categories, latencies and dead letters."""
     found = Counter[str](finding.category for audit in audits if audit.labels for finding in audit.labels.findings)
     found["none"] = sum(1 for audit in audits if audit.labels and not audit.labels.findings)
     console.print(_counts("requests by category, as labelled", "category", found))
     console.print(_latencies(spans))
     console.print(_counts("dead letters", "reason", census.dead_letter_reasons))
-
-
-def print_answers(
-    console: Console, model: str, events: Sequence[ConversationEvent], responses: Sequence[AuditedResponse]
-) -> None:
-    """Print the first few questions that the model answered, each with the published answer."""
-    response_of = {response.event_id: response for response in responses}
-    console.print(f"some answers of {model}:", style="bold")
-    answered = [event for event in events if event.candidate is None and event.event_id in response_of]
-    for event in answered[:ANSWERS_SHOWN]:
-        lines = (
-            f"  {printable(request_text(event), TEXT_CHARACTERS_MAX)}",
-            f"    {printable(parts_text(response_of[event.event_id].parts), TEXT_CHARACTERS_MAX)}",
-        )
-        console.print(*map(Text, lines), sep="\n", no_wrap=True, overflow="ellipsis")
-
-
-def print_rejudged(
-    console: Console,
-    events: Sequence[ConversationEvent],
-    audits: Sequence[AuditRecord],
-    responses: Sequence[AuditedResponse],
-) -> None:
-    """Print the question, every draft with its verdict, and the published answer of each event, in their order."""
-    audit_of = {audit.event_id: audit for audit in audits}
-    response_of = {response.event_id: response for response in responses}
-    console.print("judged again (a draft that was held is in the audit record alone, redacted):", style="bold")
-    for event in events:
-        if event.event_id in response_of and event.event_id in audit_of:
-            response = response_of[event.event_id]
-            action = Text(f"    {response.action.value}: ", STYLES[response.action])
-            lines = [
-                Text(f"  {printable(request_text(event), TEXT_CHARACTERS_MAX)}"),
-                *_drafts(audit_of[event.event_id]),
-            ]
-            lines.append(action + Text(printable(parts_text(response.parts), TEXT_CHARACTERS_MAX), "default"))
-            console.print(*lines, sep="\n", no_wrap=True, overflow="ellipsis")
-
-
-def _drafts(audit: AuditRecord) -> Iterator[Text]:
-    """Yield two lines for each draft: its verdict with findings above their ceiling, and its beginning."""
-    ceilings = audit.plan.ceilings if audit.plan else {}
-    for number, attempt in enumerate(audit.attempts, 1):
-        verdict = attempt.verdict
-        above = ", ".join(
-            f"{finding.category} at detail {finding.detail_hi}, allowed {ceilings[finding.category]}"
-            for finding in attempt.labels.findings
-            if finding.detail_hi > ceilings.get(finding.category, finding.detail_hi)
-        )
-        yield Text(f"    draft {number}: {verdict.verdict.value} by {verdict.rule_ids[0]}; {above or 'within limits'}")
-        yield Text(
-            f"      {printable(attempt.draft.redacted, TEXT_CHARACTERS_MAX) if attempt.draft else '(not logged)'}",
-            "bright_black",
-        )
 
 
 def print_census(console: Console, census: Census, second_count: int | None) -> None:
@@ -176,31 +163,31 @@ def print_census(console: Console, census: Census, second_count: int | None) -> 
 
 
 def print_lateness(console: Console, late: Lateness) -> None:
-    """Print how many answers were withheld for want of time; more than none with the load, too many with advice."""
+    """Print how many answers were withheld for want of time, what that means, and what to do if they are too many."""
     if not late.late_count:
         console.print("withheld for want of time: 0", style="green")
         return
     style = "red" if late.is_fault else "yellow"
-    stages = ", ".join(f"{stage} {count}" for stage, count in late.stages.items())
     share = f"{late.late_count} of {late.answered_count} answers ({100 * late.share:.1f} %)"
-    console.print(f"withheld for want of time: {share}; late: {stages}", style=style, soft_wrap=True)
+    stages = ", ".join(f"{stage} {count}" for stage, count in late.stages.items())
+    why = "this machine is busy" if late.load.is_busy_with_others else "this machine was too slow for the settings"
     load = late.load
-    console.print(
-        f"        load average {load.average:.1f} against {load.cores} cores; "
-        f"other processes used {100 * load.others_share:.0f} % of the CPU time",
-        style=style,
-        soft_wrap=True,
-    )
-    if late.is_too_late:
-        console.print(f"        {_advice(late)}", style=style, soft_wrap=True)
+    cause = f"a step was late ({stages}): {why}"
+    used = f"others used {100 * load.others_share:.0f} % of the CPU time"
+    lines = [f"{share} were withheld because {cause}; these say nothing about the policy."]
+    lines.append(f"        load average {load.average:.1f} on {load.cores} cores; {used}")
+    if late.is_fault:
+        lines.append(f"        {_advice(late)}")
+    for line in lines:
+        console.print(Text(line, style=style))
 
 
 def _advice(late: Lateness) -> str:
-    bound = f"at most {100 * LATE_SHARE_MAX:.0f} % may be late"
-    if not late.is_fault:
-        return f"{bound}, but other work kept this machine busy: stop it, and run the demo again"
+    bound = f"at most {100 * late.share_max:.0f} % may be late, so this run FAILED"
+    if late.load.is_busy_with_others:
+        return f"{bound}: stop the other work, and run the demo again"
     bounds = ", ".join(TIME_SETTINGS.get(stage, f"stages.{stage}.timeout_s") for stage in late.stages)
-    return f"{bound}: the demo FAILED; this machine needs more time than the settings give: raise {bounds}"
+    return f"{bound}: raise {bounds}"
 
 
 def _actions(audits: Sequence[AuditRecord]) -> Table:

@@ -18,7 +18,7 @@ from workers.settings import Settings
 
 LINE_CHARACTERS_MAX = 300
 RECORDS_MAX = 100
-"""The most audit records of one event id that are shown: an event that was put back has one for each time."""
+"""The most audit records of one id that are shown: a conversation has one for each turn."""
 
 
 def execute(arguments: argparse.Namespace, settings: Settings) -> int:
@@ -37,13 +37,13 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _matching(wanted: str, source: str, settings: Settings, errors: Terminal) -> list[AuditRecord]:
-    """Return the records with this event or audit id. Reading stops at an audit id, which has one record."""
+    """Return the records with this event, conversation or audit id; an audit id has one, and ends the reading."""
     progress, unreadable = Progress(errors.say, "records read"), Unreadable()
     found: list[AuditRecord] = []
     with recorded(source, settings, Window(), unreadable) as records:
         for count, record in enumerate(records, start=1):
             progress.at(count)
-            if wanted in {record.audit_id, record.event_id}:
+            if wanted in {record.audit_id, record.event_id, record.conversation_id}:
                 found.append(record)
             if record.audit_id == wanted or len(found) == RECORDS_MAX:
                 break

@@ -63,25 +63,33 @@ def _envelope(arguments: argparse.Namespace, settings: Settings) -> Envelope:
 def publish(arguments: argparse.Namespace, settings: Settings) -> int:
     """Write all publications, acknowledged by all in-sync replicas; or none if one would have no effect.
 
+    One that stands on the topic already, byte for byte, is not written again.
+
     Raises PolicyError with the reasons.
     """
     if not settings.policy.keys:
         raise WrongUse(
-            "policy.keys", "", "set the keys that workers accept; signatures are checked before anything is written"
+            "policy.keys is empty",
+            "",
+            "name the public keys that workers accept; signatures are checked first",
         )
     publications = [Path(file).read_bytes().strip() for file in arguments.files]
     topic = settings.topics.policy
     with kafka_session(settings.kafka, "policy publish", topic) as kafka:
         try:
-            found = would_be(settings, kafka, publications, READ_TIMEOUT_S)
+            found, held = would_be(settings, kafka, publications, READ_TIMEOUT_S)
         except TimeoutError as exc:
             raise KafkaUnavailable("policy publish", str(exc)) from exc
         if reasons := without_effect(publications, found):
             raise PolicyError(*reasons)
-        positions = write(kafka, topic, publications)
+        new = [(file, raw) for file, raw in zip(arguments.files, publications, strict=True) if raw not in held]
+        positions = write(kafka, topic, [raw for _, raw in new])
     terminal = Terminal()
-    for file, (_, partition, offset) in zip(arguments.files, positions, strict=True):
+    for (file, _), (_, partition, offset) in zip(new, positions, strict=True):
         terminal.say(f"{file}: written to {topic}, partition {partition}, offset {offset}", "green")
+    for file, raw in zip(arguments.files, publications, strict=True):
+        if raw in held:
+            terminal.say(f"{file}: {topic} has it already; nothing was written")
     for _, refusal in found.refused:
         if refusal.why is PolicyRefusal.INVALID:
             terminal.say(f"has no effect: {refusal}", "yellow")

@@ -15,6 +15,7 @@ from workers.commands.recovery.writer import CopyWriter
 from workers.kafka.client import kafka_session
 from workers.kafka.groups import GroupOffsets
 from workers.kafka.reader import RangeReader, Span, Spans
+from workers.kafka.topics import create_as_input
 from workers.settings import Settings
 
 _PARTITIONS = re.compile(r"[0-9]{1,10}(,[0-9]{1,10})*")
@@ -38,7 +39,7 @@ def _copy(arguments: argparse.Namespace, settings: Settings) -> int:
         kafka_session(settings.kafka, "replay", topic) as kafka,
         RangeReader(kafka, topic) as reader,
     ):
-        onto_count = partition_count(kafka, "--into", into)
+        onto_count = _onto_count(arguments, settings, reader, terminal)
         wanted = filled(resolved(reader, start, end, partitions))
         work = Replay(kafka, reader, wanted, into, onto_count, again=arguments.again)
         job = work.job()
@@ -56,12 +57,22 @@ def _copy(arguments: argparse.Namespace, settings: Settings) -> int:
     return 0
 
 
+def _onto_count(arguments: argparse.Namespace, settings: Settings, reader: RangeReader, terminal: Terminal) -> int:
+    """Return how many partitions the target has; with --create, make it if it is not there. Raises WrongUse."""
+    if not arguments.create:
+        return partition_count(settings.kafka, "--into", arguments.into)
+    if arguments.dry_run:
+        return len(reader.partitions)
+    create_as_input(settings.kafka, settings.topics, arguments.into, len(reader.partitions), terminal.say)
+    return partition_count(settings.kafka, "--into", arguments.into)
+
+
 def _move_group(arguments: argparse.Namespace, settings: Settings) -> int:
     group = arguments.group
     if group == settings.kafka.group_id and not arguments.force:
         allowed = "the workers' own group (kafka.group_id): they would answer all of it again; --force does it"
         raise WrongUse("--group", group, allowed)
-    for option in ("to", "rate", "again", "into_input"):
+    for option in ("to", "rate", "again", "into_input", "create"):
         if getattr(arguments, option):
             raise WrongUse(f"--{option.replace('_', '-')}", "", "only with --into; a group reads on to the end")
     start, _, partitions = _range(arguments)

@@ -36,6 +36,7 @@ class Fetches:
         self._gone: dict[TopicPartition, int] = {}
         self._moved: list[Moved] = []
         self._heard_s: dict[TopicPartition, float] = {}
+        self._stable: dict[TopicPartition, int] = {}
         fetcher = consumer._fetcher  # noqa: SLF001 - as above
         self._parse: Callable[[Any], Any] = fetcher._parse_fetched_data  # noqa: SLF001 - as above
         self._handle: Callable[..., None] = fetcher._handle_fetch_response  # noqa: SLF001 - as above
@@ -61,9 +62,26 @@ class Fetches:
             and now_s - self._heard_s.get(partition, -HEARD_S) < HEARD_S
         )
 
+    def stable_end(self, partition: TopicPartition) -> int | None:
+        """Return the last stable offset of a partition, as the brokers said it last; None if they did not yet.
+
+        Transactions that are still open begin there: nothing above it can be read.
+        """
+        state = self._subscription.assignment.get(partition)
+        if state is None or state.highwater is None:
+            return None
+        return min(state.highwater, self._stable.get(partition, state.highwater))
+
+    def is_read_to_stable_end(self, partition: TopicPartition) -> bool:
+        """Return whether everything up to `stable_end` was read, the markers of transactions included."""
+        end, state = self.stable_end(partition), self._subscription.assignment.get(partition)
+        return end is not None and state.position is not None and state.position.offset >= end
+
     def _parsed(self, completed: Any) -> Any:
         """Parse an answer as the library does, but read a partition without the position from its beginning."""
         partition = completed.topic_partition
+        if completed.partition_data.last_stable_offset >= 0:
+            self._stable[partition] = completed.partition_data.last_stable_offset
         if completed.partition_data.error_code == OffsetOutOfRangeError.errno and self._is_current(completed):
             self._subscription.move_partition_to_end(partition)
             # A follower may not be as far as its leader, which is asked next (KIP-392).

@@ -80,6 +80,27 @@ def test_a_complete_run_holds() -> None:
     assert census.dead_letter_reasons == {"malformed": 1}
 
 
+REJECTED = Sent(name="role", topic="in", partition=0, offset=3, event_id="e3", expected=DeadLetterReason.INVALID)
+
+
+def test_a_record_that_names_its_ids_is_dead_lettered_and_rejected() -> None:
+    def census(*answers: Record, audits: int = 1) -> Census:
+        letters = [*GOOD_LETTERS, letter(3, DeadLetterReason.INVALID)]
+        read = [audited("e3", 3)] * audits
+        return take_census([*SENT, REJECTED], [*GOOD_ANSWERS, *answers], [*GOOD_AUDITS, *read], letters)
+
+    assert census(answered("e3", Action.REJECTED)).is_exactly_once
+    assert census(audits=0).lost == ("e3",)
+    assert census(answered("e3")).wrong_reason == ("e3",)
+    assert census(answered("e3", Action.REJECTED), audits=0).unaudited == ("e3",)
+    assert census(*[answered("e3", Action.REJECTED)] * 2).duplicated == ("e3",)
+
+
+def test_an_event_without_a_fault_is_not_rejected() -> None:
+    answers = [answered("e0", Action.REJECTED), answered("e1")]
+    assert take_census(SENT, answers, GOOD_AUDITS, GOOD_LETTERS).wrong_reason == ("e0",)
+
+
 def test_a_withheld_event_may_also_be_a_dead_letter() -> None:
     answers = [answered("e0", Action.WITHHELD), answered("e1")]
     letters = [*GOOD_LETTERS, letter(0, DeadLetterReason.PROCESSING_FAILED)]

@@ -108,20 +108,21 @@ def test_late_answers_are_counted_and_named_by_stage() -> None:
         (0, QUIET, False),
         (2, QUIET, False),
         (3, QUIET, True),
-        (3, BUSY, False),
+        (5, BUSY, False),
+        (6, BUSY, True),
         (3, MachineLoad(cores=8, average=6.5, others_share=0.5), True),
         (3, MachineLoad(cores=2, average=2.0, others_share=0.5), True),
         (3, MachineLoad(cores=2, average=6.5, others_share=0.25), True),
     ],
 )
-def test_more_than_two_in_a_hundred_are_a_fault_unless_others_kept_the_machine_busy(
+def test_more_than_two_in_a_hundred_are_a_fault_or_than_five_beside_other_work(
     late_count: int, load: MachineLoad, is_fault: bool
 ) -> None:
     assert lateness_of([PUBLISHED] * (100 - late_count) + [LATE] * late_count, load).is_fault is is_fault
 
 
 def test_a_run_without_answers_is_not_late() -> None:
-    assert not lateness_of([], QUIET).is_too_late
+    assert not lateness_of([], QUIET).is_fault
 
 
 def printed(late: Lateness) -> str:
@@ -136,21 +137,24 @@ def test_a_run_in_time_is_one_line() -> None:
 
 def test_a_few_late_answers_are_counted_with_the_load_and_without_advice() -> None:
     lines = printed(lateness_of([PUBLISHED] * 99 + [LATE], QUIET)).splitlines()
-    assert lines[0] == "withheld for want of time: 1 of 100 answers (1.0 %); late: classification 1"
-    assert "4.5" in lines[1]
-    assert "2 cores" in lines[1]
+    assert lines[0].startswith("1 of 100 answers (1.0 %) were withheld because a step was late (classification 1)")
+    assert lines[0].endswith("these say nothing about the policy.")
+    assert "4.5 on 2 cores" in lines[1]
     assert "3 %" in lines[1]
     assert len(lines) == 2
 
 
 def test_a_late_run_says_which_settings_to_raise_or_that_others_kept_the_machine_busy() -> None:
     records = [*[PUBLISHED] * 6, LATE, LATE, audit(code="assess_timeout")]
-    fault, excused = printed(lateness_of(records, QUIET)), printed(lateness_of(records, BUSY))
-    assert "stages.classification.timeout_s" in fault
-    assert "limits.assess_timeout_s" in fault
-    assert "other work" not in fault
-    assert "other work" in excused
-    assert "timeout_s" not in excused
+    quiet, busy = printed(lateness_of(records, QUIET)), printed(lateness_of(records, BUSY))
+    assert "stages.classification.timeout_s" in quiet
+    assert "limits.assess_timeout_s" in quiet
+    assert "other work" not in quiet
+    assert "this machine is busy" in busy
+    assert "stop the other work" in busy
+    assert "timeout_s" not in busy
+    assert "FAILED" in quiet
+    assert "FAILED" in busy
 
 
 class FakeMachine:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from workers.commands.demo.rounds import ModelChoice, rounds_of
+from workers.commands.demo.rounds import CHOICES, SMALL_COUNT_MAX, Model, rounds_of
 from workers.commands.demo.samples import sample_events
 from workers.commands.demo.scripted_model import MODEL_NAME, MODELS, ScriptedModel, running
 from workers.commands.demo.scripts import (
@@ -16,10 +16,9 @@ from workers.commands.demo.scripts import (
     WITHIN,
     Script,
     ScriptKind,
-    rejudged_events,
-    rejudged_scripts,
     sample_scripts,
 )
+from workers.commands.demo.story.examples import example_scripts
 
 KNOWN = Script(question="Is it open?", within="It is.", kind=ScriptKind.ABOVE_THEN_WITHIN)
 
@@ -87,16 +86,16 @@ def test_what_is_no_chat_request_is_refused(url: str) -> None:
 
 
 def test_every_scripted_question_of_the_demonstration_has_one_answer() -> None:
-    answers = {(script.question, script.within) for script in (*rejudged_scripts(), *sample_scripts())}
+    answers = {(script.question, script.within) for script in (*example_scripts(), *sample_scripts())}
     assert len(answers) == len({question for question, _ in answers})
     assert all(answer for _, answer in answers)
 
 
-@pytest.mark.parametrize("choice", ModelChoice)
-@pytest.mark.parametrize("count", [1, 2, 9])
-def test_every_sample_of_the_demonstration_goes_to_exactly_one_model(choice: ModelChoice, count: int) -> None:
+@pytest.mark.parametrize("choice", CHOICES)
+@pytest.mark.parametrize("count", [1, 2, 9, 300])
+def test_every_sample_of_the_demonstration_goes_to_exactly_one_model(choice: str, count: int) -> None:
     rounds = rounds_of(choice, count, seed=3)
-    events = [event for each in rounds for event in each.events]
-    rejudged = [] if choice is ModelChoice.TINY else rejudged_events(3)
-    assert events == [*sample_events(count, 3), *rejudged]
-    assert len(rounds) == (2 if choice is ModelChoice.BOTH else 1)
+    assert [event for each in rounds for event in each.events] == sample_events(count, 3)
+    assert [each.model for each in rounds] == list(CHOICES[choice])
+    assert [bool(each.examples) for each in rounds] == [each.model is Model.SCRIPTED for each in rounds]
+    assert len(rounds) == 1 or len(rounds[1].events) <= SMALL_COUNT_MAX

@@ -13,6 +13,7 @@ from topology.policy.envelopes import Envelope
 from workers.cli import main
 from workers.commands.check.configuration import probe_policy
 from workers.commands.check.probe import Mark
+from workers.kafka.reader import read_topic
 from workers.settings import Settings, load_settings
 
 
@@ -119,6 +120,12 @@ def test_publications_reach_the_topic_only_where_they_have_an_effect(kafka: Kafk
     line = next(iter(probe_policy(settings, 10)))
     assert (line.mark, "overlays: 1" in line.found) == (Mark.OK, True)
 
+    _, other = publisher.sign("overlay", overlay("beta"))
+    status, said, _ = publisher.publish(bundle, other)
+    assert (status, "overlays: 2" in said) == (0, True)
+    assert f"{bundle}: {settings.topics.policy} has it already; nothing was written" in " ".join(said.split())
+    assert len(read_topic(settings.kafka, settings.topics.policy)) == 3
+
     _, lower = publisher.sign("bundle", document("1.0.0", HIGH))
     status, _, error = publisher.publish(lower)
     assert status == 2
@@ -130,7 +137,7 @@ def test_publications_reach_the_topic_only_where_they_have_an_effect(kafka: Kafk
 
     _, withdrawn = publisher.sign("overlay", None, "--withdraw", "acme@1.0.0")
     status, said, _ = publisher.publish(withdrawn)
-    assert (status, "overlays: 0" in said) == (0, True)
+    assert (status, "overlays: 1" in said) == (0, True)
 
 
 @pytest.mark.kafka

@@ -65,6 +65,15 @@ def test_each_step_from_labels_to_action_is_said(desk: PolicyDesk) -> None:
     assert found == sorted(found)
 
 
+def test_a_conversation_is_explained_turn_by_turn(desk: PolicyDesk) -> None:
+    first = revised()
+    second = replace(first, event_id="e2", audit_id="another")
+    other = replace(first, event_id="e3", audit_id="third", conversation_id="c2")
+    status, out, _ = desk.run("explain", "c1", "--from-audit", written(desk, first, second, other))
+    assert status == 0
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("event ")] == ["e1", "e2"]
+
+
 def test_no_text_is_shown_not_even_redacted(desk: PolicyDesk) -> None:
     record = revised()
     assert record.request is not None

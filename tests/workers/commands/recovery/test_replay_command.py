@@ -114,6 +114,18 @@ def test_a_dry_run_counts_and_writes_nothing(desk: Desk, into: str) -> None:
     assert desk.put_back(into) == []
 
 
+def test_the_target_is_created_as_the_input_is_where_that_is_asked(desk: Desk, into: str) -> None:
+    fresh = f"{into}.again"
+    wanted = ("replay", "--from", "0:0", "--to", "0:3", "--into", fresh, "--create")
+    status, out, _ = desk.run(*wanted, "--dry-run")
+    assert (status, out.splitlines()[-1]) == (0, "nothing was written")
+    status, out, err = desk.run(*wanted)
+    assert status == 0, err
+    assert f"created {fresh}, partitions: 2" in out
+    assert len(values(desk, fresh)) == 3
+    assert desk.run(*wanted)[0] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
