@@ -3,6 +3,7 @@
 python -m bench                  all of it, about twenty-five minutes; wants a quiet machine
 python -m bench --quick          all but b and d in their shortest form; writes no page and no pictures
 python -m bench --only a,c       some of it; the page keeps the figures of the others
+python -m bench --only k --before DIR   the same scenarios by an earlier checkout, too
 """
 
 import argparse
@@ -23,10 +24,12 @@ from bench import (
     hand_written,
     kafka_ratio,
     memory,
+    overload,
     page,
     single_event,
     stages,
     stuck_key,
+    tenants,
     token_ratio,
     visibility,
 )
@@ -34,7 +37,7 @@ from bench.kafka_arm import peak_mib
 from bench.report import Figure, Report, machine, table, versions
 from workers.development.broker import DevelopmentBroker
 
-PARTS = ("a", "b", "c", "d", "e", "f", "g", "h", "i", "j")
+PARTS = ("a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l")
 RETENTION = {"log.segment.bytes": "67108864", "log.retention.bytes": "268435456"}
 """Nobody reads what the runs write, so old segments are deleted."""
 
@@ -48,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     known = machine()
     with tempfile.TemporaryDirectory(prefix="sluicegate-bench-") as directory:
-        figures = _measure(options.only, Path(directory), is_quick=options.quick, say=say)
+        figures = _measure(options.only, Path(directory), options.before, is_quick=options.quick, say=say)
     report = Report(
         command=shlex.join(["python", "-m", "bench", *(sys.argv[1:] if arguments is None else arguments)]),
         date=datetime.now(UTC).date().isoformat(),
@@ -64,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(parts: Sequence[str], directory: Path, *, is_quick: bool, say: kafka_ratio.Say) -> list[Figure]:
+def _measure(
+    parts: Sequence[str], directory: Path, before: Path | None, *, is_quick: bool, say: kafka_ratio.Say
+) -> list[Figure]:
     figures: list[Figure] = []
     if "c" in parts:
         figures += stages.measure(is_quick=is_quick, say=say)
@@ -73,12 +78,17 @@ def _measure(parts: Sequence[str], directory: Path, *, is_quick: bool, say: kafk
     if "i" in parts:
         figures += hand_written.measure(is_quick=is_quick, say=say)
     figures += _measure_against_kafka(parts, directory, is_quick=is_quick, say=say)
-    if not {"e", "f", "g", "j"}.isdisjoint(parts):
+    if not {"e", "f", "g", "j", "k", "l"}.isdisjoint(parts):
         broker = DevelopmentBroker(directory / "kafka-engine", properties=RETENTION, say=say)
         say("the broker starts")
         broker.start()
         try:
             figures += measure_engine(broker.bootstrap, parts, is_quick=is_quick, say=say)
+            if "k" in parts:
+                size, images = (overload.QUICK, None) if is_quick else (overload.Size(), page.IMAGES)
+                figures += overload.measure(broker.bootstrap, size, say, before, images)
+            if "l" in parts:
+                figures += tenants.measure(broker.bootstrap, tenants.QUICK if is_quick else tenants.Size(), say)
         finally:
             broker.stop()
     return figures
@@ -137,6 +147,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measures against bare clients.")
     parser.add_argument("--quick", action="store_true", help="all parts but b and d, in their shortest form")
     parser.add_argument("--only", type=_parts, default=PARTS, help="parts, such as a,c (default: all)")
+    parser.add_argument("--before", type=Path, help="an earlier checkout, which part k runs as well")
     parser.add_argument("--json", type=Path, default=Path("var/bench.json"), help="default: %(default)s")
     return parser.parse_args(arguments)
 

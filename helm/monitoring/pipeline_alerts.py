@@ -267,6 +267,20 @@ FLOW: Final = (
         first="Look at its queue depth and its actors: add replicas, or make batches smaller.",
         threshold=0.01,
     ),
+    Alert(
+        name="SluicegateStageStandsStill",
+        group="flow",
+        expr=(
+            'sum by (part) (sluicegate_concurrency_begun{part=~"classification|bias|logging",$where}) > 0'
+            " unless on (part) label_replace("
+            "sum by (stage) (rate(sluicegate_stage_duration_seconds_count{$where}[2m])) > 0,"
+            ' "part", "$1", "stage", "(.+)")'
+        ),
+        hold="5m",
+        severity="page",
+        summary="Drafts are in a stage's hands, and none comes back: nothing that needs it is answered.",
+        first="Are the stage's actors alive? `sluicegate status` and the Ray dashboard say; restart what hangs.",
+    ),
 )
 
 DELIVERY: Final = (

@@ -75,9 +75,9 @@ class NamesRecognizer:
         """Return the names and versions of the pipelines."""
         return "+".join(f"{one.meta.get('name')}-{one.meta.get('version')}" for one in self._by_language.values())
 
-    def analyze(self, text: str, entities: list[str]) -> Sequence[NameMatch]:
+    def analyze(self, text: str, score_min: float) -> Sequence[NameMatch]:
         """Find the names of people and places in `text`."""
-        del entities
+        del score_min
         found = self._by_language.get(language_of(text), self._first)(text).ents
         kinds = ((_KINDS.get(entity.label_.upper()), entity) for entity in found)
         return [NameMatch(kind, entity.start_char, entity.end_char) for kind, entity in kinds if kind]

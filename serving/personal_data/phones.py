@@ -84,9 +84,9 @@ class PhoneRecognizer:
         self.supported_entities: list[str] = [ENTITY]
         self.context: list[str] = list(CONTEXT)
 
-    def analyze(self, text: str, entities: list[str]) -> Sequence[PhoneMatch]:
+    def analyze(self, text: str, score_min: float) -> Sequence[PhoneMatch]:
         """Find all numbers in `text`: sure if valid, international or of a telling shape; weak if only possible."""
-        del entities
+        del score_min
         return [match for candidate in _CANDIDATE.finditer(text) for match in self._numbers(text, *candidate.span())]
 
     def _numbers(self, text: str, start: int, end: int) -> Iterator[PhoneMatch]:
@@ -109,7 +109,7 @@ class PhoneRecognizer:
 
 
 def _digits(text: str, start: int, end: int) -> int:
-    return sum(character.isdigit() for character in text[start:end])
+    return sum(map(str.isdigit, text[start:end]))
 
 
 def _is_shaped(text: str, start: int, end: int) -> bool:

@@ -71,6 +71,20 @@ _OFFICIAL = re.compile(
     r"office|mayor|senator|governor|congress|embassy|consulate|ministry|department|city hall|town hall|council|reception|switchboard|customer|support|desk|hospital|clinic|university|school|library|museum|restaurant|hotel|store|shop|bank|company|press|agency|embassy|court|headquarters|branch|front desk|box office|service|institute|center|centre|airline|government|registry|airport|public|sales|station|venue|theater|theatre",
     re.IGNORECASE,
 )
+_SMALL = {
+    **{code: code + 32 for code in range(ord("A"), ord("Z") + 1)},
+    0x17F: "s",
+    0x212A: "k",
+    0x130: "i",
+    0x131: "i",
+}
+"""Letters as patterns without regard to case read them; those of ASCII, and the four others that they take for one."""
+
+_TOLD_BY = {
+    _OFFICIAL: tuple(_OFFICIAL.pattern.split("|")),
+    _HELP: tuple(part.partition(" ?")[0].partition("[")[0].partition(" (")[0] for part in _HELP.pattern.split("|")),
+}
+"""Small letters of which some stand in every match of a pattern; a draft without them need not be searched for it."""
 _TELEPHONE = re.compile(
     r"\b(?:phone|telephone|tel|call|cell|mobile|whatsapp|text|dial|ring|reach|contact|fax|handy|telefon|t[ée]l[ée]phone|tel[ée]fono|"
     r"(?:my|your|his|her|their|our|whose|direct|private|home|work|office|['\u2019]s) (?:\w{1,12} )?numm?er|number(?: is|:)|numm?er (?:von|van|ist|is))",
@@ -151,13 +165,17 @@ class _Words:
 
     def __init__(self, draft: str) -> None:
         self._draft = draft
+        self._lower = draft.lower() if draft.isascii() else draft.translate(_SMALL)
         self._starts: dict[re.Pattern[str], list[int]] = {}
 
     def are_between(self, pattern: re.Pattern[str], low: int, high: int) -> bool:
         """Return whether a word that the pattern finds begins in a range of characters."""
         starts = self._starts.get(pattern)
         if starts is None:
-            starts = self._starts[pattern] = [match.start() for match in pattern.finditer(self._draft)]
+            told = _TOLD_BY.get(pattern)
+            is_there = told is None or any(word in self._lower for word in told)
+            starts = [match.start() for match in pattern.finditer(self._draft)] if is_there else []
+            self._starts[pattern] = starts
         at = bisect_left(starts, low)
         return at < len(starts) and starts[at] < high
 

@@ -1,4 +1,4 @@
-"""Recognisers of personal data by pattern and checksum, from presidio-analyzer, without its language models.
+"""Recognisers of personal data by pattern and checksum, from presidio-analyzer, without its language models and loop.
 
 Importing `presidio_analyzer` loads spaCy and, if they are installed, torch and transformers. That costs seconds and
 hundreds of megabytes, and nothing here uses them. So the modules that hold the recognisers are imported under an empty
@@ -7,6 +7,7 @@ package of the same name, which is removed again. No recogniser touches the netw
 
 import importlib
 import importlib.util
+import re
 import string
 import sys
 from collections.abc import Generator, Sequence
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 _PACKAGE = "presidio_analyzer"
 _CORE = (
@@ -84,14 +85,36 @@ class Match(Protocol):
 
 
 class Recognizer(Protocol):
-    """A presidio-analyzer recogniser. `context` are words that make a weak match likely."""
+    """A recogniser. `context` are words that make a weak match likely."""
 
     supported_entities: list[str]
     context: list[str]
 
-    def analyze(self, text: str, entities: list[str]) -> Sequence[Match]:
-        """Return all matches in `text`."""
+    def analyze(self, text: str, score_min: float) -> Sequence[Match]:
+        """Return all matches in `text` whose score is at least `score_min`, and perhaps others."""
         ...
+
+
+class Found(NamedTuple):
+    """A match: [start, end) in characters of the text, and its score."""
+
+    start: int
+    end: int
+    score: float
+    entity_type: str
+
+
+class _Library(Protocol):
+    """A pattern recogniser of presidio-analyzer."""
+
+    supported_entities: list[str]
+    context: list[str]
+    global_regex_flags: int
+    patterns: list[Any]
+
+    def validate_result(self, pattern_text: str) -> bool | None: ...
+
+    def invalidate_result(self, pattern_text: str) -> bool | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +137,108 @@ class _InCapitals:
 
     _CAPITALS = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 
-    def __init__(self, inner: Recognizer) -> None:
+    def __init__(self, inner: Any) -> None:
         self._inner = inner
         self.supported_entities: list[str] = inner.supported_entities
         self.context: list[str] = inner.context
 
-    def analyze(self, text: str, entities: list[str]) -> Sequence[Match]:
-        return self._inner.analyze(text.translate(self._CAPITALS), entities)
+    def analyze(self, text: str, score_min: float) -> Sequence[Match]:
+        del score_min
+        return self._inner.analyze(text.translate(self._CAPITALS), self.supported_entities)
+
+
+_LETTER = re.compile(r"[^\W\d_]")
+_NEEDED = {
+    "IP_ADDRESS": re.compile(r"[.:]"),
+    "MAC_ADDRESS": re.compile(r"[-:.]"),
+    "UK_NINO": _LETTER,
+    "ES_NIF": _LETTER,
+    "IT_FISCAL_CODE": _LETTER,
+    "SG_NRIC_FIN": _LETTER,
+}
+"""What every match of a kind has in it: a text without any is not searched for that kind."""
+
+
+class Patterned:
+    """The matches of a library's recogniser, found by its patterns and checksums.
+
+    The library's own loop explains each match at length, which costs most of its time and which nobody reads.
+    """
+
+    def __init__(self, library: _Library) -> None:
+        self._library = library
+        self.supported_entities = library.supported_entities
+        self.context = library.context
+        self._entity = library.supported_entities[0]
+        engine: Any = importlib.import_module("regex")  # the library's own, which its patterns are written for
+        flags = library.global_regex_flags
+        self._patterns = [(engine.compile(each.regex, flags=flags), float(each.score)) for each in library.patterns]
+        self._is_checked = _is_overridden(library, "validate_result")
+        self._needed = _NEEDED.get(self._entity)
+
+    def analyze(self, text: str, score_min: float) -> Sequence[Found]:
+        """See `Recognizer.analyze`. A match inside another one of at least its score is left out."""
+        if self._needed is not None and not self._needed.search(text):
+            return ()
+        found: list[Found] = []
+        scores: dict[tuple[str, float], float] = {}
+        for pattern, score in self._patterns:
+            if score < score_min and not self._is_checked:
+                continue
+            for match in pattern.finditer(text):
+                start, end = match.span()
+                key = (match.group(), score)
+                known = scores.get(key)
+                if known is None:
+                    known = scores[key] = self._score(*key)
+                if known:
+                    found.append(Found(start, end, known, self._entity))
+        return _widest(found) if len(self._patterns) > 1 else found  # one pattern's matches do not overlap
+
+    def _score(self, matched: str, score: float) -> float:
+        """Return the score of what a pattern matched: 1 if its checksum holds, 0 if it does not or is implausible."""
+        if not matched or self._library.invalidate_result(matched):
+            return 0.0
+        is_valid = self._library.validate_result(matched)
+        return score if is_valid is None else float(is_valid)
+
+
+def _is_overridden(library: _Library, name: str) -> bool:
+    """Return whether a recogniser has a checksum of its own; of the base class all have one that never tells."""
+    base = next(each for each in type(library).__mro__ if each.__name__ == "PatternRecognizer")
+    return vars(library).get(name, getattr(type(library), name)) is not getattr(base, name)
+
+
+def _widest(found: list[Found]) -> Sequence[Found]:
+    """Return the matches without those inside another one of at least their score."""
+    if len(found) < 2:
+        return found
+    kept: list[Found] = []
+    around: list[Found] = []
+    for match in sorted(set(found), key=lambda one: (one.start, -one.end, -one.score)):
+        around = [one for one in around if one.end > match.start]
+        if not any(one.end >= match.end and one.score >= match.score for one in around):
+            kept.append(match)
+            around.append(match)
+    return kept
+
+
+class Libraries(NamedTuple):
+    """The library's own recognisers, as `Recognizers` has them; `capitals` is a short one that reads capitals only."""
+
+    long: tuple[Any, ...]
+    short: tuple[Any, ...]
+    capitals: Any
 
 
 def load_recognizers() -> Recognizers:
     """Load all recognisers but the one for telephone numbers. Takes about half a second, once per process."""
+    long, short, capitals = load_library()
+    return Recognizers(long=tuple(map(Patterned, long)), short=(*map(Patterned, short), _InCapitals(capitals)))
+
+
+def load_library() -> Libraries:
+    """Load what `load_recognizers` makes its recognisers of."""
     with _light_package() as core:
         pattern = vars(core)["Pattern"]
         email = _new("generic.email_recognizer", "EmailRecognizer", patterns=[pattern("email", _EMAIL, 0.5)])
@@ -142,15 +256,15 @@ def load_recognizers() -> Recognizers:
             patterns=[pattern("iban", _IBAN, 0.5)],
             replacement_pairs=_SEPARATORS,
         )
-        short = (card, _InCapitals(iban), *(_new(module, name) for module, name in _RECOGNIZERS))
-        return Recognizers(long=(email, url), short=short)
+        others = (_new(module, name) for module, name in _RECOGNIZERS)
+        return Libraries(long=(email, url), short=(card, *others), capitals=iban)
 
 
 def _always_undecided(pattern_text: str) -> None:
     del pattern_text
 
 
-def _new(module: str, name: str, **options: object) -> Recognizer:
+def _new(module: str, name: str, **options: object) -> Any:
     return getattr(importlib.import_module(f"{_PACKAGE}.predefined_recognizers.{module}"), name)(**options)
 
 

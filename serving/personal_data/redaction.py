@@ -87,8 +87,7 @@ class Redactor:
     @property
     def version(self) -> str:
         """Return the versions of the rules, of the library and of what finds names."""
-        patterns = f"patterns-{RULES_VERSION}/presidio-{version('presidio-analyzer')}"
-        return f"{patterns}/{self._names.version}" if self._names else patterns
+        return redactor_version(self._names)
 
     def redact(self, text: str) -> LoggedText:
         """Return the text without the data found; spans count characters of `text`, ascend and do not overlap."""
@@ -119,10 +118,10 @@ class Redactor:
         yield from ((found.start, found.end, _SURE, found.label) for found in credentials(sight.letters))
         text = sight.text
         for recognizer in self._long:
-            yield from _accepted(recognizer, text, 0, len(text))
+            yield from accepted(recognizer, text, 0, len(text))
         for start, end in _windows(text):
             for recognizer in self._short:
-                found = _accepted(recognizer, text, start, end)
+                found = accepted(recognizer, text, start, end)
                 yield from (match for match in found if not _is_part_of_token(text, match))
 
 
@@ -131,11 +130,21 @@ _Found = tuple[int, int, float, str]
 """A match as (start, end, score, label), in characters of the whole text."""
 
 
-def _accepted(recognizer: Recognizer, text: str, low: int, high: int) -> Iterator[_Found]:
-    for match in recognizer.analyze(text[low:high], recognizer.supported_entities):
+def redactor_version(names: NamesRecognizer | None) -> str:
+    """Return the version of a redactor with `names`."""
+    patterns = f"patterns-{RULES_VERSION}/presidio-{version('presidio-analyzer')}"
+    return f"{patterns}/{names.version}" if names else patterns
+
+
+def accepted(recognizer: Recognizer, text: str, low: int, high: int) -> Iterator[_Found]:
+    """Yield the matches of a range that are sure, or that stand behind a context word."""
+    may_have_context = _may_have_context(recognizer, text, low, high)
+    if not may_have_context and CONTEXT_NEEDED.issuperset(recognizer.supported_entities):
+        return
+    for match in recognizer.analyze(text[low:high], 0.0 if may_have_context else SCORE_MIN):
         start = match.start + low
         is_sure = match.score >= SCORE_MIN and match.entity_type not in CONTEXT_NEEDED
-        if is_sure or _has_context(recognizer, text, start):
+        if is_sure or (may_have_context and _has_context(recognizer, text, start)):
             yield start, match.end + low, match.score, match.entity_type
 
 
@@ -151,6 +160,12 @@ def _is_part_of_token(text: str, found: _Found) -> bool:
         return False
     goes_on = (_ROW_AFTER.fullmatch(after), _ROW_BEFORE.fullmatch(before))
     return any(row is not None and row[row.lastindex or 0] in inside for row in goes_on)
+
+
+def _may_have_context(recognizer: Recognizer, text: str, low: int, high: int) -> bool:
+    """Return whether a match in a range may have a context word before it; it has none if the range has none."""
+    before = text[max(0, low - CONTEXT_CHARACTERS) : high].lower()
+    return any(word in before for word in recognizer.context)
 
 
 def _has_context(recognizer: Recognizer, text: str, start: int) -> bool:

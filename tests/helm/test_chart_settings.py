@@ -34,7 +34,7 @@ GIVEN: dict[str, tuple[object, object]] = {
     "kafka.security.username": ("somebody", "somebody"),
     **{
         f"kafka.topics.{name}": (f"t.{name}", f"t.{name}")
-        for name in ("events", "audited", "audit", "review", "state", "canary", "policy", "deadLetters")
+        for name in ("events", "audited", "audit", "review", "state", "canary", "policy", "usage", "deadLetters")
     },
     "kafka.topics.partitions": (24, 24),
     "kafka.topics.replicationFactor": (5, 5),
@@ -81,6 +81,7 @@ BY_THE_CHART = {
     "kafka.ssl_password",
     "limits.crash_journal_directory",
     "policy.bundle",
+    "policy.budgets",
     "policy.overlays",
     "policy.shadows",
     "ray.address",
@@ -309,8 +310,14 @@ def test_the_supervisor_is_told_the_digest_of_the_file_that_it_reads(engine: Eng
 def test_check_accepts_what_is_rendered(engine: Engine, tmp_path: Path) -> None:
     bundle = (ROOT / "topology" / "policies" / "safe-completion-core.yaml").read_text(encoding="utf-8")
     overlay = (OVERLAYS / "harbour-bank.yaml").read_text(encoding="utf-8")
-    policy = {"inline": bundle, "overlays": {"inline": {"harbour-bank": overlay}}}
-    documents = engine.render(merged(examples()["statefulset-keda"], {"policy": policy}))
+    budget = "tenant_id: harbour-bank\nversion: 1.0.0\nlimits: [{window: minute, events: 600}]\n"
+    policy = {
+        "inline": bundle,
+        "overlays": {"inline": {"harbour-bank": overlay}},
+        "budgets": {"inline": {"harbour-bank": budget}},
+    }
+    tenants = {"settings": {"tenants": {"enabled": True}}}
+    documents = engine.render(merged(examples()["statefulset-keda"], {"policy": policy}, tenants))
     path = _mounted(documents, tmp_path)
     checked = subprocess.run(
         [sys.executable, "-m", "workers.cli", "check", "--offline", "--config", str(path)],

@@ -129,8 +129,23 @@ _FAILURES = Label("reason", tuple(outcome.value for outcome in Outcome if outcom
 _STAGE = _enumerated("stage", StageName)
 _GUARD = Label("stage", tuple(stage.value for stage in GUARDS))
 _OUTCOME = Label("outcome", (*(action.value for action in Action), DEAD_LETTER_OUTCOME))
+
+
+def long_part(stage: StageName) -> str:
+    """Return the part that is a stage's lane of long texts."""
+    return f"{stage.value}_long"
+
+
+_LANES = tuple(long_part(stage) for stage in (StageName.CLASSIFICATION, StageName.BIAS, StageName.LOGGING))
 _PART = Label(
-    "part", (*(stage.value for stage in GUARDS if stage is not StageName.GUARD_LLM), "generator", "judge", "intake")
+    "part",
+    (
+        *(stage.value for stage in GUARDS if stage is not StageName.GUARD_LLM),
+        *_LANES,
+        "generator",
+        "judge",
+        "intake",
+    ),
 )
 _TOPIC = Label("topic")
 _PARTITION = Label("partition")

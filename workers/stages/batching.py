@@ -78,6 +78,7 @@ class BatchedCheck(Generic[Item]):
     """The Check port over a stage that runs batches. All calls must be on one event loop.
 
     Drafts wait in the order of their deadlines. How many have begun at once is limited by how fast they end.
+    Gauges show it as `part`, if that differs from the stage's name.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class BatchedCheck(Generic[Item]):
         metrics: Instruments,
         waiting_max: int = WAITING_MAX,
         now_s: Callable[[], float] = time.monotonic,
+        part: str = "",
     ) -> None:
         self._name = name
         self._version = version
@@ -97,7 +99,7 @@ class BatchedCheck(Generic[Item]):
         self._now_s = now_s
         most = settings.batch_events_max * runner.batches_max
         self._limiter = Limiter(LimiterBounds(most=most, slow_s=settings.timeout_s * SLOW_SHARE))
-        self._show = concurrency_gauges(metrics, name)
+        self._show = concurrency_gauges(metrics, part or name)
         self._waiting_max = waiting_max
         self._line: Line[_Waiting[Item]] = Line(waiting_max, lambda waiting: waiting.future.done())
         self._begun_count = 0

@@ -16,6 +16,7 @@ from topology.contract.names import StageName
 from topology.ports import Check, CheckInput, Generator, Stage
 from topology.steps.drafting import Budget, Drafting
 from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import long_part
 from workers.process.clock import SystemClock
 from workers.process.exit_codes import ExitCode
 from workers.settings import Settings, StageSettings
@@ -23,6 +24,7 @@ from workers.stages.batching import BatchedCheck
 from workers.stages.inline import InlineRunner
 from workers.stages.lanes import LanedCheck
 from workers.stages.language_models import prompt_compiler
+from workers.stages.on_demand import OnDemandStage
 from workers.stages.pool import ActorRunner
 
 logger = logging.getLogger("sluicegate.stages")
@@ -44,22 +46,35 @@ def build_checks(
     """Return the three stages as checks, each where its placement says, followed by the `further` ones.
 
     `stage_actors` holds the actor handles of every stage that is placed in actors. Stages of this process are warm.
-    Long texts have a lane of their own in this process, wherever the stage is placed.
+    Long texts have a lane of their own in this process, wherever the stage is placed; beside actors its stage is
+    loaded by the first long text.
     """
     checks: list[Check] = []
     for name, stage in stage_settings(settings).items():
-        host = build_stage(settings, name)
-        lane = _lane(settings, stage, warmed(host))
         if stage.placement == "actor":
-            runner = ActorRunner(name, stage_actors[name], stage)
-            checks.append(LanedCheck(BatchedCheck(name, host.version, runner, stage, metrics), lane))
+            build = functools.partial(build_stage, settings, name)
+            host: Stage = OnDemandStage(name, _version_of(settings, name), build)
+            ordinary = BatchedCheck(name, host.version, ActorRunner(name, stage_actors[name], stage), stage, metrics)
         else:
-            ordinary = InlineRunner(host, stage.timeout_s, _replace_process)
-            checks.append(LanedCheck(BatchedCheck(name, host.version, ordinary, stage, metrics), lane))
+            host = warmed(build_stage(settings, name))
+            inline = InlineRunner(host, stage.timeout_s, _replace_process)
+            ordinary = BatchedCheck(name, host.version, inline, stage, metrics)
+        checks.append(LanedCheck(ordinary, _lane(settings, stage, host, metrics)))
     return [*checks, *further]
 
 
-def _lane(settings: Settings, stage: StageSettings, host: Stage) -> BatchedCheck[CheckInput]:
+def _version_of(settings: Settings, name: str) -> str:
+    """Return the version of the stage `name`, without loading its models, unless they alone know it."""
+    from serving.personal_data.names import names_recognizer
+    from serving.personal_data.redaction import redactor_version
+    from workers.stages.embedded import stage_version
+
+    if name == StageName.LOGGING:
+        return redactor_version(names_recognizer(settings.redaction.names_models))
+    return stage_version(settings.guard, StageName(name))
+
+
+def _lane(settings: Settings, stage: StageSettings, host: Stage, metrics: Instruments) -> BatchedCheck[CheckInput]:
     """Return the lane of long texts of a stage: one runs at a time, so that the time of each begins when it runs.
 
     It has all the time of the checks, since the encoder alone may take its share of the stage's.
@@ -67,7 +82,8 @@ def _lane(settings: Settings, stage: StageSettings, host: Stage) -> BatchedCheck
     runner = InlineRunner(host, settings.limits.checks_timeout_s, _replace_process)
     alone = structs.replace(stage, batch_events_max=1, in_flight_max=1, replicas=1, linger_ms=0)
     waiting_max = settings.guard.long_waiting_max
-    return BatchedCheck(host.name, host.version, runner, alone, Instruments.none(), waiting_max)
+    part = long_part(StageName(host.name))
+    return BatchedCheck(host.name, host.version, runner, alone, metrics, waiting_max, part=part)
 
 
 async def close_checks(checks: Sequence[Check]) -> None:

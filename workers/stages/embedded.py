@@ -6,7 +6,7 @@ from serving.guards.bias import BiasStage
 from serving.guards.classification import ClassificationStage, classification_version
 from serving.guards.encoded import Allowance, EncodedBias, EncodedClassification, EncodedLabeler
 from serving.guards.encoder.lanes import Lanes
-from serving.guards.encoder.model import Encoder, encoder_folder
+from serving.guards.encoder.model import Encoder, description_of, encoder_folder, version_of
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from serving.guards.per_policy import PolicyLabeler, PolicyStage
@@ -57,6 +57,15 @@ def bias(guard: GuardSettings, timeout_s: float) -> Stage:
     if not guard.encoder_path:
         return rules
     return EncodedBias(rules, encoder_of(guard.encoder_path, guard.encoder_threads), _allowance(guard, timeout_s))
+
+
+def stage_version(guard: GuardSettings, name: StageName) -> str:
+    """Return the version of classification or bias, without loading the encoder."""
+    model = LinearModel.load()
+    rules = classification_version(model) if name is StageName.CLASSIFICATION else BiasStage(model).version
+    if not guard.encoder_path:
+        return rules
+    return f"{rules}+encoder-{version_of(description_of(encoder_folder(guard.encoder_path)))}"
 
 
 def _allowance(guard: GuardSettings, timeout_s: float) -> Allowance:

@@ -163,6 +163,9 @@ topologySpreadConstraints:
 {{- if or .overlays.existingConfigMap .overlays.inline }}
 - {name: overlays, mountPath: /etc/sluicegate/overlays, readOnly: true}
 {{- end }}
+{{- if or .budgets.existingConfigMap .budgets.inline }}
+- {name: budgets, mountPath: /etc/sluicegate/budgets, readOnly: true}
+{{- end }}
 {{- if or .shadows.existingConfigMap .shadows.inline }}
 - {name: shadows, mountPath: /etc/sluicegate/shadows, readOnly: true}
 {{- end }}
@@ -214,6 +217,9 @@ topologySpreadConstraints:
 {{- end }}
 {{- if or .overlays.existingConfigMap .overlays.inline }}
 - {name: overlays, configMap: {name: {{ default (print $full "-overlays") .overlays.existingConfigMap | quote }}}}
+{{- end }}
+{{- if or .budgets.existingConfigMap .budgets.inline }}
+- {name: budgets, configMap: {name: {{ default (print $full "-budgets") .budgets.existingConfigMap | quote }}}}
 {{- end }}
 {{- if or .shadows.existingConfigMap .shadows.inline }}
 - {name: shadows, configMap: {name: {{ default (print $full "-shadows") .shadows.existingConfigMap | quote }}}}

@@ -73,7 +73,7 @@ http://{{ include "sluicegate.fullname" $root }}-serve-svc:8000{{ if eq $role "j
 {{- $topics := dict
       "events" $v.kafka.topics.events "audited" $v.kafka.topics.audited "audit" $v.kafka.topics.audit
       "review" $v.kafka.topics.review "state" $v.kafka.topics.state "canary" $v.kafka.topics.canary
-      "policy" $v.kafka.topics.policy "dead_letters" $v.kafka.topics.deadLetters
+      "policy" $v.kafka.topics.policy "usage" $v.kafka.topics.usage "dead_letters" $v.kafka.topics.deadLetters
       "partitions" $v.kafka.topics.partitions "replication_factor" $v.kafka.topics.replicationFactor
       "min_insync_replicas" $v.kafka.topics.minInsyncReplicas -}}
 {{- $generation := dict
@@ -92,6 +92,7 @@ http://{{ include "sluicegate.fullname" $root }}-serve-svc:8000{{ if eq $role "j
 {{- $policy := dict -}}
 {{- if or $v.policy.existingConfigMap $v.policy.inline -}}{{- $_ := set $policy "bundle" "/etc/sluicegate/policy/bundle.yaml" -}}{{- end -}}
 {{- if or $v.policy.overlays.existingConfigMap $v.policy.overlays.inline -}}{{- $_ := set $policy "overlays" "/etc/sluicegate/overlays" -}}{{- end -}}
+{{- if or $v.policy.budgets.existingConfigMap $v.policy.budgets.inline -}}{{- $_ := set $policy "budgets" "/etc/sluicegate/budgets" -}}{{- end -}}
 {{- if or $v.policy.shadows.existingConfigMap $v.policy.shadows.inline -}}{{- $_ := set $policy "shadows" "/etc/sluicegate/shadows" -}}{{- end -}}
 {{- $redaction := dict "digest_key_id" $v.redaction.digestKeyId -}}
 {{- if hasKey $paths "redaction/digest-key" -}}{{- $_ := set $redaction "digest_key_file" (index $paths "redaction/digest-key") -}}{{- end -}}

@@ -54,7 +54,7 @@
 {{- fail "kafka.topics.minInsyncReplicas is above kafka.topics.replicationFactor: nothing could ever be written; lower it" -}}
 {{- end -}}
 {{- $names := list -}}
-{{- range list "events" "audited" "audit" "review" "state" "canary" "policy" "deadLetters" -}}{{- $names = append $names (index $.topics .) -}}{{- end -}}
+{{- range list "events" "audited" "audit" "review" "state" "canary" "policy" "usage" "deadLetters" -}}{{- $names = append $names (index $.topics .) -}}{{- end -}}
 {{- if lt (len (uniq $names)) (len $names) -}}
 {{- fail "kafka.topics has one name twice: give the eight topics eight different names" -}}
 {{- end -}}
@@ -103,7 +103,7 @@
 {{- fail "failureMode must be closed: an answer that a guard could not judge is withheld, and there is no other choice" -}}
 {{- end -}}
 {{- $isTopic := eq (toString (default dict (default dict .settings).policy).source) "topic" -}}
-{{- range $name, $files := dict "policy" .policy "policy.overlays" .policy.overlays "policy.shadows" .policy.shadows -}}
+{{- range $name, $files := dict "policy" .policy "policy.overlays" .policy.overlays "policy.budgets" .policy.budgets "policy.shadows" .policy.shadows -}}
 {{- if and $files.existingConfigMap $files.inline -}}
 {{- fail (printf "%s.existingConfigMap and %s.inline are both given: keep one" $name $name) -}}
 {{- end -}}
@@ -248,6 +248,7 @@ topics.review: kafka.topics.review
 topics.state: kafka.topics.state
 topics.canary: kafka.topics.canary
 topics.policy: kafka.topics.policy
+topics.usage: kafka.topics.usage
 topics.dead_letters: kafka.topics.deadLetters
 topics.partitions: kafka.topics.partitions
 topics.replication_factor: kafka.topics.replicationFactor
@@ -255,6 +256,7 @@ topics.min_insync_replicas: kafka.topics.minInsyncReplicas
 limits.crash_journal_directory: the pod's own volume at /var/lib/sluicegate
 policy.bundle: policy.inline or policy.existingConfigMap
 policy.overlays: policy.overlays
+policy.budgets: policy.budgets
 policy.shadows: policy.shadows
 generation.base_url: generation.baseUrl
 generation.model: generation.model

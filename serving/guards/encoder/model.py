@@ -80,7 +80,8 @@ def description_of(folder: Path) -> Description:
     return found
 
 
-def _version(description: Description) -> str:
+def version_of(description: Description) -> str:
+    """Return the version of described weights and, behind a dot, of their calibration."""
     calibrated = msgspec.json.encode((sorted(description.temperatures.items()), description.thresholds))
     return f"{description.version}.{hashlib.sha256(calibrated).hexdigest()[:CALIBRATION_CHARACTERS]}"
 
@@ -126,7 +127,7 @@ class Encoder:
     ) -> None:
         """Load what is in `folder`; `description` takes the place of the one there. Raises EncoderError, OSError."""
         self._description = description or description_of(folder)
-        self._version = _version(self._description)
+        self._version = version_of(self._description)
         self._tokenizer: Any = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self._monotonic_s = monotonic_s
         self._lock = threading.Lock()

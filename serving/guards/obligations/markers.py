@@ -27,6 +27,10 @@ _PARTED = " | "
 _NAME = re.compile(r"<([a-z_]+)>")
 _NUMBER = re.compile(r"[\d ]+")
 _DIGIT = re.compile(r"\d")
+_REACH = GAP_CHARACTERS_MAX + 40
+"""The characters around a letter that an expression may reach into: a gap, and digits or marks behind it."""
+
+_LETTERLESS = re.compile(rf"[\W\d_]{{{2 * _REACH + 1},}}+")
 _BETWEEN_DIGITS = r"[ .()/\u2010-]{0,3}"
 _START = r"(?<!\w)"
 _STARTS = {"zh": "", "ja": "", "ar": rf"{_START}[وفبلك]{{0,2}}(?:ال)?"}
@@ -43,17 +47,39 @@ class _Spelt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     obligations: dict[str, str]
 
 
+class _Expressions(msgspec.Struct, frozen=True):
+    """Some expressions, compiled: those that begin with a word, and numbers alone; None if there are none."""
+
+    words: re.Pattern[str]
+    numbers: re.Pattern[str] | None
+
+
 class _Markers(msgspec.Struct, frozen=True):
     """A language's expressions, compiled."""
 
     regions: tuple[str, ...]
-    obligations: dict[str, re.Pattern[str]]
-    dismissed: re.Pattern[str]
+    obligations: dict[str, _Expressions]
+    dismissed: _Expressions
 
-    def met(self, text: str) -> set[str]:
-        """Return the ids of the obligations whose expressions the text has."""
-        kept = self.dismissed.sub(" ", text)
-        return {name for name, pattern in self.obligations.items() if pattern.search(kept)}
+    def met(self, text: str, telling: str, *, has_numbers: bool) -> set[str]:
+        """Return the ids of the obligations whose expressions the text has.
+
+        `telling` is the text for words; `has_numbers` False: no number of any obligation is in the text.
+        """
+        kept = self._without_dismissed(telling)
+        met = {name for name, each in self.obligations.items() if each.words.search(kept)}
+        if has_numbers:
+            whole = self._without_dismissed(text)
+            met.update(
+                name
+                for name, each in self.obligations.items()
+                if each.numbers is not None and each.numbers.search(whole)
+            )
+        return met
+
+    def _without_dismissed(self, text: str) -> str:
+        kept = self.dismissed.words.sub(" ", text)
+        return kept if self.dismissed.numbers is None else self.dismissed.numbers.sub(" ", kept)
 
 
 def obligations_present(folded: str, region: str, lines: Mapping[str, HelpLine]) -> tuple[str, ...]:
@@ -63,8 +89,10 @@ def obligations_present(folded: str, region: str, lines: Mapping[str, HelpLine])
     line do, and where the region is unknown (empty) so does the policy's number for any region of the draft's language.
     """
     text = _in_plain_digits(folded)
-    read = _markers_for(text)
-    met = {name for each in read for name in each.met(text)}
+    languages = languages_of(text)
+    read = tuple(markers(each) for each in languages)
+    telling, has_numbers = _telling(text), _numbers_of(languages).search(text) is not None
+    met = {name for each in read for name in each.met(text, telling, has_numbers=has_numbers)}
     own = lines.get(region)
     if own is not None and own.number:
         met.discard(CRISIS_LINE)
@@ -76,14 +104,32 @@ def obligations_present(folded: str, region: str, lines: Mapping[str, HelpLine])
     return tuple(sorted(met))
 
 
-def _markers_for(text: str) -> tuple[_Markers, ...]:
-    """Return the markers of a text's language; of all languages where it has none of its own."""
+def languages_of(text: str) -> tuple[str, ...]:
+    """Return the language of a text; all languages where it has none of its own."""
     language = language_of(text)
-    return tuple(_markers(each) for each in ((language,) if language in LANGUAGES else LANGUAGES))
+    return (language,) if language in LANGUAGES else LANGUAGES
+
+
+def _telling(text: str) -> str:
+    """Return the text without what lies deep inside long stretches without a letter.
+
+    Expressions that begin with a word do not reach there, and a list of numbers is not read for each of them.
+    """
+    return _LETTERLESS.sub(lambda match: f"{match.group()[:_REACH]}\n{match.group()[-_REACH:]}", text)
 
 
 @cache
-def _markers(language: str) -> _Markers:
+def _numbers_of(languages: tuple[str, ...]) -> re.Pattern[str]:
+    """Return one pattern for all numbers that are obligations in some languages."""
+    found = [each.numbers for one in languages for each in markers(one).obligations.values()]
+    return re.compile(
+        _either(dict.fromkeys(one.pattern for one in found if one is not None)) if any(found) else r"(?!)"
+    )
+
+
+@cache
+def markers(language: str) -> _Markers:
+    """Return the markers of a language."""
     raw = (files("serving.guards.obligations") / f"{language}.yaml").read_bytes()
     spelt = msgspec.yaml.decode(raw, type=_Spelt)
     return _Markers(
@@ -93,13 +139,17 @@ def _markers(language: str) -> _Markers:
     )
 
 
-def _any(spelt: _Spelt, language: str, listed: str) -> re.Pattern[str]:
-    """Return one pattern for all expressions listed. Names of `words` that the file lacks raise KeyError."""
+def _any(spelt: _Spelt, language: str, listed: str) -> _Expressions:
+    """Return all expressions listed. Names of `words` that the file lacks raise KeyError."""
     filled = _NAME.sub(lambda match: _either(spelt.words[match.group(1)].split(_PARTED)), listed)
     parts = unicodedata.normalize("NFC", filled).replace("…", _GAP).split(_PARTED)
     numbers = [_digits(part) for part in parts if _NUMBER.fullmatch(part)]
     texts = [part for part in parts if not _NUMBER.fullmatch(part)]
-    return re.compile(_either([*numbers, _STARTS.get(language, _START) + _either(texts)]))
+    start = _STARTS.get(language, _START)
+    return _Expressions(
+        words=re.compile(start + _either(texts) if texts else r"(?!)"),
+        numbers=re.compile(_either(numbers)) if numbers else None,
+    )
 
 
 def _either(parts: Iterable[str]) -> str:

@@ -4,9 +4,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from serving.guards.obligations.markers import LANGUAGES, obligations_present
+from serving.guards.obligations.markers import (
+    LANGUAGES,
+    languages_of,
+    markers,
+    obligations_present,
+)
 from serving.text.features import fold
+from tests.effort import examples
 from tests.proportion import is_in_proportion
 from topology.policy.bundle import HelpLine
 from topology.policy.loading import packaged_bundle
@@ -97,3 +105,29 @@ def test_obligations_are_found_in_every_language_of_the_templates() -> None:
 )
 def test_hostile_texts_take_time_in_proportion_to_their_length(hostile: str) -> None:
     assert is_in_proportion(lambda text: obligations_present(text, "", BUNDLE.help_lines), hostile)
+
+
+_PIECES = st.lists(
+    st.sampled_from(
+        (
+            "call 911",
+            "112",
+            "116 123",
+            "see a doctor",
+            "talk to an adult",
+            "9" * 150,
+            "+1 415 555 2671, " * 20,
+            ". " * 130,
+        )
+    )
+    | st.text("0123456789 .-,abl\n", max_size=12),
+    max_size=9,
+).map(" ".join)
+
+
+@given(_PIECES)
+@examples(60)
+def test_what_is_left_out_of_long_stretches_without_letters_meets_no_obligation(text: str) -> None:
+    """Compared with reading the whole text for every expression."""
+    expected = {name for one in languages_of(text) for name in markers(one).met(text, text, has_numbers=True)}
+    assert obligations_present(text, "", {}) == tuple(sorted(expected))

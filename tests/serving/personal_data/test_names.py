@@ -47,9 +47,9 @@ def test_each_text_is_read_by_the_pipeline_of_its_language(english: str, tmp_pat
     german = pipeline(tmp_path, "de", person="Uwe Ott")
     both = names_recognizer((english, german))
     assert both is not None
-    assert [one.entity_type for one in both.analyze("Das ist Uwe Ott und nicht Ana Berg.", [])] == ["PERSON"]
-    assert [one.start for one in both.analyze("This is Ana Berg and not Uwe Ott.", [])] == [8]
-    assert [one.start for one in both.analyze("Ana Berg!", [])] == [0]
+    assert [one.entity_type for one in both.analyze("Das ist Uwe Ott und nicht Ana Berg.", 0.0)] == ["PERSON"]
+    assert [one.start for one in both.analyze("This is Ana Berg and not Uwe Ott.", 0.0)] == [8]
+    assert [one.start for one in both.analyze("Ana Berg!", 0.0)] == [0]
 
 
 def test_the_stage_s_version_names_the_pipelines(english: str) -> None:

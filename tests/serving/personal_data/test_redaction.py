@@ -11,14 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.personal_data.recognizers import Patterned, load_library, load_recognizers
 from serving.personal_data.redaction import (
+    CONTEXT_CHARACTERS,
+    CONTEXT_NEEDED,
     CUT,
     OVERLAP_CHARACTERS,
+    SCORE_MIN,
     WINDOW_CHARACTERS,
     KeyedDigest,
     LoggingStage,
     Redactor,
+    accepted,
 )
+from serving.personal_data.sight import seen
 from tests.contracts.samples import POLICY
 from tests.effort import examples
 from topology.contract.drafts import Draft
@@ -27,6 +33,8 @@ from topology.contract.labels import LabelerIdentity, Mode, Plan, RequestLabels
 from topology.contract.names import DraftSource
 from topology.ports import CheckInput
 
+_LOADED = load_library()
+LIBRARIES = (*_LOADED.long, *_LOADED.short)
 KEY = KeyedDigest(b"a key of the tests", "test")
 
 PERSONAL = {
@@ -213,3 +221,42 @@ def test_no_language_model_is_loaded() -> None:
     )
     shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert shown.stdout.strip() == "[]"
+
+
+_PIECES = st.lists(
+    st.sampled_from(
+        (*PERSONAL.values(), "ssn", "passport", "account", "license", "a 1.1.1.1 b", "12345", "x7", "-", ": ")
+    )
+    | st.text("0123456789+-(). @:/abcXYZ", max_size=20),
+    max_size=8,
+).map(" ".join)
+
+
+@given(_PIECES)
+@examples(60)
+def test_a_recogniser_finds_what_the_librarys_own_loop_finds(text: str) -> None:
+    for library in LIBRARIES:
+        found = {(one.start, one.end, one.score) for one in Patterned(library).analyze(text, 0.0)}
+        own = library.analyze(text, library.supported_entities)
+        assert found == {(one.start, one.end, one.score) for one in own}, library.supported_entities
+
+
+@given(_PIECES)
+@examples(60)
+def test_what_is_passed_over_without_a_context_word_would_not_have_counted(text: str) -> None:
+    """Compared with trying everything that is found, for its score and its context alone."""
+    sight, tried = seen(text).text, load_recognizers()
+    for one in (*tried.long, *tried.short):
+        expected = [
+            (match.start, match.end, match.score)
+            for match in one.analyze(sight, 0.0)
+            if (match.score >= SCORE_MIN and match.entity_type not in CONTEXT_NEEDED)
+            or stands_after(one.context, sight, match.start)
+        ]
+        assert sorted(found[:3] for found in accepted(one, sight, 0, len(sight))) == sorted(expected)
+
+
+def stands_after(words: list[str], text: str, start: int) -> bool:
+    """Whether one of the words begins a word of the characters before a place."""
+    before = text[max(0, start - CONTEXT_CHARACTERS) : start].lower()
+    return any(re.search(rf"(?<!\w){re.escape(word)}", before) for word in words)
