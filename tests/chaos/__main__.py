@@ -1,6 +1,7 @@
 """Chaos on real Kafka with plain worker processes; or, with --recovery, how soon a killed worker's partitions go on.
 
     python -m tests.chaos --faults 200
+    python -m tests.chaos --frames 200          disturbs so many requests of each kind on their way to the broker, too
     python -m tests.chaos --dir var/chaos/1     goes on with what was interrupted there
 
 Exit code 0 where everything sent was answered once, in key order, audited and committed.
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from tests.chaos.faults import SHORT_ORDER
+from tests.chaos.faults import SHORT_ORDER, FaultKind
 from tests.chaos.progress import Progress, load_progress, save_progress
 from tests.chaos.report import summary
 from tests.chaos.run import Plan, Run
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(directory: Path, progress: Progress, plan: Plan, say: Callable[[str], None]) -> int:
     """A run; its summary is printed and stays in `directory`."""
-    world = World(directory, progress, KEYS, say)
+    world = World(directory, progress, KEYS, say, is_stormy=plan.frames > 0)
     try:
         result = Run(world, plan, say).go()
     finally:
@@ -86,14 +87,23 @@ def speaker(interval_s: float = 5.0) -> Callable[[str], None]:
 
 def _plan(options: argparse.Namespace) -> Plan:
     plan = SHORT if options.short else LONG
-    changes = {name: given for name in ("faults", "seconds") if (given := getattr(options, name)) is not None}
+    changes: dict[str, object] = {
+        name: given for name in ("faults", "seconds", "frames") if (given := getattr(options, name)) is not None
+    }
+    if options.wait is not None:
+        changes["wait_s"] = (options.wait * 0.7, options.wait * 1.3)
+    if options.kinds:
+        changes["kinds"] = tuple(FaultKind[name] for name in options.kinds.split(","))
     return msgspec.structs.replace(plan, **changes)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description="Chaos on real Kafka.")
     parser.add_argument("--faults", type=int, help="faults before it ends (200; short form: 10)")
+    parser.add_argument("--frames", type=int, help="requests of each kind that are late, cut off or doubled (0)")
+    parser.add_argument("--kinds", help=f"of faults: names out of {', '.join(kind.name for kind in FaultKind)} (all)")
     parser.add_argument("--seconds", type=float, help="time after which it ends anyway")
+    parser.add_argument("--wait", type=float, help="about how many seconds between two faults (3; short form: 1)")
     parser.add_argument("--workers", type=int, default=3, help="slots of a generation (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=100.0, help="events a second (default: %(default)s)")
     parser.add_argument("--session", type=float, help="session timeout in seconds (10; short form: 6)")

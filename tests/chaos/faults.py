@@ -23,6 +23,9 @@ class FaultKind(StrEnum):
     HICCUP = "SIGSTOP within the session"
     DRAIN = "SIGTERM"
     BROKER = "broker SIGKILL"
+    FREEZE = "broker SIGSTOP"
+    """Connections stay open, and nothing is answered."""
+
     PARTITIONS = "a partition more"
     GENERATION = "second generation"
     """Workers under another cluster name beside the first; then one of the two is drained for good."""
@@ -46,9 +49,13 @@ WEIGHTS: Mapping[FaultKind, float] = {
     FaultKind.HICCUP: 6,
     FaultKind.DRAIN: 20,
     FaultKind.BROKER: 10,
+    FaultKind.FREEZE: 8,
     FaultKind.PARTITIONS: 2,
     FaultKind.GENERATION: 4,
 }
+
+FREEZE_S = (5.0, 40.0)
+SHORT_FREEZE_S = (5.0, 7.0)
 
 SHORT_ORDER = (
     FaultKind.KILL,
@@ -61,6 +68,7 @@ SHORT_ORDER = (
     FaultKind.HICCUP,
     FaultKind.KILL,
     FaultKind.PARTITIONS,
+    FaultKind.FREEZE,
     FaultKind.DRAIN,
 )
 """The short form's faults: every kind but the longest, in an order in which each has work under way to disturb."""
@@ -84,11 +92,18 @@ def plan_fault(
 def plan_short(seed: int, *, slots: int, session_s: float, wait_s: tuple[float, float]) -> list[Fault]:
     """The short form's faults, of which the seed gives slots and times."""
     chance = random.Random(f"{seed}-short")
-    return [_fault(chance, number, kind, slots, session_s, wait_s) for number, kind in enumerate(SHORT_ORDER)]
+    freeze_s = SHORT_FREEZE_S
+    return [_fault(chance, number, kind, slots, session_s, wait_s, freeze_s) for number, kind in enumerate(SHORT_ORDER)]
 
 
 def _fault(
-    chance: random.Random, number: int, kind: FaultKind, slots: int, session_s: float, wait_s: tuple[float, float]
+    chance: random.Random,
+    number: int,
+    kind: FaultKind,
+    slots: int,
+    session_s: float,
+    wait_s: tuple[float, float],
+    freeze_s: tuple[float, float] = FREEZE_S,
 ) -> Fault:
     match kind:
         case FaultKind.STOP | FaultKind.ABSENCE:
@@ -97,6 +112,8 @@ def _fault(
             lasts_s = session_s * chance.uniform(0.1, 0.5)
         case FaultKind.BROKER:
             lasts_s = chance.uniform(0.1, 2.0)
+        case FaultKind.FREEZE:
+            lasts_s = chance.uniform(*freeze_s)
         case FaultKind.GENERATION:
             lasts_s = chance.uniform(6, 12)
         case _:

@@ -110,8 +110,10 @@ class Exits:
 class Fleet:
     """All workers. Their tasks differ from `task` in cluster, slot and incarnation. All calls on one thread."""
 
-    def __init__(self, task: Task, logs: Path) -> None:
+    def __init__(self, task: Task, logs: Path, *, is_stormy: bool = False) -> None:
+        """`is_stormy`: a request that comes late may fence the present holder of its slot at any time."""
         self._task = task
+        self._is_stormy = is_stormy
         self._logs = logs
         self._seats: list[Seat] = []
         self._incarnations = itertools.count(task.incarnation)
@@ -231,7 +233,8 @@ class Fleet:
     def _note_exit(self, seat: Seat) -> None:
         code, name = seat.process.exit_code, f"{seat.name} incarnation {seat.incarnation}"
         assert code is not None
-        is_excused = code == EXIT_FENCED and seat.may_be_fenced
+        may_be_fenced = seat.may_be_fenced or self._is_stormy
+        is_excused = code == EXIT_FENCED and may_be_fenced
         if seat.is_killed:
             kind = "killed"
         elif is_excused:
@@ -239,7 +242,7 @@ class Fleet:
         elif seat.drain_until_s is not None:
             kind = "drained before they began" if code == -signal.SIGTERM else f"drained, exit {code}"
             drained = Drained(
-                incarnation=seat.incarnation, exit_code=code, ended_s=time.time(), was_given_up=seat.may_be_fenced
+                incarnation=seat.incarnation, exit_code=code, ended_s=time.time(), was_given_up=may_be_fenced
             )
             self.exits.drained.append(drained)
             if code not in {0, -signal.SIGTERM}:  # Python had not come to the handler

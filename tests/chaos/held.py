@@ -20,6 +20,7 @@ AFTERMATH_S = {
     FaultKind.HICCUP: 4.0,
     FaultKind.DRAIN: 6.0,
     FaultKind.BROKER: 10.0,
+    FaultKind.FREEZE: 18.0,
     FaultKind.PARTITIONS: 12.0,
     FaultKind.GENERATION: 12.0,
 }
@@ -27,6 +28,7 @@ AFTERMATH_S = {
 
 PRIORITY = (
     FaultKind.BROKER,
+    FaultKind.FREEZE,
     FaultKind.STOP,
     FaultKind.ABSENCE,
     FaultKind.KILL,

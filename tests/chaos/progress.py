@@ -38,6 +38,8 @@ class Progress(Struct, kw_only=True):
     bad_drains: list[str] = []
     fenced: list[str] = []
     held: dict[str, HeldBack] = {}
+    frames: dict[str, int] = {}
+    """Requests that were late, cut off or doubled, by kind and by what befell them."""
     broker_away_s: float = 0.0
     """The longest time from a kill of the broker until it answered again."""
 

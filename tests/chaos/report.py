@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from tests.chaos.census import Count
+from tests.chaos.frames import KINDS, Trouble
 from tests.chaos.held import HeldBack
 from tests.chaos.run import Result
 
@@ -20,6 +21,7 @@ def summary(result: Result) -> Sequence[str]:
     return [
         f"seed {result.seed}, {done.elapsed_s:.0f} s in {done.session} session(s)",
         f"{done.fault_count} faults: {_listed(done.faults)}",
+        *_frame_lines(done.frames),
         f"ends of processes: {_listed(done.exits)}",
         f"executions: {result.executions}, of which {result.executions_repeated} were not the first of their record",
         "",
@@ -36,6 +38,15 @@ def summary(result: Result) -> Sequence[str]:
         *(_held_line(name, held) for name, held in sorted(done.held.items(), key=lambda item: item[1].longest_s)),
         *_wrong(result),
     ]
+
+
+def _frame_lines(frames: Mapping[str, int]) -> list[str]:
+    """Requests that were disturbed, a line for each kind."""
+    if not frames:
+        return []
+    found = {name: [frames.get(f"{name} {trouble.value}", 0) for trouble in Trouble] for name in KINDS.values()}
+    lines = [f"  {name:20}{late:6} late{cut:6} cut{twice:6} doubled" for name, (late, cut, twice) in found.items()]
+    return [f"{sum(frames.values())} requests disturbed:", *lines]
 
 
 def _listed(counts: Mapping[str, int]) -> str:

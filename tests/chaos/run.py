@@ -17,8 +17,9 @@ from tests.chaos.census import (
     sent_records,
     uncommitted,
 )
-from tests.chaos.faults import Fault, FaultKind, plan_fault, plan_short
+from tests.chaos.faults import WEIGHTS, Fault, FaultKind, plan_fault, plan_short
 from tests.chaos.fleet import Seat, has_producer_process
+from tests.chaos.frames import least
 from tests.chaos.held import AFTERMATH_S, HeldBack, Window, add_sights
 from tests.chaos.marks import Repeat, read_marks, repeated_after_drain
 from tests.chaos.progress import Progress, save_progress
@@ -47,6 +48,10 @@ class Plan(Struct, frozen=True, kw_only=True):
     calm_s: float
     """Undisturbed time before the first fault and after the last."""
     is_short: bool = False
+    kinds: tuple[FaultKind, ...] = tuple(FaultKind)
+    """Of the faults; of the short form, those that come after its own."""
+    frames: int = 0
+    """So many requests of each kind are late, cut off or doubled before it ends; 0: none is."""
 
 
 class Result(Struct, frozen=True, kw_only=True):
@@ -87,6 +92,7 @@ class Run:
         self._began_s = time.monotonic()
         self._saved_s = self._line_s = 0.0
         self._exits_before = Counter(self._progress.exits)
+        self._frames_before = Counter(self._progress.frames)
         self._windows: list[Window] = []
         self._warm_s = time.time() + START_TIMEOUT_S
         self._broker_back_s = time.monotonic() - BROKER_GAP_S
@@ -112,12 +118,14 @@ class Run:
         world.wait(lambda: False, WARM_UP_S, self._tick)
         self._warm_s = time.time()
         self._calm()
+        self._disturb(True)
         while not self._is_over():
             fault = self._next_fault()
             world.wait(lambda: False, fault.wait_s, self._tick)
             self._do(fault)
             self._progress.fault_number += 1
             self._save()
+        self._disturb(False)
         self._say(f"{self._progress.fault_count} faults done; waiting for everything to be answered")
         world.wait(self._is_settled, SETTLE_S, self._tick)
         self._calm()
@@ -128,8 +136,13 @@ class Run:
         return self._count()
 
     def _is_over(self) -> bool:
-        done = self._progress.fault_count >= self._plan.faults
+        is_enough = not self._plan.frames or least(self._progress.frames) >= self._plan.frames
+        done = is_enough and self._progress.fault_count >= self._plan.faults
         return done or self._progress.elapsed_s >= self._plan.seconds
+
+    def _disturb(self, is_disturbed: bool) -> None:
+        if self._world.storm:
+            self._world.storm.is_calm = not is_disturbed
 
     def _calm(self) -> None:
         self._world.wait(lambda: False, self._plan.calm_s, self._tick)
@@ -139,13 +152,18 @@ class Run:
         if number < len(self._short):
             return self._short[number]
         return plan_fault(
-            self._progress.seed, number, slots=slots, session_s=self._progress.session_s, wait_s=self._plan.wait_s
+            self._progress.seed,
+            number,
+            slots=slots,
+            session_s=self._progress.session_s,
+            wait_s=self._plan.wait_s,
+            weights={kind: WEIGHTS[kind] for kind in self._plan.kinds},
         )
 
     def _do(self, fault: Fault) -> None:
         """The fault, or a kill where it cannot be now."""
         world = self._world
-        if fault.kind is FaultKind.BROKER:
+        if fault.kind in {FaultKind.BROKER, FaultKind.FREEZE}:
             self._wait_for_broker_turn()
         seat = self._seat(fault)
         kind = fault.kind if self._can_be(fault.kind, seat) else FaultKind.KILL
@@ -159,6 +177,10 @@ class Run:
                 self._progress.broker_away_s = max(self._progress.broker_away_s, lasts_s)
                 if lasts_s > world.kafka.transaction_timeout_ms / 2000:
                     world.fleet.note_outage()
+            case FaultKind.FREEZE:
+                world.fleet.note_outage()
+                world.freeze_broker(fault.lasts_s, self._tick)
+                self._broker_back_s = time.monotonic()
             case FaultKind.PARTITIONS:
                 world.add_partition()
             case FaultKind.GENERATION:
@@ -241,6 +263,9 @@ class Run:
         done.acknowledged_count = acknowledged + load.acknowledged_count
         done.answered_count = answered + self._world.watch.answered_count
         done.exits = dict(self._exits_before + exits.counts)
+        if self._world.storm:
+            disturbed = {f"{name} {trouble}": count for (name, trouble), count in self._world.storm.counts().items()}
+            done.frames = dict(self._frames_before + Counter(disturbed))
 
     def _save(self) -> None:
         self._saved_s = time.monotonic()

@@ -1,4 +1,4 @@
-"""The short form of chaos on a real broker of its own: eleven faults of nine kinds, then everything is counted."""
+"""The short form of chaos on a real broker of its own: twelve faults of ten kinds, then everything is counted."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ RUN_MAX_S = 900.0
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(RUN_MAX_S + 20)]
 
 
-def test_eleven_faults_lose_repeat_and_disorder_nothing(tmp_path: Path) -> None:
+def test_twelve_faults_lose_repeat_and_disorder_nothing(tmp_path: Path) -> None:
     log = tmp_path / "chaos.log"
     command = [sys.executable, "-m", "tests.chaos", "--short", "--dir", str(tmp_path / "run")]
     process = KeptProcess(command, log=log, directory=ROOT)
@@ -33,6 +33,7 @@ def test_eleven_faults_lose_repeat_and_disorder_nothing(tmp_path: Path) -> None:
     assert sum(done.values()) == len(SHORT_ORDER), log.read_text()
     assert {
         FaultKind.BROKER.value,
+        FaultKind.FREEZE.value,
         FaultKind.GENERATION.value,
         FaultKind.STOP.value,
         FaultKind.PRODUCER.value,

@@ -14,6 +14,7 @@ from kafka.errors import TopicAlreadyExistsError
 
 from tests.chaos.census import committed_positions, end_offsets
 from tests.chaos.fleet import Fleet
+from tests.chaos.frames import Storm
 from tests.chaos.load import Load
 from tests.chaos.progress import Progress
 from tests.chaos.watch import Watch
@@ -25,6 +26,9 @@ from workers.kafka.topics import create_topics
 from workers.settings import TopicSettings
 
 GROUP = "chaos"
+PROXIED = "PROXIED"
+"""The listener of the workers, if their requests are disturbed."""
+
 PROPERTIES = {
     # The reader takes a record's time for the moment at which it was in the log.
     "log.message.timestamp.type": "LogAppendTime",
@@ -45,12 +49,25 @@ CATCH_UP_S = 180.0
 class World:
     """One session of a run. All calls on one thread."""
 
-    def __init__(self, directory: Path, progress: Progress, keys: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, directory: Path, progress: Progress, keys: int, say: Callable[[str], None], *, is_stormy: bool = False
+    ) -> None:
+        """`is_stormy`: the workers' requests are disturbed on their way to the broker."""
         self.directory = directory
         self.progress = progress
+        self.storm = Storm(f"{progress.seed}-{progress.session}") if is_stormy else None
+        proxied = {PROXIED: self.storm.address} if self.storm else {}
         self.broker = DevelopmentBroker(
-            directory / "broker", port=progress.port, heap_mb=384, properties=PROPERTIES, say=say
+            directory / "broker",
+            port=progress.port,
+            heap_mb=384,
+            properties=PROPERTIES,
+            extra_listeners=dict.fromkeys(proxied, "PLAINTEXT"),
+            advertised=proxied,
+            say=say,
         )
+        if self.storm:
+            self.storm.target = self.broker.address(PROXIED)
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
         for name in ("logs", "marks"):
             (directory / name).mkdir(parents=True, exist_ok=True)
@@ -59,7 +76,7 @@ class World:
         self.topics = TopicSettings()
         self._create_responses()
         create_topics(self.kafka, self.topics)
-        self.fleet = Fleet(self._task(), directory / "logs")
+        self.fleet = Fleet(self._task(), directory / "logs", is_stormy=is_stormy)
         self.watch = Watch(self.kafka, self.topics, from_beginning=progress.session == 1)
         self.load = Load(
             self.kafka,
@@ -97,6 +114,14 @@ class World:
         time.sleep(away_s)
         self.broker.start()
 
+    def freeze_broker(self, lasts_s: float, tick: Callable[[], None]) -> None:
+        """SIGSTOP, and SIGCONT after `lasts_s`; the workers go on meanwhile."""
+        self.broker.pause()
+        try:
+            self.wait(lambda: False, lasts_s, tick)
+        finally:
+            self.broker.resume()
+
     def partition_count(self) -> int:
         """Of the input topic."""
         return self._ask_admin(lambda admin: len(admin.describe_topics([self.topics.events])[0]["partitions"]))
@@ -132,6 +157,8 @@ class World:
         self.fleet.kill_all()
         self.watch.close()
         self.broker.kill()
+        if self.storm:
+            self.storm.close()
 
     def _ask_admin(self, ask: Callable[[Any], Any]) -> Any:
         options = admin_options(self.kafka)
@@ -148,7 +175,7 @@ class World:
 
     def _task(self) -> Task:
         return Task(
-            bootstrap=self.broker.bootstrap,
+            bootstrap=self.storm.address if self.storm else self.broker.bootstrap,
             group=GROUP,
             cluster="",
             slot=0,
@@ -160,14 +187,14 @@ class World:
 
 
 def choose_port() -> int:
-    """A port for a run's broker that is free now, as is the one above it."""
+    """A port for a run's broker that is free now, as are the two above it."""
     for _ in range(PORT_TRIES_MAX):
-        port = random.choice(PORTS[::2])
-        with socket.socket() as first, socket.socket() as second:
+        port = random.choice(PORTS[::3])
+        with socket.socket() as first, socket.socket() as second, socket.socket() as third:
             try:
-                first.bind((HOST, port))
-                second.bind((HOST, port + 1))
+                for number, each in enumerate((first, second, third)):
+                    each.bind((HOST, port + number))
             except OSError:
                 continue
         return port
-    raise BrokerError(f"no two free ports among {PORT_TRIES_MAX} pairs tried")
+    raise BrokerError(f"no three free ports among {PORT_TRIES_MAX} pairs tried")

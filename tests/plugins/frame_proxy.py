@@ -10,7 +10,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from typing import Any
+from typing import Any, Protocol
 
 from kafka.protocol.consumer import OffsetCommitRequest, OffsetCommitResponse
 from kafka.protocol.producer import (
@@ -42,6 +42,14 @@ ANSWERS: dict[Any, Any] = {
     TxnOffsetCommitRequest: TxnOffsetCommitResponse,
 }
 """Requests that can be kept back, and their answers."""
+
+
+class Keeper(Protocol):
+    """Takes a request over that does not go to the broker as it came."""
+
+    def keep(self, frame: bytes, broker: socket.socket) -> None:
+        """Take over the request and the connection that it belongs to."""
+        ...
 
 
 class KeptRequest:
@@ -107,14 +115,17 @@ class FrameProxy:
         with suppress(OSError):  # closed
             while True:
                 client, _ = self._server.accept()
-                self._sockets.append(client)
+                with self._lock:
+                    self._sockets = [each for each in self._sockets if each.fileno() >= 0]
+                    self._sockets.append(client)
                 threading.Thread(target=self._serve, args=[client], daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         host, _, port = self.target.partition(":")
-        with suppress(OSError), closing(client):
+        with suppress(OSError, ValueError), closing(client):  # ValueError: closed by another thread
             broker = socket.create_connection((host, int(port)))
-            self._sockets.append(broker)
+            with self._lock:
+                self._sockets.append(broker)
             try:
                 self._pass_on(client, broker)
             except OSError:
@@ -133,7 +144,8 @@ class FrameProxy:
                     return kept.keep(frame, broker)
                 broker.sendall(frame)
 
-    def _take(self, frame: bytes) -> KeptRequest | None:
+    def _take(self, frame: bytes) -> Keeper | None:
+        """Return who takes the request over; None lets it pass."""
         key = struct.unpack(">h", frame[4:6])[0]
         with self._lock:
             for kept in self._awaited:

@@ -2,6 +2,7 @@
 
 import socket
 import struct
+import zlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,17 @@ def batch(records: bytes, count: int, codec: int = 0, base: int = 0) -> bytes:
     body = struct.pack(">hiqqqhii", codec, count - 1, stamp, stamp, -1, -1, -1, count) + records
     rest = struct.pack(">iBI", 0, 2, crc32c(body)) + body
     return struct.pack(">qi", base, len(rest)) + rest
+
+
+def old_message(
+    value: bytes | None, offset: int = 0, *, magic: int = 1, codec: int = 0, key: bytes | None = b"key"
+) -> bytes:
+    """A message in a format from before Kafka 0.11; with a codec, `value` is compressed messages."""
+    rest = struct.pack(">bb", magic, codec) + (struct.pack(">q", 1_700_000_000_000) if magic else b"")
+    rest += b"".join(
+        struct.pack(">i", -1) if part is None else struct.pack(">i", len(part)) + part for part in (key, value)
+    )
+    return struct.pack(">qiI", offset, 4 + len(rest), zlib.crc32(rest)) + rest
 
 
 def parsed(raw: bytes) -> Any:

@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 
-from tests.simulation.faults import OTHERS, Counts
+from tests.simulation.faults import OTHERS, Counts, Fault
 from tests.simulation.runs import SIMULATIONS, Kind, parts, unchanged
 from tests.simulation.world import quiet
 
@@ -51,6 +51,11 @@ def show(kind: Kind, total: Counts) -> list[str]:
     print(f"\n{'point':<20}{'passed':>9}{'faults':>9}")
     for name, passed, times in points:
         print(f"{name:<20}{passed:>9}{times:>9}")
+    print(f"\n{'request':<20}{'lost_ack':>9}{'late_copy':>11}{'doubled':>9}")
+    for at in simulation.points:
+        lost, late, doubled = (total.faults[kind, at] for kind in (Fault.LOST_ACK, Fault.LATE_COPY, Fault.DOUBLED))
+        if late or doubled:
+            print(f"{at:<20}{lost:>9}{late:>11}{doubled:>9}")
     missing = [came for came, times in kinds if not times]
     missing += [name for name, passed, times in points if not passed or not times]
     if missing:

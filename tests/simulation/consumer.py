@@ -6,6 +6,7 @@ nobody of lost partitions. K10: a cooperative member claims what it owned before
 only stops its heartbeat.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kafka import errors
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 BACKOFF_S = 0.03
 REQUEST_TIMEOUT_S = 0.3
+JOIN_TIMEOUT_S = 1.5
+"""For a join whose answer went to a copy of it: longer than a rebalance takes."""
+
 BOOTSTRAP_S = 0.1
 
 
@@ -223,20 +227,25 @@ class Consumer:
         join = self._join = Join()
         self._state = MemberState.REBALANCING
         action = self._world.point("join", self._process)
-        if self._broker.is_down or action == "lost_ack":
-            after_s = self._scheduler.now_s + REQUEST_TIMEOUT_S
-            self._scheduler.call_at(after_s, lambda: self._answer(join, errors.RequestTimedOutError()), self._process)
-            join.is_lost = True
-            if self._broker.is_down:
-                return
+        claims = self._claims if self._is_cooperative else frozenset[int]()
+        ask = partial(self._group.join, self._member_id, self._instance_id, claims)
+        if action in {"late_copy", "doubled"}:
+            copied = self._broker.arrive_late if action == "late_copy" else self._broker.arrive
+            copied(lambda: ask(_unheard))
+            join.answer = errors.KafkaConnectionError()
+            return
+        join.is_lost = self._broker.is_down or action == "lost_ack"
+        after_s = self._scheduler.now_s + (REQUEST_TIMEOUT_S if join.is_lost else JOIN_TIMEOUT_S)
+        self._scheduler.call_at(after_s, lambda: self._answer(join, errors.RequestTimedOutError()), self._process)
+        if self._broker.is_down:
+            return
 
         def later(answer: Joined | Exception) -> None:
             if not join.is_lost:
                 at_s = self._scheduler.now_s + self._world.latency_s()
                 self._scheduler.call_at(at_s, lambda: self._answer(join, answer), self._process)
 
-        claims = self._claims if self._is_cooperative else frozenset[int]()
-        self._group.join(self._member_id, self._instance_id, claims, later)
+        ask(later)
 
     def _answer(self, join: Join, answer: Joined | Exception) -> None:
         """On the library's own thread: the identity counts at once, the assignment with the next poll."""
@@ -254,7 +263,7 @@ class Consumer:
     def _take_over(self, answer: Joined | Exception) -> bool:
         if isinstance(answer, errors.FencedInstanceIdError):
             raise answer
-        if not isinstance(answer, Joined):
+        if not isinstance(answer, Joined) or not self._synchronise():
             return False
         self._world.point("joined", self._process)
         self._is_rejoining = self._is_rejoin_needed = False
@@ -272,6 +281,17 @@ class Consumer:
         if added := self.assignment() - owned:
             self._listen("on_partitions_assigned", added)
         return True
+
+    def _synchronise(self) -> bool:
+        """Ask for the assignment; False where no answer comes, and the member joins again.
+
+        The group keeps nothing of a SyncGroup, so that a copy of one, late or not, only shows that the member lives.
+        """
+        action = self._world.point("sync", self._process)
+        if action in {"late_copy", "doubled"}:
+            copied = self._broker.arrive_late if action == "late_copy" else self._broker.arrive
+            copied(partial(self._group.heartbeat, self._member_id, self._instance_id, self._generation))
+        return action not in {"late_copy", "doubled", "lost_ack"}
 
     def _assign(self, partitions: frozenset[int]) -> None:
         """What comes back keeps its position and its pause (K7)."""
@@ -357,3 +377,7 @@ class Consumer:
             return position
         committed = self._broker.committed[partition]
         return committed[0] if committed else 0
+
+
+def _unheard(_: object) -> None:
+    """An answer to a connection that is cut."""

@@ -127,14 +127,14 @@ class Coordinator(Generic[K]):
         self._open(writer).offsets.update({self.key_of(group_id, at): to for at, to in offsets.items()})
 
     def arrive_late(self, request: Callable[[], object]) -> None:
-        """Have a copy of a request arrive later, over a connection that its client gave up: nobody hears the answer."""
+        """Have a copy of a request arrive later."""
+        self.scheduler.call_at(self.scheduler.now_s + self._random() * LATE_S, lambda: self.arrive(request))
 
-        def arrive() -> None:
-            with suppress(errors.KafkaError):
-                if not self.is_down:
-                    request()
-
-        self.scheduler.call_at(self.scheduler.now_s + self._random() * LATE_S, arrive)
+    def arrive(self, request: Callable[[], object]) -> None:
+        """Take a copy of a request over a connection that its client gave up: nobody hears the answer."""
+        with suppress(errors.KafkaError):
+            if not self.is_down:
+                request()
 
     def join(self, transactional_id: str, epoch: int) -> None:
         """Add partitions to the open transaction, which begins here if need be."""

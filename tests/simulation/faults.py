@@ -46,6 +46,8 @@ class Fault(StrEnum):
     """Records are given up (K1)."""
     LATE_COPY = "late_copy"
     """A request's connection is cut; the client sends it again, and its first copy reaches the broker later (K17)."""
+    DOUBLED = "doubled"
+    """A request reaches the broker, and its connection is cut before the answer comes: the client sends it again."""
     LATE_ROUND = "late_round"
     """A round is over, and before that is noted its partitions move away and come back."""
     EPOCH_BUMP = "epoch_bump"
@@ -61,6 +63,7 @@ POINTS = (
     "poll",
     "fetched",
     "join",
+    "sync",
     "joined",
     "revoke",
     "committed",
@@ -82,9 +85,10 @@ POINTS = (
 taken and before its end is noted, when something finishes."""
 
 OF_CALLS = {
-    Fault.LOST_ACK: ("join", "committed", "init", "flush", "offsets"),
+    Fault.LOST_ACK: ("join", "sync", "committed", "init", "flush", "offsets"),
     Fault.EXPIRY: ("flush",),
-    Fault.LATE_COPY: ("init", "flush", "offsets", "commit"),
+    Fault.LATE_COPY: ("join", "sync", "init", "flush", "offsets", "commit"),
+    Fault.DOUBLED: ("join", "sync", "init", "flush", "offsets", "commit"),
     Fault.LATE_ROUND: ("commit_answer", "ended"),
     Fault.EPOCH_BUMP: ("commit",),
     Fault.COMMIT_ANSWER_LOST: ("commit",),

@@ -126,7 +126,7 @@ class Producer:
         self._offsets.update({at: (to.offset, to.metadata) for at, to in offsets.items()})
         identity = (metadata.generation_id, metadata.member_id, metadata.group_instance_id)
         action = self._world.point("offsets", self._process)
-        is_lost = action == "lost_ack"
+        is_lost = action in {"lost_ack", "doubled"}
         epoch = self._identity.epoch
         keyed = {self._broker.key_of(metadata.group_id, at): to for at, to in self._offsets.items()}
         self._send(action, "TxnOffsetCommit", lambda: self._broker.repeat_offsets(self._id, epoch, keyed, identity))
@@ -220,9 +220,11 @@ class Producer:
         return None
 
     def _send(self, action: str | None, name: str, late: Callable[[], object]) -> None:
-        """Note a request whose connection is cut, if one is; its first copy arrives with the others, late, or never."""
-        if action in {"late_copy", "lost_ack", "commit_hangs"}:
+        """Note a request whose connection is cut, if one is; its first copy arrives at once, late, or never."""
+        if action in {"late_copy", "doubled", "lost_ack", "commit_hangs"}:
             self.unanswered = (*self.unanswered, name)
+        if action == "doubled":
+            self._broker.arrive(late)
         if action in {"late_copy", "commit_hangs"}:
             self._broker.arrive_late(late)
 

@@ -7,7 +7,7 @@ import importlib.util
 import logging
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -219,14 +219,18 @@ def _require_topic(kafka: KafkaSettings, operation: str, topic: str) -> None:
 
 @contextmanager
 def _closed_on_failure() -> Generator[None]:
-    """Close the network of a client whose constructor fails: the library leaks its thread and sockets (K14)."""
+    """Close the network of a client whose constructor fails: the library leaks its thread and sockets (K14).
+
+    One that is closed already, or that its own thread still has to close, refuses with a RuntimeError.
+    """
     opened: list[Any] = []
     token = _NETWORK_CLIENTS.set(opened)
     try:
         yield
     except BaseException:
         for client in opened:
-            client.close()
+            with suppress(KafkaError, RuntimeError):  # what failed is told, not this
+                client.close()
         raise
     finally:
         _NETWORK_CLIENTS.reset(token)

@@ -53,17 +53,10 @@ def _name(kind: type) -> str:
     return kind.__name__.removesuffix("Request")
 
 
-class GroupConsumer(KafkaConsumer):
-    """A KafkaConsumer that keeps a join which was answered between two polls, and always takes it over.
+class BoundedConsumer(KafkaConsumer):
+    """A KafkaConsumer that reads batches within bounds; what cannot be read stops nothing (K19): `fetching/batches`."""
 
-    The library joins on its own thread while a poll waits. It drops an answer that arrives between two polls and joins
-    again, which makes every member join again; the more members there are, the likelier one of them misses its answer.
-    It forgets such an answer if nothing else calls for a join by then, and is in no group from then on.
-
-    Batches are read within `batches`, and what cannot be read stops nothing: `fetching/batches.py`.
-    """
-
-    # Private attributes of the library that are used here; its stubs do not know them.
+    # Private attributes of the library that are used here and below; its stubs do not know them.
     _client: Any
     _coordinator: Any
     _fetcher: Any
@@ -71,8 +64,25 @@ class GroupConsumer(KafkaConsumer):
     def __init__(self, *, batches: BatchLimits = DEFAULT_LIMITS, **options: Any) -> None:
         super().__init__(**options)
         self._reading = Reading(batches)
-        self._fetches = Fetches(self)
         self._fetcher.PartitionRecords = partial(BoundedRecords, self._reading)
+
+    def poll(self, *arguments: Any, **named: Any) -> Any:
+        """Poll as the library does, for what one poll may read."""
+        self._reading.begin()
+        return super().poll(*arguments, **named)
+
+
+class GroupConsumer(BoundedConsumer):
+    """A KafkaConsumer that keeps a join which was answered between two polls, and always takes it over.
+
+    The library joins on its own thread while a poll waits. It drops an answer that arrives between two polls and joins
+    again, which makes every member join again; the more members there are, the likelier one of them misses its answer.
+    It forgets such an answer if nothing else calls for a join by then, and is in no group from then on.
+    """
+
+    def __init__(self, *, batches: BatchLimits = DEFAULT_LIMITS, **options: Any) -> None:
+        super().__init__(batches=batches, **options)
+        self._fetches = Fetches(self)
         _keep_answered_joins(self._coordinator)
         _join_until_stable(self._coordinator)
         self._commits = UnansweredRequests(self._client, (OffsetCommitRequest,))
@@ -81,11 +91,6 @@ class GroupConsumer(KafkaConsumer):
     def has_unanswered_commit(self) -> bool:
         """Return whether a commit of offsets may still reach the brokers, under the present membership."""
         return bool(self._commits.names)
-
-    def poll(self, *arguments: Any, **named: Any) -> Any:
-        """Poll as the library does, for what one poll may read."""
-        self._reading.begin()
-        return super().poll(*arguments, **named)
 
     def caught_up(self) -> frozenset[TopicPartition]:
         """See `Fetches.caught_up`."""

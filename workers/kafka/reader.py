@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
 import msgspec
-from kafka import KafkaConsumer
 from kafka.structs import OffsetAndMetadata, TopicPartition
 
 from topology.contract.errors import SluicegateError
@@ -15,6 +15,8 @@ from topology.contract.names import CONTENT_TYPE_MSGPACK, Header
 from topology.contract.records import Record
 from workers.kafka.client import connect, consumer_options
 from workers.kafka.errors import KafkaRefused, translated
+from workers.kafka.fetching.batches import BatchLimits
+from workers.kafka.library_fixes import BoundedConsumer
 from workers.settings import KafkaSettings
 
 POLL_S = 0.2
@@ -52,6 +54,8 @@ class ReadingStalled(SluicegateError):
 class _Reader:
     """A consumer without a group membership; a context manager, for one thread.
 
+    What cannot be read is one record that says why, as a worker's source delivers it: `Record.unreadable`.
+
     Raises KafkaUnavailable if the brokers are not there within `connect_timeout_s`; every method raises
     KafkaUnavailable and KafkaRefused in place of the library's errors.
     """
@@ -60,7 +64,9 @@ class _Reader:
         chosen = consumer_options(kafka)
         chosen.update(options)
         self._operation = operation
-        self._consumer: Any = connect("reader", lambda: KafkaConsumer(**chosen), kafka.connect_timeout_s)
+        limits = BatchLimits(bytes_max=kafka.batch_decompressed_bytes_max, records_max=kafka.batch_records_max)
+        make = partial(BoundedConsumer, batches=limits, **chosen)
+        self._consumer: Any = connect("reader", make, kafka.connect_timeout_s)
 
     def close(self) -> None:
         """Release the connections."""
@@ -282,7 +288,9 @@ class ValueDecoder(Generic[T]):
         self._msgpack = msgspec.msgpack.Decoder(kind)
 
     def __call__(self, record: Record) -> T | None:
-        """Return the value of a record; None if it is not of that kind."""
+        """Return the value of a record; None if it is not of that kind, or cannot be read."""
+        if record.unreadable:
+            return None
         content_type = last_header(record.headers, Header.CONTENT_TYPE) or ""
         decoder = self._msgpack if content_type.startswith(CONTENT_TYPE_MSGPACK) else self._json
         try:

@@ -82,6 +82,7 @@ OF_CALLS = {
     Fault.LOST_ACK: ("init", "flush", "offsets"),
     Fault.EXPIRY: ("flush",),
     Fault.LATE_COPY: ("init", "flush", "offsets", "commit"),
+    Fault.DOUBLED: ("init", "flush", "offsets", "commit"),
     Fault.EPOCH_BUMP: ("commit",),
     Fault.COMMIT_ANSWER_LOST: ("commit",),
     Fault.COMMIT_HANGS: ("commit",),

@@ -13,6 +13,7 @@ from topology.contract.headers import Wire, last_header
 from topology.contract.labels import ANSWER, CategoryId, Intent, Leaning, Outcome, RequestLabels
 from topology.contract.names import Header, Topic
 from topology.contract.records import Record, Result
+from workers.commands.recovery.copies import put_back
 
 WEAPONS = CategoryId("weapons.conventional")
 
@@ -65,6 +66,16 @@ def test_a_second_copy_of_an_event_is_withheld_names_the_first_and_asks_nobody()
     assert not second.review
     assert not second.letters
     assert len(bench.generator.calls) == 1
+
+
+def test_an_event_whose_result_was_too_large_is_answered_once_it_is_put_back() -> None:
+    bench = Bench(states=FakeConversationStates())
+    assert ended(bench, turn(1)).response.action is Action.PUBLISHED  # nobody sees it
+    lost = bench.pipeline.give_up(turn(1), Topic.AUDIT.value, 9_000_000)
+    (letter,) = lost.records
+    buried = replace(turn(1), topic=letter.topic, headers=letter.headers)
+    again = replace(turn(1), offset=9, headers=put_back(buried, turn(1).topic, turn(1).partition).headers)
+    assert ended(bench, again).response.action is Action.PUBLISHED
 
 
 def test_copies_are_known_in_their_conversation_and_tenant_alone_and_for_a_time() -> None:

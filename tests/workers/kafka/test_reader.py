@@ -4,8 +4,9 @@ import pytest
 
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.patience import PATIENCE_S
+from tests.plugins.raw_batches import NAMELESS_HEADER, batch, produce, record
 from workers.kafka.errors import KafkaRefused
-from workers.kafka.reader import RangeReader, Span, TopicReader
+from workers.kafka.reader import RangeReader, Span, TopicReader, ValueDecoder, read_topic
 
 pytestmark = pytest.mark.kafka
 
@@ -43,3 +44,16 @@ def test_a_topic_that_does_not_exist_is_refused_or_has_no_partitions(kafka: Kafk
         TopicReader(kafka.settings(), ["no-such-topic"], from_beginning=True)
     with RangeReader(kafka.settings(), "no-such-topic") as reader:
         assert reader.partitions == ()
+
+
+def test_what_cannot_be_read_stops_no_reader(kafka: Kafka) -> None:
+    topic = kafka.topic()
+    produce(kafka.bootstrap, topic, batch(record(b"{}", headers=[NAMELESS_HEADER]), 1))
+    produce(kafka.bootstrap, topic, batch(b"\xff" * 40, 2, codec=4))
+    kafka.send(topic, b"good")
+    found = read_topic(kafka.settings(), topic, PATIENCE_S)
+    with RangeReader(kafka.settings(), topic) as reader:
+        ranged = [each for records in reader.read(reader.bounds()) for each in records]
+    assert found == ranged
+    assert [(each.offset, bool(each.unreadable)) for each in found] == [(0, True), (2, True), (3, False)]
+    assert ValueDecoder(dict[str, str])(found[0]) is None

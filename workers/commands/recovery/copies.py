@@ -1,6 +1,7 @@
 """Copies of records: of the original that is put back for a dead letter, and of a record that is replayed. Pure."""
 
 from topology.contract.dead_letters import LETTER_HEADERS
+from topology.contract.errors import DeadLetterReason
 from topology.contract.headers import last_header
 from topology.contract.lineage import origin_headers, origin_of, place, position_of, redriven_count
 from topology.contract.names import Header
@@ -22,13 +23,19 @@ def original(letter: Record) -> Record:
 
 
 def put_back(letter: Record, topic: str, partition: int | None) -> OutRecord:
-    """Return the original of a whole letter, with headers that name its first copy and the letter."""
+    """Return the original of a whole letter, with headers that name its first copy and the letter.
+
+    An event whose result was too large for its topic has no answer, but its conversation remembers one: the copy is one
+    that was replayed on purpose, which is answered.
+    """
     origin = origin_of(letter.headers)
     assert origin is not None, "a letter without a position is never put back"
     before = original(letter)
     count = redriven_count(letter.headers) + 1
     taken_from = place(letter.topic, letter.partition, letter.offset)
     lineage = ((Header.REDRIVEN.value, str(count).encode()), (Header.REDRIVEN_FROM.value, taken_from.encode()))
+    if last_header(letter.headers, Header.REASON) == DeadLetterReason.RESULT_TOO_LARGE.value:
+        lineage += ((Header.REPLAYED_FROM.value, taken_from.encode()),)
     headers = before.headers + origin_headers(origin) + lineage
     return OutRecord(topic=topic, key=before.key, value=before.value, headers=headers, partition=partition)
 

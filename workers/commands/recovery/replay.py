@@ -54,6 +54,8 @@ def _copy(arguments: argparse.Namespace, settings: Settings) -> int:
             steps = work.write(writer, Pace(arguments.rate, stop.wait), settings.limits.batch_events_max)
             how_to_go_on = f"to continue: sluicegate replay {command(wanted, into)}"
             follow(steps, _count(job.left()), stop, f"replayed into {into}", how_to_go_on)
+        if work.left_out_count:
+            terminal.say(f"left out, because they cannot be read: {work.left_out_count}", "yellow")
     return 0
 
 

@@ -148,6 +148,8 @@ class Replay:
         self._again = again
         # With as many partitions, a record keeps its own, whatever partitioner its producer used.
         self._is_alike = partition_count == len(reader.partitions)
+        self.left_out_count = 0
+        """Records that cannot be read: the worker that met them has made letters of them."""
 
     def job(self) -> Job:
         """Return what there is to do, from the beginning or from where an earlier run stopped. Raises WrongUse."""
@@ -162,7 +164,9 @@ class Replay:
         writer.write((), {self._group: self._progress(job, at)})
         size = pace.pieces_max(records_per_transaction)
         for records in self._reader.read(job.left()):
-            for batch in _batches(records, size):
+            readable = [record for record in records if not record.unreadable]
+            self.left_out_count += len(records) - len(readable)
+            for batch in _batches(readable, size):
                 changed = {record.partition: record.offset + 1 for record in batch}
                 writer.write([self._copy(record) for record in batch], {self._group: self._progress(job, changed)})
                 pace.after(len(batch))

@@ -5,6 +5,7 @@ still. It also takes whatever memory a batch asks for. Here such a record, or su
 record that says why; the pipeline makes a dead letter of it, and the next record is read.
 """
 
+import struct
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -23,6 +24,15 @@ CHECKSUM_TRIES_MAX = 3
 """A batch whose checksum is wrong is fetched again, in case that the connection broke it, this many times in all."""
 
 _LOG_APPEND_TIME = 1
+_CODEC_BITS = 0b111
+_APPEND_TIME_BIT = 0b1000
+_OLD_PREFIX = struct.Struct(">qiIbb")
+"""Of a message of an old format: offset, length of what follows it, checksum, format, attributes."""
+
+_MAGIC_AT = 16
+_OLD_OVERHEAD = 12
+"""The bytes of offset and length."""
+
 _LibraryRecords: Any = Fetcher.PartitionRecords  # pyright: ignore[reportAttributeAccessIssue] - its stubs leave it out
 
 
@@ -89,7 +99,7 @@ class BoundedRecords(_LibraryRecords):  # pyright: ignore[reportUntypedBaseClass
 
     def _unpack_records(self, tp: TopicPartition, records: Any, *_: object) -> Iterator[Fetched]:
         """Yield what the batches hold, as the library does. The rest is fetched again once a poll has read enough."""
-        for batch in iter(records.next_batch, None):
+        while (batch := _next_batch(records)) is not None:
             is_whole = not self.check_crcs or batch.validate_crc()
             if self._reading.is_over or not (is_whole or self._is_given_up(batch)):
                 break
@@ -135,14 +145,89 @@ class BoundedRecords(_LibraryRecords):  # pyright: ignore[reportUntypedBaseClass
         yield from _records(tp, batch, body)
 
     def _legacy(self, tp: TopicPartition, batch: Any) -> Iterator[Fetched]:
-        """Yield the records of a batch in a format from before Kafka 0.11; its offset is that of its last record."""
+        """Yield the records of a batch in a format from before Kafka 0.11; its offset is that of its last record.
+
+        The library decompresses such a batch without a bound, and a negative length in it is a loop without an end.
+        """
+        raw = _raw(batch)
         try:
-            for record in batch:
-                value, headers = record.value, record.headers
-                yield Fetched(tp.topic, tp.partition, record.offset, record.timestamp or 0, record.key, value, headers)
-        except (CorruptRecordError, ValueError, IndexError, AssertionError, EOFError, OSError) as exc:
-            why = f"offset {batch.base_offset}: a batch of an old format is broken: {type(exc).__name__}"
-            yield Fetched(tp.topic, tp.partition, batch.base_offset, 0, None, _raw(batch), [], why)
+            yield from _old_records(tp, raw, self._reading)
+        except (Undecodable, ValueError, struct.error) as exc:
+            fault = exc.fault if isinstance(exc, Undecodable) else "a length is wrong"
+            why = f"offset {batch.base_offset}: a batch of an old format: {fault}"
+            yield Fetched(tp.topic, tp.partition, batch.base_offset, 0, None, raw, [], why)
+
+
+def _next_batch(records: Any) -> Any:
+    """Return the next whole batch; None if there is none. Raises CorruptRecordError if it is too short to be one."""
+    try:
+        return records.next_batch()
+    except struct.error as exc:
+        raise CorruptRecordError("a batch is shorter than its header") from exc
+
+
+def _old_records(tp: TopicPartition, raw: bytes, reading: Reading) -> Iterator[Fetched]:
+    """Yield the records of a message of an old format, which holds them compressed or is one itself.
+
+    Raises Undecodable, ValueError or struct.error if it is broken.
+    """
+    outer, codec, body, end = _old_record(tp, raw, 0)
+    if end != len(raw):
+        raise Undecodable("a length is wrong")
+    if codec == NONE:
+        reading.spend(len(raw), 1)
+        yield outer
+        return
+    body = decompress(codec, body or b"", reading.limits.bytes_max)
+    found: list[Fetched] = []
+    at = 0
+    while at < len(body):
+        record, inner_codec, _, at = _old_record(tp, body, at)
+        found.append(record)
+        if inner_codec != NONE:
+            raise Undecodable("compressed twice")
+        if len(found) > reading.limits.records_max:
+            raise Undecodable(f"more than the {reading.limits.records_max} records that are allowed")
+    reading.spend(len(body), len(found))
+    last = -1
+    is_relative, is_appended = raw[_MAGIC_AT] > 0, bool(raw[_MAGIC_AT + 1] & _APPEND_TIME_BIT)
+    for record in found:
+        offset = outer.offset - found[-1].offset + record.offset if is_relative else record.offset
+        if not last < offset <= outer.offset:
+            raise Undecodable("an offset is wrong")
+        last = offset
+        yield record._replace(offset=offset, timestamp=outer.timestamp if is_appended else record.timestamp)
+
+
+def _old_record(tp: TopicPartition, raw: bytes, at: int) -> tuple[Fetched, int, bytes | None, int]:
+    """Return the message at `at`, its codec, its value, and where it ends. Raises as `_old_records` does."""
+    offset, length, _, magic, attributes = _OLD_PREFIX.unpack_from(raw, at)
+    start, end = at + _OLD_PREFIX.size, at + _OLD_OVERHEAD + length
+    if magic not in {0, 1}:
+        raise Undecodable(f"format {magic} is unknown")
+    if not start <= end <= len(raw):
+        raise Undecodable("a length is wrong")
+    timestamp = 0
+    if magic:
+        (timestamp,) = struct.unpack_from(">q", raw, start)
+        start += 8
+    key, start = _old_bytes(raw, start, end)
+    value, start = _old_bytes(raw, start, end)
+    if start != end:
+        raise Undecodable("a length is wrong")
+    record = Fetched(tp.topic, tp.partition, offset, timestamp, key, value, [])
+    return record, attributes & _CODEC_BITS, value, end
+
+
+def _old_bytes(raw: bytes, at: int, end: int) -> tuple[bytes | None, int]:
+    """Return the bytes at `at`, None for a null, and where they end, `end` at most. Raises as `_old_records` does."""
+    (length,) = struct.unpack_from(">i", raw, at)
+    at += 4
+    if length == -1:
+        return None, at
+    if not 0 <= length <= end - at:
+        raise Undecodable("a length is wrong")
+    return raw[at : at + length], at + length
 
 
 def _raw(batch: Any) -> bytes:

@@ -22,6 +22,7 @@ from workers.kafka.reader import RangeReader
 pytestmark = pytest.mark.kafka
 
 TOO_LARGE = DeadLetter(DeadLetterReason.TOO_LARGE, "decode", "")
+RESULT_TOO_LARGE = DeadLetter(DeadLetterReason.RESULT_TOO_LARGE, "publishing", "")
 
 
 @pytest.fixture
@@ -262,3 +263,12 @@ def test_a_redrive_that_lost_its_name_to_another_writes_nothing_more(desk: Desk)
             with pytest.raises(SlotFenced):
                 next(steps)
     assert sorted(record.value or b"" for record in desk.put_back()) == sorted(b"%d" % n for n in range(12))
+
+
+def test_an_event_whose_result_was_too_large_is_put_back_as_one_that_is_to_be_answered(desk: Desk) -> None:
+    """Its conversation remembers an answer that nobody has seen: any other second copy is a duplicate."""
+    desk.bury(event(1).encode(), error=RESULT_TOO_LARGE)
+    desk.bury(event(2).encode())
+    assert desk.run("dlq", "redrive", "--yes")[0] == 0
+    names = header_of(desk.put_back(), "x-replayed-from")
+    assert sorted(name or "" for name in names) == ["", f"{desk.topics['dead_letters']}:1:0"]
