@@ -44,7 +44,7 @@ from workers.commands.demo.story.afterwards import (
     next_commands,
 )
 from workers.commands.demo.story.examples import Example, examples
-from workers.commands.demo.story.outcomes import RULES, Decision, code_words, two_lines, why_words
+from workers.commands.demo.story.outcomes import MARKS, RULES, Decision, code_words, two_lines, why_words
 from workers.commands.demo.view import LiveView, print_story
 from workers.settings import Settings
 
@@ -106,6 +106,7 @@ EVENT = examples()[0].event(SEED)
 
 def test_there_is_an_example_of_every_action_of_a_crisis_of_two_tenants_and_of_a_document() -> None:
     assert {example.action for example in examples()} == set(Action) - {Action.REJECTED}  # that answers no event
+    assert set(MARKS) == set(Action)
     assert any(example.locale != "en" for example in examples())
     questions = [example.question for example in examples()]
     same = [example for example in examples() if questions.count(example.question) == 2]

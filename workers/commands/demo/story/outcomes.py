@@ -38,6 +38,7 @@ MARKS = {
     Action.SAFE_COMPLETED: "◐",
     Action.REFUSED: "✗",
     Action.WITHHELD: "■",
+    Action.REJECTED: "⊘",
 }
 _SUPPORT = {Mode.CRISIS_SUPPORT: "crisis support", Mode.EMERGENCY_GUIDANCE: "emergency help"}
 _SUPPORT_MARK = "☎"
