@@ -23,22 +23,15 @@ import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
+from bench.all_guards import Pair, whole_event
 from bench.report import Figure, machine, median_figure, table
 from serving.evaluation.rows import ReplyRow, read_rows
 from serving.guards.encoder.heads import Kind
 from serving.guards.encoder.model import PACKAGED, PACKAGED_FOLDER
 from serving.guards.encoder.texts import Given, windows_of
 from serving.training.encoder.base_weights import TOKENIZER, WEIGHTS, Base, member_of, read_base
-from topology.contract.drafts import Draft
-from topology.contract.events import ConversationEvent, Message, Role, TextPart
-from topology.contract.names import DraftSource, StageName
-from topology.decision.plan import plan
-from topology.policy.loading import packaged_bundle
-from topology.policy.overlays import STRICTEST
-from topology.ports import CheckInput
 from workers.settings import Settings
-from workers.stages.building import build_stage
-from workers.stages.embedded import embedded_labeler, encoder_of
+from workers.stages.embedded import encoder_of
 
 ROUNDS = 5
 TEXTS = 6
@@ -75,7 +68,6 @@ _NAMES = {
     "norm": "output.LayerNorm",
 }
 
-Pair = tuple[str, str | None]
 Guard = Callable[[Sequence[Pair]], list[tuple[float, float]]]
 """Looks at pairs of a request and its reply; returns CPU and wall seconds of each."""
 
@@ -140,31 +132,6 @@ def timed(work: Callable[[Pair], object]) -> Guard:
 def one_pass(pair: Pair) -> None:
     """Read one text with the packaged encoder."""
     encoder_of(PACKAGED, 1).read([Given(kind=Kind.REQUEST, text=pair[0])])
-
-
-def whole_event(settings: Settings, runner: asyncio.Runner) -> Callable[[Pair], None]:
-    """Return what labels a request, plans it, and has its reply checked by all three stages."""
-    bundle = packaged_bundle()
-    labeler = embedded_labeler(settings.guard, settings.limits.assess_timeout_s)
-    stages = [build_stage(settings, name) for name in (StageName.CLASSIFICATION, StageName.BIAS, StageName.LOGGING)]
-
-    def work(pair: Pair) -> None:
-        request, reply = pair
-        event = ConversationEvent(
-            event_id="1",
-            conversation_id="1",
-            tenant_id="bench",
-            messages=(Message(role=Role.USER, parts=(TextPart(text=request),)),),
-            created_ms=1_790_000_000_000,
-        )
-        labels = runner.run(labeler.label(event, bundle))
-        planned = plan(bundle, labels, overlay=STRICTEST, user=event.user, grants=frozenset())
-        draft = Draft(text=reply or "", source=DraftSource.GENERATOR, model="bench")
-        given = CheckInput(event=event, labels=labels, plan=planned, draft=draft, attempt=1, policy=bundle)
-        for stage in stages:
-            stage.run([given])
-
-    return work
 
 
 def texts_of(length: int, count: int) -> list[Pair]:

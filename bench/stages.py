@@ -1,6 +1,7 @@
 """Part c: the cost of each step for an event, in microseconds of CPU time."""
 
 import asyncio
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -8,8 +9,20 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from bench import spans
+from bench.all_guards import whole_event
 from bench.report import Figure, median_figure
-from bench.world import ANSWER, CHECKS, LABELS, StubCheck, StubGenerator, event, record, sample_output, stub_pipeline
+from bench.world import (
+    ANSWER,
+    CHECKS,
+    LABELS,
+    TURNS,
+    StubCheck,
+    StubGenerator,
+    event,
+    record,
+    sample_output,
+    stub_pipeline,
+)
 from serving.guards.labeler import EmbeddedLabeler
 from serving.guards.linear import LinearModel
 from topology.contract.codec import RecordLimits, decode_event, encode
@@ -33,11 +46,12 @@ from topology.policy.overlays import STRICTEST
 from topology.ports import CheckInput
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
-from workers.settings import Settings
+from workers.settings import GuardSettings, Settings
 from workers.stages.building import build_stage
 
 BATCH = 48
 BATCH_ROUNDS = 9
+GUARDED_CALLS = 10
 POLICY_US_MAX = 50
 """What plan and judge may take together of an event's CPU time."""
 
@@ -48,6 +62,7 @@ def measure(*, is_quick: bool, say: Callable[[str], None]) -> list[Figure]:
     figures = [
         *_pure(rounds, calls),
         *_stages(3 if is_quick else BATCH_ROUNDS),
+        *_all_guards(rounds, 2 if is_quick else GUARDED_CALLS),
         *_spans(rounds, calls),
         *spans.promised(rounds, 2 * calls),
     ]
@@ -141,8 +156,29 @@ def _path(rounds: int, calls: int) -> Figure:
         return _timed("pipeline", lambda: runner.run(all_of_them()), rounds, max(1, calls // 40), per=64, of=of)
 
 
+NGRAM_HEADS = Settings(guard=GuardSettings(encoder_path=""))
+
+
+def _all_guards(rounds: int, calls: int) -> list[Figure]:
+    """Measure the real guards of an event, with the encoder and without; no text comes twice, so nothing is kept."""
+    figures: list[Figure] = []
+    numbers = itertools.count()
+    with asyncio.Runner() as runner:
+        for name, settings in (("the encoder", Settings()), ("n-gram heads", NGRAM_HEADS)):
+            work = whole_event(settings, runner)
+
+            def one_event(work: Callable[[tuple[str, str]], None] = work) -> None:
+                number = next(numbers)
+                work((f"{number}. {TURNS[0]}", f"{number}. {ANSWER}"))
+
+            of = "labeller, plan and three stages; a question, and an answer of half a kilobyte"
+            figures.append(_timed(f"all guards of an event, {name}", one_event, rounds, calls, of=of))
+    return figures
+
+
 def _stages(rounds: int) -> list[Figure]:
-    settings, bundle = Settings(), packaged_bundle()
+    """Measure the labeller and the stages without the encoder, which keeps what it read and would not read it again."""
+    settings, bundle = NGRAM_HEADS, packaged_bundle()
     labeler = EmbeddedLabeler(LinearModel.load(), bundle.categories)
     events = [event(index) for index in range(BATCH)]
     plan = make_plan(bundle, LABELS, overlay=STRICTEST, user=events[0].user, grants=frozenset())
@@ -156,7 +192,9 @@ def _stages(rounds: int) -> list[Figure]:
             for each in events:
                 await labeler.label(each)
 
-        figures = [_timed("labeler", lambda: runner.run(label()), rounds, 1, per=BATCH, of="one at a time")]
+        figures = [
+            _timed("labeler", lambda: runner.run(label()), rounds, 1, per=BATCH, of="n-gram heads, one at a time")
+        ]
     for name in CHECKS:
         stage = build_stage(settings, name)
         stage.run(inputs)
@@ -168,8 +206,8 @@ def _stages(rounds: int) -> list[Figure]:
         def at_once(run: Callable[[Sequence[CheckInput]], object] = stage.run) -> None:
             run(inputs)
 
-        figures.append(_timed(f"stage {name}", at_once, rounds, 1, per=BATCH, of=f"batch of {BATCH}"))
-        figures.append(_timed(f"stage {name}", one_by_one, rounds, 1, per=BATCH, of="batch of 1"))
+        figures.append(_timed(f"stage {name}", at_once, rounds, 1, per=BATCH, of=f"n-gram heads, batch of {BATCH}"))
+        figures.append(_timed(f"stage {name}", one_by_one, rounds, 1, per=BATCH, of="n-gram heads, batch of 1"))
     return figures
 
 
