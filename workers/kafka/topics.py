@@ -128,6 +128,7 @@ def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
         retention_ms=7 * DAY_MS,
         message_bytes_max=REQUEST_BYTES_MAX + RECORD_OVERHEAD_BYTES,
     )
+    kept_by_key = replace(common, cleanup=Cleanup.COMPACT_DELETE, partitions_of=topics.events)
     return (
         replace(
             common,
@@ -140,22 +141,8 @@ def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
         replace(common, name=topics.audited, is_append_time=True, readers=("chat service", "door")),
         replace(common, name=topics.audit, retention_ms=FOREVER_MS, readers=("auditor",)),
         replace(common, name=topics.review, retention_ms=30 * DAY_MS, readers=("reviewer",)),
-        replace(
-            common,
-            name=topics.state,
-            retention_ms=STATE_RETENTION_MS,
-            cleanup=Cleanup.COMPACT_DELETE,
-            readers=("worker",),
-            partitions_of=topics.events,
-        ),
-        replace(
-            common,
-            name=topics.usage,
-            retention_ms=USAGE_RETENTION_MS,
-            cleanup=Cleanup.COMPACT_DELETE,
-            readers=("worker", "operator"),
-            partitions_of=topics.events,
-        ),
+        replace(kept_by_key, name=topics.state, retention_ms=STATE_RETENTION_MS, readers=("worker",)),
+        replace(kept_by_key, name=topics.usage, retention_ms=USAGE_RETENTION_MS, readers=("worker", "operator")),
         replace(common, name=topics.canary, retention_ms=DAY_MS, readers=("operator",)),
         replace(
             common,
