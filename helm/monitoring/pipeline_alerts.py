@@ -272,9 +272,9 @@ FLOW: Final = (
         group="flow",
         expr=(
             'sum by (part) (sluicegate_concurrency_begun{part=~"classification|bias|logging",$where}) > 0'
-            " unless on (part) label_replace("
+            " unless on (part) label_join("
             "sum by (stage) (rate(sluicegate_stage_duration_seconds_count{$where}[2m])) > 0,"
-            ' "part", "$1", "stage", "(.+)")'
+            ' "part", "", "stage")'
         ),
         hold="5m",
         severity="page",

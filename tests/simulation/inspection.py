@@ -88,6 +88,7 @@ class WatchedSource:
         self.hold_until = source.hold_until
         self.pause = source.pause
         self.end_offsets = source.end_offsets
+        self.readable_ends = source.readable_ends
         self.caught_up = source.caught_up
         self.close = source.close
 

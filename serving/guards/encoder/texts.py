@@ -18,6 +18,9 @@ from tokenizers import Tokenizer
 from serving.guards.encoder.heads import PREFIXES, Kind
 
 BOS, PAD, EOS = 0, 1, 2
+SPACE = "\u2581"
+"""The token of a space that belongs to no word."""
+
 WINDOW_TOKENS = 256
 """The most tokens of one pass, prefix, context and marks included."""
 CONTEXT_TOKENS = 64
@@ -30,6 +33,9 @@ PIECE_CHARACTERS = 4_000
 
 SPARSE_CHARACTERS_MAX = 36
 """The length of a request of few words, some seven of them."""
+
+SHOUTED_CHARACTERS_MIN = 12
+"""The least length of a text whose capitals are no abbreviation."""
 
 PARAGRAPH = "\n\n"
 
@@ -98,16 +104,37 @@ class _Tokens(NamedTuple):
 def _tokens(tokenizer: Tokenizer, text: str) -> _Tokens:
     """Return the tokens of a text, which is tokenized in pieces that end before a space where there is one."""
     tokens = _Tokens([], [])
+    text = _calm(text)
     start = 0
     while start < len(text):  # each piece has a character at least
         end = start + PIECE_CHARACTERS
         if end < len(text):
             end = max(text.rfind(" ", start + PIECE_CHARACTERS // 2, end), 0) or end
         encoding = tokenizer.encode(text[start:end], add_special_tokens=False)
-        tokens.ids.extend(encoding.ids)
-        tokens.places.extend([(start + low, start + high) for low, high in encoding.offsets])
+        count = _without_end_spaces(encoding.tokens)
+        tokens.ids.extend(encoding.ids[:count])
+        tokens.places.extend([(start + low, start + high) for low, high in encoding.offsets[:count]])
         start = end
     return tokens
+
+
+def _calm(text: str) -> str:
+    """Return a text that is all in capitals in small letters, which the encoder knows far better, else as it is."""
+    if len(text) < SHOUTED_CHARACTERS_MIN or not text.isupper():
+        return text
+    small = text.lower()
+    return small if len(small) == len(text) else text  # places are characters of the text
+
+
+def _without_end_spaces(tokens: Sequence[str]) -> int:
+    """Return how many tokens there are before the spaces at the end, which no text of the training had.
+
+    A single one there turns a cry for help into small talk for the encoder.
+    """
+    count = len(tokens)
+    while count and tokens[count - 1] == SPACE:
+        count -= 1
+    return count
 
 
 def padded(windows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -121,7 +148,10 @@ def padded(windows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDA
 
 
 def _tail(tokenizer: Tokenizer, context: str) -> list[int]:
-    ids: list[int] = tokenizer.encode(context[-PIECE_CHARACTERS:], add_special_tokens=False).ids if context else []
+    if not context:
+        return []
+    encoding = tokenizer.encode(context[-PIECE_CHARACTERS:], add_special_tokens=False)
+    ids: list[int] = encoding.ids[: _without_end_spaces(encoding.tokens)]
     return ids[-CONTEXT_TOKENS:]
 
 

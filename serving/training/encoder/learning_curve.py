@@ -14,7 +14,7 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -150,7 +150,7 @@ def draw(curves: Mapping[str, Curve], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Picture
 
-    plain = {"svg.hashsalt": "sluicegate", "axes.spines.top": False, "axes.spines.right": False, "font.size": 10}
+    plain: Any = {"svg.hashsalt": "sluicegate", "axes.spines.top": False, "axes.spines.right": False, "font.size": 10}
     with mpl.rc_context(plain):
         picture = Picture(figsize=(7.2, 3.6), layout="constrained")
         FigureCanvasAgg(picture)

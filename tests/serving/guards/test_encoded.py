@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from serving.guards.encoded import Allowance, EncodedBias, EncodedClassification
 from serving.guards.encoder.cheap_look import marked
 from serving.guards.encoder.heads import HEADS, Kind
 from serving.guards.encoder.lanes import Lanes
-from serving.guards.encoder.model import Bounds, Encoder, EncoderError, Reading
+from serving.guards.encoder.model import PACKAGED, Bounds, Encoder, EncoderError, Reading, encoder_folder
 from serving.guards.encoder.replies import with_reply
 from serving.guards.encoder.requests import documents_of, gives_orders, with_reading
 from serving.guards.encoder.texts import Given, given_reply, given_request, marked_windows, reading_order, windows_of
@@ -324,3 +325,21 @@ def test_an_unusable_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "encoder.json").write_text('{"heads_version": 1, "thresholds": {"risk": -1}}')
     with pytest.raises(EncoderError, match="risk"):
         Encoder(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def packaged() -> Encoder:
+    return Encoder(encoder_folder(PACKAGED))
+
+
+@pytest.mark.parametrize("end", ["", " ", "\n\n", "\u00a0", "\u200b"])
+@pytest.mark.parametrize("shown", [str, str.upper])
+def test_spaces_at_the_end_and_capitals_change_nothing(
+    packaged: Encoder, end: str, shown: Callable[[str], str]
+) -> None:
+    texts = [shown(text) + end for text in ("I don't want to live anymore.", "Ich will nicht mehr leben.")]
+    readings = packaged.read([Given(kind=Kind.REQUEST, text=text) for text in texts])
+    assert (
+        min(1 - reading.of("vulnerability", "none") - reading.of("vulnerability", "distress") for reading in readings)
+        > 0.9
+    )

@@ -173,11 +173,11 @@ REPLAYS = (
 RECOVERY = tuple(rule for rule in RULES if rule.name in SHARED) + WRITERS + REDRIVES + REPLAYS
 
 KNOWN = {
-    "I14 unknown outcome taken for success": 16,
-    "K17 a producer with an unanswered request is kept": 40,
-    "progress is read before the id is held": 31,
-    "partitions are not committed at the start": 2,
+    "I14 unknown outcome taken for success": 6,
+    "K17 a producer with an unanswered request is kept": 54,
+    "progress is read before the id is held": 35,
+    "partitions are not committed at the start": 5,
     "the end is not committed": 2,
-    "each replay has an id of its own": 20,
+    "each replay has an id of its own": 35,
 }
 """Seeds that notice, if not 0."""

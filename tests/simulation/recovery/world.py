@@ -10,7 +10,6 @@ from functools import partial
 from types import ModuleType
 from typing import Any
 
-import kafka
 from kafka.structs import TopicPartition
 
 from tests.simulation.census import Place
@@ -30,6 +29,7 @@ from topology.contract.records import Record
 from workers.commands.console.progress import Pace
 from workers.commands.console.usage_error import WrongUse
 from workers.commands.recovery.redriven_marks import SEGMENT_LETTERS
+from workers.kafka import library_fixes
 
 NAMES = (
     "workers.kafka.errors",
@@ -100,9 +100,9 @@ class RecoveryCode:
 
     def __init__(self, changes: tuple[Change, ...] = ()) -> None:
         self.world: RecoveryWorld | None = None
-        library = ModuleType("kafka")
-        library.__dict__.update(vars(kafka), KafkaConsumer=self._consumer)
-        self.modules = Modules(changes, {"kafka": library}, NAMES)
+        library = ModuleType(library_fixes.__name__)
+        library.__dict__.update(vars(library_fixes), BoundedConsumer=self._consumer)
+        self.modules = Modules(changes, {library_fixes.__name__: library}, NAMES)
 
     def _consumer(self, **options: Any) -> ReadingConsumer:
         assert self.world is not None

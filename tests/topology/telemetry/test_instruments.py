@@ -14,7 +14,7 @@ from topology.telemetry.instruments import OTHER, SERIES_MAX, Instruments
 from topology.telemetry.metrics import GUARDS, METRICS, Metric
 
 OPEN_LABELS = {"budget", "case", "topic", "partition", "category", "policy_version", "model", "version", "hash", "role"}
-OPEN_LABELS |= {"known_tenant"}
+OPEN_LABELS |= {"known_tenant", "route", "status"}
 Point = NumberDataPoint | HistogramDataPoint
 
 

@@ -59,7 +59,7 @@ def test_no_secret_is_in_what_the_supervisor_hands_to_ray(tmp_path: Path) -> Non
     supervisor.start()
     made = [each for each in handed.pickled if len(cloudpickle.loads(each)) > 1]
     assert len(made) == 2
-    assert len(KEYS) == 7
+    assert len(KEYS) == 8
     for pickled in made:
         assert HUSH.encode() not in pickled
         copy: Settings = cloudpickle.loads(pickled)[0]
