@@ -6,48 +6,15 @@ from typing import Final
 from msgspec import Struct
 
 from topology.contract.events import Action, ContentPart, Usage
-from topology.contract.labels import Outcome
-from topology.contract.names import ActionReason
-from topology.decision.plan import AGE_UNKNOWN
-from topology.steps.audit import TRUNCATED
-from topology.steps.withholding import DUPLICATE_EVENT, RATE_LIMITED
+from topology.reference.reason_codes import Again, Reason, reason_of
+from topology.steps.withholding import RATE_LIMITED
 
 REJECTED: Final = "rejected"
 CLIENT_GONE: Final = "client_gone"
-GUARD_ROW: Final = "V01"
-"""The row of a policy's rules for a guard that failed (docs/policy.md)."""
 
-WORDS: Final = {
-    ActionReason.DEADLINE.value: "there was no answer before the request's deadline",
-    ActionReason.OVERLOADED.value: "the request waited for its turn until it could not be answered in time",
-    ActionReason.PROCESSING_FAILED.value: "something failed while the request was processed",
-    "invalid": "a field is missing, has a wrong type or is out of bounds",
-    "poison": "processing the request ended its process several times",
-    RATE_LIMITED: "the tenant is over its budget",
-    DUPLICATE_EVENT: "the request was answered before",
-    CLIENT_GONE: "nobody waited for the answer any more",
-    TRUNCATED: "the answer was cut off at its number of tokens",
-    AGE_UNKNOWN: "the user's age is not known, so the limits for teenagers applied",
-    GUARD_ROW: "a guard could not tell, so nothing was let through",
-    "V99": "nothing was found against the answer",
-}
-_FAILED_OUTCOMES: Final = {
-    Outcome.TIMEOUT.value: "took too long",
-    Outcome.UNREACHABLE.value: "could not be reached",
-    Outcome.OVERLOADED.value: "was overloaded",
-    Outcome.REFUSED.value: "refused the request",
-    Outcome.UNPARSABLE.value: "gave an answer that could not be read",
-    Outcome.CRASHED.value: "failed",
-}
-_FAILURES: Final = frozenset(
-    {
-        ActionReason.DEADLINE.value,
-        ActionReason.OVERLOADED.value,
-        ActionReason.PROCESSING_FAILED.value,
-        "poison",
-        GUARD_ROW,
-    }
-)
+_GONE: Final = Reason("nobody waited for the answer any more", Again.SAME)
+_ANSWERS: Final = frozenset({Again.NO, Again.FIRST, Again.CORRECTED})
+"""What is said of codes that stand for an answer; any other is of a failure, which the same id may ask about again."""
 _LET_OUT: Final = frozenset(
     {Action.PUBLISHED.value, Action.REDACTED.value, Action.SAFE_COMPLETED.value, Action.REFUSED.value}
 )
@@ -102,21 +69,11 @@ def end_of(answered: Answered) -> End:
         return End.LIMITED
     if first == CLIENT_GONE:
         return End.GONE
-    return End.FAILED if first in _FAILURES or _failed_part(first) is not None else End.WITHHELD
+    reason = reason_of(first)
+    return End.WITHHELD if reason is None or reason.again in _ANSWERS else End.FAILED
 
 
 def in_words(code: str) -> str:
     """Return what a reason code means."""
-    if (words := WORDS.get(code)) is not None:
-        return words
-    failed = _failed_part(code)
-    return f"the policy's rule {code}" if failed is None else " ".join(failed)
-
-
-def _failed_part(code: str) -> tuple[str, str] | None:
-    """Return what failed and how, of a code such as `classification_timeout`; None for any other code."""
-    part, _, outcome = code.rpartition("_")
-    if not part or outcome not in _FAILED_OUTCOMES:
-        return None
-    name = "the model" if part == "generator" else f"the guard {part}"
-    return name, _FAILED_OUTCOMES[outcome]
+    reason = _GONE if code == CLIENT_GONE else reason_of(code)
+    return f"the policy's rule {code}" if reason is None else reason.words

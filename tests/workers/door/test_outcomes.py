@@ -130,9 +130,9 @@ def test_a_check_passes_only_what_is_published_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        ("generator_timeout", "the model took too long"),
-        ("guard_llm_crashed", "the guard guard_llm failed"),
-        ("V12e", "the policy's rule V12e"),
+        ("generator_timeout", "the model that answers did not answer in time"),
+        ("guard_llm_crashed", "the part guard_llm crashed"),
+        ("W3", "the policy's rule W3"),
         ("rate_limited", "the tenant is over its budget"),
     ],
 )
