@@ -2,7 +2,7 @@
 
     python -m tests.simulation --seeds 10000 [--from N] [--processes 2] [--kind recovery]
     python -m tests.simulation --only SEED [--kind recovery]
-    python -m tests.simulation --mutations [--seeds 500] [--named TEXT] [--kind recovery]
+    python -m tests.simulation --mutations [--seeds 1000] [--named TEXT] [--kind recovery]
 
 Exit code 1 if an invariant does not hold, a mutation goes unnoticed, or a fault or a point never came up.
 """
@@ -94,7 +94,7 @@ def run_one(kind: Kind, seed: int) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation")
-    parser.add_argument("--seeds", type=int, default=500)
+    parser.add_argument("--seeds", type=int, default=1000)
     parser.add_argument("--from", type=int, default=0, dest="first")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--only", type=int)
