@@ -11,8 +11,9 @@ COLOURS = {"after": OURS, "before": OTHER}
 
 def draw(lives: Mapping[str, Mapping[str, Lived]], path: Path) -> None:
     """Draw for each scenario how many of its events were answered, and not withheld, by when."""
-    with drawing(path, len(lives), 2.0 * len(lives) + 0.4) as axes:
-        for at, (name, runs) in zip(axes, lives.items(), strict=True):
+    with drawing(path, len(lives), 2.0 * len(lives) + 0.4) as drawn:
+        plots = drawn if len(lives) > 1 else [drawn]
+        for at, (name, runs) in zip(plots, lives.items(), strict=True):
             for which, lived in runs.items():
                 good = sorted(a.at_s - lived.on_s for a in lived.answers.values() if not a.is_withheld)
                 at.plot(*_steps(good), color=COLOURS[which], label=f"answered, {which}", linewidth=1.4)
@@ -23,8 +24,8 @@ def draw(lives: Mapping[str, Mapping[str, Lived]], path: Path) -> None:
             at.set(ylabel="events")
             at.set_xlim(left=0)
             at.set_ylim(bottom=0)
-        axes[0].legend(loc="lower right")
-        axes[-1].set(xlabel="time since the cause began (s)")
+        plots[0].legend(loc="lower right")
+        plots[-1].set(xlabel="time since the cause began (s)")
 
 
 def _steps(times: list[float]) -> tuple[list[float], list[int]]:

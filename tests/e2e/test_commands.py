@@ -202,7 +202,7 @@ def test_responses_are_shown_without_colour_where_nobody_sees_it(answered: Comma
     ended = answered.run("tail", "--from-beginning", "--count", "3")
     assert ended.returncode == 0
     assert [shown.split() for shown in ended.stdout.splitlines()] == [
-        ["published", "direct_answer", "c1", "answer", str(number)] for number in (1, 2, 3)
+        ["published", "direct_answer", "c1", f"e{number}", "answer", str(number)] for number in (1, 2, 3)
     ]
     assert ended.stderr == f"{answered.topics['audited']}-0@1 is not an audited response\n"
 

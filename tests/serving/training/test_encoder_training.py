@@ -102,7 +102,7 @@ def test_a_row_says_only_what_its_source_knows() -> None:
 
 
 def test_windows_cover_the_whole_text_and_carry_the_context(tokenizer: Tokenizer) -> None:
-    given = Given(kind=Kind.REQUEST, text="abc " * 200, context="the turn before")
+    given = Given(kind=Kind.REQUEST, text=("abc " * 200).strip(), context="the turn before")
     windows = windows_of(tokenizer, given, 64)
     assert len(windows) > 3
     assert all(len(window.ids) <= 64 for window in windows)
