@@ -148,9 +148,10 @@ def detailed_tables(
 
 def print_census(console: Console, census: Census, second_count: int | None) -> None:
     """Print the census: records sent, how they ended, and every fault by name."""
+    rejected = census.actions.get(Action.REJECTED.value, 0)
     console.print(
-        f"census: {census.sent_count} sent, {census.answered_count} answered, "
-        f"{census.dead_lettered_count} dead letters, {census.review_count} for review"
+        f"census: {census.sent_count} sent, {census.answered_count - rejected} answered, {census.dead_lettered_count} "
+        f"dead letters ({rejected} of them answered, too: rejected), {census.review_count} for review"
     )
     if second_count is not None:
         console.print(f"        Kafka's own console consumer (read_committed) counts {second_count} responses")
