@@ -98,9 +98,12 @@ def _time_problems(pod: Pod) -> Iterator[str]:
         yield f"grace {grace_s} s is shorter than Ray's drain"
 
 
-def _matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+def matches(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     plain = selector.get("matchLabels", {}).items() <= labels.items()
-    return plain and all(labels.get(each["key"]) in each["values"] for each in selector.get("matchExpressions", []))
+    return plain and all(
+        (labels.get(each["key"]) in each["values"]) == (each["operator"] == "In")
+        for each in selector.get("matchExpressions", [])
+    )
 
 
 def _selector_problems(documents: list[Document], all_pods: list[Pod]) -> Iterator[str]:
@@ -113,14 +116,14 @@ def _selector_problems(documents: list[Document], all_pods: list[Pod]) -> Iterat
                 ports = {port["targetPort"] for port in spec["ports"]}
             case "PodDisruptionBudget" | "NetworkPolicy" | "StatefulSet" | "Deployment":
                 selector = spec["podSelector"] if kind == "NetworkPolicy" else spec["selector"]
-                selected = [pod for pod in all_pods if _matches(selector, pod.labels)]
+                selected = [pod for pod in all_pods if matches(selector, pod.labels)]
                 ports = set()
             case "PodMonitor":
-                selected = [pod for pod in all_pods if _matches(spec["selector"], pod.labels)]
+                selected = [pod for pod in all_pods if matches(spec["selector"], pod.labels)]
                 ports = {endpoint["port"] for endpoint in spec["podMetricsEndpoints"]}
             case "ServiceMonitor":
                 services = [each for each in documents if each["kind"] == "Service"]
-                found = [each for each in services if _matches(spec["selector"], each["metadata"]["labels"])]
+                found = [each for each in services if matches(spec["selector"], each["metadata"]["labels"])]
                 selected, ports = (all_pods if found else []), set()
             case _:
                 continue

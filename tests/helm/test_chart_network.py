@@ -9,6 +9,7 @@ from msgspec import Struct
 from tests.helm.cases import MINIMAL, examples
 from tests.helm.engine import Document, Engine, merged
 from tests.helm.pods import pods
+from tests.helm.references import matches
 
 NAMESPACE = "kubernetes.io/metadata.name"
 DNS = 53
@@ -53,7 +54,7 @@ class Network:
         selecting = [
             policy
             for policy in self._policies
-            if kind in policy["policyTypes"] and _selects(policy["podSelector"], labels)
+            if kind in policy["policyTypes"] and matches(policy["podSelector"], labels)
         ]
         assert selecting, f"nothing keeps anyone away from {component}"
         return any(
@@ -61,10 +62,6 @@ class Network:
             for policy in selecting
             for rule in policy.get(rules, [])
         )
-
-
-def _selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    return selector.get("matchLabels", {}).items() <= labels.items()
 
 
 def _has_port(rule: dict[str, Any], port: int) -> bool:
@@ -78,9 +75,9 @@ def _is_peer(given: dict[str, Any], peer: Peer) -> bool:
         return False
     namespace = {NAMESPACE: peer.namespace}
     in_namespace = (
-        _selects(given["namespaceSelector"], namespace) if "namespaceSelector" in given else peer.namespace == "chat"
+        matches(given["namespaceSelector"], namespace) if "namespaceSelector" in given else peer.namespace == "chat"
     )
-    return in_namespace and _selects(given.get("podSelector", {}), peer.labels)
+    return in_namespace and matches(given.get("podSelector", {}), peer.labels)
 
 
 def test_a_worker_reaches_what_its_values_name_and_nothing_else(engine: Engine) -> None:
@@ -164,6 +161,30 @@ def test_a_model_is_reached_on_the_port_of_its_address(engine: Engine, url: str,
     network = Network(engine.render(merged(MINIMAL, {"generation": {"baseUrl": url}})))
     assert network.may_reach("worker", INTERNET, port)
     assert not network.may_reach("worker", INTERNET, port + 1)
+
+
+def test_a_door_reaches_brokers_and_collector_and_neither_models_nor_workers(engine: Engine) -> None:
+    network = Network(engine.render(examples()["statefulset-keda"]))
+    assert network.may_reach("door", KAFKA, 9093)
+    assert network.may_reach("door", STRANGER, DNS)
+    assert network.may_reach("door", Peer(labels={}, namespace="observability"), 4318)
+    assert not network.may_reach("door", Peer(address="192.0.2.9"), 443)
+    assert not network.may_reach("door", network.pod("worker"), 9464)
+    assert not network.may_reach("door", API_SERVER, 6443)
+
+
+def test_a_door_is_reached_on_its_port_by_its_peers_and_prometheus(engine: Engine) -> None:
+    values = examples()["statefulset-keda"]
+    network, shop = Network(engine.render(values)), Peer(labels={"app": "shop"}, namespace="shops")
+    assert network.may_be_reached("door", shop, 8800)
+    assert network.may_be_reached("door", PROMETHEUS, 8800)
+    assert not network.may_be_reached("door", shop, 9464)
+    assert not network.may_be_reached("door", STRANGER, 8800)
+    assert not network.may_be_reached("worker", shop, 8800)
+    unnamed = merged(values, {"networkPolicy": {"prometheusNamespaceLabels": None}})
+    assert not Network(engine.render(unnamed)).may_be_reached("door", STRANGER, 8800)
+    anyone = Network(engine.render(merged(values, {"networkPolicy": {"doorPeers": []}})))
+    assert anyone.may_be_reached("door", INTERNET, 8800)
 
 
 def test_a_policy_that_is_switched_off_is_not_rendered(engine: Engine) -> None:

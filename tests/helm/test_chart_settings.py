@@ -72,6 +72,12 @@ BY_SECRET = {
 BY_THE_CHART = {
     "agent.host",
     "agent.port",
+    "door.digest_key",
+    "door.host",
+    "door.keys_file",
+    "door.port",
+    "door.tls_certfile",
+    "door.tls_keyfile",
     "guard.labeler",
     "kafka.cluster_name",
     "kafka.security_protocol",

@@ -22,6 +22,7 @@
 {{- if ne $v.otel.captureContent "NO_CONTENT" -}}{{- $warnings = append $warnings "otel.captureContent puts what users wrote into traces." -}}{{- end -}}
 {{- if not $v.redaction.digestKeySecret.name -}}{{- $warnings = append $warnings "redaction.digestKeySecret has no name: each process makes its own key, so digests in audit records cannot be compared." -}}{{- end -}}
 {{- if not $v.agent.tokenSecret.name -}}{{- $warnings = append $warnings (printf "agent.tokenSecret has no name: pods are not drained before they end%s. Nothing is lost, but events in flight are processed again." (ternary ", a Ray worker's not at all" "" (eq $v.mode "rayservice"))) -}}{{- end -}}
+{{- if and $v.door.enabled (not $v.door.tlsSecret.name) -}}{{- $warnings = append $warnings "door.tlsSecret has no name: API keys and conversations reach the door without TLS." -}}{{- end -}}
 {{- if not $v.networkPolicy.enabled -}}{{- $warnings = append $warnings "networkPolicy.enabled is false: every pod of the cluster can reach these pods." -}}{{- end -}}
 {{- if and (eq $v.mode "rayservice") (not $v.ray.auth.enabled) -}}{{- $warnings = append $warnings "ray.auth.enabled is false: whoever reaches the head can run code there." -}}{{- end -}}
 {{- if and (eq $v.mode "rayservice") $v.networkPolicy.enabled (not $v.networkPolicy.operatorNamespaceLabels) -}}{{- $warnings = append $warnings "networkPolicy.operatorNamespaceLabels is empty: every namespace can reach Ray's dashboard, and only the token protects it." -}}{{- end -}}

@@ -107,7 +107,9 @@ http://{{ include "sluicegate.fullname" $root }}-serve-svc:8000{{ if eq $role "j
 {{- if $v.canary.publicKeys -}}{{- $_ := set $canary "keys" $v.canary.publicKeys -}}{{- end -}}
 {{- $ray := dict "address" "" "slots" 1 -}}
 {{- if eq $v.mode "rayservice" -}}{{- $ray = dict "address" "auto" "slots" (include "sluicegate.replicas" . | int) -}}{{- end -}}
-{{- dict "kafka" $kafka "topics" $topics "generation" $generation "guard" $guard "stages" $stages "policy" $policy
+{{- $door := dict -}}
+{{- if $v.door.enabled -}}{{- $door = dict "host" $v.agent.host "port" 8800 -}}{{- end -}}
+{{- dict "door" $door "kafka" $kafka "topics" $topics "generation" $generation "guard" $guard "stages" $stages "policy" $policy
       "redaction" $redaction "telemetry" $telemetry "agent" $agent "canary" $canary "ray" $ray
       "drain" (dict "timeout_s" $v.worker.drainTimeoutSeconds)
       "limits" (dict "crash_journal_directory" "/var/lib/sluicegate") | toJson -}}

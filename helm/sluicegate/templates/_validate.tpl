@@ -9,6 +9,7 @@
 {{- include "sluicegate.validatePolicy" .Values -}}
 {{- include "sluicegate.validateScaling" . -}}
 {{- include "sluicegate.validateRay" . -}}
+{{- include "sluicegate.validateDoor" . -}}
 {{- include "sluicegate.validateRest" . -}}
 {{- include "sluicegate.validateSettings" . -}}
 {{- end -}}
@@ -221,8 +222,10 @@
 {{- end -}}
 {{- end -}}
 {{- $path := printf "%s.%s" $section $key -}}
-{{- if hasKey $own $path -}}
-{{- fail (printf "settings.%s follows from %s: change that instead" $path (index $own $path)) -}}
+{{- range list $path (trimSuffix "_file" $path) -}}
+{{- if hasKey $own . -}}
+{{- fail (printf "settings.%s follows from %s: change that instead" $path (index $own .)) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
@@ -283,6 +286,12 @@ agent.host: agent.host
 agent.port: the pod's port http, 9464
 agent.token: agent.tokenSecret
 canary.keys: canary.publicKeys
+door.host: agent.host
+door.port: the pod's port http, 8800
+door.tls_certfile: door.tlsSecret
+door.tls_keyfile: door.tlsSecret
+door.keys_file: door.keysSecret
+door.digest_key: door.digestKeySecret
 ray.address: mode
 ray.slots: worker.replicas
 ray.slot_start: worker.replicas
