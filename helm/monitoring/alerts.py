@@ -6,9 +6,9 @@ import yaml
 
 from helm.monitoring.alert import Alert
 from helm.monitoring.pipeline_alerts import DELIVERY, ENFORCEMENT, FLOW, POLICY
-from helm.monitoring.surrounding_alerts import MODELS, PLATFORM
+from helm.monitoring.surrounding_alerts import DOOR, MODELS, PLATFORM
 
-ALERTS: Final[tuple[Alert, ...]] = (*ENFORCEMENT, *POLICY, *FLOW, *DELIVERY, *MODELS, *PLATFORM)
+ALERTS: Final[tuple[Alert, ...]] = (*ENFORCEMENT, *POLICY, *FLOW, *DELIVERY, *DOOR, *MODELS, *PLATFORM)
 
 RUNBOOK_BASE: Final = "docs/runbooks/"
 

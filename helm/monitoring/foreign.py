@@ -46,6 +46,7 @@ KUBERAY: Final = frozenset(
 )
 KUBERNETES: Final = frozenset(
     {
+        "kube_deployment_status_replicas_available",
         "kube_pod_status_phase",
         "kube_poddisruptionbudget_status_pod_disruptions_allowed",
         "kube_pod_container_resource_limits",

@@ -1,8 +1,35 @@
-"""Alerts on what Sluicegate depends on: models, Ray, Kubernetes."""
+"""Alerts on what surrounds the workers: the door, models, Ray, Kubernetes."""
 
 from typing import Final
 
-from helm.monitoring.alert import Alert
+from helm.monitoring.alert import VOLUME_FLOOR, Alert
+
+_DOOR_ASKED: Final = 'sum(rate(sluicegate_door_requests_total{route=~"/v1/.*",$where}[5m]))'
+_DOOR_FAILED: Final = 'sum(rate(sluicegate_door_requests_total{route=~"/v1/.*",status=~"5..",$where}[5m]))'
+
+DOOR: Final = (
+    Alert(
+        name="SluicegateDoorDown",
+        group="door",
+        expr='max by (deployment) (kube_deployment_status_replicas_available{deployment=~".*-door",$where}) == 0',
+        hold="2m",
+        severity="page",
+        summary="No door is ready: whoever asks over HTTP is refused.",
+        first="`kubectl logs` of a door says why; without brokers no door becomes ready.",
+    ),
+    Alert(
+        name="SluicegateDoorErrors",
+        group="door",
+        expr=(
+            f"{_DOOR_FAILED} / clamp_min({_DOOR_ASKED}, {VOLUME_FLOOR}) > $threshold and {_DOOR_ASKED} > {VOLUME_FLOOR}"
+        ),
+        hold="5m",
+        severity="warning",
+        summary="More than one request in twenty at the door is answered 5xx.",
+        first="Look at the status: 503 is brokers or too much under way, 504 a guard, a model or the deadline.",
+        threshold=0.05,
+    ),
+)
 
 MODELS: Final = (
     Alert(
