@@ -229,9 +229,9 @@ class Pipeline:
 
     async def _answered(self, case: Case) -> Decision:
         """Return the end of an event: a repeated one and one over its tenant's budget cost neither guard nor model."""
-        if is_only_images(case.event):
-            return unseen(case)
         decision = self._repeated(case) or self._limiting.refused(case, self._clock.now_ms())
+        if decision is None and is_only_images(case.event):
+            decision = unseen(case)
         if decision is not None:
             return decision
         try:

@@ -5,7 +5,6 @@ Error details name a field's path and its bound, never its value.
 
 import functools
 import re
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -80,6 +79,8 @@ _IDS_MSGPACK = msgspec.msgpack.Decoder(EventIds)
 _IDS_CLOUD_EVENT = msgspec.json.Decoder(_CloudEventOfIds)
 _EVENT_JSON = msgspec.json.Decoder(ConversationEvent)
 _EVENT_MSGPACK = msgspec.msgpack.Decoder(ConversationEvent)
+_ANY_JSON = msgspec.json.Decoder(Any)
+_ANY_MSGPACK = msgspec.msgpack.Decoder(Any)
 _STATE_JSON = msgspec.json.Decoder(dict[str, Any])
 _STATE_MSGPACK = msgspec.msgpack.Decoder(dict[str, Any])
 _CLOUD_EVENT = msgspec.json.Decoder(_CloudEvent)
@@ -88,7 +89,7 @@ _JSON = msgspec.json.Encoder(order="deterministic")
 _MSGPACK = msgspec.msgpack.Encoder(order="deterministic")
 
 _T = TypeVar("_T")
-_EventDecoder = msgspec.json.Decoder[ConversationEvent] | msgspec.msgpack.Decoder[ConversationEvent]
+_Decoder = msgspec.json.Decoder[_T] | msgspec.msgpack.Decoder[_T]
 
 RESPELT_MAX = 16
 """Numbers and nulls in one event that are put right; with more of them it is no event."""
@@ -120,11 +121,11 @@ def decode_event(record: Record, limits: RecordLimits) -> ConversationEvent:
     _check_version(_SCHEMA, headers.get(_SCHEMA), _EVENT_SCHEMA)
     _check_version(_SPECVERSION, headers.get(_SPECVERSION), CE_SPECVERSION)
     if wire is Wire.MSGPACK:
-        event = _decoded(_EVENT_MSGPACK, msgspec.msgpack.decode, _checked_depth(value, wire, limits))
+        event = _decoded(_EVENT_MSGPACK, _ANY_MSGPACK, _checked_depth(value, wire, limits))
     else:
         _check_utf8(value)
         _checked_depth(value, wire, limits)
-        event = _decoded(_EVENT_JSON, msgspec.json.decode, _unwrapped(value) if is_wrapped else value)
+        event = _decoded(_EVENT_JSON, _ANY_JSON, _unwrapped(value) if is_wrapped else value)
     if record.key != event.conversation_id.encode():
         raise _failure(DeadLetterReason.KEY_MISMATCH, "the record's key is not conversation_id")
     if (event.tenant_id == CANARY_TENANT) != (event.canary is not None):
@@ -257,15 +258,18 @@ def _unwrapped(value: bytes) -> bytes:
     return bytes(wrapped.data)
 
 
-def _decoded(decoder: _EventDecoder, parse: Callable[[bytes], object], value: bytes) -> ConversationEvent:
-    """Return an event; if its types do not fit, with the spellings that mean the same put right (`_respell`)."""
+def _decoded(decoder: _Decoder[ConversationEvent], untyped: _Decoder[Any], value: bytes) -> ConversationEvent:
+    """Return an event; if its types do not fit, with the spellings that mean the same put right (`_respell`).
+
+    `decoder` stops at the first misfit, so `untyped` is the first to read what stands behind it. Raises DeadLetter.
+    """
     try:
         return _decode(decoder, value)
     except DeadLetter as exc:
         if exc.reason is not DeadLetterReason.INVALID or _RESPELLABLE.search(exc.detail) is None:
             raise
         failure = exc
-    parsed = parse(value)
+    parsed = _decode(untyped, value)
     for _ in range(RESPELT_MAX):
         if not _respell(parsed, failure.detail):
             break
@@ -299,7 +303,7 @@ def _respell(parsed: object, detail: str) -> bool:
     return False
 
 
-def _decode(decoder: msgspec.json.Decoder[_T] | msgspec.msgpack.Decoder[_T], value: bytes) -> _T:
+def _decode(decoder: _Decoder[_T], value: bytes) -> _T:
     # Raised outside the except block: the library's message may quote the value and must not become a context.
     try:
         return decoder.decode(value)

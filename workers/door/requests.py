@@ -107,7 +107,7 @@ def _message(entry: object, where: str) -> Message:
     stated = given.get("role")
     role = _ROLES.get(stated) if isinstance(stated, str) else None
     if role is None:
-        if stated in {"tool", "function"}:
+        if stated in ("tool", "function"):  # a tuple: what is stated may be a list, which has no hash
             raise bad_field(f"{where}.role", "messages of tools cannot be honoured", "unsupported_value")
         raise bad_field(f"{where}.role", f"one of {', '.join(_ROLES)}")
     check_fields(given, MESSAGE_FIELDS, f"{where}.")

@@ -27,6 +27,9 @@ _PARTED = " | "
 _NAME = re.compile(r"<([a-z_]+)>")
 _NUMBER = re.compile(r"[\d ]+")
 _DIGIT = re.compile(r"\d")
+_DIGIT_FIRST = re.compile(r"(?:\(\?<!\\d\)|\W)*\d")
+"""The beginning of an expression that begins with a digit: numbers may stand anywhere, far from any letter."""
+
 _REACH = GAP_CHARACTERS_MAX + 40
 """The characters around a letter that an expression may reach into: a gap, and digits or marks behind it."""
 
@@ -48,7 +51,7 @@ class _Spelt(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class _Expressions(msgspec.Struct, frozen=True):
-    """Some expressions, compiled: those that begin with a word, and numbers alone; None if there are none."""
+    """Some expressions, compiled: those that begin with a word, and those with a digit; None if there are none."""
 
     words: re.Pattern[str]
     numbers: re.Pattern[str] | None
@@ -144,8 +147,9 @@ def _any(spelt: _Spelt, language: str, listed: str) -> _Expressions:
     filled = _NAME.sub(lambda match: _either(spelt.words[match.group(1)].split(_PARTED)), listed)
     parts = unicodedata.normalize("NFC", filled).replace("…", _GAP).split(_PARTED)
     numbers = [_digits(part) for part in parts if _NUMBER.fullmatch(part)]
-    texts = [part for part in parts if not _NUMBER.fullmatch(part)]
     start = _STARTS.get(language, _START)
+    numbers += [start + part for part in parts if not _NUMBER.fullmatch(part) and _DIGIT_FIRST.match(part)]
+    texts = [part for part in parts if not _DIGIT_FIRST.match(part) and not _NUMBER.fullmatch(part)]
     return _Expressions(
         words=re.compile(start + _either(texts) if texts else r"(?!)"),
         numbers=re.compile(_either(numbers)) if numbers else None,

@@ -131,3 +131,10 @@ def test_what_is_left_out_of_long_stretches_without_letters_meets_no_obligation(
     """Compared with reading the whole text for every expression."""
     expected = {name for one in languages_of(text) for name in markers(one).met(text, text, has_numbers=True)}
     assert obligations_present(text, "", {}) == tuple(sorted(expected))
+
+
+def test_an_expression_that_begins_with_a_digit_is_found_far_from_any_letter() -> None:
+    words, number, met, far = "vous êtes avec nous pour la vie", "0 892 68 32 92", "referral", " - " * 80
+    assert languages_of(words) == ("fr",)
+    assert met in obligations_present(fold(f"{words} {number}"), "", {})
+    assert met in obligations_present(fold(f"{words} {far} {number} {far} {words}"), "", {})

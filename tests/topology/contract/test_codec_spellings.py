@@ -48,3 +48,26 @@ def test_a_number_that_is_not_whole_and_other_nulls_are_refused_by_path() -> Non
     assert "$.messages" in refused(changed(messages=None))
     assert "$.messages[0]" in refused(changed(messages=[None]))
     assert refused(changed(generation={"max_tokens": 5.5})).startswith("$.generation.max_tokens")
+
+
+@pytest.mark.parametrize(("encode_as", "headers"), ENCODINGS)
+def test_an_event_that_ends_behind_such_a_spelling_is_a_dead_letter_wherever_it_was_cut(
+    encode_as: Callable[[object], bytes], headers: Headers
+) -> None:
+    first = {"generation": {"max_tokens": 5.0}}
+    whole = encode_as({**first, **changed(), **first})
+    assert read(whole, headers).generation.max_tokens == 5
+    for end in range(1, len(whole)):
+        with pytest.raises(DeadLetter):
+            read(whole[:end], headers)
+
+
+def test_what_no_decoder_can_read_behind_such_a_spelling_is_a_dead_letter() -> None:
+    packed, in_json = msgspec.msgpack.encode(changed(user=None)), msgspec.json.encode(changed(user=None))
+    assert packed[0] & 0xF0 == 0x80
+    for unknown in (b"\xa1\xff", b"\x81\x80\x01", b"\xc1", b"\xc7\x0c\xff" + b"\xff" * 12):
+        with pytest.raises(DeadLetter):
+            read(bytes([packed[0] + 1]) + packed[1:] + b"\xa1x" + unknown, ENCODINGS[1][1])
+    for unknown in (b"1e999", b"1" + b"0" * 5000, b'"\\ud800"'):
+        with pytest.raises(DeadLetter):
+            read(in_json[:-1] + b',"x":' + unknown + b"}")

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from serving.fakes import FakeConversationStates, FakeGenerator, FakeTenantUses, ManualClock
 from tests.topology.steps.pipeline_world import BUNDLE, Bench, Ended, event, finding, finds, record_of
-from topology.contract.events import Action
+from topology.contract.events import Action, ImagePart, Message, Role
 from topology.contract.records import Record
 from topology.contract.tenants import Charge
 from topology.policy.budgets import OTHERS, Limit, TenantBudget, Window
@@ -81,6 +81,18 @@ def test_a_second_copy_is_not_limited_but_named_as_one() -> None:
     copy = bench.process(replace(turn(1), offset=2))
     assert Ended(copy).response.reason_codes == ("duplicate_event",)
     assert charged(copy.charge).use.repeated == 1
+
+
+def test_images_alone_count_as_an_event_of_the_budget_and_a_second_copy_as_one() -> None:
+    bench = Bench(uses=FakeTenantUses(), policies=policies(), states=FakeConversationStates())
+    images = (Message(role=Role.USER, parts=(ImagePart(reference="https://example.org/cat.png"),)),)
+    bench.process(turn(1))
+    copy = Ended(bench.process(replace(turn(1, messages=images), offset=2)))
+    assert copy.response.reason_codes == ("duplicate_event",)
+    assert Ended(bench.process(turn(3, messages=images))).response.reason_codes == ("rate_limited",)
+    assert Ended(Bench(uses=FakeTenantUses()).process(turn(3, messages=images))).response.reason_codes == (
+        "only_images",
+    )
 
 
 def test_a_shadow_budget_only_counts() -> None:

@@ -17,7 +17,7 @@ from kafka.structs import TopicPartition
 from tests.contracts.delivery import read
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.patience import wait_until
-from tests.plugins.raw_batches import NAMED_HEADER, NAMELESS_HEADER, batch, produce, record
+from tests.plugins.raw_batches import NAMED_HEADER, NAMELESS_HEADER, batch, old_message, produce, record
 from workers.kafka.client import consumer_options
 from workers.kafka.fetching.batches import CHECKSUM_TRIES_MAX, BatchLimits, BoundedRecords, Fetched, Reading
 from workers.kafka.fetching.codecs import Undecodable, decompress
@@ -130,8 +130,11 @@ def test_an_offset_that_cannot_be_is_a_broken_record(delta: int) -> None:
     assert [bool(each.unreadable) for each in found] == [False, True]
 
 
-def test_a_wrong_checksum_is_fetched_again_before_it_is_believed() -> None:
-    raw, reading = bytearray(batch(record(b"a"), 1)), Reading(LIMITS)
+@pytest.mark.parametrize(
+    "written", [batch(record(b"abcdef"), 1), old_message(b"abcdef"), old_message(b"abcdef", magic=0)]
+)
+def test_a_wrong_checksum_is_fetched_again_before_it_is_believed(written: bytes) -> None:
+    raw, reading = bytearray(written), Reading(LIMITS)
     raw[-3] ^= 1
     for _ in range(CHECKSUM_TRIES_MAX - 1):
         found, part = _read(bytes(raw), reading=reading)

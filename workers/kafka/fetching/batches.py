@@ -105,7 +105,7 @@ class BoundedRecords(_LibraryRecords):  # pyright: ignore[reportUntypedBaseClass
                 break
             self.leader_epoch = batch.leader_epoch if batch.magic == 2 else -1
             if batch.magic != 2:
-                yield from self._legacy(tp, batch)
+                yield from self._legacy(tp, batch) if is_whole else (_old_stand_in(tp, batch, "its checksum is wrong"),)
             elif not is_whole:
                 yield _stand_in(tp, batch, batch.base_offset, "its checksum is wrong", _raw(batch))
             elif not self._is_skipped(batch):
@@ -149,13 +149,10 @@ class BoundedRecords(_LibraryRecords):  # pyright: ignore[reportUntypedBaseClass
 
         The library decompresses such a batch without a bound, and a negative length in it is a loop without an end.
         """
-        raw = _raw(batch)
         try:
-            yield from _old_records(tp, raw, self._reading)
+            yield from _old_records(tp, _raw(batch), self._reading)
         except (Undecodable, ValueError, struct.error) as exc:
-            fault = exc.fault if isinstance(exc, Undecodable) else "a length is wrong"
-            why = f"offset {batch.base_offset}: a batch of an old format: {fault}"
-            yield Fetched(tp.topic, tp.partition, batch.base_offset, 0, None, raw, [], why)
+            yield _old_stand_in(tp, batch, exc.fault if isinstance(exc, Undecodable) else "a length is wrong")
 
 
 def _next_batch(records: Any) -> Any:
@@ -228,6 +225,12 @@ def _old_bytes(raw: bytes, at: int, end: int) -> tuple[bytes | None, int]:
     if not 0 <= length <= end - at:
         raise Undecodable("a length is wrong")
     return raw[at : at + length], at + length
+
+
+def _old_stand_in(tp: TopicPartition, batch: Any, fault: str) -> Fetched:
+    """Return the record that stands for a batch of an old format."""
+    why = f"offset {batch.base_offset}: a batch of an old format: {fault}"
+    return Fetched(tp.topic, tp.partition, batch.base_offset, 0, None, _raw(batch), [], why)
 
 
 def _raw(batch: Any) -> bytes:
