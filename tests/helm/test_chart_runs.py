@@ -119,7 +119,7 @@ def serve_port(local_ray: None) -> Generator[int]:
 
 def serve_config(engine: Engine, values: Values, directory: Path) -> dict[str, Any]:
     """`serveConfigV2` of the RayService for this machine: paths moved, and a worker pod's environment for all."""
-    documents = engine.render(values)
+    documents = engine.render({**values, "mode": "rayservice"})
     group = next(pod for pod in pods(documents) if pod.owner.endswith(" consumer"))
     pod = LocalPod(group, documents, secrets=SECRETS, fields=FIELDS, directory=directory)
     service = next(each for each in documents if each["kind"] == "RayService")
