@@ -28,7 +28,7 @@ from tests.plugins.kafka_broker import Kafka
 from tests.plugins.otlp_receiver import kept_exports
 from tests.plugins.patience import PATIENCE_S, wait_until
 from tests.plugins.running_worker import audits, fresh_settings, responses
-from topology.contract.events import Action
+from topology.contract.events import Action, parts_text
 from topology.contract.names import Header
 from topology.contract.records import Record
 from workers.commands.demo.parts import free_port
@@ -83,12 +83,20 @@ def send_everything(kafka: Kafka, settings: Settings) -> None:
 
 def wait_answered(settings: Settings) -> None:
     """Returns once every event has its response and every broken record its letter."""
-    wait_until(lambda: len(responses(settings)) == len(events()))
+    wait_until(
+        lambda: len([each for each in responses(settings) if each.action is not Action.REJECTED]) == len(events())
+    )
     wait_until(lambda: len(letters(settings)) >= len(broken_values()) + 1)
 
 
 def letters(settings: Settings) -> list[Record]:
     return read_topic(settings.kafka, settings.topics.dead_letters)
+
+
+def why_rejected(settings: Settings) -> bytes:
+    """Return what answers say of events that are not valid: the place of the fault, and no word of the event."""
+    rejected = [each for each in responses(settings) if each.action is Action.REJECTED]
+    return "\n".join(each.detail + "".join(parts_text(each.parts)) for each in rejected).encode()
 
 
 def headers_of(records: list[Record]) -> bytes:
@@ -143,6 +151,7 @@ def test_no_signal_of_a_node_holds_what_users_or_models_said(kafka: Kafka, ray_a
             "metrics": b"".join(exports.metric_pushes),
             "logs": log.read_bytes(),
             "headers of dead letters": headers_of(letters(settings)),
+            "why events were rejected": why_rejected(settings),
             "headers of answers": headers_of(read_topic(settings.kafka, settings.topics.audited)),
         }
     assert all(signals.values())
