@@ -6,8 +6,8 @@ from helm.monitoring.alert import VOLUME_FLOOR, Alert
 
 _RATE_IN: Final = "sum(rate(sluicegate_events_consumed_total{$where}[5m]))"
 _STANDS_STILL: Final = "max(max_over_time(sluicegate_partition_standstill_seconds{$where}[2m])) > 0"
-"""A partition that is read to its end never stands still, whatever else its lag counts. An event that is given up now and
-then sets the gauge back for a moment; so the last two minutes count."""
+"""A partition that is read to its end never stands still, whatever else its lag counts. An event that is given up now
+and then sets the gauge back for a moment; so the last two minutes count."""
 _SLOW: Final = (
     '(1 - sum(rate(sluicegate_event_duration_seconds_bucket{le=~"30(\\\\.0)?",$where}[%s]))'
     " / clamp_min(sum(rate(sluicegate_event_duration_seconds_count{$where}[%s])), 0.001))"
