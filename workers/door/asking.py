@@ -35,17 +35,13 @@ class LogAway(Exception):
 
 
 class Question(Struct, frozen=True, kw_only=True):
-    """An event to be sent, and by what a repeated request is recognised. `value` is made for a deadline.
-
-    `is_new`: no earlier request can have had its id.
-    """
+    """An event to be sent, and by what a repeated request is recognised. `value` is made for a deadline."""
 
     event: Event
     conversation_id: str
     digest: str
     value: Callable[[int], bytes]
     headers: Headers
-    is_new: bool = False
 
 
 class Log(Protocol):

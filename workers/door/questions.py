@@ -44,7 +44,7 @@ def question_of(
     """
     said = overrides_of(caller, call.headers)
     user = user_of(caller, said, asked.subject)
-    event_id, is_new = _event_id(call, name, digests)
+    event_id = _event_id(call, name, digests)
     overrides = {each: call.headers[each] for each in OVERRIDES if call.headers.get(each)}
     if asked.answer:
         conversation_id = digests.lone_conversation_id(event_id)
@@ -75,18 +75,17 @@ def question_of(
         digest=digest,
         value=lambda deadline_ms: encode(replace(event, deadline_ms=deadline_ms)),
         headers=headers,
-        is_new=is_new,
     )
 
 
-def _event_id(call: Call, name: str, digests: Digests) -> tuple[str, bool]:
-    """Return the event id, and whether no other request can have it."""
+def _event_id(call: Call, name: str, digests: Digests) -> str:
+    """Return the event id: of the request's own key if it has one, else one that no other request can have."""
     key = call.headers.get(IDEMPOTENCY_HEADER, "")
     if not key:
-        return f"door-{uuid.uuid4()}", True
+        return f"door-{uuid.uuid4()}"
     if len(key) > IDEMPOTENCY_CHARACTERS_MAX or not key.isascii() or not key.isprintable():
         raise bad_field(IDEMPOTENCY_HEADER, f"at most {IDEMPOTENCY_CHARACTERS_MAX} printable ASCII characters")
-    return digests.event_id(name, key), False
+    return digests.event_id(name, key)
 
 
 def _first_message(messages: tuple[Message, ...]) -> bytes:
