@@ -4,7 +4,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -139,12 +139,12 @@ class LagSeen(Instruments):
 
     def __init__(self) -> None:
         super().__init__(NoOpMeter("lag"))
-        self.lags: dict[int, list[float]] = {}
+        self.lags: defaultdict[int, list[float]] = defaultdict(list)
 
     def gauge_set(self, name: str, value: float, **labels: str) -> None:
         super().gauge_set(name, value, **labels)
         if name == Metric.CONSUMER_LAG:
-            self.lags.setdefault(int(labels["partition"]), []).append(value)
+            self.lags[int(labels["partition"])].append(value)
 
 
 def test_a_worker_has_no_lag_after_a_redrive_although_its_transaction_ended_with_a_marker(
