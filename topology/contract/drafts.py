@@ -8,7 +8,7 @@ from topology.contract.names import DraftSource
 
 
 class Draft(Struct, frozen=True, kw_only=True):
-    """An answer before judgement."""
+    """An answer before judgement. `is_partial`: the beginning of one that goes on."""
 
     text: str
     source: DraftSource
@@ -16,6 +16,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     response_id: str = ""
     finish_reason: str = ""
     usage: Usage = Usage()
+    is_partial: bool = False
 
 
 class GenerationRequest(Struct, frozen=True, kw_only=True):
