@@ -50,7 +50,7 @@ def measure(bootstrap: str, size: Size, say: Say) -> list[Figure]:
     # Ours processes ahead of its transactions. Where the topic ended with the events that are measured, what was ahead
     # when the clock started would be work that nobody counts; so there is as much to be ahead with at the end.
     ahead_max = Settings().limits.queue_events_max
-    _produce(bootstrap, size.events + 2 * TRANSACTION_EVENTS + ahead_max, say)
+    produce(bootstrap, size.events + 2 * TRANSACTION_EVENTS + ahead_max, say)
     runs: dict[Arm, list[Figures]] = {arm: [] for arm in ("bare", *size.arms)}
     for arm in size.warm_arms:
         say(f"a: not counted {arm}: {_run(bootstrap, arm, size).wall_us:.0f} µs")
@@ -62,7 +62,8 @@ def measure(bootstrap: str, size: Size, say: Say) -> list[Figure]:
     return _figures(runs, size)
 
 
-def _produce(bootstrap: str, count: int, say: Say) -> None:
+def produce(bootstrap: str, count: int, say: Say) -> None:
+    """Write so many events to the input topic."""
     kafka = KafkaSettings(bootstrap_servers=(bootstrap,))
     create_topics(kafka, TopicSettings())
     sender = EventSender(kafka, Topic.EVENTS.value)
