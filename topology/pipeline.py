@@ -263,7 +263,7 @@ class Pipeline:
         except TooLate as exc:
             if case.is_past_due:  # no overload: a duration in place of a time, or a copy of an old event
                 return await self._withhold(
-                    case, ActionReason.DEADLINE, "deadline", "it had passed before the event was written"
+                    case, ActionReason.DEADLINE, "deadline", "the deadline had passed before the event was written"
                 )
             reason = ActionReason.OVERLOADED
             return await self._withhold(case, reason, reason.value, f"{exc.where}: no turn before the deadline")
