@@ -208,6 +208,14 @@ def record(value: bytes) -> Record:
     return Record(topic="t", partition=0, offset=0, timestamp_ms=0, key=b"c", value=value, headers=())
 
 
+def test_a_dead_letter_says_what_was_wrong_with_its_record() -> None:
+    detail = "$.messages[0].role: must be one of user, tool"
+    headers = (("x-reason", b"invalid"), ("x-stage", b"decode"), ("x-detail", detail.encode()))
+    letter = Record(topic="t", partition=0, offset=0, timestamp_ms=0, key=b"c", value=b"", headers=headers)
+    (line,) = LiveView(1, ()).add_dead_letter(letter)
+    assert line.plain == f"✉ dead letter     a broken record: invalid: {detail}"
+
+
 def test_a_run_leaves_its_records_and_a_stricter_policy_that_loads(tmp_path: Path) -> None:
     settings = structs.replace(Settings(), policy=structs.replace(Settings().policy, overlays=str(OVERLAYS)))
     decision = decided(EVENT, Action.PUBLISHED, WITHIN)
