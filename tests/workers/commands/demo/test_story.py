@@ -31,6 +31,7 @@ from topology.contract.labels import (
     Verdict,
     VerdictKind,
 )
+from topology.contract.names import DraftSource
 from topology.contract.records import Record
 from topology.policy.loading import load_bundle, packaged_bundle
 from workers.commands.demo.parts import OVERLAYS
@@ -56,7 +57,7 @@ def attempt(rule: str, verdict: VerdictKind, detail: int = 0, outcome: Outcome =
     finding = OutputFinding(category=CATEGORY, harm=3, detail_lo=detail, detail_hi=detail)
     run = GuardRun(guard="classification", version="1", outcome=outcome)
     return Attempt(
-        source="generator",
+        source=DraftSource.GENERATOR,
         draft=LoggedText(
             redacted="It is open." if rule == "V99" else "Here is the whole procedure.", spans=(), digest=""
         ),
