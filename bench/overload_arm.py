@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
 from msgspec import Struct, structs
@@ -122,13 +122,13 @@ def resident_mib() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def _sample(worker: Worker) -> None:
+def _sample(worker: Worker, lines: TextIO) -> None:
     while True:  # a daemon's loop: it ends with the process
         health = worker.health()
         sample = Sample(
             at_s=time.time(), is_assigned=health.assigned, committed=health.committed_count, rss_mib=resident_mib()
         )
-        print(msgspec.json.encode(sample).decode(), flush=True)
+        print(msgspec.json.encode(sample).decode(), file=lines, flush=True)
         time.sleep(SAMPLE_S)
 
 
@@ -136,11 +136,11 @@ def main(arguments: Sequence[str]) -> int:
     """Work until SIGTERM."""
     task = msgspec.json.decode(arguments[0], type=Task)
     slow_down(task)
-    sys.stdout, lines = sys.stderr, sys.stdout  # the worker's log goes to standard output
+    lines = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="ascii")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the worker and its producer's process log to standard output
     worker = build_worker(settings_of(task), 0, {})
-    sys.stdout = lines
     signal.signal(signal.SIGTERM, lambda _number, _frame: worker.drain(DRAIN_S))
-    threading.Thread(target=_sample, args=(worker,), name="sampler", daemon=True).start()
+    threading.Thread(target=_sample, args=(worker, lines), name="sampler", daemon=True).start()
     worker.run()
     return 0
 
