@@ -94,6 +94,9 @@ _Decoder = msgspec.json.Decoder[_T] | msgspec.msgpack.Decoder[_T]
 RESPELT_MAX = 16
 """Numbers and nulls in one event that are put right; with more of them it is no event."""
 
+OPTIONAL_OBJECTS = (["user"], ["generation"])
+"""The steps to objects of an event that may be left out; so may each of their fields."""
+
 
 def canonical_json(obj: object) -> bytes:
     """Return the one spelling that is hashed and signed: sorted keys, no whitespace, UTF-8. A NaN becomes null."""
@@ -283,7 +286,8 @@ def _decoded(decoder: _Decoder[ConversationEvent], untyped: _Decoder[Any], value
 def _respell(parsed: object, detail: str) -> bool:
     """Put one place of a document right, which `detail` names; return False if there is nothing to put right.
 
-    JSON Schema takes 5.0 for an integer, and programs write null for an object that is not there.
+    JSON Schema takes 5.0 for an integer, and programs write null for an object that is not there, or in one that may be
+    left out for a field that is not set.
     """
     path, _, expected = detail.partition(": ")
     *steps, last = [int(step) if step.isdigit() else step for step in _STEP.findall(path)]
@@ -297,7 +301,8 @@ def _respell(parsed: object, detail: str) -> bool:
     if isinstance(value, float) and value.is_integer() and "`int" in expected:
         at[last] = int(value)
         return True
-    if value is None and expected.startswith("Expected `object`") and isinstance(at, dict):
+    is_optional = expected.startswith("Expected `object`") or steps in OPTIONAL_OBJECTS
+    if value is None and is_optional and isinstance(at, dict):
         del at[last]
         return True
     return False
@@ -318,7 +323,7 @@ def _decode(decoder: _Decoder[_T], value: bytes) -> _T:
     raise failure
 
 
-_RESPELLABLE = re.compile(r"`int.*got `float`|`object`, got `(null|None)`")
+_RESPELLABLE = re.compile(r"`int.*got `float`|got `(null|None)`")
 _STEP = re.compile(r"[A-Za-z_]\w*|\d+")
 _PATH = re.compile(r" - at (?:`key` in )?`(\$[\w.\[\]]*)`$")
 _QUOTE = re.compile(r"['\"]")

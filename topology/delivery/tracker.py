@@ -283,15 +283,18 @@ class Tracker:
 
     # Bounds
 
-    def paused(self, count_max: int | None = None) -> frozenset[PartitionId]:
+    def paused(self, count_max: int | None = None, away_count: int = 0) -> frozenset[PartitionId]:
         """Return the partitions that must not be read now, including the stopped ones.
 
-        `count_max` lowers the bound on held records for now; None: it is that of the limits.
+        `count_max` is a bound on held records for now, not counting the `away_count` that wait for a model; None: there
+        is none but that of the limits, which counts all.
         """
-        count_max = self._limits.count_max if count_max is None else min(count_max, self._limits.count_max)
+        count_max = self._limits.count_max if count_max is None else count_max
         held_bytes = sum(window.size_bytes for window in self._windows.values())
-        self._is_full = is_over(self.held_count, count_max, was_over=self._is_full) or is_over(
-            held_bytes, self._limits.bytes_max, was_over=self._is_full
+        self._is_full = (
+            is_over(max(0, self.held_count - away_count), count_max, was_over=self._is_full)
+            or is_over(self.held_count, self._limits.count_max, was_over=self._is_full)
+            or is_over(held_bytes, self._limits.bytes_max, was_over=self._is_full)
         )
         full = {partition for partition, window in self._windows.items() if window.update_fullness()}
         return self._assigned if self._is_full else frozenset(full | self._stopped)

@@ -9,9 +9,11 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from topology.contract.codec import OPTIONAL_OBJECTS
 from topology.contract.conversation import ConversationState
 from topology.contract.events import AuditedResponse, AuditRecord, ConversationEvent, ReviewItem
 from topology.contract.headers import SCHEMA_VERSION
@@ -54,16 +56,24 @@ def json_schema(name: SchemaName) -> dict[str, object]:
 def _schema(name: str, kind: type[msgspec.Struct]) -> dict[str, object]:
     made = msgspec.json.schema(kind)
     if kind is ConversationEvent:
-        _allow_null(made["$defs"][kind.__name__]["properties"])
+        _allow_null(made["$defs"])
     head = {"$schema": DIALECT, "$id": f"{ID_PREFIX}:{name}:{SCHEMA_VERSION}"}
     return {**head, **plain_schema(made)}
 
 
-def _allow_null(properties: dict[str, dict[str, object]]) -> None:
-    """Have optional objects be null too, as the decoder takes them."""
-    for name, field in properties.items():
-        if isinstance(field.get("default"), dict):
-            properties[name] = {"anyOf": [{"$ref": field["$ref"]}, {"type": "null"}], "default": field["default"]}
+def _allow_null(kinds: dict[str, dict[str, Any]]) -> None:
+    """Have optional objects of an event, and each of their fields, be null too, as the decoder takes them."""
+    properties = kinds[ConversationEvent.__name__]["properties"]
+    for (name,) in OPTIONAL_OBJECTS:
+        fields = kinds[str(properties[name]["$ref"]).rpartition("/")[2]]["properties"]
+        fields.update({each: _nullable(field) for each, field in fields.items() if "anyOf" not in field})
+        properties[name] = _nullable(properties[name])
+
+
+def _nullable(field: dict[str, Any]) -> dict[str, Any]:
+    outside = {name: field[name] for name in ("default", "description") if name in field}
+    inside = {name: value for name, value in field.items() if name not in outside}
+    return {"anyOf": [inside, {"type": "null"}], **outside}
 
 
 def documents() -> dict[str, bytes]:

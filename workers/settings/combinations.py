@@ -200,6 +200,22 @@ def _only_from_files(key: str) -> _Rule:
     )
 
 
+_PATH_ENDS = "the URL that /chat/completions is put behind, without it and without ? and #"
+_ENDPOINT_RULES = (
+    _Rule(
+        ("generation.base_url",),
+        lambda s: s.generation.base_url,
+        _PATH_ENDS,
+        lambda s: _takes_a_path(s.generation.base_url),
+    ),
+    _Rule(
+        ("guard.judge_base_url",),
+        lambda s: s.guard.judge_base_url,
+        _PATH_ENDS,
+        lambda s: _takes_a_path(s.guard.judge_base_url),
+    ),
+)
+
 _POLICY_RULES = (
     _Rule(
         ("policy.keys", "policy.source"),
@@ -213,7 +229,7 @@ _POLICY_RULES = (
 
 def cross_problems(settings: Settings) -> Iterator[Problem]:
     """Yield every rule between settings that does not hold."""
-    for rule in (*_RULES, *_POLICY_RULES):
+    for rule in (*_RULES, *_ENDPOINT_RULES, *_POLICY_RULES):
         if not rule.holds(settings):
             value = rule.value(settings)
             yield rule.keys, SettingsError(rule.keys[0], "" if value is NOT_SET else repr(value), rule.allowed)
@@ -250,6 +266,10 @@ def file_problems(settings: Settings) -> list[SettingsError]:
         if name and not Path(name).is_dir()
     )
     return problems
+
+
+def _takes_a_path(url: str) -> bool:
+    return "?" not in url and "#" not in url and not url.rstrip("/").endswith("/completions")
 
 
 def _is_sasl(kafka: KafkaSettings) -> bool:

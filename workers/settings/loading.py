@@ -233,7 +233,7 @@ def _converted(
             value = _convert(raw, leaf, is_text=item.is_text)
             values[leaf.key] = _with_source(value, item, leaf, by_file=by_file) if isinstance(value, Secret) else value
         except (msgspec.ValidationError, OSError, ValueError):
-            wanted = "a readable UTF-8 file of at most 64 KiB" if by_file else allowed(leaf)
+            wanted = "a readable UTF-8 file of at most 64 KiB that is not empty" if by_file else allowed(leaf)
             shown = MASK if leaf.is_secret and not by_file else _shown(item.value)
             if not leaf.is_secret and MASK not in shown and (words := in_words(leaf.key, item.value)):
                 shown, wanted = "", words

@@ -19,6 +19,15 @@ _COMPRESSIONS: Final = ("gzip",)
 _EXPORTERS: Final = ("otlp", "none")
 _ALWAYS: Final = ("always_on", "parentbased_always_on")
 _RATIO: Final = ("traceidratio", "parentbased_traceidratio")
+_LIMITS: Final = tuple(
+    f"OTEL_{part}_LIMIT"
+    for part in (
+        *("ATTRIBUTE_COUNT", "ATTRIBUTE_VALUE_LENGTH", "SPAN_ATTRIBUTE_COUNT", "SPAN_ATTRIBUTE_VALUE_LENGTH"),
+        *("EVENT_ATTRIBUTE_COUNT", "LINK_ATTRIBUTE_COUNT", "SPAN_EVENT_COUNT", "SPAN_LINK_COUNT"),
+    )
+)
+"""No settings: the SDK reads them by itself, and ends a process for one that is no number, an empty one included."""
+_NO_LIMIT: Final = "unset"
 
 
 class OtelValue(Struct, frozen=True):
@@ -51,6 +60,10 @@ def otel_values(environ: Mapping[str, str]) -> Iterator[OtelValue]:
             yield _seconds(key, given[name], name)
     if "OTEL_BSP_MAX_QUEUE_SIZE" in given:
         yield OtelValue("telemetry.queue_max", given["OTEL_BSP_MAX_QUEUE_SIZE"], "OTEL_BSP_MAX_QUEUE_SIZE")
+    for name in _LIMITS:
+        limit = environ.get(name, _NO_LIMIT).strip().lower()
+        if limit != _NO_LIMIT and not (limit.isascii() and limit.isdigit()):
+            yield OtelValue(name, limit, name, f"a whole number of at least 0, or {_NO_LIMIT}")
     if given.get("OTEL_SDK_DISABLED", "").lower() == "true":
         yield OtelValue("telemetry.enabled", "false", "OTEL_SDK_DISABLED")
     for signal in _PATHS:

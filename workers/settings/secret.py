@@ -116,12 +116,18 @@ class Secret:
 
 
 def read_secret_file(path: Path) -> str:
-    """Return a file's text without its last line break. Raises OSError; ValueError if it is too long or not UTF-8."""
+    """Return a file's text without its last line break and the mark that Windows' editors begin it with.
+
+    Raises OSError; ValueError if it is too long, not UTF-8, or empty: a file is not named in order to have no secret.
+    """
     with path.open("rb") as file:
         content = file.read(SECRET_FILE_BYTES_MAX + 1)
     if len(content) > SECRET_FILE_BYTES_MAX:
         raise ValueError("too long")
-    return content.decode().rstrip("\r\n")
+    text = content.decode("utf-8-sig").rstrip("\r\n")
+    if not text.strip():
+        raise ValueError("empty")
+    return text
 
 
 def secrets_of(settings: Struct, prefix: str = "") -> Iterator[tuple[str, Secret]]:

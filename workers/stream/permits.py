@@ -26,6 +26,7 @@ class Permits:
         self._on_change = on_change
         self._lent_max = lent_max
         self._lent_count = 0
+        self._resting_count = 0
         self._taken_count = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.is_held = False
@@ -44,9 +45,12 @@ class Permits:
         return self._taken_count
 
     @property
-    def lent_count(self) -> int:
-        """Return how many records a model answers meanwhile."""
-        return self._lent_count
+    def away_count(self) -> int:
+        """Return how many records have released theirs to wait for a model, be it for an answer or until it is back.
+
+        At most `lent_max`: no more than so many may be held beside those that run.
+        """
+        return min(self._lent_max, self._lent_count + self._resting_count)
 
     @property
     def may_lend(self) -> bool:
@@ -76,7 +80,11 @@ class Permits:
 
     async def rest(self, seconds: float, sleep: Sleep) -> None:
         """Release the permit for `seconds`, then wait for one again; if cancelled, take it at once."""
-        await self._without(sleep(seconds))
+        self._resting_count += 1
+        try:
+            await self._without(sleep(seconds))
+        finally:
+            self._resting_count -= 1
 
     async def lend(self, work: Awaitable[T]) -> T:
         """Return the result of `work`, as `rest` does; to be called if `may_lend`."""

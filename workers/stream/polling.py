@@ -186,7 +186,7 @@ class Poller:
 
     def _pause(self) -> None:
         with self._lock:
-            paused, stopped = self._tracker.paused(self._intake.limit + self._awaiting()), self._tracker.stopped
+            paused, stopped = self._tracker.paused(self._intake.limit, self._awaiting()), self._tracker.stopped
         if not self._is_accepting:
             paused = self._source.assignment()
         self._source.pause(paused)

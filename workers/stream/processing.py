@@ -145,8 +145,8 @@ class Processing:
 
     @property
     def awaiting_count(self) -> int:
-        """Return how many records wait for a model's answer and hold no permit."""
-        return self._permits.lent_count + self._permits_of_suspects.lent_count
+        """Return how many records wait for a model and hold no permit, in the bound of those that may."""
+        return self._permits.away_count + self._permits_of_suspects.away_count
 
     def start(self) -> None:
         """Start the thread. `wake` starts what the tracker holds."""

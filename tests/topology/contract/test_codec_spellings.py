@@ -8,7 +8,7 @@ import pytest
 from tests.topology.contract.contract_samples import EVENT_MINIMAL
 from topology.contract.codec import RecordLimits, decode_event
 from topology.contract.errors import DeadLetter
-from topology.contract.events import ConversationEvent, UserContext
+from topology.contract.events import ConversationEvent, GenerationParameters, UserContext
 from topology.contract.records import Headers, Record
 
 ENCODINGS = [(msgspec.json.encode, ()), (msgspec.msgpack.encode, (("content-type", b"application/msgpack"),))]
@@ -43,10 +43,21 @@ def test_whole_numbers_with_a_point_and_nulls_for_objects_are_read_as_the_schema
     assert isinstance(event.deadline_ms, int)
 
 
+@pytest.mark.parametrize(("encode_as", "headers"), ENCODINGS)
+def test_every_field_of_an_object_that_may_be_left_out_may_be_null(
+    encode_as: Callable[[object], bytes], headers: Headers
+) -> None:
+    for part, kind in (("user", UserContext), ("generation", GenerationParameters)):
+        nulls = dict.fromkeys(kind.__struct_fields__)
+        assert getattr(read(encode_as(changed(**{part: nulls})), headers), part) == kind()
+
+
 def test_a_number_that_is_not_whole_and_other_nulls_are_refused_by_path() -> None:
     assert "$.deadline_ms" in refused(changed(deadline_ms=1.5))
     assert "$.messages" in refused(changed(messages=None))
     assert "$.messages[0]" in refused(changed(messages=[None]))
+    assert "$.event_id" in refused(changed(event_id=None))
+    assert "$.user.grants[0].tenant" in refused(changed(user={"grants": [{"grant": "g", "tenant": None}]}))
     assert refused(changed(generation={"max_tokens": 5.5})).startswith("$.generation.max_tokens")
 
 

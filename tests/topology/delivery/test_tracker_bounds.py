@@ -85,6 +85,8 @@ def test_a_bound_on_what_is_held_may_be_lower_for_now() -> None:
     assert tracker.paused(7), "until half of it"
     assert not tracker.paused(8)
     assert not tracker.paused(1000)
+    assert tracker.paused(4)
+    assert not tracker.paused(4, 2), "what waits for a model does not count, before it was full and since"
 
 
 def test_a_full_window_pauses_its_partition_until_half() -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 
 from tests.checkout import ROOT
+from tests.effort import examples
 from tests.topology.contract.contract_samples import SAMPLES
 from tests.topology.contract.contract_strategies import EVENTS
 from topology.contract.codec import encode
@@ -57,6 +58,7 @@ def test_samples_and_golden_files_are_valid(sample: str) -> None:
 
 
 @given(EVENTS)
+@examples(100)
 def test_every_event_we_can_write_is_valid(event: ConversationEvent) -> None:
     EVENT.validate(json.loads(encode(event)))
 

@@ -59,6 +59,7 @@ def changed(**variables: str) -> dict[str, object]:
         ({"OTEL_SDK_DISABLED": "true"}, {"enabled": False}),
         ({"OTEL_PROPAGATORS": "tracecontext", "OTEL_NODE_IP": "10.0.0.1", f"{OTLP}COMPRESSION": "gzip"}, {}),
         ({f"{OTLP}ENDPOINT": " "}, {}),
+        ({"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "64", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "Unset"}, {}),
     ],
 )
 def test_variables_are_read_as_settings(variables: dict[str, str], expected: dict[str, object]) -> None:
@@ -83,6 +84,9 @@ def test_variables_are_read_as_settings(variables: dict[str, str], expected: dic
         ({"OTEL_TRACES_SAMPLER": "jaeger_remote"}, "OTEL_TRACES_SAMPLER"),
         ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER"),
         ({"OTEL_METRICS_EXPORTER": "prometheus"}, "OTEL_METRICS_EXPORTER"),
+        ({"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "abc"}, "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT"),
+        ({"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "-5"}, "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT"),
+        ({"OTEL_SPAN_LINK_COUNT_LIMIT": ""}, "OTEL_SPAN_LINK_COUNT_LIMIT"),
     ],
 )
 def test_what_could_not_be_followed_is_refused_by_name(variables: dict[str, str], name: str) -> None:
@@ -102,6 +106,8 @@ def test_headers_are_a_secret_whose_values_are_percent_encoded(monkeypatch: pyte
 def test_a_settings_file_is_stronger_and_then_no_variable_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "s.toml"
     path.write_text('[telemetry]\nprotocol = "http"\nendpoint = "http://file:4318"\n')
+    with pytest.raises(InvalidSettings):  # but for one that the SDK reads by itself
+        load_settings(path, {"OTEL_ATTRIBUTE_COUNT_LIMIT": "many"})
     variables = {f"{OTLP}PROTOCOL": "http/json", f"{OTLP}ENDPOINT": "http://other:4318"}
     telemetry = load_settings(path, variables).telemetry
     assert (telemetry.protocol, telemetry.endpoint) == ("http", "http://file:4318")

@@ -227,6 +227,10 @@ CONTRADICTIONS = [
     ({"LIMITS__QUEUE_EVENTS_MAX": "10"}, "limits.queue_events_max"),
     ({"LIMITS__QUEUE_BYTES_MAX": "2048"}, "limits.queue_bytes_max"),
     ({"GENERATION__BACKOFF_INITIAL_S": "6"}, "generation.backoff_initial_s"),
+    ({"GENERATION__BASE_URL": "http://h/v1?api-version=1"}, "generation.base_url"),
+    ({"GENERATION__BASE_URL": "http://h/v1#part"}, "generation.base_url"),
+    ({"GENERATION__BASE_URL": "http://h/v1/chat/completions/"}, "generation.base_url"),
+    ({"GUARD__JUDGE_BASE_URL": "http://h/v1/completions"}, "guard.judge_base_url"),
     ({"GUARD__LABELER": "llm", "GUARD__JUDGE_MODEL": "m"}, "guard.judge_base_url"),
     ({"POLICY__SOURCE": "topic"}, "policy.keys"),
     ({**FROM_TOPIC, "POLICY__BUNDLE": "bundle.yaml"}, "policy.bundle"),
@@ -257,6 +261,17 @@ def test_a_secret_comes_from_a_file_without_its_line_break(tmp_path: Path) -> No
     secret.write_text(HUSH + "\n", encoding="utf-8")
     settings = load_settings(None, {"SLUICEGATE_GENERATION__API_KEY_FILE": str(secret)})
     assert settings.generation.api_key.reveal() == HUSH
+
+
+def test_a_secrets_file_may_begin_with_the_mark_of_windows_editors_but_not_be_empty(tmp_path: Path) -> None:
+    secret = tmp_path / "password"
+    environ = {"SLUICEGATE_GENERATION__API_KEY_FILE": str(secret)}
+    secret.write_bytes(b"\xef\xbb\xbf" + HUSH.encode() + b"\r\n")
+    assert load_settings(None, environ).generation.api_key.reveal() == HUSH
+    for nothing in (b"", b"\n", b" \r\n\r\n", b"\xef\xbb\xbf\n"):
+        secret.write_bytes(nothing)
+        problem = _problems(None, environ)["generation.api_key_file"]
+        assert (str(secret) in problem.shown, "not empty" in problem.allowed) == (True, True)
 
 
 def test_a_secret_in_the_environment_displaces_the_files_secret_file(tmp_path: Path) -> None:

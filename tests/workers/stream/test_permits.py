@@ -174,6 +174,31 @@ def test_while_the_model_is_down_records_that_do_not_need_it_are_answered() -> N
     assert [place for place in world.answered() if place[0] == 0 and place[1] < 3] == [(0, 0), (0, 1), (0, 2)]
 
 
+def test_records_that_wait_for_a_model_that_is_away_do_not_fill_the_worker() -> None:
+    """As many are held beside the others as may wait for an answer; with the intake at its least, four others are."""
+    world, outage = World(), AwayForMany()
+    limits = LimitSettings(in_flight_max=2, awaiting_answer_max=20, wait_slow_s=1e-9)
+    for offset in range(20):
+        world.send(0, 1, key=b"m" + bytes([offset]))
+    with running(world.loop(outage.process, limits=limits)):
+        wait_until(lambda: outage.tries > 100)
+        world.send(0, 8)
+        world.wait_answered(8)
+        assert {offset for _, offset in world.answered()} == set(range(20, 28))
+        outage.is_up = True
+        world.wait_answered(28)
+
+
+class AwayForMany(Outage):
+    """As `Outage`, for every key that begins with `m`."""
+
+    async def process(self, record: Record, rest: Rest) -> Result:
+        while record.key is not None and record.key.startswith(b"m") and not self.is_up:
+            self.tries += 1
+            await rest(0.01)
+        return answer(record)
+
+
 def test_no_more_run_at_once_than_there_are_permits_whoever_rests() -> None:
     world = World()
     counts = {"now": 0, "most": 0}
