@@ -14,6 +14,7 @@ class Topic(StrEnum):
     CANARY = "sluicegate.canary"
     USAGE = "sluicegate.usage"
     POLICY = "sluicegate.policy"
+    STREAM = "conversations.stream"
     DEAD_LETTERS = "sluicegate.dlq"
 
 
@@ -70,6 +71,7 @@ class SchemaName(StrEnum):
     REVIEW_ITEM = "review-item"
     CONVERSATION_STATE = "conversation-state"
     USAGE_RECORD = "usage-record"
+    STREAM_RECORD = "stream-record"
 
 
 class StageName(StrEnum):
