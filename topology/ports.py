@@ -90,12 +90,18 @@ class Releases(Protocol):
     async def open(self) -> str:
         """Open the run, read back, and return the text that earlier runs have released.
 
-        Raises Replaced if nothing may be released here any more.
+        While the ownership is the same, a further call returns all text released by then. It is made before the
+        response, too: after a change of ownership it opens and reads back again. Raises Replaced if nothing may be
+        released here any more.
         """
         ...
 
     async def release(self, text: str, source: DraftSource, *, is_last: bool) -> None:
-        """Write the next segment; return once it is acknowledged. Raises Replaced as `open` does."""
+        """Write the next segment; return once it is acknowledged. Raises Replaced as `open` does.
+
+        Raises PrefixChanged, a kind of Replaced after which `open` may be called again, if another run has released
+        text meanwhile.
+        """
         ...
 
     @property
@@ -104,6 +110,11 @@ class Releases(Protocol):
 
         That is the prefix read back, and every segment sent, acknowledged or not.
         """
+        ...
+
+    @property
+    def has_last(self) -> bool:
+        """Return whether the model's whole answer was released: then nothing more is generated."""
         ...
 
 

@@ -13,7 +13,7 @@ from topology.contract.headers import Wire
 from topology.delivery.turns import FairTurns
 from topology.pipeline import Bounds, Pipeline
 from topology.policy.in_force import Policies
-from topology.ports import Check, ConversationStates, Generator, Labeler, TenantUses
+from topology.ports import Check, ConversationStates, Generator, Labeler, Sink, TenantUses
 from topology.steps.canary import RequireGenuine, require_genuine
 from topology.steps.limiting import Gate
 from topology.steps.publishing import Routes
@@ -39,6 +39,7 @@ from workers.stream.loop import Loop, LoopHealth, Tenancy
 from workers.stream.processing import Close
 from workers.stream.quarantine import build_quarantine
 from workers.stream.tenant_uses import Shares, open_uses
+from workers.streaming.opening import WorkerStreams, open_streams
 from workers.telemetry.letter_notes import LetterNotes, NotedSink
 from workers.telemetry.logs import configure_logging
 from workers.telemetry.model_health import ModelHealth
@@ -128,6 +129,7 @@ class _Work(NamedTuple):
     uses: TenantUses | None
     close: Close
     models: ModelSet
+    streams: WorkerStreams | None
 
 
 class _Parts(NamedTuple):
@@ -161,9 +163,13 @@ def _build_parts(
     sink = open_sink(settings.kafka, slot, exit_process=journal.exit_process, metrics=metrics, log_level=log_level)
     logger.info("worker started", extra={"slot": slot, "pid": os.getpid(), "policy": keeper.current().bundle.ref})
     letters = LetterNotes(settings.topics.dead_letters)
+    noted: Sink = NotedSink(sink, letters)
+    if work.streams is not None:
+        work.streams.begin(source.ownership, sink.first_identity)
+        noted = work.streams.checked(noted)
     loop = Loop(
         source,
-        NotedSink(sink, letters),
+        noted,
         work.pipeline.process,
         clock=SystemClock(),
         limits=settings.limits,
@@ -173,9 +179,16 @@ def _build_parts(
         quarantine=build_quarantine(settings.limits, journal, work.pipeline),
         states=work.states,
         give_up=work.pipeline.give_up,
-        tenancy=Tenancy() if work.uses is None else Tenancy(work.uses, lambda: FairTurns(Shares(settings, keeper).of)),
+        tenancy=_tenancy(settings, keeper, work),
     )
     return _Parts(loop, work.models, _night_watch(settings, metrics, letters, work.models))
+
+
+def _tenancy(settings: Settings, keeper: PolicyKeeper, work: _Work) -> Tenancy:
+    streams = None if work.streams is None else work.streams.memory
+    if work.uses is None:
+        return Tenancy(streams=streams)
+    return Tenancy(work.uses, lambda: FairTurns(Shares(settings, keeper).of), streams=streams)
 
 
 def _night_watch(settings: Settings, metrics: Instruments, letters: LetterNotes, models: ModelSet) -> NightWatch:
@@ -215,10 +228,13 @@ def _build_work(
     uses = open_uses(settings, SystemClock(), metrics)
     if uses is not None:
         undo.callback(uses.close)
+    streams = open_streams(settings, metrics)
+    if streams is not None:
+        undo.callback(streams.close)
     pipeline = build_pipeline(
         settings, keeper.current, models.labeler, models.generator, checks, tracing, metrics, states, uses
     )
-    return _Work(pipeline, states, uses, close, models)
+    return _Work(pipeline, states, uses, close, models, streams)
 
 
 def policy_keeper(settings: Settings, metrics: Instruments) -> PolicyKeeper:

@@ -133,6 +133,16 @@ _CHANNELS = (
         {"send": "Answer an event."},
     ),
     _Channel(
+        Topic.STREAM,
+        "Segments of answers that are not whole yet, for events that ask by `stream: true`; docs/contract.md has the "
+        "reader's rule. Only the answer itself ends a stream.",
+        SchemaName.STREAM_RECORD,
+        {
+            "send": "Open a run of an event, or release a segment that was judged with everything before it.",
+            "receive": "Read back what earlier runs of an event have released.",
+        },
+    ),
+    _Channel(
         Topic.AUDIT,
         "One record for every answer, probes' included.",
         SchemaName.AUDIT_RECORD,
@@ -183,6 +193,7 @@ _CHANNELS = (
 )
 
 _KEYS: Mapping[str, str] = {
+    SchemaName.STREAM_RECORD: "The audit id of the answer.",
     SchemaName.USAGE_RECORD: "<tenant>/<topic>/<partition>/<day_ms>.",
     POLICY_PUBLICATION: "<kind>/<id>/<issued_ms>/<first 12 hex digits of the content's SHA-256>.",
 }
@@ -241,6 +252,8 @@ def _operation(channel: _Channel, action: str) -> tuple[str, dict[str, object]]:
 
 def _message(name: SchemaName) -> dict[str, object]:
     required = () if name is SchemaName.CONVERSATION_EVENT else _ALWAYS_WRITTEN
+    if name is SchemaName.STREAM_RECORD:
+        required = (Header.CONTENT_TYPE, Header.SCHEMA)
     also: tuple[Header, ...] = _COPIED if name is SchemaName.CONVERSATION_EVENT else ()
     if name is SchemaName.AUDITED_RESPONSE:
         also, required = (Header.EVENT_ID, *_COPIED), (*required, Header.EVENT_ID)

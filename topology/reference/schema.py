@@ -16,6 +16,7 @@ from topology.contract.conversation import ConversationState
 from topology.contract.events import AuditedResponse, AuditRecord, ConversationEvent, ReviewItem
 from topology.contract.headers import SCHEMA_VERSION
 from topology.contract.names import SchemaName
+from topology.contract.streams import StreamRecord
 from topology.contract.tenants import UsageRecord
 from topology.policy.budgets import TenantBudget
 from topology.policy.bundle import PolicyBundle
@@ -34,6 +35,7 @@ TYPES: Mapping[SchemaName, type[msgspec.Struct]] = {
     SchemaName.REVIEW_ITEM: ReviewItem,
     SchemaName.CONVERSATION_STATE: ConversationState,
     SchemaName.USAGE_RECORD: UsageRecord,
+    SchemaName.STREAM_RECORD: StreamRecord,
 }
 
 

@@ -13,6 +13,7 @@ from topology.contract.errors import DeadLetterReason, PolicyRefusal
 from topology.contract.events import Action
 from topology.contract.labels import Outcome, VerdictKind
 from topology.contract.names import ActionReason, CommitReason, LlmRole, ShadowOutcome, StageName
+from topology.contract.streams import StreamKind
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -87,6 +88,10 @@ class Metric(StrEnum):
     STATE_RESTORES_PENDING = "sluicegate_state_restores_pending"
     STATE_RESTORE_FAILURES = "sluicegate_state_restore_failures_total"
     FOLLOW_FAILURES = "sluicegate_follow_failures_total"
+    STREAM_RUNS = "sluicegate_stream_runs_total"
+    STREAM_RECORDS = "sluicegate_stream_records_total"
+    STREAM_READ_BACK = "sluicegate_stream_read_back_seconds"
+    STREAM_KEPT_BYTES = "sluicegate_stream_kept_bytes"
     ACTOR_RESTARTS = "sluicegate_actor_restarts_total"
     ACTORS = "sluicegate_actors"
     BUILD_INFO = "sluicegate_build_info"
@@ -95,6 +100,15 @@ class Metric(StrEnum):
     DOOR_WAITING = "sluicegate_door_waiting"
     DOOR_INDEX = "sluicegate_door_index_answers"
     TELEMETRY_DROPPED = "sluicegate_telemetry_dropped_total"
+
+
+class StreamOutcome(StrEnum):
+    """What became of a run of a streamed event, or of a record of its stream."""
+
+    OPENED = "opened"
+    REPLACED = "replaced"
+    ACKNOWLEDGED = "acknowledged"
+    FAILED = "failed"
 
 
 class Label(Struct, frozen=True):
@@ -330,6 +344,23 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _counter(
         Metric.FOLLOW_FAILURES, "try", "Failures after which a topic that a worker follows is read on anew.", _TOPIC
     ),
+    _counter(
+        Metric.STREAM_RUNS,
+        "run",
+        "Runs of streamed events that were opened and read back, and events whose stream was given up.",
+        Label("outcome", (StreamOutcome.OPENED.value, StreamOutcome.REPLACED.value)),
+        zeros=True,
+    ),
+    _counter(
+        Metric.STREAM_RECORDS,
+        "record",
+        "Records written to streams; one that failed may have arrived all the same.",
+        _enumerated("kind", StreamKind),
+        Label("outcome", (StreamOutcome.ACKNOWLEDGED.value, StreamOutcome.FAILED.value)),
+        zeros=True,
+    ),
+    _seconds(Metric.STREAM_READ_BACK, "From the `opened` of a run to its reading back.", buckets=SHORT_BUCKETS),
+    _gauge(Metric.STREAM_KEPT_BYTES, "By", "What a worker keeps of streams in memory."),
     _counter(Metric.ACTOR_RESTARTS, "restart", "Actors replaced.", _ROLE, zeros=True),
     _gauge(
         Metric.ACTORS,

@@ -19,7 +19,7 @@ from topology.delivery.tracker import Tracker, TrackerLimits
 from topology.delivery.turns import OldestFirst, Turns
 from topology.load.limiter import Limiter, LimiterBounds
 from topology.load.record_clock import RecordClock
-from topology.ports import Clock, ConversationStates, Sink, Source, TenantUses
+from topology.ports import Clock, ConversationStates, PartitionMemory, Sink, Source, TenantUses
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.settings import LimitSettings
@@ -70,10 +70,14 @@ class LoopHealth(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Tenancy:
-    """What a worker knows of tenants: what they used, if that is counted, and whose line starts next."""
+    """What a worker knows of tenants: what they used, if that is counted, and whose line starts next.
+
+    `streams` is told of the partitions that are owned, if answers are streamed.
+    """
 
     uses: TenantUses | None = None
     turns: Callable[[], Turns[Line]] = OldestFirst[Line]
+    streams: PartitionMemory | None = None
 
 
 NO_TENANCY = Tenancy()
@@ -103,7 +107,7 @@ class Loop:
     ) -> None:
         uses = tenancy.uses
         self._source, self._sink, self._clock = source, sink, clock
-        memories = [memory for memory in (states, uses) if memory is not None]
+        memories = [memory for memory in (states, uses, tenancy.streams) if memory is not None]
         self._memory = Together(memories) if memories else None
         self._lock = threading.Lock()
         self._tracker = tracker = Tracker(tracker_limits(limits), tenancy.turns)

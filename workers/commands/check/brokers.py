@@ -143,8 +143,12 @@ def _inside(client: Any, settings: Settings, timeout_s: float) -> Iterator[Line]
     if kafka.api_version is not None:
         yield unused("topics", "kafka.api_version is set, as for the mock broker, which creates its topics itself")
         return
-    unused_topic = "" if settings.tenants.enabled else settings.topics.usage
-    table = [spec for spec in topic_table(settings.topics) if spec.name != unused_topic]
+    topics, is_streaming = settings.topics, settings.streaming.enabled
+    unneeded = {
+        *(() if settings.tenants.enabled else (topics.usage,)),
+        *(() if is_streaming else (topics.stream,)),
+    }
+    table = [spec for spec in topic_table(topics, is_streaming=is_streaming) if spec.name not in unneeded]
     described = {topic["name"]: topic for topic in client.describe_topics([spec.name for spec in table])}
     yield from _topic_lines(client, table, described)
     yield from right_lines(client, settings, table, described, timeout_s * CONNECTIONS_SHARE)
