@@ -238,9 +238,14 @@ class KafkaReleases(Releases):
 
     async def _send(self, record: StreamRecord) -> bool:
         is_done = False
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(self._streams.bounds.send_timeout_s):
                 is_done = await self._streams.sending.send(self._partition[1], record)
+        except TimeoutError:
+            pass  # nobody knows whether it arrives
+        except asyncio.CancelledError:
+            self._writer.failed()
+            raise
         outcome = StreamOutcome.ACKNOWLEDGED if is_done else StreamOutcome.FAILED
         self._streams.metrics.count(Metric.STREAM_RECORDS, kind=record.kind.value, outcome=outcome)
         return is_done

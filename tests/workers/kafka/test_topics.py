@@ -53,7 +53,7 @@ def test_the_state_of_a_conversation_is_compacted_and_goes_later_than_it_is_reme
 
 def test_the_brokers_time_counts_for_events_and_answers() -> None:
     named = {spec.name for spec in TABLE if spec.configs().get("message.timestamp.type") == "LogAppendTime"}
-    assert named == {"conversations.events", "conversations.audited"}
+    assert named == {"conversations.events", "conversations.audited", "conversations.stream"}
 
 
 def test_audit_records_are_kept() -> None:
