@@ -126,14 +126,18 @@ class StreamIndex:
 
     def _forget(self, held: _Partition, now_ms: int) -> None:
         """Forget the oldest streams of a partition that are too old, or beyond the bytes that may be kept."""
-        for key, stream in list(held.streams.items()):
-            last_ms = stream.records[-1].timestamp_ms if stream.records else now_ms
+        doomed: list[bytes] = []
+        for key, stream in held.streams.items():
+            if stream.is_claimed:
+                continue
+            last_ms = stream.records[-1].timestamp_ms if stream.records else NEVER
             if last_ms >= now_ms - self._kept_ms and self.size_bytes <= self._bytes_max:
-                return
-            if not stream.is_claimed:
-                del held.streams[key]
-                self.size_bytes -= stream.size_bytes
-                held.lost_ms = max(held.lost_ms, last_ms)
+                break
+            doomed.append(key)
+            self.size_bytes -= stream.size_bytes
+            held.lost_ms = max(held.lost_ms, last_ms)
+        for key in doomed:
+            del held.streams[key]
 
 
 def _size(record: Record) -> int:
