@@ -55,7 +55,7 @@
 {{- fail "kafka.topics.minInsyncReplicas is above kafka.topics.replicationFactor: nothing could ever be written; lower it" -}}
 {{- end -}}
 {{- $names := list -}}
-{{- range list "events" "audited" "audit" "review" "state" "canary" "policy" "usage" "deadLetters" -}}{{- $names = append $names (index $.topics .) -}}{{- end -}}
+{{- range list "events" "audited" "audit" "review" "state" "canary" "policy" "usage" "stream" "deadLetters" -}}{{- $names = append $names (index $.topics .) -}}{{- end -}}
 {{- if lt (len (uniq $names)) (len $names) -}}
 {{- fail "kafka.topics has one name twice: give the eight topics eight different names" -}}
 {{- end -}}
@@ -252,6 +252,7 @@ topics.state: kafka.topics.state
 topics.canary: kafka.topics.canary
 topics.policy: kafka.topics.policy
 topics.usage: kafka.topics.usage
+topics.stream: kafka.topics.stream
 topics.dead_letters: kafka.topics.deadLetters
 topics.partitions: kafka.topics.partitions
 topics.replication_factor: kafka.topics.replicationFactor
