@@ -5,6 +5,7 @@ A fake behaves as it was constructed; `calls` lists its inputs, in order.
 
 import asyncio
 import heapq
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 from topology.contract.codec import decode_state
@@ -17,7 +18,7 @@ from topology.contract.names import DraftSource, Topic
 from topology.contract.records import PartitionId, PartitionOffset, Record, Result
 from topology.policy.budgets import TenantBudget
 from topology.policy.bundle import PolicyBundle
-from topology.ports import CheckInput, Clock
+from topology.ports import CheckInput, Clock, OnText
 from topology.tenants.admission import Admission, PartitionUse
 
 EPOCH_MS = 1_767_225_600_000
@@ -96,8 +97,15 @@ def echo_answer(request: GenerationRequest) -> str:
     return f"You said: {parts_text(turns[-1].parts)}" if turns else "You said nothing."
 
 
+def words_of(text: str) -> list[str]:
+    """Return the pieces of a text as a model writes it: each word with the white space before it."""
+    return re.findall(r"\s*\S+|\s+$", text)
+
+
 class FakeGenerator:
     """A generator that answers by `answer`. `faults` are raised by the first calls; None answers.
+
+    `pieces` cuts an answer into what is told one after the other.
 
     `output_tokens` are those of each answer; None means one for each of its words.
 
@@ -113,7 +121,9 @@ class FakeGenerator:
         clock: Clock | None = None,
         finish_reason: str = "stop",
         output_tokens: int | None = None,
+        pieces: Callable[[str], Iterable[str]] = words_of,
     ) -> None:
+        self._pieces = pieces
         self._answer = answer
         self._finish_reason = finish_reason
         self._output_tokens = output_tokens
@@ -121,15 +131,18 @@ class FakeGenerator:
         self.calls: list[GenerationRequest] = []
         self.cancelled_count = 0
 
-    async def generate(self, request: GenerationRequest) -> Draft:
-        """Return the draft that `answer` gives."""
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
+        """Return the draft that `answer` gives, after its pieces."""
         self.calls.append(request)
         try:
             await self._behaviour.run()
+            text = self._answer(request)
+            for piece in self._pieces(text) if on_text is not None else ():
+                await on_text(piece)
+                await asyncio.sleep(0)
         except asyncio.CancelledError:
             self.cancelled_count += 1
             raise
-        text = self._answer(request)
         words = sum(len(parts_text(message.parts).split()) for message in request.messages)
         return Draft(
             text=text,

@@ -21,6 +21,7 @@ from topology.contract.labels import RequestLabels
 from topology.contract.names import DraftSource
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
+from topology.ports import OnText
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline
@@ -59,7 +60,7 @@ class Generator:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    async def generate(self, request: GenerationRequest) -> Draft:
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
         if any("slow" in parts_text(message.parts) for message in request.messages):
             (self._directory / f"started-{os.getpid()}").touch()
             while not (self._directory / "release").exists():  # noqa: ASYNC110 - made by another process

@@ -21,7 +21,7 @@ from topology.contract.names import DraftSource
 from topology.pipeline import Pipeline
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import CheckInput, ConversationStates
+from topology.ports import CheckInput, ConversationStates, OnText
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline
@@ -74,7 +74,7 @@ class Generator:
     def __init__(self, directory: Path) -> None:
         self._asked = directory / "asked"
 
-    async def generate(self, request: GenerationRequest) -> Draft:
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
         with self._asked.open("a") as asked:
             asked.write(parts_text(request.messages[-1].parts).replace("\n", " ") + "\n")
         return Draft(text="A plain answer.", source=DraftSource.GENERATOR)
