@@ -99,6 +99,11 @@ class Releases(Protocol):
         ...
 
     @property
+    def has_last(self) -> bool:
+        """Return whether earlier runs have released the whole of the model's answer: nothing more is generated then."""
+        ...
+
+    @property
     def sent(self) -> str:
         """Return all text that this run's readers may have seen.
 
