@@ -6,11 +6,12 @@ A fake behaves as it was constructed; `calls` lists its inputs, in order.
 import asyncio
 import heapq
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 
 from topology.contract.codec import decode_state
 from topology.contract.conversation import EMPTY, ConversationState
 from topology.contract.drafts import CheckReport, Draft, GenerationRequest
+from topology.contract.errors import Replaced
 from topology.contract.events import ConversationEvent, GrantUse, Role, Usage, parts_text
 from topology.contract.headers import Wire
 from topology.contract.labels import LabelerIdentity, RequestLabels
@@ -239,6 +240,48 @@ class FakeStage:
         if fault is not None:
             raise fault
         return [self._report(given) for given in batch]
+
+
+class FakeReleases:
+    """A `Releases` without a topic. `prefix` is what earlier runs released; None: this run is replaced from the start.
+
+    `on_release` is called with each text before it is acknowledged; what it raises is raised.
+    """
+
+    def __init__(
+        self,
+        prefix: str | None = "",
+        *,
+        has_last: bool = False,
+        on_open: Callable[[], Awaitable[None]] | None = None,
+        on_release: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        self._prefix = prefix
+        self._on_open, self._on_release = on_open, on_release
+        self.has_last = has_last
+        self.sent = ""
+        self.segments: list[tuple[str, DraftSource, bool]] = []
+        self.is_opened = False
+
+    async def open(self) -> str:
+        """Return the prefix."""
+        await asyncio.sleep(0)
+        if self._on_open is not None:
+            await self._on_open()
+        if self._prefix is None:
+            raise Replaced("another run")
+        self.is_opened, self.sent = True, self._prefix
+        return self._prefix
+
+    async def release(self, text: str, source: DraftSource, *, is_last: bool) -> None:
+        """Keep a segment."""
+        if not self.is_opened:
+            raise RuntimeError("a segment before the run was opened")
+        self.sent += text
+        self.segments.append((text, source, is_last))
+        await asyncio.sleep(0)
+        if self._on_release is not None:
+            await self._on_release(text)
 
 
 class FakeGrantVerifier:

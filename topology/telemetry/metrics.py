@@ -70,6 +70,11 @@ class Metric(StrEnum):
     LLM_CIRCUIT_STATE = "sluicegate_llm_circuit_state"
     LLM_TOKENS = "sluicegate_llm_tokens_total"
     LLM_REQUEST_TOKENS = "sluicegate_llm_request_tokens"
+    STREAM_FIRST_TEXT = "sluicegate_stream_first_text_seconds"
+    STREAM_HELD = "sluicegate_stream_held_characters"
+    STREAM_ABORTS = "sluicegate_stream_aborts_total"
+    STREAM_TOKENS_SAVED = "sluicegate_stream_tokens_saved_total"
+    STREAM_RELEASED_OVER = "sluicegate_stream_released_over_total"
     REBALANCES = "sluicegate_rebalances_total"
     ASSIGNED_PARTITIONS = "sluicegate_assigned_partitions"
     COMMIT_DURATION = "sluicegate_commit_duration_seconds"
@@ -296,6 +301,28 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         labels=(_MODEL, Label("kind", ("input", "output"))),
         buckets=TOKEN_BUCKETS,
     ),
+    _seconds(Metric.STREAM_FIRST_TEXT, "From a record's receipt to the first text of its answer that left."),
+    MetricSpec(
+        name=Metric.STREAM_HELD,
+        kind="histogram",
+        unit="{character}",
+        help="Characters of a streamed answer that are held back, each time some are judged.",
+        buckets=TOKEN_BUCKETS,
+    ),
+    _counter(
+        Metric.STREAM_ABORTS,
+        "request",
+        "Requests to the generator that a verdict on the answer's beginning closed.",
+        _enumerated("verdict", VerdictKind),
+        zeros=True,
+    ),
+    _counter(
+        Metric.STREAM_TOKENS_SAVED,
+        "token",
+        "Tokens that closed requests were still allowed: an upper bound.",
+        zeros=True,
+    ),
+    _counter(Metric.STREAM_RELEASED_OVER, "event", "Answers in whose streamed text a fault was found.", zeros=True),
     _counter(
         Metric.REBALANCES,
         "rebalance",
