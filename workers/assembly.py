@@ -13,10 +13,11 @@ from topology.contract.headers import Wire
 from topology.delivery.turns import FairTurns
 from topology.pipeline import Bounds, Pipeline
 from topology.policy.in_force import Policies
-from topology.ports import Check, ConversationStates, Generator, Labeler, Sink, TenantUses
+from topology.ports import Check, ConversationStates, Generator, Labeler, ReleasesFactory, Sink, TenantUses
 from topology.steps.canary import RequireGenuine, require_genuine
 from topology.steps.limiting import Gate
 from topology.steps.publishing import Routes
+from topology.streamed.answering import StreamBounds
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing
@@ -232,7 +233,16 @@ def _build_work(
     if streams is not None:
         undo.callback(streams.close)
     pipeline = build_pipeline(
-        settings, keeper.current, models.labeler, models.generator, checks, tracing, metrics, states, uses
+        settings,
+        keeper.current,
+        models.labeler,
+        models.generator,
+        checks,
+        tracing,
+        metrics,
+        states,
+        uses,
+        None if streams is None else streams.releases,
     )
     return _Work(pipeline, states, uses, close, models, streams)
 
@@ -258,8 +268,12 @@ def build_pipeline(
     metrics: Instruments,
     states: ConversationStates | None = None,
     uses: TenantUses | None = None,
+    releases: ReleasesFactory | None = None,
 ) -> Pipeline:
-    """Return the pipeline over the given ports, with bounds and routes from settings; no memory without `states`."""
+    """Return the pipeline over the given ports, with bounds and routes from settings.
+
+    Without `states` there is no memory, without `releases` every answer leaves whole.
+    """
     limits, topics = settings.limits, settings.topics
     return Pipeline(
         policies=policies,
@@ -285,12 +299,13 @@ def build_pipeline(
                 dead_letter_bytes_max=limits.dead_letter_bytes_max,
                 nesting_depth_max=limits.nesting_depth_max,
             ),
+            streams=StreamBounds(model=settings.generation.model, open_timeout_s=settings.streaming.open_timeout_s),
         ),
         tracing=tracing,
         metrics=metrics,
         clock=SystemClock(),
         memory=None if states is None else memory_of(settings, states),
-        gate=Gate(require_genuine=canary_guard(settings), uses=uses),
+        gate=Gate(require_genuine=canary_guard(settings), uses=uses, releases=releases),
     )
 
 

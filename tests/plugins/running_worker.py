@@ -22,7 +22,7 @@ from topology.contract.events import (
 )
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import Check, CheckInput, Labeler
+from topology.ports import Check, CheckInput, Labeler, Sink
 from topology.ports import Generator as GeneratorPort
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
@@ -34,7 +34,8 @@ from workers.kafka.source import KafkaSource
 from workers.kafka.topics import create_topics
 from workers.process.clock import SystemClock
 from workers.settings import LimitSettings, Settings, TopicSettings
-from workers.stream.loop import Loop
+from workers.stream.loop import Loop, Tenancy
+from workers.streaming.opening import open_streams
 
 
 def fresh_settings(kafka: Kafka, *, limits: LimitSettings | None = None, **topic_changes: Any) -> Settings:
@@ -56,9 +57,11 @@ def running_loop(
     checks: Sequence[Check] | None = None,
     policies: Callable[[], Policies] | None = None,
     metrics: Instruments | None = None,
+    slot: int = 0,
 ) -> Generator[Loop]:
     """A loop that runs while the block does; afterwards it is drained, and must have ended without an error."""
     metrics, packaged = metrics or Instruments.none(), Policies(packaged_bundle())
+    streams = open_streams(settings, metrics)
     pipeline = build_pipeline(
         settings,
         policies or (lambda: packaged),
@@ -67,15 +70,25 @@ def running_loop(
         checks or (FakeCheck("classification"), FakeCheck("bias"), FakeCheck("logging", logged)),
         Tracing.none(),
         metrics,
+        releases=None if streams is None else streams.releases,
     )
+    source, own_sink = (
+        KafkaSource(settings.kafka, settings.topics.events, slot),
+        TransactionalSink(settings.kafka, slot),
+    )
+    sink: Sink = own_sink
+    if streams is not None:
+        streams.begin(source.ownership, own_sink.first_identity)
+        sink = streams.checked(own_sink)
     loop = Loop(
-        KafkaSource(settings.kafka, settings.topics.events, 0),
-        TransactionalSink(settings.kafka, 0),
+        source,
+        sink,
         pipeline.process,
         clock=SystemClock(),
         limits=settings.limits,
         metrics=metrics,
         tracing=Tracing.none(),
+        tenancy=Tenancy(streams=None if streams is None else streams.memory),
     )
     errors: list[BaseException] = []
     thread = threading.Thread(target=_run, args=(loop, errors), name="loop")
