@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from serving.fakes import FakeGenerator, FakeReleases
 from tests.topology.steps.pipeline_world import Ended, event, logged, record_of
 from tests.topology.streamed.stream_world import LINE, REFUSAL, Streamed, is_bare_refusal, is_clean, read, weighed
-from topology.contract.drafts import CheckReport, GenerationRequest
+from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.errors import CheckFailed, Replaced, RetryLater
 from topology.contract.events import Action
 from topology.contract.labels import Outcome
 from topology.contract.names import DraftSource
 from topology.decision.judge import REDACTION_MARK
-from topology.ports import CheckInput
+from topology.ports import CheckInput, OnText
 from topology.streamed.answering import StreamBounds
 from topology.streaming.holdback import HoldBounds
 from topology.streaming.segments import SegmentBounds
@@ -67,6 +67,7 @@ class Schedule:
         share = self.random.choice((0.0, 0.1, 0.3))
         self.fault_share = self.random.choice((0.0, 0.0, 0.03, 0.1))
         self.script = [self._text(share) for _ in range(40)]
+        self.lengths = self.random.choice(((1, 3, 7), (1, 7, 30, 200)))
         age_max_ms = self.random.choice((-1.0, 1e9))
         self.streams = StreamBounds(
             segments=SegmentBounds(characters_max=60, fence_characters_max=80, age_max_ms=age_max_ms),
@@ -80,7 +81,7 @@ class Schedule:
     def pieces(self, text: str) -> Iterator[str]:
         at = 0
         while at < len(text):
-            length = self.random.choice((1, 1, 3, 7, 30, 200))
+            length = self.random.choice(self.lengths)
             yield text[at : at + length]
             at += length
 
@@ -162,6 +163,16 @@ class Model(FakeGenerator):
     def __init__(self, schedule: Schedule) -> None:
         super().__init__(self._say, pieces=schedule.pieces)
         self._schedule = schedule
+        self._is_slow = schedule.random.random() < 0.5
+
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
+        async def slowly(text: str) -> None:
+            assert on_text is not None
+            await on_text(text)
+            for _ in range(self._schedule.random.choice((0, 10, 40)) if self._is_slow else 0):
+                await asyncio.sleep(0)
+
+        return await super().generate(request, slowly)
 
     def _say(self, _request: GenerationRequest) -> str:
         if self._schedule.random.random() < 0.05:

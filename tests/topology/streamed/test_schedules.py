@@ -16,7 +16,6 @@ from topology.steps.case import Case, Decision
 from topology.steps.drafting import Drafting
 from topology.streamed.answering import Answering
 from topology.streamed.releasing import Releasing
-from topology.streaming import holdback
 from topology.streaming.holdback import HoldBack
 
 SEEDS = range(120)
@@ -66,10 +65,6 @@ async def _response_without_what_was_sent(self: Releasing, case: Case, decision:
     return decision
 
 
-def _number_is_not_held(text: str) -> int:
-    return len(text)
-
-
 def _opening_is_not_held(*_: object) -> bool:
     return True
 
@@ -85,7 +80,6 @@ MUTATIONS: list[tuple[object, str, Callable[..., object]]] = [
     (Answering, "_whole", _release_the_end_before_a_check),
     (Drafting, "verdict", _skip_on_time_out),
     (Releasing, "completed", _response_without_what_was_sent),
-    (holdback, "number_start", _number_is_not_held),
     (HoldBack, "_may_begin", _opening_is_not_held),
     (Releasing, "_silence", _replacement_is_not_told),
 ]
