@@ -262,6 +262,11 @@ def test_a_run_that_is_replaced_in_mid_answer_releases_nothing_more_and_says_so(
     assert (ended.text, ended.response.replaced) == (PLAIN, True)
 
 
+def test_text_that_another_owner_released_meanwhile_is_read_back_before_the_response() -> None:
+    world = Streamed([PLAIN], releases=FakeReleases(others="Their words. "))
+    assert world.answer().response.replaced
+
+
 def test_a_deadline_in_mid_answer_leaves_what_has_left_and_closes_it() -> None:
     async def stuck(_text: str) -> None:
         await asyncio.sleep(60)
