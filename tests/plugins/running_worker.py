@@ -22,7 +22,7 @@ from topology.contract.events import (
 )
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import Check, CheckInput, Labeler, Sink
+from topology.ports import Check, CheckInput, Labeler, Sink, Source
 from topology.ports import Generator as GeneratorPort
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
@@ -35,7 +35,7 @@ from workers.kafka.topics import create_topics
 from workers.process.clock import SystemClock
 from workers.settings import LimitSettings, Settings, TopicSettings
 from workers.stream.loop import Loop, Tenancy
-from workers.streaming.opening import open_streams
+from workers.streaming.opening import WorkerStreams, open_streams
 
 
 def fresh_settings(kafka: Kafka, *, limits: LimitSettings | None = None, **topic_changes: Any) -> Settings:
@@ -72,14 +72,7 @@ def running_loop(
         metrics,
         releases=None if streams is None else streams.releases,
     )
-    source, own_sink = (
-        KafkaSource(settings.kafka, settings.topics.events, slot),
-        TransactionalSink(settings.kafka, slot),
-    )
-    sink: Sink = own_sink
-    if streams is not None:
-        streams.begin(source.ownership, own_sink.first_identity)
-        sink = streams.checked(own_sink)
+    source, sink = _clients(settings, streams, slot)
     loop = Loop(
         source,
         sink,
@@ -100,6 +93,14 @@ def running_loop(
         thread.join(PATIENCE_S)
     assert not thread.is_alive(), "the loop did not end"
     assert not errors, errors
+
+
+def _clients(settings: Settings, streams: WorkerStreams | None, slot: int) -> tuple[Source, Sink]:
+    source, sink = KafkaSource(settings.kafka, settings.topics.events, slot), TransactionalSink(settings.kafka, slot)
+    if streams is None:
+        return source, sink
+    streams.begin(source.ownership, sink.first_identity)
+    return source, streams.checked(sink)
 
 
 def _run(loop: Loop, errors: list[BaseException]) -> None:

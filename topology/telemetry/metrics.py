@@ -5,26 +5,24 @@ or open: its values come from settings, policy or assignment, and `instruments.p
 """
 
 from enum import StrEnum
-from typing import Final, Literal
-
-from msgspec import Struct
+from typing import Final
 
 from topology.contract.errors import DeadLetterReason, PolicyRefusal
 from topology.contract.events import Action
 from topology.contract.labels import Outcome, VerdictKind
 from topology.contract.names import ActionReason, CommitReason, LlmRole, ShadowOutcome, StageName
 from topology.contract.streams import StreamKind
-
-Kind = Literal["counter", "gauge", "histogram"]
-
-SECONDS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""The defaults of Prometheus, and up to a minute, because a language model answers."""
-SHORT_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""The buckets of commits, which take milliseconds."""
-
-
-TOKEN_BUCKETS: Final = tuple(float(4**power) for power in range(11))
-"""The first of the boundaries that the GenAI conventions ask for, up to a million tokens."""
+from topology.telemetry.metric_spec import (
+    SECONDS_BUCKETS,
+    SHORT_BUCKETS,
+    TOKEN_BUCKETS,
+    Label,
+    MetricSpec,
+)
+from topology.telemetry.metric_spec import counter as _counter
+from topology.telemetry.metric_spec import enumerated as _enumerated
+from topology.telemetry.metric_spec import gauge as _gauge
+from topology.telemetry.metric_spec import seconds as _seconds
 
 
 class Metric(StrEnum):
@@ -116,29 +114,6 @@ class StreamOutcome(StrEnum):
     FAILED = "failed"
 
 
-class Label(Struct, frozen=True):
-    """One label; empty `values` mean that it is open: they come from settings, policy or assignment."""
-
-    name: str
-    values: tuple[str, ...] = ()
-
-
-class MetricSpec(Struct, frozen=True, kw_only=True):
-    """One metric. With `zeros`, every label set is exported as 0 from the start, so that absence never means zero."""
-
-    name: Metric
-    kind: Kind
-    unit: str
-    help: str
-    labels: tuple[Label, ...] = ()
-    buckets: tuple[float, ...] = ()
-    zeros: bool = False
-
-
-def _enumerated(name: str, *enums: type[StrEnum]) -> Label:
-    return Label(name, tuple(member.value for enum in enums for member in enum))
-
-
 DEAD_LETTER_OUTCOME: Final = "dead_letter"
 """The outcome of a record that ended as a dead letter and no response."""
 
@@ -171,18 +146,6 @@ _TOPIC = Label("topic")
 _PARTITION = Label("partition")
 _MODEL = Label("model")
 _ROLE = Label("role", ("ingress", "stage", "supervisor", "generator"))
-
-
-def _counter(name: Metric, unit: str, text: str, *labels: Label, zeros: bool = False) -> MetricSpec:
-    return MetricSpec(name=name, kind="counter", unit=f"{{{unit}}}", help=text, labels=labels, zeros=zeros)
-
-
-def _gauge(name: Metric, unit: str, text: str, *labels: Label) -> MetricSpec:
-    return MetricSpec(name=name, kind="gauge", unit=unit, help=text, labels=labels)
-
-
-def _seconds(name: Metric, text: str, *labels: Label, buckets: tuple[float, ...] = SECONDS_BUCKETS) -> MetricSpec:
-    return MetricSpec(name=name, kind="histogram", unit="s", help=text, labels=labels, buckets=buckets)
 
 
 # A unit of "1" would become the suffix `_ratio` in Prometheus; `{event}` and the like are dropped there.

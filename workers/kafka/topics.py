@@ -138,7 +138,11 @@ def topic_table(topics: TopicSettings, *, is_streaming: bool = False) -> tuple[T
         retention_ms=7 * DAY_MS,
         message_bytes_max=REQUEST_BYTES_MAX + RECORD_OVERHEAD_BYTES,
     )
-    kept_by_key = replace(common, cleanup=Cleanup.COMPACT_DELETE, partitions_of=topics.events)
+    return (*_conversations(topics, common, is_streaming=is_streaming), *_own(topics, common))
+
+
+def _conversations(topics: TopicSettings, common: TopicSpec, *, is_streaming: bool) -> tuple[TopicSpec, ...]:
+    """Return the topics between chat services and workers."""
     return (
         replace(
             common,
@@ -166,6 +170,13 @@ def topic_table(topics: TopicSettings, *, is_streaming: bool = False) -> tuple[T
             readers=("worker", "chat service", "door"),
             partitions_of=topics.events,
         ),
+    )
+
+
+def _own(topics: TopicSettings, common: TopicSpec) -> tuple[TopicSpec, ...]:
+    """Return the topics of the platform itself."""
+    kept_by_key = replace(common, cleanup=Cleanup.COMPACT_DELETE, partitions_of=topics.events)
+    return (
         replace(common, name=topics.audit, retention_ms=FOREVER_MS, readers=("auditor",)),
         replace(common, name=topics.review, retention_ms=30 * DAY_MS, readers=("reviewer",)),
         replace(kept_by_key, name=topics.state, retention_ms=STATE_RETENTION_MS, readers=("worker",)),

@@ -12,7 +12,8 @@ import pytest
 
 from tests.effort import LONG_FORM
 from tests.simulation.streams.mutations import MUTATIONS
-from tests.simulation.streams.world import Violation, World
+from tests.simulation.streams.readers import Violation
+from tests.simulation.streams.world import World
 
 SEEDS = 100_000 if LONG_FORM else 6_000
 CPU_MAX_S = 3_600.0 if LONG_FORM else 15.0

@@ -6,25 +6,20 @@ and the sink that looks at the response; and the rule that readers have.
 
 import asyncio
 import random
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
-import msgspec
-
+from tests.simulation.streams.commits import IDS, Commits, response_of
 from tests.simulation.streams.event_loop import VirtualLoop
+from tests.simulation.streams.readers import Reader, Violation
 from topology.contract.codec import encode
 from topology.contract.errors import PrefixChanged, Replaced
-from topology.contract.events import Action, AuditedResponse, TextPart
+from topology.contract.events import AuditedResponse
 from topology.contract.headers import Wire, response_headers
-from topology.contract.labels import Mode
 from topology.contract.names import DraftSource, SchemaName
-from topology.contract.records import OutRecord, Ownership, PartitionOffset, Record
-from topology.contract.streams import StreamKind, StreamRecord
-from topology.ports import Sink
-from topology.streaming import reader_rule
-from topology.streaming.writer import StreamIds
+from topology.contract.records import OutRecord, Ownership, Record
+from topology.contract.streams import StreamRecord
 from topology.telemetry.instruments import Instruments
 from workers.kafka.following.follower import Start
 from workers.kafka.following.partition_reader import Begun
@@ -35,19 +30,12 @@ from workers.streaming.releases import Identity, KafkaReleases, ReleaseBounds, S
 
 EVENT_MS = 1_000_000
 PLACE = ("events", 0)
-IDS = StreamIds(audit_id="a1", event_id="e1", conversation_id="c1", tenant_id="t1")
 SEGMENTS = 5
 SEND_TIMEOUT_S = 2.0
 END_S = 30.0
 """From then on nothing goes wrong any more, so that the event is answered."""
 
-_record_of = msgspec.json.Decoder(StreamRecord).decode
-_response_of = msgspec.json.Decoder(AuditedResponse).decode
 _METRICS = Instruments.none()
-
-
-class Violation(AssertionError):
-    """A rule that did not hold."""
 
 
 @dataclass
@@ -186,88 +174,6 @@ class World:
             reader.await_end(self.response)
 
 
-class Reader:
-    """A reader of the stream and of the response, each with a delay of its own."""
-
-    def __init__(self, world: World, offset: int, *, is_from_start: bool) -> None:
-        self._world = world
-        self._next = offset
-        self._is_from_start = is_from_start
-        self._shown = reader_rule.Shown(is_from_start=is_from_start)
-        self._is_ended = False
-        self._is_waiting = False
-        self.text_before_end = ""
-
-    def wake(self) -> None:
-        if not self._is_waiting and self._next < len(self._world.log):
-            self._is_waiting = True
-            self._world.after(self._world.wait_s(4.0), self._read)
-
-    def await_end(self, response: AuditedResponse) -> None:
-        self._world.after(self._world.wait_s(6.0), self._end, response)
-
-    def _read(self) -> None:
-        self._is_waiting = False
-        if self._next < len(self._world.log):
-            at, self._next = self._next, self._next + 1
-            self._take(at)
-        self.wake()
-
-    def _take(self, at: int) -> None:
-        record = _record_of(self._world.log[at].value or b"")
-        before = self._shown.text
-        was_waiting = self._shown.is_waiting
-        text = self._shown.take(record)
-        if self._is_from_start and self._shown.is_waiting and not was_waiting and record.kind is StreamKind.SEGMENT:
-            raise Violation(f"a gap before {record.sequence}: nothing more is shown, although nobody was overtaken")
-        if text and not self._is_ended:
-            self._check_tokens(at, record)
-            if self._world.judged[text] != before:
-                raise Violation(f"{text!r} shown after {before!r}, and judged after {self._world.judged[text]!r}")
-            self.text_before_end = self._shown.text
-
-    def _check_tokens(self, at: int, record: StreamRecord) -> None:
-        for earlier in self._world.log[:at]:
-            other = _record_of(earlier.value or b"")
-            if other.kind is StreamKind.OPENED and not _is_at_least(record, other):
-                raise Violation(f"a segment of {record.token} shown after {other.token} opened")
-
-    def _end(self, response: AuditedResponse) -> None:
-        self._is_ended = True
-        ending = self._shown.end(_text_of(response))
-        if ending.is_replacing and not response.replaced:
-            raise Violation(f"{self.text_before_end!r} shown, and the answer is {_text_of(response)!r}")
-
-
-def _response(text: str, *, replaced: bool) -> AuditedResponse:
-    return AuditedResponse(
-        event_id=IDS.event_id,
-        conversation_id=IDS.conversation_id,
-        tenant_id=IDS.tenant_id,
-        action=Action.PUBLISHED,
-        mode=Mode.DIRECT_ANSWER,
-        parts=(TextPart(text=text),),
-        reason_codes=(),
-        policy_ref="p",
-        audit_id=IDS.audit_id,
-        replaced=replaced,
-    )
-
-
-def _text_of(response: AuditedResponse) -> str:
-    (part,) = response.parts
-    assert isinstance(part, TextPart)
-    return part.text
-
-
-def _is_at_least(record: StreamRecord, other: StreamRecord) -> bool:
-    """Return whether a token may be shown after another one opened. Not the code that is tried."""
-    mine, theirs = record.token, other.token
-    if mine.generation == theirs.generation and mine.producer_id != theirs.producer_id:
-        return False
-    return (mine.generation, mine.epoch, mine.run) >= (theirs.generation, theirs.epoch, theirs.run)
-
-
 class Worker:
     """One slot: its processes one after the other, and what each of them knows."""
 
@@ -305,7 +211,7 @@ class Worker:
             identity=Identity(self.slot, self.epoch),
             monotonic_s=self._world.loop.time,
         )
-        self._sink = AnswerSink(_Commits(self._world, self), "audited", self._streams.read_back)
+        self._sink = AnswerSink(Commits(self._world, self), "audited", self._streams.read_back)
 
     def crash(self) -> None:
         """End the process; what it sent may still arrive."""
@@ -357,9 +263,9 @@ class Worker:
         try:
             if await self._stream(releases):
                 await releases.open()  # whatever changed hands meanwhile is read back before the response
-            response = _response(releases.sent + "end", replaced=False)
+            response = response_of(releases.sent + "end", replaced=False)
         except Replaced:
-            response = _response("whole answer", replaced=True)
+            response = response_of("whole answer", replaced=True)
         self._waiting = response
         self._task = None
         self._commit_soon()
@@ -466,23 +372,6 @@ class Worker:
             return False
         await self._pause(0.2)
         return life == self._life
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class _Commits(Sink):
-    """The brokers' side of a worker's transaction."""
-
-    def __init__(self, world: World, worker: Worker) -> None:
-        self._world = world
-        self._worker = worker
-
-    def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
-        if not self._world.may_commit(self._worker.slot, ownership.generation):
-            return False
-        self._world.answer(_response_of(records[0].value or b""))
-        return True
 
     def close(self) -> None:
         """Nothing is held."""
