@@ -31,13 +31,14 @@ from bench import (
     stuck_key,
     tenants,
     token_ratio,
+    two_workers,
     visibility,
 )
 from bench.kafka_arm import peak_mib
 from bench.report import Figure, Report, machine, table, versions
 from workers.development.broker import DevelopmentBroker
 
-PARTS = ("a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l")
+PARTS = ("a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m")
 RETENTION = {"log.segment.bytes": "67108864", "log.retention.bytes": "268435456"}
 """Nobody reads what the runs write, so old segments are deleted."""
 
@@ -78,7 +79,7 @@ def _measure(
     if "i" in parts:
         figures += hand_written.measure(is_quick=is_quick, say=say)
     figures += _measure_against_kafka(parts, directory, is_quick=is_quick, say=say)
-    if not {"e", "f", "g", "j", "k", "l"}.isdisjoint(parts):
+    if not {"e", "f", "g", "j", "k", "l", "m"}.isdisjoint(parts):
         broker = DevelopmentBroker(directory / "kafka-engine", properties=RETENTION, say=say)
         say("the broker starts")
         broker.start()
@@ -95,11 +96,13 @@ def _measure(
 
 
 def measure_engine(bootstrap: str, parts: Sequence[str], *, is_quick: bool, say: kafka_ratio.Say) -> list[Figure]:
-    """Measure parts e to g and j; pictures are drawn except in the quick form."""
+    """Measure parts e to g, j and m; pictures are drawn except in the quick form."""
     images = None if is_quick else page.IMAGES
     figures: list[Figure] = []
     if "j" in parts:
         figures += single_event.measure(bootstrap, single_event.QUICK if is_quick else single_event.Size(), say)
+    if "m" in parts:
+        figures += two_workers.measure(bootstrap, two_workers.QUICK if is_quick else two_workers.Size(), say)
     if "g" in parts:
         figures += visibility.measure(bootstrap, visibility.QUICK if is_quick else visibility.Size(), say)
     if "e" in parts:

@@ -46,6 +46,7 @@ class Task(Struct, frozen=True, kw_only=True):
 
     bootstrap: str
     group: str
+    slot: int = 0
     topic: str
     prefix: str
     events: int
@@ -64,9 +65,10 @@ class Task(Struct, frozen=True, kw_only=True):
 
 
 class Sample(Struct, frozen=True, kw_only=True, tag=True):
-    """The worker at one moment, `at_s` since the epoch. `rss_mib` is resident memory."""
+    """The worker at one moment, `at_s` since the epoch. `rss_mib` is resident memory, `cpu_s` CPU time so far."""
 
     at_s: float
+    cpu_s: float
     is_assigned: bool
     running: int
     committed: int
@@ -210,9 +212,9 @@ def run(task: Task) -> Done:
         queue_events_max=task.queue_events_max,
         batch_events_max=task.batch_events_max,
     )
-    sink = MeteredSink(TransactionalSink(kafka, 0), work, lambda: loop.drain(0))
+    sink = MeteredSink(TransactionalSink(kafka, task.slot), work, lambda: loop.drain(0))
     loop = Loop(
-        KafkaSource(kafka, task.topic, 0),
+        KafkaSource(kafka, task.topic, task.slot),
         sink,
         work.process,
         clock=SystemClock(),
@@ -284,6 +286,7 @@ def _print_sample(loop: Loop, work: Work) -> None:
     health = loop.health()
     sample = Sample(
         at_s=time.time(),
+        cpu_s=time.process_time(),
         is_assigned=health.assigned,
         running=work.running,
         committed=health.committed_count,

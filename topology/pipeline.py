@@ -277,6 +277,10 @@ class Pipeline:
                 detail = f"{detail}; the last try: {case.trouble}"
             return await self._withhold(case, ActionReason.DEADLINE, "deadline", detail)
         except TooLate as exc:
+            if case.is_past_due:  # no overload: a duration in place of a time, or a copy of an old event
+                return await self._withhold(
+                    case, ActionReason.DEADLINE, "deadline", "the deadline had passed before the event was written"
+                )
             reason = ActionReason.OVERLOADED
             return await self._withhold(case, reason, reason.value, f"{exc.where}: no turn before the deadline")
         except CheckFailed as exc:

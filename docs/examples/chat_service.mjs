@@ -14,14 +14,18 @@ const SORRY = "I can't give you an answer to this right now.";
 const SHOWN = new Set(["published", "redacted", "safe_completed", "refused", "withheld"]);
 const ASK_AGAIN = /^(V01|deadline|overloaded|rate_limited)$|_(timeout|unreachable|overloaded|unparsable|crashed)$/;
 
-/** Return the event of one question. Without a verified age, the user is taken for a teen. */
+/**
+ * Return the event of one question.
+ *
+ * Say `age_band` and `age_verified` in `user` if you have checked the age; without them, the user is taken for a teen.
+ */
 export function eventOf(text, { tenant, conversation, eventId = randomUUID() }) {
   return {
     event_id: eventId,
     conversation_id: conversation,
     tenant_id: tenant,
     messages: [{ role: "user", parts: [{ type: "text", text }] }],
-    user: { age_band: "adult", age_verified: true, locale: "en", region: "GB" },
+    user: { locale: "en", region: "GB" },
     created_ms: Date.now(),
   };
 }

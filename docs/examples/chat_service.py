@@ -42,13 +42,16 @@ class Outcome:
 
 
 def event_of(text: str, *, tenant: str, conversation: str, event_id: str = "") -> dict[str, Any]:
-    """Return the event of one question. Without a verified age, the user is taken for a teen."""
+    """Return the event of one question.
+
+    Say `age_band` and `age_verified` in `user` if you have checked the age; without them, the user is taken for a teen.
+    """
     return {
         "event_id": event_id or str(uuid.uuid4()),
         "conversation_id": conversation,
         "tenant_id": tenant,
         "messages": [{"role": "user", "parts": [{"type": "text", "text": text}]}],
-        "user": {"age_band": "adult", "age_verified": True, "locale": "en", "region": "GB"},
+        "user": {"locale": "en", "region": "GB"},
         "created_ms": int(time.time() * 1000),
     }
 

@@ -33,6 +33,12 @@ the shape of a number are taken from it.
 Trying the numbering plans at every position of such a run costs 30 µs a character.
 """
 
+SEARCHED_CHARACTERS_MAX = 32_768
+"""The most characters of a text in which numbering plans are tried: as many as an audit record keeps.
+
+Beyond them the text is a table, in which every group of numbers that a telephone number may have counts as one.
+"""
+
 SURE = 0.45
 WEAK = 0.3
 """The scores below and above the one that counts without a context word; another kind's checksum outweighs both."""
@@ -60,6 +66,7 @@ _NOT_A_PHONE = re.compile(
 """Decimal fractions, versions, dates, rows of years and counting; the library excludes only some of them."""
 
 _WORD = re.compile(r"\S+")
+_GROUP = re.compile(r"[+(]*\d+\)?")
 _EXTENSION = re.compile(r" ?(?:x|ext\.?|extension) ?\d{1,6}", re.IGNORECASE)
 
 
@@ -100,12 +107,45 @@ class PhoneRecognizer:
         if _is_shaped(text, start, end):
             yield PhoneMatch(start, extension.end() if extension else end, SURE)
             return
+        yield from self._searched(text, start, end)
+
+    def _searched(self, text: str, start: int, end: int) -> Iterator[PhoneMatch]:
+        """Yield the numbers in a range that has enough digits and tells nothing by its shape."""
         for region in self._regions:
             for found in self._library.PhoneNumberMatcher(
                 text[start:end], region, leniency=self._library.Leniency.POSSIBLE
             ):
                 is_sure = found.raw_string.startswith("+") or self._library.is_valid_number(found.number)
                 yield PhoneMatch(start + found.start, start + found.end, SURE if is_sure else WEAK)
+
+
+class TablePhoneRecognizer(PhoneRecognizer):
+    """The recogniser of numbers in tables: groups of up to fifteen digits are a number, whatever plans say."""
+
+    def _searched(self, text: str, start: int, end: int) -> Iterator[PhoneMatch]:
+        low = high = count = 0
+        for group in _GROUP.finditer(text, start, end):
+            digits = _digits(text, *group.span())
+            if count + digits > DIGITS_MAX:
+                if count >= DIGITS_MIN:
+                    yield PhoneMatch(low, high, SURE)
+                count = 0
+            if not count:
+                low = group.start()
+            high, count = group.end(), count + digits
+        if DIGITS_MIN <= count <= DIGITS_MAX:
+            yield PhoneMatch(low, high, SURE)
+
+
+def is_table(text: str) -> bool:
+    """Return whether a text has more numbers than numbering plans can be tried on in time."""
+    left = SEARCHED_CHARACTERS_MAX
+    for candidate in _CANDIDATE.finditer(text):
+        start, end = candidate.span()
+        left -= 0 if _is_shaped(text, start, end) else end - start
+        if left < 0:
+            return True
+    return False
 
 
 def _digits(text: str, start: int, end: int) -> int:

@@ -80,20 +80,26 @@ _SMALL = {
 }
 """Letters as patterns without regard to case read them; those of ASCII, and the four others that they take for one."""
 
-_TOLD_BY = {
-    _OFFICIAL: tuple(_OFFICIAL.pattern.split("|")),
-    _HELP: tuple(part.partition(" ?")[0].partition("[")[0].partition(" (")[0] for part in _HELP.pattern.split("|")),
-}
-"""Small letters of which some stand in every match of a pattern; a draft without them need not be searched for it."""
 _TELEPHONE = re.compile(
     r"\b(?:phone|telephone|tel|call|cell|mobile|whatsapp|text|dial|ring|reach|contact|fax|handy|telefon|t[ée]l[ée]phone|tel[ée]fono|"
     r"(?:my|your|his|her|their|our|whose|direct|private|home|work|office|['\u2019]s) (?:\w{1,12} )?numm?er|number(?: is|:)|numm?er (?:von|van|ist|is))",
     re.IGNORECASE,
 )
-_NO_TELEPHONE = re.compile(
-    r"(?:order|serial|model|tracking|reference|case|invoice|ticket|part|account|version|isbn|issn|item|id|confirmation|room|flight|policy)\W{0,2}(?:numbers?|no\.?|#|id|code)?(?: is| was)?\W{0,4}$",
+_OTHER_NUMBERS = re.compile(
+    r"order|serial|model|tracking|reference|case|invoice|ticket|part|account|version|isbn|issn|item|id|confirmation|room|flight|policy",
     re.IGNORECASE,
 )
+_NO_TELEPHONE = re.compile(
+    rf"(?:{_OTHER_NUMBERS.pattern})\W{{0,2}}(?:numbers?|no\.?|#|id|code)?(?: is| was)?\W{{0,4}}$", re.IGNORECASE
+)
+_NO_TELEPHONE_CHARACTERS_MAX = 32
+"""No match of `_NO_TELEPHONE` begins farther from the number."""
+_TOLD_BY = {
+    _OFFICIAL: tuple(_OFFICIAL.pattern.split("|")),
+    _OTHER_NUMBERS: tuple(_OTHER_NUMBERS.pattern.split("|")),
+    _HELP: tuple(part.partition(" ?")[0].partition("[")[0].partition(" (")[0] for part in _HELP.pattern.split("|")),
+}
+"""Small letters of which some stand in every match of a pattern; a draft without them need not be searched for it."""
 _CARD = re.compile(r"card|visa|amex|credit|debit|payment|\bcc\b", re.IGNORECASE)
 _SOMEONES = re.compile(
     r"\b(?:his|her|their|him|she|he|mr|mrs|ms|dr|private|personal|home|e-?mail|mail|address|reach|contact|write to|cell|mobile|[A-Z][a-z]+(?:['\u2019]s)?)\b"
@@ -129,7 +135,7 @@ def items(draft: str, event: ConversationEvent, bundle: PolicyBundle) -> list[It
     if _MAY_HOLD.search(sight.text):
         known = _supplied(event, bundle)
         streets = [Span(start=match.start(1), end=match.end(1), label=STREET) for match in _STREET.finditer(draft)]
-        spans = (*_spans_of()(draft), *streets)
+        spans = (*_spans_in()(sight, len(draft)), *streets)
         words = _Words(draft)
         weighed = ((span, _harm(draft, span, words)) for span in spans)
         found.extend(Item(span, harm) for span, harm in weighed if harm and not _is_known(draft, span, known))
@@ -166,16 +172,16 @@ class _Words:
     def __init__(self, draft: str) -> None:
         self._draft = draft
         self._lower = draft.lower() if draft.isascii() else draft.translate(_SMALL)
-        self._starts: dict[re.Pattern[str], list[int]] = {}
+        self._starts: dict[str, list[int]] = {}
 
     def are_between(self, pattern: re.Pattern[str], low: int, high: int) -> bool:
         """Return whether a word that the pattern finds begins in a range of characters."""
-        starts = self._starts.get(pattern)
+        starts = self._starts.get(pattern.pattern)  # a string keeps its hash, a pattern makes it anew
         if starts is None:
             told = _TOLD_BY.get(pattern)
             is_there = told is None or any(word in self._lower for word in told)
             starts = [match.start() for match in pattern.finditer(self._draft)] if is_there else []
-            self._starts[pattern] = starts
+            self._starts[pattern.pattern] = starts
         at = bisect_left(starts, low)
         return at < len(starts) and starts[at] < high
 
@@ -192,10 +198,18 @@ def _harm(draft: str, span: Span, words: _Words) -> int:
         return _HARM
     if span.label == _MAIL:
         return _harm_of_mail(text, words, low, span.start)
-    if span.label != _PHONE or not words.are_between(_TELEPHONE, low, span.start):
+    return _harm_of_telephone(text, before, words, span) if span.label == _PHONE else 0
+
+
+def _harm_of_telephone(text: str, before: str, words: _Words, span: Span) -> int:
+    """Return the harm of a telephone number behind the characters `before`."""
+    low = span.start - len(before)
+    if not words.are_between(_TELEPHONE, low, span.start):
         return 0
-    is_help = words.are_between(_HELP, low, span.start) or _FREE_OF_CHARGE.search(text.strip())
-    if is_help or _NO_TELEPHONE.search(before) or _FICTIONAL.search(text):
+    if words.are_between(_HELP, low, span.start) or _FREE_OF_CHARGE.match(text.strip()) or _FICTIONAL.search(text):
+        return 0
+    near = span.start - _NO_TELEPHONE_CHARACTERS_MAX
+    if words.are_between(_OTHER_NUMBERS, near, span.start) and _NO_TELEPHONE.search(before):
         return 0
     return _PUBLIC_HARM if words.are_between(_OFFICIAL, low, span.start) else _HARM
 
@@ -203,11 +217,11 @@ def _harm(draft: str, span: Span, words: _Words) -> int:
 def _harm_of_mail(text: str, words: _Words, low: int, high: int) -> int:
     """Return the harm of a mail address behind the characters from `low` to `high`."""
     is_official = words.are_between(_OFFICIAL, low, high)
-    if not is_official and not words.are_between(_SOMEONES, low, high) and not _ROLE_BOX.search(text):
+    if not is_official and not words.are_between(_SOMEONES, low, high) and not _ROLE_BOX.match(text):
         return 0
-    if _EXAMPLE_HOSTS.search(text) or _PLACEHOLDER_BOX.search(text):
+    if _EXAMPLE_HOSTS.search(text) or _PLACEHOLDER_BOX.match(text):
         return 0
-    return _PUBLIC_HARM if is_official or _ROLE_BOX.search(text) else _HARM
+    return _PUBLIC_HARM if is_official or _ROLE_BOX.match(text) else _HARM
 
 
 def _supplied(event: ConversationEvent, bundle: PolicyBundle) -> str:
@@ -230,11 +244,11 @@ def _plain(text: str) -> str:
 
 
 @functools.cache
-def _spans_of() -> Callable[[str], Sequence[Span]]:
+def _spans_in() -> Callable[[Sight, int], Sequence[Span]]:
     """Load the redactor of audit records, and return its search for places. Takes about half a second, once per process."""
     from serving.personal_data.redaction import Redactor
 
-    return Redactor(_no_digest, region=_REGION, text_characters_max=CHARACTERS_MAX).spans
+    return Redactor(_no_digest, region=_REGION, text_characters_max=CHARACTERS_MAX).spans_in
 
 
 def _no_digest(text: str) -> str:

@@ -67,7 +67,8 @@ _IBAN = (
     r"(?<![0-9A-Z])([A-Z]{2}[ ._/-]?\d{2}(?:[ ._/-]?[0-9A-Z]{4}){2,6})"
     r"((?:[ ._/-]?[0-9A-Z]{4})?)((?:[ ._/-]?[0-9A-Z]{1,3})?)(?![0-9A-Z])"
 )
-_SEPARATORS = [(separator, "") for separator in " -._/"]
+_SEPARATORS = " -._/"
+_REPLACED = [(separator, "") for separator in _SEPARATORS]
 _URL = r"\b(?:[a-z][a-z0-9+.\-]{1,15}://|www\d{0,3}\.)[^\s<>\"']++"
 
 
@@ -129,34 +130,68 @@ SHORT_MAX = 72
 """The longest match of a short recogniser: a bech32 address has 62 characters, a spaced IBAN 42."""
 
 
-class _InCapitals:
-    """A recogniser that reads its text with ASCII letters in capitals, because IBANs are written in lower case too.
+class AccountNumbers:
+    """The library's recogniser of IBANs, whose form it asks for only where the check digits hold.
 
-    Only A to Z and digits then reach the library's checksum, which would log anything else.
+    The text is read with ASCII letters in capitals, because IBANs are written in lower case too. Only A to Z and digits
+    then reach the library's checksum, which would log anything else.
     """
 
-    _CAPITALS = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
+    def __init__(self, library: _Library) -> None:
+        self._library = library
+        self.supported_entities = library.supported_entities
+        self.context = library.context
+        self._entity = library.supported_entities[0]
+        (pattern,) = library.patterns
+        engine: Any = importlib.import_module("regex")
+        self._pattern = engine.compile(pattern.regex, flags=library.global_regex_flags)
+        self._score = float(pattern.score)
 
-    def __init__(self, inner: Any) -> None:
-        self._inner = inner
-        self.supported_entities: list[str] = inner.supported_entities
-        self.context: list[str] = inner.context
-
-    def analyze(self, text: str, score_min: float) -> Sequence[Match]:
+    def analyze(self, text: str, score_min: float) -> Sequence[Found]:
+        """See `Recognizer.analyze`. What stands behind an account number may look like its last groups."""
         del score_min
-        return self._inner.analyze(text.translate(self._CAPITALS), self.supported_entities)
+        capitals = text.translate(_CAPITALS)
+        found: list[Found] = []
+        for match in self._pattern.finditer(capitals):
+            start = match.start()
+            for end in (match.end(3), match.end(2), match.end(1)):
+                if score := self._score_of(capitals[start:end]):
+                    found.append(Found(start, end, score, self._entity))
+                    break
+        return found
+
+    def _score_of(self, number: str) -> float:
+        digits = number.translate(_VALUES)
+        if int(digits[6:] + digits[:6]) % _CHECK_DIGITS != 1:
+            return 0.0
+        is_valid = self._library.validate_result(number)
+        return self._score if is_valid is None else float(is_valid)
 
 
-_LETTER = re.compile(r"[^\W\d_]")
+_CAPITALS = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
+_VALUES = str.maketrans(
+    {letter: str(10 + index) for index, letter in enumerate(string.ascii_uppercase)} | dict.fromkeys(_SEPARATORS, "")
+)
+_CHECK_DIGITS = 97
+"""The modulus of an IBAN's check digits (ISO 13616)."""
+
 _NEEDED = {
-    "IP_ADDRESS": re.compile(r"[.:]"),
+    "IP_ADDRESS": re.compile(r"[0-9]\.[0-9]|:[0-9A-Fa-f]{0,4}:"),
     "MAC_ADDRESS": re.compile(r"[-:.]"),
-    "UK_NINO": _LETTER,
-    "ES_NIF": _LETTER,
-    "IT_FISCAL_CODE": _LETTER,
-    "SG_NRIC_FIN": _LETTER,
+    "MEDICAL_LICENSE": re.compile(r"\d{7}"),
+    "UK_NINO": re.compile(r"[^\W\d_]"),
+    "ES_NIF": re.compile(r"[0-9]{7}-?[^\W\d_]"),
+    "IT_FISCAL_CODE": re.compile(r"[^\W\d_]{6}\w{10}"),
+    "SG_NRIC_FIN": re.compile(r"[0-9]{7}[^\W\d_]"),
 }
 """What every match of a kind has in it: a text without any is not searched for that kind."""
+
+
+_SURELY_VALID = {
+    "IP_ADDRESS": re.compile(r"(?:(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])(?:\.(?!$)|$)){4}"),
+    "US_SSN": re.compile(r"(?!000|666|123-|987-|078-|([0-9])\1\1-\1\1-\1{4})[0-9]{3}-(?!00)[0-9]{2}-(?!0000)[0-9]{4}"),
+}
+"""Matches of a kind that the library, which takes its time, does not invalidate."""
 
 
 class Patterned:
@@ -175,6 +210,7 @@ class Patterned:
         self._patterns = [(engine.compile(each.regex, flags=flags), float(each.score)) for each in library.patterns]
         self._is_checked = _is_overridden(library, "validate_result")
         self._needed = _NEEDED.get(self._entity)
+        self._surely_valid = _SURELY_VALID.get(self._entity)
 
     def analyze(self, text: str, score_min: float) -> Sequence[Found]:
         """See `Recognizer.analyze`. A match inside another one of at least its score is left out."""
@@ -197,6 +233,8 @@ class Patterned:
 
     def _score(self, matched: str, score: float) -> float:
         """Return the score of what a pattern matched: 1 if its checksum holds, 0 if it does not or is implausible."""
+        if self._surely_valid is not None and self._surely_valid.fullmatch(matched):
+            return score
         if not matched or self._library.invalidate_result(matched):
             return 0.0
         is_valid = self._library.validate_result(matched)
@@ -234,7 +272,7 @@ class Libraries(NamedTuple):
 def load_recognizers() -> Recognizers:
     """Load all recognisers but the one for telephone numbers. Takes about half a second, once per process."""
     long, short, capitals = load_library()
-    return Recognizers(long=tuple(map(Patterned, long)), short=(*map(Patterned, short), _InCapitals(capitals)))
+    return Recognizers(long=tuple(map(Patterned, long)), short=(*map(Patterned, short), AccountNumbers(capitals)))
 
 
 def load_library() -> Libraries:
@@ -248,13 +286,13 @@ def load_library() -> Libraries:
             "generic.credit_card_recognizer",
             "CreditCardRecognizer",
             patterns=[pattern("card", _CARD, 0.3)],
-            replacement_pairs=_SEPARATORS,
+            replacement_pairs=_REPLACED,
         )
         iban = _new(
             "generic.iban_recognizer",
             "IbanRecognizer",
             patterns=[pattern("iban", _IBAN, 0.5)],
-            replacement_pairs=_SEPARATORS,
+            replacement_pairs=_REPLACED,
         )
         others = (_new(module, name) for module, name in _RECOGNIZERS)
         return Libraries(long=(email, url), short=(card, *others), capitals=iban)

@@ -13,7 +13,7 @@ from serving.personal_data.credentials import CHARACTERS_MAX as CREDENTIAL_MAX
 from serving.personal_data.credentials import credentials
 from serving.personal_data.names import NamesRecognizer
 from serving.personal_data.phones import ENTITY as PHONE
-from serving.personal_data.phones import PhoneRecognizer
+from serving.personal_data.phones import PhoneRecognizer, TablePhoneRecognizer, is_table
 from serving.personal_data.recognizers import SHORT_MAX, Recognizer, load_recognizers
 from serving.personal_data.sight import Sight, seen
 from topology.contract.drafts import CheckReport
@@ -82,6 +82,7 @@ class Redactor:
         self._names = names
         self._long: tuple[Recognizer, ...] = (*loaded.long, names) if names else loaded.long
         self._short: tuple[Recognizer, ...] = (PhoneRecognizer(region), *loaded.short)
+        self._short_of_tables: tuple[Recognizer, ...] = (TablePhoneRecognizer(region), *loaded.short)
         self._text_characters_max = text_characters_max
 
     @property
@@ -103,15 +104,18 @@ class Redactor:
 
     def spans(self, text: str) -> tuple[Span, ...]:
         """Find what is to be hidden; overlapping matches merge, and the longer, then the surer one gives the label."""
-        sight = seen(text[: self._text_characters_max + CREDENTIAL_MAX])
+        return self.spans_in(seen(text[: self._text_characters_max + CREDENTIAL_MAX]), len(text))
+
+    def spans_in(self, sight: Sight, length: int) -> tuple[Span, ...]:
+        """Return `spans` of a text of `length` characters that is seen already."""
         placed = ((*sight.span(start, end), score, label) for start, end, score, label in self._matches(sight))
         found = [match for match in placed if match[0] < self._text_characters_max]
         spans = _merged(found)
-        if len(text) <= self._text_characters_max:
+        if length <= self._text_characters_max:
             return spans
-        cut = Span(start=self._text_characters_max, end=len(text), label=CUT)
+        cut = Span(start=self._text_characters_max, end=length, label=CUT)
         if spans and spans[-1].end > cut.start:
-            cut = Span(start=spans[-1].end, end=len(text), label=CUT)
+            cut = Span(start=spans[-1].end, end=length, label=CUT)
         return (*spans, cut)
 
     def _matches(self, sight: Sight) -> Iterator["_Found"]:
@@ -119,8 +123,9 @@ class Redactor:
         text = sight.text
         for recognizer in self._long:
             yield from accepted(recognizer, text, 0, len(text))
+        short = self._short_of_tables if is_table(text) else self._short
         for start, end in _windows(text):
-            for recognizer in self._short:
+            for recognizer in short:
                 found = accepted(recognizer, text, start, end)
                 yield from (match for match in found if not _is_part_of_token(text, match))
 

@@ -10,10 +10,15 @@ import re
 _NAME = r"(?:[a-z]+:)?(?:think|thinking|thought|thoughts|reasoning)"
 """As in `<think>` (DeepSeek, Qwen and most others), `<seed:think>` (ByteDance) and `<mm:think>` (MiniMax)."""
 _MARK = re.compile(
-    rf"<(/?)\s*{_NAME}\s*>|(?-i:\[(/?)THINK\])|◁(/?)think▷|<\|(?:(end)|start|begin)_(?:of_)?(?:thought|thinking)\|>",
+    rf"<(/?)\s*{_NAME}\s*>|(?-i:\[(/?)THINK\])|◁(/?)think▷|<\|(?:(end)|start|begin)_(?:of_)?(?:thought|thinking)\|>|"
+    r"(?:<\|end\|>\s*)?(?:<\|start\|>\s*assistant\s*)?<\|channel\|>\s*(?:(final)|[a-z])[^|]{0,200}"
+    r"(?:<\|constrain\|>[^|]{0,80})?<\|message\|>",
     re.IGNORECASE,
 )
-"""Angle brackets; `[THINK]` is Mistral's, `◁think▷` Kimi's, `<|START_THINKING|>` Cohere's."""
+"""Angle brackets; `[THINK]` is Mistral's, `◁think▷` Kimi's, `<|START_THINKING|>` Cohere's; channels are gpt-oss's."""
+
+_BARE_CHANNEL = re.compile(r"\A\s*analysis(?=[A-Z]).*?(?:assistantfinal|\Z)", re.DOTALL)
+"""Reasoning of gpt-oss where the server has left out the marks of its channels, and run their names into the text."""
 
 _BEGUN = re.compile(r"(?:<[^<>]{0,40}|\[[^\[\]]{0,8}|◁[^◁▷]{0,8})\Z")
 """What may be the beginning of a mark, at the end of the text so far."""
@@ -24,6 +29,7 @@ def without_reasoning(text: str) -> str:
 
     A closing mark without an opening one ends reasoning that the text began with: all that stands before it goes.
     """
+    text = _BARE_CHANNEL.sub("", text)
     kept: list[str] = []
     at, is_inside, is_cut = 0, False, False
     for mark in _MARK.finditer(text):

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import Struct
 
-from bench import memory, page, stuck_key, visibility
+from bench import memory, page, stuck_key, two_workers, visibility
 from bench.arms import Arm
 from bench.engine_arm import STUCK_KEY, Sample, Trace
 from bench.pictures import POINTS_MAX, thinned
@@ -80,7 +80,7 @@ def test_blocked_is_from_the_first_append_to_the_last_record_after_the_warm_up()
 
 def test_memory_is_the_mean_of_a_share_of_the_run() -> None:
     samples = [
-        Sample(at_s=0, is_assigned=True, running=0, committed=count, rss_mib=float(mib))
+        Sample(at_s=0, cpu_s=0, is_assigned=True, running=0, committed=count, rss_mib=float(mib))
         for count, mib in ((0, 50), (19, 60), (20, 64), (21, 62), (60, 80), (99, 81))
     ]
     assert memory.resident_mib(samples, 100, 0.18, 0.22) == 62
@@ -90,10 +90,26 @@ def test_memory_is_the_mean_of_a_share_of_the_run() -> None:
 
 def test_the_slope_is_that_after_the_first_fifth() -> None:
     samples = [
-        Sample(at_s=0, is_assigned=True, running=0, committed=count, rss_mib=mib)
+        Sample(at_s=0, cpu_s=0, is_assigned=True, running=0, committed=count, rss_mib=mib)
         for count, mib in ((0, 10.0), (200_000, 60.0), (600_000, 62.0), (1_000_000, 64.0))
     ]
     assert memory.slope_mib(samples, 1_000_000) == pytest.approx(5)
+
+
+@pytest.mark.kafka
+def test_two_workers_do_more_than_one_where_events_wait(kafka: Kafka) -> None:
+    size = two_workers.Size(stretch_s=1.5, in_flight_max=4, repetitions=1)
+    figures = {figure.name: figure.value for figure in two_workers.measure(kafka.bootstrap, size, quiet)}
+    assert 0 < figures["events/s, one worker"] <= size.in_flight_max / size.wait_s
+    assert figures["events/s, two workers, ratio"] > 1.2
+
+
+def test_a_rate_is_that_of_all_workers_between_two_moments() -> None:
+    def at(at_s: float, committed: int, cpu_s: float) -> Sample:
+        return Sample(at_s=at_s, cpu_s=cpu_s, is_assigned=True, running=0, committed=committed, rss_mib=1.0)
+
+    before, after = [at(10, 100, 1.0), at(10, 0, 2.0)], [at(20, 600, 1.25), at(20, 500, 2.25)]
+    assert two_workers.rate_of(before, after) == two_workers.Rate(100.0, 500.0)
 
 
 def test_a_line_is_drawn_with_its_end() -> None:

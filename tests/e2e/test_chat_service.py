@@ -1,11 +1,15 @@
-"""The example of a chat service, on the real broker with a worker that is killed: each request has one outcome."""
+"""The examples of a chat service, on the real broker with a worker that is killed: each request has one outcome."""
 
 import importlib.util
+import json
 import signal
+import subprocess
 import sys
 import threading
 from collections import Counter
+from collections.abc import Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +23,17 @@ from tests.plugins.running_worker import responses
 
 pytestmark = pytest.mark.kafka
 
+EXAMPLES = ROOT / "docs" / "examples"
+NODE_FILES = ROOT / "tests" / "data" / "chat_service"
+"""A program that asks many questions at once through the example, and the lock of what it needs."""
+
 REQUESTS = 40
 KILL_AFTER = 10
 
 
 def example() -> Any:
     """The module of the page."""
-    path = ROOT / "docs" / "examples" / "chat_service.py"
+    path = EXAMPLES / "chat_service.py"
     spec = importlib.util.spec_from_file_location("chat_service", path)
     assert spec is not None
     assert spec.loader is not None
@@ -35,13 +43,37 @@ def example() -> Any:
     return module
 
 
+def questions(chat: Any) -> list[dict[str, Any]]:
+    """The events of a test; every tenth is invalid."""
+    events = [chat.event_of(f"question {n}", tenant="t", conversation=f"c{n % 7}") for n in range(REQUESTS)]
+    for event in events[::10]:
+        event["messages"][0]["role"] = "function"
+    return events
+
+
+@contextmanager
+def killed_in_between(slot: Slot, ended: list[Any]) -> Generator[None]:
+    """Run a worker, kill it after some requests have ended, and run another one for the block."""
+    with slot.worker() as process:
+        wait_until(lambda: len(ended) >= KILL_AFTER)
+        process.send(signal.SIGKILL)
+        wait_until(lambda: process.exit_code is not None)
+    assert len(ended) < REQUESTS, "the worker was killed too late to show anything"
+    with slot.worker():
+        yield
+
+
+def assert_one_outcome_each(slot: Slot, events: list[dict[str, Any]], actions: list[str]) -> None:
+    assert actions == ["rejected" if n % 10 == 0 else "published" for n in range(REQUESTS)]
+    firsts = Counter(one.event_id for one in responses(slot.settings) if not one.duplicate_of)
+    assert all(firsts[event["event_id"]] == 1 for n, event in enumerate(events) if n % 10)
+
+
 def test_each_request_has_one_outcome_although_the_worker_is_killed(kafka: Kafka, tmp_path: Path) -> None:
     chat, slot = example(), Slot(kafka, tmp_path)
     topics = slot.settings.topics
     service = chat.ChatService(kafka.bootstrap, topics.events, topics.audited)
-    events = [chat.event_of(f"question {n}", tenant="t", conversation=f"c{n % 7}") for n in range(REQUESTS)]
-    for event in events[::10]:
-        event["messages"][0]["role"] = "function"
+    events = questions(chat)
     ended: list[str] = []
     lock = threading.Lock()
 
@@ -52,22 +84,46 @@ def test_each_request_has_one_outcome_although_the_worker_is_killed(kafka: Kafka
         return outcome
 
     with ThreadPoolExecutor(4) as pool:
-        with slot.worker() as process:
-            asked = [pool.submit(ask, event) for event in events]
-            wait_until(lambda: len(ended) >= KILL_AFTER)
-            process.send(signal.SIGKILL)
-            wait_until(lambda: process.exit_code is not None)
-        assert len(ended) < REQUESTS, "the worker was killed too late to show anything"
-        with slot.worker():
+        asked = [pool.submit(ask, event) for event in events]
+        with killed_in_between(slot, ended):
             outcomes = [future.result(timeout=300) for future in asked]
     service.close()
-    expected = ["rejected" if n % 10 == 0 else "published" for n in range(REQUESTS)]
-    assert [outcome.action for outcome in outcomes] == expected
-    assert all(
-        outcome.response["event_id"] == event["event_id"] for outcome, event in zip(outcomes, events, strict=True)
-    )
-    firsts = Counter(one.event_id for one in responses(slot.settings) if not one.duplicate_of)
-    assert all(firsts[event["event_id"]] == 1 for n, event in enumerate(events) if n % 10)
+    assert [outcome.response["event_id"] for outcome in outcomes] == [event["event_id"] for event in events]
+    assert_one_outcome_each(slot, events, [outcome.action for outcome in outcomes])
+
+
+def _collect(lines: Iterable[str], ended: list[dict[str, Any]]) -> None:
+    for line in lines:
+        ended.append(json.loads(line))  # noqa: PERF401 -- others count them meanwhile
+
+
+@pytest.mark.slow
+@pytest.mark.install
+def test_the_example_in_javascript_has_one_outcome_for_each_request_too(kafka: Kafka, tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    folder.mkdir()
+    for path in (*NODE_FILES.iterdir(), EXAMPLES / "chat_service.mjs"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=folder, check=True, timeout=300)
+    slot, events = Slot(kafka, tmp_path), questions(example())
+    (folder / "questions.json").write_text(json.dumps(events), encoding="utf-8")
+    topics = slot.settings.topics
+    command = ["node", "ask_all.mjs", kafka.bootstrap, topics.events, topics.audited, "questions.json"]
+    ended: list[dict[str, Any]] = []
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as asking:
+        assert asking.stdout is not None
+        reader = threading.Thread(target=_collect, args=(asking.stdout, ended), daemon=True)
+        reader.start()
+        try:
+            with killed_in_between(slot, ended):
+                assert asking.wait(timeout=300) == 0
+        finally:
+            asking.kill()
+        reader.join(timeout=30)
+    assert all(outcome["answered"] == outcome["event_id"] for outcome in ended)
+    action_of = {outcome["event_id"]: outcome["action"] for outcome in ended}
+    assert len(ended) == len(action_of) == REQUESTS
+    assert_one_outcome_each(slot, events, [action_of[event["event_id"]] for event in events])
 
 
 @pytest.mark.parametrize(

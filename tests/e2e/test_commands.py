@@ -190,6 +190,12 @@ def test_a_topic_that_is_not_there_is_one_line(line: CommandLine, command: tuple
     assert ended.stderr == f"sluicegate: kafka: {command[0]}: no topic not-there: `sluicegate topics create` makes it\n"
 
 
+def test_a_topic_without_records_is_said_to_be_empty(line: CommandLine) -> None:
+    ended = line.run("tail", "--audit", "--all")
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert ended.stderr == f"{line.topics['audit']} holds no audit record\n"
+
+
 @pytest.fixture(scope="module")
 def answered(line: CommandLine, kafka_session: Kafka) -> CommandLine:
     """Three responses on the audited topic, with something in between that is none."""

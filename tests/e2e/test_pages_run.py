@@ -87,13 +87,23 @@ def test_the_tutorial_ends_with_the_readers_own_event_explained(kafka: Kafka, ra
                 running.enter_context(left_running(here, tmp_path, variables))
             else:
                 said.append(run(here, tmp_path, variables))
-    assert len(said) == 6
-    _, _, _, answered, explained, judged = said
-    assert answered.startswith("published")
+    assert len(said) == 7
+    _, _, _, answered, explained, limited, judged = said
     assert "mine-1" in explained
     assert "bit for bit" in explained
+    assert "safe_completed" in limited
     assert '"text":"Paris."' in judged
-    assert "mine-2" in judged
+    assert "mine-3" in judged
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8").partition("## 7.")[2]
+    shown = [
+        line
+        for block in re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+        for line in block.splitlines()
+    ]
+    assert len(shown) >= 8
+    assert not [line for line in shown if line != "..." and line not in answered + limited], (
+        "the page shows what is printed"
+    )
 
 
 def test_the_how_to_on_policy_copies_checks_and_shows(tmp_path: Path) -> None:

@@ -75,7 +75,11 @@ OTHER_REASONS = {
     DeadLetterReason.INVALID.value: Reason(
         "the record breaks the contract; `detail` has the path and the rule", Again.CORRECTED
     ),
-    "deadline": Reason("the event's deadline passed; a second code may say why the model had not answered", Again.SAME),
+    "deadline": Reason(
+        "the event's deadline passed (`deadline_ms` is a time, not a duration); a second code may say why the model had"
+        " not answered",
+        Again.SAME,
+    ),
     ActionReason.OVERLOADED.value: Reason("the worker was too busy to answer before the deadline", Again.SAME),
     RATE_LIMITED: Reason("the tenant is over its budget", Again.LATER),
     DUPLICATE_EVENT: Reason("this event id was answered before in this conversation", Again.FIRST),

@@ -114,6 +114,11 @@ class Case:
         """Return the names of the grants that hold."""
         return frozenset([use.grant for use in self.grants if use.status == "used"])
 
+    @property
+    def is_past_due(self) -> bool:
+        """Return whether the event's deadline had passed when its record was written: no worker could be in time."""
+        return self.event.deadline_ms is not None and self.event.deadline_ms <= self.record.timestamp_ms
+
 
 class Decision(Struct, frozen=True, kw_only=True):
     """The action on an event, its answer, and the reasons. `failure` is set if a dead letter is to be written too.

@@ -36,6 +36,7 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
     with prints_as_logs() as out, ExitStack() as after_ray:
         configure_logging(settings.telemetry.log_level, out)
         settings = _with_turn_marks(settings)
+        logger.info("starting Ray" if not settings.ray.address else "connecting to Ray")
         with ray_session(settings.ray, show_actors=True):
             telemetry = start_telemetry(settings.telemetry, "supervisor")
             supervisor = Supervisor(settings, telemetry.instruments)

@@ -39,6 +39,8 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
             shown += 1
             if shown == arguments.count:
                 break
+    if arguments.all and not shown:
+        errors.say(f"{topic} holds no {what}")
     return 0
 
 

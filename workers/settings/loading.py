@@ -195,15 +195,21 @@ def _target(key: str, known: Mapping[str, Leaf]) -> Leaf | None:
 
 def _unknown(key: str, known: Mapping[str, Leaf], sections: Iterable[str]) -> SettingsError:
     """Return the problem of a key that no setting has; where its section is unknown, of the section."""
-    section = key.partition(".")[0]
-    if section not in sections:
-        return SettingsError(f"[{section}]", "", f"no such section; did you mean [{_nearest(section, sections)}]?")
-    return SettingsError(key, "", f"no such setting; did you mean {_nearest(key, known)}?")
+    section, _, name = key.partition(".")
+    if section in sections:
+        return SettingsError(key, "", f"no such setting; did you mean {_nearest(key, known)}?")
+    if not name and (places := [each for each in known if each.rpartition(".")[2] == section]):
+        return SettingsError(section, "", f"no setting stands outside a section; did you mean {' or '.join(places)}?")
+    if near := difflib.get_close_matches(section, list(sections), n=1):
+        return SettingsError(f"[{section}]", "", f"no such section; did you mean [{near[0]}]?")
+    return SettingsError(f"[{section}]", "", f"no such section; there are {', '.join(sorted(sections))}")
 
 
 def _unknown_variable(name: str, known: Mapping[str, Leaf]) -> SettingsError:
     variables = [ENVIRONMENT_PREFIX + key.upper().replace(".", "__") for key in known]
-    return SettingsError(name, "", f"no such setting; did you mean {_nearest(name, variables)}?")
+    nearest = _nearest(name, variables)
+    hint = " (two underscores after the section)" if nearest.replace("__", "_") == name.replace("__", "_") else ""
+    return SettingsError(name, "", f"no such setting; did you mean {nearest}{hint}?")
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

@@ -19,7 +19,8 @@ Settings come from a TOML file and from the environment. In order of precedence,
 1. a variable `SLUICEGATE_<SECTION>__<FIELD>`, such as `SLUICEGATE_KAFKA__BOOTSTRAP_SERVERS=a:9092,b:9092`;
    lists are split at commas, tables are written `key=value,key=value`;
 2. the file;
-3. `KAFKA_BOOTSTRAP_SERVERS` and `OTEL_EXPORTER_OTLP_ENDPOINT`;
+3. `KAFKA_BOOTSTRAP_SERVERS`, and OpenTelemetry's own `OTEL_*` for endpoint, protocol, headers, timeout, service name,
+   resource and sampler; one that says what cannot be done here is refused by name;
 4. the default.
 
 A secret can also be read from a file: `kafka.sasl_password_file = "/run/secrets/kafka"`, or the variable

@@ -28,7 +28,10 @@ LOGICAL_CPUS = 16
 
 START_TRIES_MAX = 3
 START_S_MAX = 120.0
-"""After this time no further try begins. One try ends by itself within a minute: the limits are inside Ray."""
+"""After this time no further try begins. The limits of one try are inside Ray: mostly it ends within a minute."""
+
+SLOW_START_S = 45.0
+"""After this time a try that has not ended is told."""
 
 
 STOPPING = b"sluicegate: stopping as soon as Ray is up\n"
@@ -44,7 +47,7 @@ def ray_session(
 ) -> Generator[None]:
     """Hold a connection to Ray inside the block. With `show_actors`, the output of actors is printed here too.
 
-    `say_again` is told why Ray is started once more.
+    `say_again` is told why Ray is started once more, and when a start is slow.
     A cluster that was started here ends with the block; a named one stays. Call `prepare_ray` before `ray` is imported.
     Raises ConnectionError if the named cluster cannot be reached, RayNotStarted if one here does not come up.
     """
@@ -64,20 +67,36 @@ def _initialise(settings: RaySettings, *, show_actors: bool, say_again: Callable
     if settings.address:
         ray.init(address=settings.address, namespace=NAMESPACE, log_to_driver=show_actors)
         return
-    start_patiently(
-        lambda: ray.init(
-            address="local",  # whatever RAY_ADDRESS or an address file of `ray start` names
-            num_cpus=settings.logical_cpus or LOGICAL_CPUS,
-            namespace=NAMESPACE,
-            include_dashboard=False,
-            log_to_driver=show_actors,
-            configure_logging=False,
-            _node_ip_address="127.0.0.1",
-        ),
-        ray.shutdown,
-        time.monotonic,
-        say_again,
-    )
+
+    def start() -> None:
+        with told_when_slow(say_again):
+            ray.init(
+                address="local",  # whatever RAY_ADDRESS or an address file of `ray start` names
+                num_cpus=settings.logical_cpus or LOGICAL_CPUS,
+                namespace=NAMESPACE,
+                include_dashboard=False,
+                log_to_driver=show_actors,
+                configure_logging=False,
+                _node_ip_address="127.0.0.1",
+            )
+
+    start_patiently(start, ray.shutdown, time.monotonic, say_again)
+
+
+@contextmanager
+def told_when_slow(say: Callable[[str], object], after_s: float = SLOW_START_S) -> Generator[None]:
+    """Tell, once, that the block has taken `after_s` seconds; it is told while the block runs, by another thread."""
+
+    def tell() -> None:
+        say(f"Ray is still starting after {after_s:.0f} s ({_load()}); {_log_path()}")
+
+    timer = threading.Timer(after_s, tell)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def start_patiently(
@@ -99,7 +118,8 @@ def start_patiently(
             reason = f"Ray did not start: {' '.join(str(exc).split()) or type(exc).__name__} ({_load()}); {_log_path()}"
             if number == START_TRIES_MAX or now_s() - began_s >= START_S_MAX:
                 cure = "start again when the machine is less busy, or give it more CPUs"
-                raise RayNotStarted(f"{reason}; tried {number} times: {cure}") from exc
+                tried = "once" if number == 1 else f"{number} times"
+                raise RayNotStarted(f"{reason}; tried {tried}: {cure}") from exc
             say_again(f"{reason}; trying again ({number + 1} of {START_TRIES_MAX})")
         else:
             return

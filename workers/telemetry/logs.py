@@ -14,7 +14,7 @@ import time
 import traceback
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Final, TextIO
+from typing import Final, TextIO, cast
 
 from topology.contract.errors import SluicegateError
 from topology.contract.names import LOGGER
@@ -23,6 +23,7 @@ from topology.telemetry.span_handles import CURRENT_SPAN
 
 MESSAGE_CHARACTERS_MAX: Final = 1_000
 EXTRA_CHARACTERS_MAX: Final = 256
+NUMBERS_MAX: Final = 256
 FRAMES_MAX: Final = 30
 CAUSES_MAX: Final = 5
 REPEAT_AFTER_S: Final = 60.0
@@ -159,7 +160,11 @@ def _correlation() -> dict[str, object]:
 
 
 def _extra(value: object) -> object:
-    """Return numbers and booleans unchanged, and everything else as short text."""
+    """Return numbers, booleans and short lists of numbers unchanged, and everything else as short text."""
+    if isinstance(value, list) and len(value) <= NUMBERS_MAX:
+        items = cast("list[object]", value)
+        if all(isinstance(item, int | float) for item in items):
+            return items
     return value if isinstance(value, int | float | None) else str(value)[:EXTRA_CHARACTERS_MAX]
 
 

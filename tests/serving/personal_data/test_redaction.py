@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.personal_data.recognizers import Patterned, load_library, load_recognizers
+from serving.personal_data.phones import SEARCHED_CHARACTERS_MAX, is_table
+from serving.personal_data.recognizers import AccountNumbers, Patterned, load_library, load_recognizers
 from serving.personal_data.redaction import (
     CONTEXT_CHARACTERS,
     CONTEXT_NEEDED,
@@ -165,6 +166,20 @@ def test_what_is_too_long_is_cut_and_not_kept() -> None:
     assert logged.digest == KEY(text)
 
 
+@pytest.mark.parametrize("number", ["12345678", "4539 1488 0343 6467", "415 555 2671", "DE75 5121 0800 1245 1261 99"])
+def test_in_a_table_every_number_of_a_possible_length_is_hidden(number: str) -> None:
+    """Where numbering plans cannot be tried in time, nothing that they would have found is left, and labels stay."""
+    redactor = Redactor(KEY, region="US", text_characters_max=1_000_000)
+    row = f"call {number}, "
+    table = row * (1 + SEARCHED_CHARACTERS_MAX // 8)
+    assert (is_table(row), is_table(table)) == (False, True)
+    (alone,) = redactor.redact(row).spans
+    spans = redactor.redact(table).spans
+    assert [span.start for span in spans] == [len("call ") + len(row) * at for at in range(table.count("call"))]
+    assert {span.label for span in spans} == {alone.label}
+    assert {span.end - span.start for span in spans} == {alone.end - alone.start}
+
+
 @pytest.mark.parametrize("unit", ["a.", "1", "1 ", "ab:", "A1", "a@", "12-", "(1", "www.", "::", "1A2B ", "+1.", "1/"])
 def test_time_grows_with_length_only(redactor: Redactor, unit: str) -> None:
     """Eight times the text takes at most some twenty times as long: quadratic would be sixty-four."""
@@ -225,7 +240,19 @@ def test_no_language_model_is_loaded() -> None:
 
 _PIECES = st.lists(
     st.sampled_from(
-        (*PERSONAL.values(), "ssn", "passport", "account", "license", "a 1.1.1.1 b", "12345", "x7", "-", ": ")
+        (
+            *(
+                *PERSONAL.values(),
+                "RSSMRA85T10A562S",
+                "S1234567D",
+                "fe80::1%eth0",
+                "01.2.3.4",
+                "10.0.0.1/24",
+                "AB1234567",
+            ),
+            *("000-12-3456", "111-11-1111", "078-05-1120", "123-00-6789", "900-12-0000"),
+            *("ssn", "passport", "account", "license", "a 1.1.1.1 b", "12345", "x7", "-", ": "),
+        )
     )
     | st.text("0123456789+-(). @:/abcXYZ", max_size=20),
     max_size=8,
@@ -239,6 +266,21 @@ def test_a_recogniser_finds_what_the_librarys_own_loop_finds(text: str) -> None:
         found = {(one.start, one.end, one.score) for one in Patterned(library).analyze(text, 0.0)}
         own = library.analyze(text, library.supported_entities)
         assert found == {(one.start, one.end, one.score) for one in own}, library.supported_entities
+
+
+_ACCOUNTS = st.lists(
+    st.sampled_from(("DE89", "3704", "0044", "0532", "0130", "00", "gb82west12345698765432", "IS", "a", "-", " ", "7"))
+    | st.text("0123456789 ABCxyz", max_size=6),
+    max_size=12,
+).map(" ".join)
+
+
+@given(_ACCOUNTS)
+@examples(100)
+def test_account_numbers_are_those_of_the_librarys_own_loop(text: str) -> None:
+    capitals = text.upper()
+    found = {(one.start, one.end, one.score) for one in AccountNumbers(_LOADED.capitals).analyze(text, 0.0)}
+    assert found == {(one.start, one.end, one.score) for one in _LOADED.capitals.analyze(capitals, ["IBAN_CODE"])}
 
 
 @given(_PIECES)

@@ -32,6 +32,15 @@ from serving.text.reasoning import ReasoningCutter, without_reasoning
         ("◁think▷hidden◁/think▷The moon.", "The moon."),
         ("<|START_THINKING|>hidden<|END_THINKING|>The moon.", "The moon."),
         ("<|begin_of_thought|>hidden<|end_of_thought|>The moon.", "The moon."),
+        (
+            "<|channel|>analysis<|message|>hidden<|end|><|start|>assistant<|channel|>final<|message|>The moon.",
+            "The moon.",
+        ),
+        ("<|channel|>commentary to=f <|constrain|>json<|message|>hidden", ""),
+        ("hidden<|channel|>final<|message|>The moon.", "The moon."),
+        ("analysisThe user hides.assistantfinalThe moon.", "The moon."),
+        ("analysisThe user hides.", ""),
+        ("analysis of the moon: assistantfinal is no word", "analysis of the moon: assistantfinal is no word"),
         ("I think < 3 and [think] are no marks", "I think < 3 and [think] are no marks"),
     ],
 )

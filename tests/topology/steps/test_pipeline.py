@@ -250,6 +250,13 @@ def test_an_event_whose_deadline_has_passed_is_withheld() -> None:
     assert ended.audit.request is not None
 
 
+def test_a_deadline_before_the_records_own_time_is_no_overload() -> None:
+    """A duration where a time is wanted, such as 30000, lies in 1970: who sent it must not look for a busy worker."""
+    ended = Bench(labeler=FakeLabeler(faults=[TooLate("assess")])).answer(deadline_ms=1)
+    assert ended.response.reason_codes == ("deadline",)
+    assert "before the event was written" in str(ended.letters[0].headers)
+
+
 def test_a_request_that_the_generator_refuses_for_good_is_withheld_and_a_dead_letter() -> None:
     refused = CheckFailed(Outcome.REFUSED, "generator", "400")
     ended = Bench(generator=FakeGenerator(faults=[refused])).answer()

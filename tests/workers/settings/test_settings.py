@@ -85,7 +85,9 @@ def test_variables_that_kubernetes_adds_by_itself_are_no_settings() -> None:
 @pytest.mark.parametrize("name", ["SLUICEGATE_KAFKA_GROUP_ID", "SLUICEGATE_AGENT_PORT", "SLUICEGATE_KAFKA__GROUP_IDS"])
 def test_a_mistyped_variable_is_refused_with_the_nearest_one(name: str) -> None:
     (problem,) = _problems(None, {name: HUSH}).values()
-    nearest = "SLUICEGATE_AGENT__PORT" if "AGENT" in name else "SLUICEGATE_KAFKA__GROUP_ID"
+    hint = " (two underscores after the section)"
+    nearest = "SLUICEGATE_AGENT__PORT" + hint if "AGENT" in name else "SLUICEGATE_KAFKA__GROUP_ID"
+    nearest += hint if name.endswith("KAFKA_GROUP_ID") else ""
     assert str(problem) == f"{name}: no such setting; did you mean {nearest}?"
 
 
@@ -115,6 +117,12 @@ def test_brokers_may_be_written_as_one_text(tmp_path: Path, value: str) -> None:
             "generation.base_url: 'vllm:8000' is no URL: write http://vllm:8000/v1",
         ),
         ("[gaurd]\nlabeler = 'llm'", "[gaurd]: no such section; did you mean [guard]?"),
+        (
+            "failure_mode = 'open'",
+            "failure_mode: no setting stands outside a section; did you mean stages.classification.",
+        ),
+        ("group_id = 'x'", "group_id: no setting stands outside a section; did you mean kafka.group_id?"),
+        ("[zzz]\nx = 1", "[zzz]: no such section; there are agent, canary,"),
         ("[guard]\nlabeller = 'llm'", "guard.labeller: no such setting; did you mean guard.labeler?"),
         (
             "[kafka]\nsecurity_protocol = 'SASL_SSL'\nsasl_username = 'x'",

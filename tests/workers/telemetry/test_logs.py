@@ -65,11 +65,13 @@ def conversation(event_id: str) -> ConversationEvent:
 
 
 def test_a_log_is_one_line_of_json_with_time_level_logger_and_message(captured: Captured) -> None:
-    logger.warning("two\nlines", extra={"held_count": 3, "reason": "x" * 1000, "is_late": True})
+    extra = {"held_count": 3, "reason": "x" * 1000, "is_late": True, "partitions": [0, 2], "words": ["a"]}
+    logger.warning("two\nlines", extra=extra)
     (line,) = captured.lines
     assert (line["level"], line["logger"], line["message"]) == ("WARNING", "sluicegate.test", "two\nlines")
     assert line["ts"].endswith("+00:00")
     assert (line["held_count"], line["is_late"], len(line["reason"])) == (3, True, 256)
+    assert (line["partitions"], line["words"]) == ([0, 2], "['a']")
 
 
 def test_every_task_logs_the_ids_of_its_own_event(captured: Captured) -> None:

@@ -5,7 +5,7 @@ import os
 import shutil
 import socket
 import uuid
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from msgspec import structs
 
 from topology.contract.errors import SluicegateError
 from workers.commands.demo.rounds import Model
+from workers.kafka.errors import KafkaUnavailable
 from workers.settings import KafkaSettings, Secret, SecretSource, Settings, StagesSettings
 from workers.settings.secret import SourceKind
 from workers.stages.turn_marks import NONE
@@ -35,6 +36,9 @@ BROKER_PORT = 9092
 
 BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
 
+CONNECT_TIMEOUT_S = 5.0
+"""The longest wait for a port of the user's own brokers to open."""
+
 
 def cache_directory() -> Path:
     """Return the directory that is kept between runs: `SLUICEGATE_CACHE`, else in the user's cache directory."""
@@ -53,10 +57,12 @@ class Brokers:
 def kafka_brokers(settings: KafkaSettings, directory: Path, say: Say) -> Generator[Brokers]:
     """Yield running brokers: the user's own, or a development broker that runs as long as the block.
 
-    Raises BrokerError if that cannot be started, with what to do about it.
+    Raises BrokerError if that cannot be started, with what to do about it, and KafkaUnavailable if none of the user's
+    own brokers has an open port.
     """
     if os.environ.get(BOOTSTRAP):
         say(f"using the brokers of {BOOTSTRAP}: {', '.join(settings.bootstrap_servers)}")
+        require_open_port(settings.bootstrap_servers)
         yield Brokers(settings)
         return
     from workers.development.broker import DevelopmentBroker
@@ -68,6 +74,20 @@ def kafka_brokers(settings: KafkaSettings, directory: Path, say: Say) -> Generat
         yield Brokers(structs.replace(settings, bootstrap_servers=(broker.bootstrap,)), broker.console_consumer)
     finally:
         broker.stop()
+
+
+def require_open_port(servers: Sequence[str]) -> None:
+    """Raise KafkaUnavailable if no server listens; Kafka's client would ask for a minute."""
+    refused: list[str] = []
+    for server in servers:
+        host, _, port = server.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_S).close()
+        except (OSError, UnicodeError) as exc:
+            refused.append(f"{server}: {getattr(exc, 'strerror', None) or type(exc).__name__}")
+        else:
+            return
+    raise KafkaUnavailable("demo", "; ".join(refused))
 
 
 @contextmanager

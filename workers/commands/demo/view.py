@@ -74,10 +74,11 @@ class LiveView:
         """Count a dead letter and return its line."""
         reason = last_header(record.headers, Header.REASON) or "?"
         stage = last_header(record.headers, Header.STAGE) or "?"
+        detail = last_header(record.headers, Header.DETAIL)
+        what = "a broken record" if stage == StageName.DECODE else "an event"
         self._dead_letters += 1
-        return self._show(
-            Text(f"✉ {'dead letter':<{INDENT - 2}}a broken record: {reason} ({stage})", style="bright_black")
-        )
+        told = f"{what}: {reason.replace('_', ' ')}" + (f": {detail}" if detail else "")
+        return self._show(Text(f"✉ {'dead letter':<{INDENT - 2}}{told}", style="bright_black"))
 
     def _decided(self, event_id: str) -> tuple[Text, ...]:
         known = event_id in self._responses and event_id in self._audits and event_id in self._events

@@ -92,7 +92,7 @@ def described(record: Record, letter: Letter, marks: Marks | None, claim: str) -
         "read from": _place(letter.source),
         "key": f"{len(record.key)} bytes, sha256 {letter.key_sha256}" if record.key is not None else "null",
         "value": f"{letter.value_bytes} bytes; the original had {letter.original_bytes}",
-        "whole": letter.wholeness.value,
+        "kept": letter.wholeness.value,
         "decodes": _decodes(letter),
         "redriven": {None: UNKNOWN, True: "yes", False: "no"}[_is_redriven(letter, marks)],
         "before": f"{letter.redriven_count}, last from {letter.redriven_from or UNKNOWN}"

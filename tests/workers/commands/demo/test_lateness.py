@@ -8,6 +8,7 @@ from rich.console import Console
 
 from topology.contract.events import Action, Attempt, AuditRecord, Position
 from topology.contract.labels import GuardRun, Outcome, OutputLabels, Verdict, VerdictKind
+from topology.contract.names import DraftSource
 from workers.commands.demo.lateness import Lateness, MachineLoad, late_stages, lateness_of
 from workers.commands.demo.machine import EVERY_S, LoadMeter, Process, Reading, busy_s_of, family_of, process_of
 from workers.commands.demo.view import print_lateness
@@ -20,7 +21,7 @@ BUSY = MachineLoad(cores=2, average=6.5, others_share=0.5)
 def attempt(verdict: VerdictKind = VerdictKind.ESCALATE, **outcomes: Outcome) -> Attempt:
     guards = tuple(GuardRun(guard=name, version="1", outcome=outcome) for name, outcome in outcomes.items())
     return Attempt(
-        source="generator",
+        source=DraftSource.GENERATOR,
         draft=None,
         labels=OutputLabels(guards=guards),
         verdict=Verdict(verdict=verdict, rule_ids=("V01",), policy_ref="p@1#0"),

@@ -31,6 +31,7 @@ from topology.contract.labels import (
     Verdict,
     VerdictKind,
 )
+from topology.contract.names import DraftSource
 from topology.contract.records import Record
 from topology.policy.loading import load_bundle, packaged_bundle
 from workers.commands.demo.parts import OVERLAYS
@@ -56,7 +57,7 @@ def attempt(rule: str, verdict: VerdictKind, detail: int = 0, outcome: Outcome =
     finding = OutputFinding(category=CATEGORY, harm=3, detail_lo=detail, detail_hi=detail)
     run = GuardRun(guard="classification", version="1", outcome=outcome)
     return Attempt(
-        source="generator",
+        source=DraftSource.GENERATOR,
         draft=LoggedText(
             redacted="It is open." if rule == "V99" else "Here is the whole procedure.", spans=(), digest=""
         ),
@@ -206,6 +207,14 @@ def test_the_live_view_counts_an_answer_once_its_audit_record_is_there() -> None
 
 def record(value: bytes) -> Record:
     return Record(topic="t", partition=0, offset=0, timestamp_ms=0, key=b"c", value=value, headers=())
+
+
+def test_a_dead_letter_says_what_was_wrong_with_its_record() -> None:
+    detail = "$.messages[0].role: must be one of user, tool"
+    headers = (("x-reason", b"invalid"), ("x-stage", b"decode"), ("x-detail", detail.encode()))
+    letter = Record(topic="t", partition=0, offset=0, timestamp_ms=0, key=b"c", value=b"", headers=headers)
+    (line,) = LiveView(1, ()).add_dead_letter(letter)
+    assert line.plain == f"✉ dead letter     a broken record: invalid: {detail}"
 
 
 def test_a_run_leaves_its_records_and_a_stricter_policy_that_loads(tmp_path: Path) -> None:
