@@ -138,9 +138,10 @@ class FakeGenerator:
         try:
             await self._behaviour.run()
             text = self._answer(request)
-            for piece in self._pieces(text) if on_text is not None else ():
-                await on_text(piece)
-                await asyncio.sleep(0)
+            if on_text is not None:
+                for piece in self._pieces(text):
+                    await on_text(piece)
+                    await asyncio.sleep(0)
         except asyncio.CancelledError:
             self.cancelled_count += 1
             raise

@@ -54,6 +54,15 @@ ENFORCEMENT: Final = (
         threshold=0.01,
     ),
     Alert(
+        name="SluicegateReleasedOver",
+        group="enforcement",
+        expr="sum(increase(sluicegate_stream_released_over_total{$where}[30m])) > 0",
+        hold="0m",
+        severity="warning",
+        summary="A fault was found in text that had been streamed.",
+        first="Find the audit records with `released_over`, and the rule that their last attempt names.",
+    ),
+    Alert(
         name="SluicegateCanaryFailing",
         group="enforcement",
         expr="min by (case) (sluicegate_canary_result{$where}) == 0",

@@ -242,6 +242,23 @@ STAGES: Final = Board(
             queries=(Query(rate("sluicegate_llm_tokens_total", "model, kind"), "{{model}} {{kind}}"),),
         ),
         Panel(
+            title="First text of a streamed answer",
+            unit="s",
+            queries=percentiles("sluicegate_stream_first_text_seconds"),
+        ),
+        Panel(
+            title="Held characters of streamed answers, median",
+            queries=(quantile(0.5, "sluicegate_stream_held_characters"),),
+        ),
+        Panel(
+            title="Streamed answers: stopped, tokens saved, faults in what had left",
+            queries=(
+                Query(rate("sluicegate_stream_aborts_total", "verdict"), "stopped: {{verdict}}"),
+                Query(rate("sluicegate_stream_tokens_saved_total"), "tokens saved, at most"),
+                Query("sum(increase(sluicegate_stream_released_over_total{$where}[1h]))", "released over"),
+            ),
+        ),
+        Panel(
             title="Actors replaced",
             queries=(Query("sum by (role) (increase(sluicegate_actor_restarts_total{$where}[15m]))", "{{role}}"),),
         ),

@@ -56,12 +56,13 @@ UNSHARED = Unshared()
 class Streamed:
     """What has left of an answer before it is whole. `opening` ends with the text that earlier runs released.
 
-    `pieces` are those of the answer, in order. `findings` are the strictest ones in what has left. `is_over`: a fault
+    `shown` is the text that passed, and `pieces` are those of it, in order. `findings` are the strictest ones in what has left. `is_over`: a fault
     was found in it. `is_silenced`: nothing more may leave.
     """
 
     releases: Releases
     opening: asyncio.Future[str]
+    shown: str = ""
     pieces: list[ReleasedText] = field(default_factory=list[ReleasedText])
     findings: dict[CategoryId, OutputFinding] = field(default_factory=dict[CategoryId, OutputFinding])
     is_over: bool = False

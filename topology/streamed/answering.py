@@ -134,6 +134,7 @@ class Answering:
         self._renew(prefix)
         source = DraftSource.REDACTION if self._is_redacted else DraftSource.GENERATOR
         case.streamed.pieces.append(ReleasedText(length=len(prefix), source=source))
+        case.streamed.shown = prefix
         attempt = await self._judged(prefix, Extent.PREFIX)
         self._drafting.record(case, attempt)
         if attempt.verdict.verdict is not VerdictKind.PUBLISH:
@@ -218,22 +219,22 @@ class Answering:
         """Judge what is held, and let leave what may; return the judgement if it is a fault."""
         hold, window = self._hold, self._hold.window()
         self._metrics.observe(Metric.STREAM_HELD, len(hold.held))
-        for _ in range(READINGS_MAX):
-            attempt = await self._judged(window.text, Extent.PREFIX)
-            if attempt.verdict.verdict is VerdictKind.PUBLISH:
-                labels = attempt.labels
-                spans = _matches(labels)
-                leaving = hold.passed(window, spans=spans, is_bare_refusal=labels.is_bare_refusal)
-                await self._leave(leaving, labels)
-                return None
+        attempt = await self._judged(window.text, Extent.PREFIX)
+        for _ in range(READINGS_MAX - 1):
             redacted = self._redacted(window, attempt.verdict)
             if redacted is None:
                 break
-            if len(redacted.text) == redacted.held_from:  # nothing but what may go on
-                hold.passed(redacted)
-                return None
             window = redacted
-        return attempt
+            if len(window.text) == window.held_from:  # nothing but what may go on
+                hold.passed(window)
+                return None
+            attempt = await self._judged(window.text, Extent.PREFIX)
+        if attempt.verdict.verdict is not VerdictKind.PUBLISH:
+            return attempt
+        labels = attempt.labels
+        leaving = hold.passed(window, spans=_matches(labels), is_bare_refusal=labels.is_bare_refusal)
+        await self._leave(leaving, labels)
+        return None
 
     def _redacted(self, window: Window, verdict: Verdict) -> Window | None:
         """Return the window without what is to be cut out, or to be held; None if that does not help."""

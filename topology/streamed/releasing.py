@@ -78,6 +78,7 @@ class Releasing:
         streamed = _of(case)
         is_first = not streamed.pieces
         _add(streamed.pieces, piece)
+        streamed.shown = shown
         if streamed.is_silenced:
             return
         try:
@@ -122,6 +123,8 @@ class Releasing:
             sent = streamed.releases.sent
             answer = structs.replace(decision.answer, text=joined(sent, text), parts=())
             decision = structs.replace(decision, answer=answer)
+        elif not text.startswith(streamed.shown):  # it replaces what was shown
+            streamed.pieces.clear()
         self._note_rest(streamed, decision)
         return decision
 
@@ -152,7 +155,7 @@ class Releasing:
     def _note_rest(self, streamed: Streamed, decision: Decision) -> None:
         """Note where the rest of an answer comes from, of which a part was streamed."""
         answer, known = decision.answer, sum(piece.length for piece in streamed.pieces)
-        if not streamed.pieces and streamed.releases.sent:
+        if not streamed.pieces and streamed.releases.sent and answer.text.startswith(streamed.releases.sent):
             known = len(streamed.releases.sent)
             streamed.pieces.append(ReleasedText(length=known, source=DraftSource.GENERATOR))
         if known and len(answer.text) > known:

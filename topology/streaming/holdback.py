@@ -29,9 +29,9 @@ _SEPARATORS = re.compile(r"[-–—/().,:+*#]+")
 
 
 class HoldBounds(Struct, frozen=True, kw_only=True):
-    """The bounds of hold-back. An opening is over once it has so many segments, or so many characters."""
+    """The bounds of hold-back. An opening is over once it has so many sentences, or so many characters."""
 
-    opening_segments: int = 2
+    opening_sentences: int = 2
     opening_characters: int = 200
     context_characters: int = 2000
 
@@ -40,12 +40,13 @@ class Window(Struct, frozen=True, kw_only=True):
     """A text to be judged; its part from `held_from` on has not left.
 
     `is_whole`: it begins where the answer begins. `is_end`: the answer ends with it. `is_cut`: a word or a number may
-    go on after it. `segment_count` is how many segments had arrived.
+    go on after it. `segment_count` segments had arrived, and no bound had cut `sentence_count` of them.
     """
 
     text: str
     held_from: int
     segment_count: int
+    sentence_count: int
     is_whole: bool
     is_end: bool
     is_cut: bool
@@ -62,7 +63,7 @@ class HoldBack:
         self._bounds = bounds
         self._shown = shown
         self._held = ""
-        self._segment_count = 0
+        self._segment_count = self._sentence_count = 0
         self._is_unjudged = False
         self._is_cut = False
         self._is_ended = False
@@ -95,6 +96,7 @@ class HoldBack:
         for segment in segments:
             self._held += segment.text
             self._segment_count += 1
+            self._sentence_count += not segment.is_cut
             self._is_unjudged, self._is_cut = True, segment.is_cut
         if is_end:
             self._is_ended, self._is_unjudged = True, True
@@ -113,6 +115,7 @@ class HoldBack:
             text=context + self._held,
             held_from=len(context),
             segment_count=self._segment_count,
+            sentence_count=self._sentence_count,
             is_whole=is_whole,
             is_end=self._is_ended,
             is_cut=self._is_cut,
@@ -139,19 +142,20 @@ class HoldBack:
             self._whole_length = len(window.text)
         length = len(window.text)
         if not window.is_end:
-            may_begin = self._may_begin(window, is_bare_refusal)
-            length = self._free_length(window, spans) if may_begin else 0
+            length = self._free_length(window, spans)
+            is_free = length == len(window.text) and not is_bare_refusal
+            length = length if self._may_begin(window, is_free) else 0
         leaving_count = max(0, length - window.held_from)
         leaving, self._held = self._held[:leaving_count], self._held[leaving_count:]
         self._shown += leaving
         return leaving
 
-    def _may_begin(self, window: Window, is_bare_refusal: bool) -> bool:
-        """Return whether the opening is over: there is enough of it, and it is no bare refusal."""
+    def _may_begin(self, window: Window, is_free: bool) -> bool:
+        """Return whether the opening is over: there is enough of it, all of it may leave, and it is no bare refusal."""
         if self._is_opening:
             is_long = len(window.text) >= self._bounds.opening_characters
-            is_enough = is_long or window.segment_count >= self._bounds.opening_segments
-            self._is_opening = is_bare_refusal or not is_enough
+            is_enough = is_long or window.sentence_count >= self._bounds.opening_sentences
+            self._is_opening = not (is_free and is_enough)
         return not self._is_opening
 
     def _free_length(self, window: Window, spans: Sequence[Span]) -> int:

@@ -85,6 +85,7 @@ class ModelSet:
             max_tokens=asked.max_tokens,
             temperature=asked.temperature,
             forward_seed=asked.forward_seed,
+            continue_final_message=asked.continue_final_message,
         )
         return OpenAiGenerator(client, defaults)
 

@@ -117,13 +117,10 @@ class Bench:
         self.states = states
         self.generator = generator or FakeGenerator(lambda _: "A plain answer.")
         self.metrics = Instruments.none()
-        self.prompts: list[tuple[Plan, str]] = []
-        self.released: list[str] = []
-        found = labels or RequestLabels(labeler=IDENTITY)
+        self.prompts, self.released = list[tuple[Plan, str]](), list[str]()
         drafting = Drafting(
             generator=self.generator,
-            checks=checks
-            or (FakeCheck("classification", classification), FakeCheck("bias"), FakeCheck("logging", logged)),
+            checks=checks or _checks(classification),
             compile_prompt=self._compile,
             prompt_hash=PROMPT_HASH,
             budget=_budget(candidate_regenerate, revisions_max, attempts_max),
@@ -133,12 +130,12 @@ class Bench:
         )
         self.pipeline = Pipeline(
             policies=lambda: policies or Policies(BUNDLE),
-            labeler=labeler or FakeLabeler(lambda _: found),
+            labeler=labeler or FakeLabeler(lambda _: labels or RequestLabels(labeler=IDENTITY)),
             drafting=drafting,
             grants=FakeGrantVerifier(),
             digest=digest,
             routes=routes or Routes(),
-            bounds=Bounds(deadline_default_s=deadline_s, assess_timeout_s=0.2, records=RecordLimits(), streams=streams),
+            bounds=_bounds(deadline_s, streams),
             tracing=Tracing.none(),
             metrics=self.metrics,
             clock=clock or SystemClock(),
@@ -160,6 +157,14 @@ class Bench:
         if self.states is not None:
             self.states.finished(result)
         return result
+
+
+def _checks(classification: Callable[[CheckInput], CheckReport] | None) -> Sequence[Check]:
+    return FakeCheck("classification", classification), FakeCheck("bias"), FakeCheck("logging", logged)
+
+
+def _bounds(deadline_s: float, streams: StreamBounds) -> Bounds:
+    return Bounds(deadline_default_s=deadline_s, assess_timeout_s=0.2, records=RecordLimits(), streams=streams)
 
 
 def _budget(candidate_regenerate: bool, revisions_max: int, attempts_max: int) -> Budget:

@@ -33,7 +33,7 @@ WORDS = re.compile("|".join([*FAULTS, UNFAIR]))
 
 STREAMS = StreamBounds(
     segments=SegmentBounds(characters_max=60, fence_characters_max=80, age_max_ms=1e9),
-    hold=HoldBounds(opening_segments=2, opening_characters=40, context_characters=80),
+    hold=HoldBounds(opening_sentences=2, opening_characters=40, context_characters=80),
     model=FAKE_MODEL,
     tokens_max=50,
 )
@@ -86,7 +86,7 @@ class Streamed:
         self.releases = releases or FakeReleases()
         script = iter(answers)
         self.generator = FakeGenerator(lambda _: next(script), pieces=pieces)
-        given = {"generator": self.generator, "checks": checks(classification), **bench}
+        given: dict[str, Any] = {"generator": self.generator, "checks": checks(classification), **bench}
         self.bench = Bench(releases=self._made if is_streaming else None, streams=streams, **given)
 
     def _made(self, record: Record, asked: ConversationEvent, audit_id: str) -> Releases:

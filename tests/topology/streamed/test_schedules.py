@@ -1,3 +1,4 @@
+# pyright: reportPrivateUsage=false
 """Random schedules of streamed events hold, and would not without the rules that hold them up."""
 
 import asyncio

@@ -8,8 +8,8 @@ from topology.contract.labels import Span
 from topology.streaming.holdback import HoldBack, HoldBounds, number_start, shortened, touching_from
 from topology.streaming.segments import Segment
 
-BOUNDS = HoldBounds(opening_segments=2, opening_characters=30, context_characters=50)
-OPEN = HoldBounds(opening_segments=0, opening_characters=0, context_characters=50)
+BOUNDS = HoldBounds(opening_sentences=2, opening_characters=30, context_characters=50)
+OPEN = HoldBounds(opening_sentences=0, opening_characters=0, context_characters=50)
 
 
 def held(*texts: str, is_cut: bool = False, bounds: HoldBounds = BOUNDS, shown: str = "") -> HoldBack:
@@ -34,11 +34,23 @@ def test_the_opening_is_held_until_there_is_enough_of_it() -> None:
     assert long.passed(long.window()) == "x" * 30
 
 
+def test_what_a_bound_has_cut_is_no_sentence_of_the_opening() -> None:
+    hold = held("I", " cannot", " help", is_cut=True)
+    assert hold.passed(hold.window()) == ""
+
+
 def test_a_bare_refusal_is_held_however_long_it_is() -> None:
     hold = held("I cannot.", " I will not.", " I cannot help you with it.")
     assert hold.passed(hold.window(), is_bare_refusal=True) == ""
     hold.take([Segment(text=" But this is safe.")])
     assert hold.passed(hold.window()).endswith(" But this is safe.")
+
+
+def test_an_opening_leaves_whole_because_only_all_of_it_is_known_to_be_no_bare_refusal() -> None:
+    hold = held("I cannot.", " Ask Jo Doe", bounds=BOUNDS)
+    assert hold.passed(hold.window(), spans=[Span(start=14, end=20)]) == ""
+    hold.take([Segment(text=" instead.")])
+    assert hold.passed(hold.window()) == "I cannot. Ask Jo Doe instead."
 
 
 def test_after_text_was_shown_there_is_no_opening() -> None:
@@ -69,14 +81,15 @@ def test_text_that_arrives_while_a_window_is_judged_stays_held() -> None:
 )
 def test_a_number_that_touches_a_cut_is_held_from_its_beginning(text: str, kept: str) -> None:
     assert text[number_start(text) :] == kept
-    hold = held(text, is_cut=True, bounds=OPEN)
+    hold = held(text, is_cut=True, shown="On. ")
     assert hold.passed(hold.window()) == text[: len(text) - len(kept)]
-    assert held(text, bounds=OPEN).passed(held(text, bounds=OPEN).window()) == text, "a sentence's end ends it"
+    ended = held(text, shown="On. ")
+    assert ended.passed(ended.window()) == text, "a sentence's end ends it"
 
 
 def test_a_match_that_touches_the_end_is_held_and_one_before_it_is_not() -> None:
-    hold = held("Ask Jo Doe or Al Bo", bounds=OPEN)
-    spans = [Span(start=4, end=10), Span(start=14, end=19)]
+    hold = held("Ask Jo Doe or Al Bo", shown="On. ")
+    spans = [Span(start=8, end=14), Span(start=18, end=23)]
     assert hold.passed(hold.window(), spans=spans) == "Ask Jo Doe or "
     assert touching_from("name \n", [Span(start=0, end=4)]) == 0, "white space after it does not end it"
 
