@@ -56,8 +56,8 @@ UNSHARED = Unshared()
 class Streamed:
     """What has left of an answer before it is whole. `opening` ends with the text that earlier runs released.
 
-    `shown` is the text that passed, and `pieces` are those of it, in order. `findings` are the strictest ones in what has left. `is_over`: a fault
-    was found in it. `is_silenced`: nothing more may leave.
+    `shown` is the text that passed, and `pieces` are those of it, in order. `findings` are the strictest ones in what
+    has left. `is_over`: a fault was found in it. `is_silenced`: nothing more may leave.
     """
 
     releases: Releases
