@@ -24,7 +24,7 @@ from topology.decision.plan import plan
 from topology.load.gate import DEADLINE_S
 from topology.policy.in_force import Policies
 from topology.policy.overlays import grant_uses
-from topology.ports import Clock, GrantVerifier, Labeler, Rest
+from topology.ports import Clock, Departures, GrantVerifier, Labeler, Rest
 from topology.steps.assessing import Assessing
 from topology.steps.canary import is_spent, require_place
 from topology.steps.case import UNSHARED, Case, Decision
@@ -34,8 +34,17 @@ from topology.steps.limiting import Gate, Limiting
 from topology.steps.publishing import Publishing, Routes
 from topology.steps.rejecting import nameless, rejected
 from topology.steps.remembering import Memory
-from topology.steps.time_limit import TimeLimit
-from topology.steps.withholding import first_answer_of, is_only_images, poison, repeated, too_large, unseen, withheld
+from topology.steps.time_limit import ClientGone, TimeLimit, UntilGone
+from topology.steps.withholding import (
+    abandoned,
+    first_answer_of,
+    is_only_images,
+    poison,
+    repeated,
+    too_large,
+    unseen,
+    withheld,
+)
 from topology.telemetry.event_trace import EventTrace
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
@@ -103,6 +112,7 @@ class Pipeline:
         self._clock = clock
         self._memory = memory
         self._require_genuine = gate.require_genuine
+        self._departures = gate.departures
 
     async def process(self, record: Record, rest: Rest = UNSHARED) -> Result:
         """Return the result of `record`; `rest` waits between tries. After a failure the answer is `withheld`.
@@ -243,7 +253,8 @@ class Pipeline:
 
     async def _decide(self, case: Case) -> Decision:
         try:
-            with TimeLimit(max(0.0, case.deadline_s - self._clock.monotonic_s())):
+            left_s = max(0.0, case.deadline_s - self._clock.monotonic_s())
+            with UntilGone(self._departures, case.record, case.event.event_id), TimeLimit(left_s):
                 case.labels = await self._assessing.assess(case)
                 case.plan = plan(
                     case.bundle,
@@ -260,6 +271,10 @@ class Pipeline:
             if case.trouble is not None:
                 detail = f"{detail}; the last try: {case.trouble}"
             return await self._withhold(case, ActionReason.DEADLINE, "deadline", detail)
+        except ClientGone:
+            if case.request_log is None:
+                await self._drafting.log_request(case)
+            return abandoned(case)
         except TooLate as exc:
             reason = ActionReason.OVERLOADED
             return await self._withhold(case, reason, reason.value, f"{exc.where}: no turn before the deadline")

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from topology.contract.codec import RecordLimits
 from topology.contract.headers import Wire
-from topology.delivery.turns import FairTurns
+from topology.delivery.turns import FairTurns, OldestFirst
 from topology.pipeline import Bounds, Pipeline
 from topology.policy.in_force import Policies
-from topology.ports import Check, ConversationStates, Generator, Labeler, TenantUses
+from topology.ports import Check, ConversationStates, Departures, Generator, Labeler, TenantUses
 from topology.steps.canary import RequireGenuine, require_genuine
 from topology.steps.limiting import Gate
 from topology.steps.publishing import Routes
@@ -33,6 +33,7 @@ from workers.settings import Settings
 from workers.stages.building import build_checks, build_drafting, close_checks, stage_settings, text_digest
 from workers.stages.language_models import ModelSet
 from workers.stages.turn_marks import with_turn_marks
+from workers.stream.cancellations import Cancellations, open_cancellations
 from workers.stream.conversation_states import memory_of, open_states
 from workers.stream.crash_journal import open_journal
 from workers.stream.loop import Loop, LoopHealth, Tenancy
@@ -126,6 +127,7 @@ class _Work(NamedTuple):
     pipeline: Pipeline
     states: ConversationStates | None
     uses: TenantUses | None
+    departures: Cancellations | None
     close: Close
     models: ModelSet
 
@@ -173,7 +175,9 @@ def _build_parts(
         quarantine=build_quarantine(settings.limits, journal, work.pipeline),
         states=work.states,
         give_up=work.pipeline.give_up,
-        tenancy=Tenancy() if work.uses is None else Tenancy(work.uses, lambda: FairTurns(Shares(settings, keeper).of)),
+        tenancy=Tenancy(
+            work.uses, OldestFirst if work.uses is None else lambda: FairTurns(Shares(settings, keeper).of), work.departures
+        ),
     )
     return _Parts(loop, work.models, _night_watch(settings, metrics, letters, work.models))
 
@@ -215,10 +219,13 @@ def _build_work(
     uses = open_uses(settings, SystemClock(), metrics)
     if uses is not None:
         undo.callback(uses.close)
+    departures = open_cancellations(settings, metrics)
+    if departures is not None:
+        undo.callback(departures.close)
     pipeline = build_pipeline(
-        settings, keeper.current, models.labeler, models.generator, checks, tracing, metrics, states, uses
+        settings, keeper.current, models.labeler, models.generator, checks, tracing, metrics, states, uses, departures
     )
-    return _Work(pipeline, states, uses, close, models)
+    return _Work(pipeline, states, uses, departures, close, models)
 
 
 def policy_keeper(settings: Settings, metrics: Instruments) -> PolicyKeeper:
@@ -242,6 +249,7 @@ def build_pipeline(
     metrics: Instruments,
     states: ConversationStates | None = None,
     uses: TenantUses | None = None,
+    departures: Departures | None = None,
 ) -> Pipeline:
     """Return the pipeline over the given ports, with bounds and routes from settings; no memory without `states`."""
     limits, topics = settings.limits, settings.topics
@@ -274,7 +282,7 @@ def build_pipeline(
         metrics=metrics,
         clock=SystemClock(),
         memory=None if states is None else memory_of(settings, states),
-        gate=Gate(require_genuine=canary_guard(settings), uses=uses),
+        gate=Gate(require_genuine=canary_guard(settings), uses=uses, departures=departures),
     )
 
 

@@ -38,7 +38,7 @@ _QUESTION = re.compile(r"([a-z_.]+) ([0-4]) (benign|dual_use|malicious) ([0-4]) 
 
 def settings_of(bootstrap: str, group: str) -> Settings:
     """Settings with topics that begin with the group's name."""
-    fields = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters")
+    fields = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "cancel")
     renamed: dict[str, Any] = {name: f"{group}.{getattr(TopicSettings(), name)}" for name in fields}
     kafka = KafkaSettings(bootstrap_servers=tuple(bootstrap.split(",")), group_id=group)
     topics = TopicSettings(partitions=2, **renamed)

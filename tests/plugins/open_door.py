@@ -85,6 +85,7 @@ class MemoryLink:
         self.loses_acknowledgements = False
         self.is_ready = True
         self.placed: list[Placed] = []
+        self.cancelled: list[tuple[int, str]] = []
         self._deliver: Callable[[list[Placed]], None] = lambda _: None
 
     def send(self, key: bytes, value: bytes, headers: Headers, acknowledged: Callable[[Position | None], None]) -> None:
@@ -105,6 +106,10 @@ class MemoryLink:
         read = msgspec.convert(msgspec.to_builtins(response), Answered)
         self.placed.append(Placed(read, digest, 0, len(self.placed), 2_000_000_000_000))
         self._deliver(self.placed[-1:])
+
+    def cancel(self, position: Position, event_id: str, sent: Callable[[bool], None]) -> None:
+        self.cancelled.append((position.offset, event_id))
+        sent(not self.is_away)
 
     def fetch(self, partition: int, offset: int) -> Placed | None:
         if self.is_away:

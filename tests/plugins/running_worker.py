@@ -40,7 +40,7 @@ from workers.stream.loop import Loop
 def fresh_settings(kafka: Kafka, *, limits: LimitSettings | None = None, **topic_changes: Any) -> Settings:
     """Settings with a group and topics of their own; the topics exist."""
     own = kafka.settings(**CALM)
-    names = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters")
+    names = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "cancel")
     renamed = {name: f"{own.group_id}.{getattr(TopicSettings(), name)}" for name in names}
     topics = TopicSettings(partitions=2, **{**renamed, **topic_changes})
     create_topics(own, topics)

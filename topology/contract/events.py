@@ -98,12 +98,25 @@ class Message(Struct, frozen=True, kw_only=True):
     parts: Annotated[tuple[ContentPart, ...], Meta(min_length=1, max_length=PARTS_MAX)]
 
 
+class OnBlocked(StrEnum):
+    """What follows when an answer made upstream does not pass: the policy's own text, or a new answer of the model."""
+
+    TEMPLATE = "template"
+    REGENERATE = "regenerate"
+
+
 class Candidate(Struct, frozen=True, kw_only=True):
-    """An answer made upstream, to be judged instead of generating one."""
+    """An answer made upstream, to be judged instead of generating one.
+
+    `on_blocked` None: as `policy.candidate_blocked` says. With `is_turn` false it is judged and no more: its
+    conversation remembers that the event was answered, and nothing of what was said.
+    """
 
     parts: Annotated[tuple[ContentPart, ...], Meta(min_length=1, max_length=PARTS_MAX)]
     model: Short = ""
     response_id: Short = ""
+    on_blocked: OnBlocked | None = None
+    is_turn: bool = True
 
 
 class Grant(Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ class Topic(StrEnum):
     USAGE = "sluicegate.usage"
     POLICY = "sluicegate.policy"
     DEAD_LETTERS = "sluicegate.dlq"
+    CANCEL = "sluicegate.cancel"
 
 
 CANARY_TENANT = "sluicegate-canary"
@@ -70,6 +71,7 @@ class SchemaName(StrEnum):
     REVIEW_ITEM = "review-item"
     CONVERSATION_STATE = "conversation-state"
     USAGE_RECORD = "usage-record"
+    CANCELLATION = "cancellation"
 
 
 class StageName(StrEnum):
@@ -112,6 +114,8 @@ class ActionReason(StrEnum):
     RATE_LIMITED = "rate_limited"
     UNSEEN = "unseen"
     """Its question is images alone, which are neither fetched nor judged."""
+    CLIENT_GONE = "client_gone"
+    """Nobody waited for its answer any more; the same event may be sent again."""
     INVALID = "invalid"
     """The record names its ids, but is no valid event; it is rejected."""
 

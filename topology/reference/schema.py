@@ -15,6 +15,7 @@ import msgspec
 from topology.contract.conversation import ConversationState
 from topology.contract.events import AuditedResponse, AuditRecord, ConversationEvent, ReviewItem
 from topology.contract.headers import SCHEMA_VERSION
+from topology.contract.lineage import Cancellation
 from topology.contract.names import SchemaName
 from topology.contract.tenants import UsageRecord
 from topology.policy.budgets import TenantBudget
@@ -34,6 +35,7 @@ TYPES: Mapping[SchemaName, type[msgspec.Struct]] = {
     SchemaName.REVIEW_ITEM: ReviewItem,
     SchemaName.CONVERSATION_STATE: ConversationState,
     SchemaName.USAGE_RECORD: UsageRecord,
+    SchemaName.CANCELLATION: Cancellation,
 }
 
 

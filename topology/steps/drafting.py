@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.errors import CheckFailed, RetryLater, TooLate
-from topology.contract.events import Action, Attempt, ConversationEvent, Message, Usage, parts_text
+from topology.contract.events import Action, Attempt, ConversationEvent, Message, OnBlocked, Usage, parts_text
 from topology.contract.labels import NONE, Outcome, OutputLabels, Plan, Verdict, VerdictKind
 from topology.contract.names import ActionReason, DraftSource, LlmRole, StageName
 from topology.decision import templates
@@ -267,9 +267,11 @@ class Drafting:
             return draft
 
     def _revisions_max(self, event: ConversationEvent) -> int:
-        if event.candidate is not None and not self._budget.candidate_regenerate:
-            return 0
-        return self._budget.revisions_max
+        if event.candidate is None:
+            return self._budget.revisions_max
+        asked = event.candidate.on_blocked
+        is_made_anew = self._budget.candidate_regenerate if asked is None else asked is OnBlocked.REGENERATE
+        return self._budget.revisions_max if is_made_anew else 0
 
     def _note_request(self, case: Case, logged: CheckReport | None) -> None:
         if case.request_log is None and logged is not None:

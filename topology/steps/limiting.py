@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from topology.contract.events import Action, Attempt
 from topology.contract.names import ActionReason, DraftSource
 from topology.contract.tenants import Charge, Spent, Use
-from topology.ports import TenantUses
+from topology.ports import Departures, TenantUses
 from topology.steps.canary import RequireGenuine, no_canaries
 from topology.steps.case import Case, Decision
 from topology.steps.withholding import limited
@@ -15,10 +15,14 @@ from topology.telemetry.metrics import Metric
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The decision on which events pass: canaries that are genuine, and events within budgets; None: all of them."""
+    """The decision on which events pass: canaries that are genuine, and events within budgets; None: all of them.
+
+    `departures` says for whose events nobody waits any more; None: somebody always does.
+    """
 
     require_genuine: RequireGenuine = no_canaries
     uses: TenantUses | None = None
+    departures: Departures | None = None
 
 
 @dataclass(frozen=True, slots=True)

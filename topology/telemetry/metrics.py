@@ -93,6 +93,9 @@ class Metric(StrEnum):
     DOOR_DURATION = "sluicegate_door_request_duration_seconds"
     DOOR_WAITING = "sluicegate_door_waiting"
     DOOR_INDEX = "sluicegate_door_index_answers"
+    DOOR_CANCELLATIONS = "sluicegate_door_cancellations_total"
+    CANCELLATIONS = "sluicegate_cancellations_total"
+    CANCELLATIONS_KNOWN = "sluicegate_cancellations_known"
     TELEMETRY_DROPPED = "sluicegate_telemetry_dropped_total"
 
 
@@ -340,6 +343,21 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _seconds(Metric.DOOR_DURATION, "From a request for an event to its answer, at the door."),
     _gauge(Metric.DOOR_WAITING, "{event}", "Events of the door that are under way."),
     _gauge(Metric.DOOR_INDEX, "{answer}", "Answers that the door can give again."),
+    _counter(
+        Metric.DOOR_CANCELLATIONS,
+        "event",
+        "Events that a door cancelled because their clients had gone; `unplaced`: it could not, not knowing where.",
+        Label("outcome", ("sent", "unplaced", "failed")),
+        zeros=True,
+    ),
+    _counter(
+        Metric.CANCELLATIONS,
+        "record",
+        "Records of the cancel topic that were read; `dropped`: earlier ones, for want of room.",
+        Label("outcome", ("taken", "dropped", "unreadable")),
+        zeros=True,
+    ),
+    _gauge(Metric.CANCELLATIONS_KNOWN, "{record}", "Unfinished records that are known to be cancelled."),
     _gauge(Metric.BUILD_INFO, "", "1 for this version.", Label("version"), Label("role")),
     _counter(
         Metric.TELEMETRY_DROPPED,

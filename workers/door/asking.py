@@ -54,6 +54,10 @@ class Log(Protocol):
         """
         ...
 
+    def cancel(self, position: Position, event_id: str, sent: Callable[[bool], None]) -> None:
+        """Say that nobody waits for the answer to a record. `sent` is called on any thread: whether it is written."""
+        ...
+
     def fetch(self, partition: int, offset: int) -> Placed | None:
         """Return a response that was read before; None if it is not there any more."""
         ...
@@ -76,9 +80,13 @@ class Link(Log, Protocol):
 
 
 class AskBounds(Struct, frozen=True, kw_only=True):
-    """How long an event may take, and how many may be under way."""
+    """How long an event may take, and how many may be under way.
+
+    `grace_s` after the last one who waited for an event has left, the event is cancelled.
+    """
 
     deadline_s: float
+    grace_s: float
     waiting_max: int
 
 
@@ -155,8 +163,33 @@ class Asking:
         return found
 
     async def _wait(self, flight: Flight, until_s: float) -> Placed:
-        async with asyncio.timeout(max(0.0, until_s - self._clock.monotonic_s())):
-            return await asyncio.shield(flight.settled)
+        flight.join()
+        try:
+            async with asyncio.timeout(max(0.0, until_s - self._clock.monotonic_s())):
+                return await asyncio.shield(flight.settled)
+        finally:
+            if flight.leave():
+                asyncio.get_running_loop().call_later(self._bounds.grace_s, self._cancel, flight, flight.joined_count)
+
+    def _cancel(self, flight: Flight, joined_count: int) -> None:
+        """Cancel an event for which nobody has waited since its last waiter left, if it is known where it stands."""
+        is_over = flight.settled.done() or self._flights.get(flight.event) is not flight
+        if is_over or flight.joined_count != joined_count:
+            return
+        position = flight.position
+        if position is None:
+            self._note_cancel("unplaced")
+            return
+        loop = asyncio.get_running_loop()
+
+        def sent(is_written: bool) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._note_cancel, "sent" if is_written else "failed")
+
+        self._keep(_in_thread(self._workers, partial(self._log.cancel, position, flight.event[1], sent)))
+
+    def _note_cancel(self, outcome: str) -> None:
+        self._metrics.count(Metric.DOOR_CANCELLATIONS, outcome=outcome)
 
     def _begin(self, question: Question) -> Flight:
         if len(self._flights) >= self._bounds.waiting_max:
@@ -204,6 +237,10 @@ class Asking:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)  # the loop itself holds tasks only weakly
         task.add_done_callback(self._tasks.discard)
+
+
+async def _in_thread(workers: Executor, work: Callable[[], None]) -> None:
+    await asyncio.get_running_loop().run_in_executor(workers, work)
 
 
 def _note(flight: Flight, position: Position | None) -> None:

@@ -45,8 +45,21 @@ class Flight:
         self.settled.add_done_callback(_seen)
         self.position: Position | None = None
         """Where its record stands; None until that is known, or if nobody will say."""
+        self.joined_count = 0
+        """How many have ever waited for it."""
+        self._waiting_count = 0
         self._is_unknown = False
         self._early: list[Placed] = []
+
+    def join(self) -> None:
+        """Note that one more waits."""
+        self.joined_count += 1
+        self._waiting_count += 1
+
+    def leave(self) -> bool:
+        """Note that one waits no longer; return whether that leaves a record on its way without anybody."""
+        self._waiting_count -= 1
+        return not self._waiting_count and not self.settled.done()
 
     def acknowledge(self, position: Position) -> None:
         """Note where the record stands."""

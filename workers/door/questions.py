@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from topology.contract.codec import RecordLimits, canonical_json, decode_event, encode
 from topology.contract.errors import DeadLetter
-from topology.contract.events import Candidate, ConversationEvent, Message, Role
+from topology.contract.events import Candidate, ContentPart, ConversationEvent, Message, OnBlocked, Role
 from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName
 from topology.contract.records import Headers, Record
 from workers.door.asking import Question
@@ -60,7 +60,7 @@ def question_of(
             conversation_id=conversation_id,
             tenant_id=caller.tenant,
             messages=asked.messages,
-            candidate=Candidate(parts=asked.answer) if asked.answer else None,
+            candidate=_only_judged(asked.answer),
             user=user,
             generation=asked.generation,
         )
@@ -76,6 +76,11 @@ def question_of(
         value=lambda deadline_ms: encode(replace(event, deadline_ms=deadline_ms)),
         headers=headers,
     )
+
+
+def _only_judged(answer: tuple[ContentPart, ...]) -> Candidate | None:
+    """Return an answer that is judged and no more; None if there is none to be judged."""
+    return Candidate(parts=answer, on_blocked=OnBlocked.TEMPLATE, is_turn=False) if answer else None
 
 
 def _event_id(call: Call, name: str, digests: Digests) -> str:

@@ -6,11 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+import msgspec
 from msgspec.structs import replace
 
 from topology.contract.events import Position
 from topology.contract.headers import last_headers
-from topology.contract.names import Header
+from topology.contract.lineage import Cancellation
+from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName
 from topology.contract.records import Headers, Record
 from topology.ports import Clock
 from workers.door.asking import LogAway
@@ -34,6 +36,10 @@ STILL_S: Final = 15.0
 
 _answered = ValueDecoder(Answered)
 _DIGEST: Final = Header.REQUEST_DIGEST.value
+_CANCEL_HEADERS: Final = (
+    (Header.CONTENT_TYPE.value, CONTENT_TYPE_JSON.encode()),
+    (Header.SCHEMA.value, f"{SchemaName.CANCELLATION.value}/1".encode()),
+)
 
 
 class Following(Protocol):
@@ -112,6 +118,7 @@ class KafkaLink:
     def __init__(self, kafka: KafkaSettings, topics: TopicSettings, replay_s: float, clock: Clock) -> None:
         self._kafka = kafka
         self._audited = topics.audited
+        self._cancelled = topics.cancel
         self._replay_ms = round(replay_s * 1000)
         self._clock = clock
         self._answers: AnswerReader | None = None
@@ -135,6 +142,22 @@ class KafkaLink:
             raise LogAway from exc
         future.add_callback(done)
         future.add_errback(failed)
+
+    def cancel(self, position: Position, event_id: str, sent: Callable[[bool], None]) -> None:
+        """See `asking.Log`."""
+        value = msgspec.json.encode(
+            Cancellation(partition=position.partition, offset=position.offset, event_id=event_id)
+        )
+        try:
+            with translated("cancel"):
+                future = self._sender.send_to(
+                    self._cancelled, position.partition, event_id.encode(), value, _CANCEL_HEADERS
+                )
+        except (KafkaUnavailable, KafkaRefused, ValueError):  # the library's word for a partition that is not there
+            sent(False)
+            return
+        future.add_callback(lambda _at: sent(True))
+        future.add_errback(lambda _error: sent(False))
 
     def fetch(self, partition: int, offset: int) -> Placed | None:
         """See `asking.Log`. One thread reads at a time."""

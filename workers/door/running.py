@@ -157,7 +157,7 @@ class RunningDoor:
 
     def _bounds(self) -> AskBounds:
         own = self._settings.door
-        return AskBounds(deadline_s=own.deadline_s, waiting_max=own.waiting_max)
+        return AskBounds(deadline_s=own.deadline_s, grace_s=own.disconnect_grace_s, waiting_max=own.waiting_max)
 
     def _connection_bounds(self) -> ConnectionBounds:
         own = self._settings.door

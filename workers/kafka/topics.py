@@ -29,6 +29,12 @@ FOREVER_MS = -1
 STATE_RETENTION_MS = 31 * DAY_MS
 """Longer than the longest `state.ttl_s`. Without a retention the topic would keep every conversation for ever."""
 
+CANCEL_RETENTION_MS = 3600 * 1000
+"""Longer than any deadline that a door sets; what is cancelled later has ended by itself."""
+
+SEGMENTS_PER_RETENTION = 10
+"""Records stand for up to a segment longer than they are kept for."""
+
 USAGE_RETENTION_MS = 100 * DAY_MS
 """Three months of days to be read by whoever accounts for them; a worker needs the present day."""
 
@@ -69,18 +75,22 @@ class TopicSpec(Struct, frozen=True, kw_only=True):
     readers: tuple[str, ...] = ()
     is_append_time: bool = False
     """Whether the brokers' own time counts for its records, whatever their producer says."""
+    segment_ms: int | None = None
+    """The time after which a new segment begins; None: the brokers' own."""
     partitions_of: str = ""
     """Another topic whose partition count it must have, because both are keyed alike and read together."""
 
     def configs(self) -> dict[str, str]:
         """Return the topic's configuration in the broker's terms."""
         appended = {TIMESTAMPS: APPEND_TIME} if self.is_append_time else {}
+        segment = {} if self.segment_ms is None else {"segment.ms": str(self.segment_ms)}
         return {
             "cleanup.policy": self.cleanup.value,
             "retention.ms": str(self.retention_ms),
             "max.message.bytes": str(self.message_bytes_max),
             "min.insync.replicas": str(self.min_insync_replicas),
             **appended,
+            **segment,
         }
 
 
@@ -143,6 +153,16 @@ def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
         replace(common, name=topics.review, retention_ms=30 * DAY_MS, readers=("reviewer",)),
         replace(kept_by_key, name=topics.state, retention_ms=STATE_RETENTION_MS, readers=("worker",)),
         replace(kept_by_key, name=topics.usage, retention_ms=USAGE_RETENTION_MS, readers=("worker", "operator")),
+        replace(
+            common,
+            name=topics.cancel,
+            retention_ms=CANCEL_RETENTION_MS,
+            segment_ms=CANCEL_RETENTION_MS // SEGMENTS_PER_RETENTION,
+            is_append_time=True,
+            partitions_of=topics.events,
+            writers=("door",),
+            readers=("worker",),
+        ),
         replace(common, name=topics.canary, retention_ms=DAY_MS, readers=("operator",)),
         replace(
             common,
@@ -253,7 +273,8 @@ def _apply(client: Any, table: Sequence[TopicSpec], say: Callable[[str], object]
     _wait_until_led(client, table, existing)
     differences = compare(table, existing)
     altered = _alter(client, table, differences, say) if alter else ()
-    left = tuple(d for d in differences if d.topic not in altered or d.setting not in table[0].configs())
+    settable = {setting for spec in table for setting in spec.configs()}
+    left = tuple(d for d in differences if d.topic not in altered or d.setting not in settable)
     for difference in left:
         say(f"{'wrong' if difference.is_serious else 'note'}: {difference}")
     return TopicsReport(created=created, altered=altered, differences=left)
@@ -310,7 +331,7 @@ def _alter(
     client: Any, table: Sequence[TopicSpec], differences: Sequence[Difference], say: Callable[[str], object]
 ) -> tuple[str, ...]:
     """Set differing configurations and return the names of these topics."""
-    settable = table[0].configs()
+    settable = {setting for spec in table for setting in spec.configs()}
     names = tuple(dict.fromkeys(d.topic for d in differences if d.setting in settable))
     for spec in (spec for spec in table if spec.name in names):
         answer = client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, spec.name, configs=spec.configs())])

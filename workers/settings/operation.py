@@ -136,6 +136,9 @@ class DoorSettings(Struct, frozen=True, kw_only=True):
         Meta(min_length=1, max_length=64, description="Names of models that clients may ask for."),
     ] = ("sluicegate",)
     deadline_s: Annotated[Seconds, about("Deadline of each event; 2 s later its request ends, whatever happens.")] = 60
+    disconnect_grace_s: Annotated[
+        Seconds, about("Time after which an event is cancelled that no client waits for any more.")
+    ] = 5
     replay_s: Annotated[
         Seconds, about("How far back answers are known, so that a repeated request gets the same one.")
     ] = 600
