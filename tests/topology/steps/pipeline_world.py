@@ -44,7 +44,7 @@ from topology.contract.records import OutRecord, Record, Result
 from topology.pipeline import Bounds, Pipeline
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import Check, CheckInput, Clock
+from topology.ports import Check, CheckInput, Clock, Departures
 from topology.steps.canary import RequireGenuine, no_canaries
 from topology.steps.case import Case
 from topology.steps.drafting import Budget, Drafting
@@ -110,6 +110,7 @@ class Bench:
         require_genuine: RequireGenuine = no_canaries,
         uses: FakeTenantUses | None = None,
         routes: Routes | None = None,
+        departures: Departures | None = None,
     ) -> None:
         self.states = states
         self.generator = generator or FakeGenerator(lambda _: "A plain answer.")
@@ -139,7 +140,7 @@ class Bench:
             metrics=self.metrics,
             clock=clock or SystemClock(),
             memory=None if states is None else Memory(states=states, bounds=StateBounds()),
-            gate=Gate(require_genuine=require_genuine, uses=uses),
+            gate=Gate(require_genuine=require_genuine, uses=uses, departures=departures),
         )
 
     def _compile(self, case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:
