@@ -9,6 +9,7 @@ from topology.contract.conversation import ConversationState
 from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, GrantUse
 from topology.contract.labels import Plan, RequestLabels
+from topology.contract.names import DraftSource
 from topology.contract.records import OutRecord, Ownership, PartitionId, PartitionOffset, Record, Result
 from topology.policy.budgets import TenantBudget
 from topology.policy.bundle import PolicyBundle
@@ -75,6 +76,37 @@ class Generator(Protocol):
 
         Raises RetryLater, and CheckFailed if this request will never be answered; cancelling closes the request.
         """
+        ...
+
+
+class Releases(Protocol):
+    """Where one run of an event lets text leave before its answer is whole."""
+
+    async def open(self) -> str:
+        """Open the run, read back, and return the text that earlier runs have released.
+
+        Raise Replaced if nothing may be released here any more.
+        """
+        ...
+
+    async def release(self, text: str, source: DraftSource, *, is_last: bool) -> None:
+        """Write the next segment; return once it is acknowledged. Raises Replaced as `open` does."""
+        ...
+
+    @property
+    def sent(self) -> str:
+        """All text that this run's readers may have seen.
+
+        The prefix read back, and every segment sent, acknowledged or not.
+        """
+        ...
+
+
+class ReleasesFactory(Protocol):
+    """A maker of the Releases of one event."""
+
+    def __call__(self, record: Record, event: ConversationEvent, audit_id: str) -> Releases:
+        """Return the Releases of one run of `event`, which `record` holds."""
         ...
 
 

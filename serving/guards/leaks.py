@@ -2,7 +2,7 @@
 
 import re
 
-from topology.contract.intervals import joined
+from topology.contract.measures.intervals import joined
 from topology.contract.labels import Span
 
 RUN_WORDS_MIN = 12

@@ -4,6 +4,7 @@
     ├── RetryLater          the same event again later: a backend is down, overloaded or slow
     ├── DeadLetter          never: this record cannot become an event
     ├── TooLate             an event that waited for its turn cannot be answered before its deadline any more
+    ├── Replaced            nothing more of an answer may be released as a stream: the response decides
     ├── CheckFailed         a guard could not tell; becomes a finding, never a pass
     ├── UnreadableMap       a committed offset map that cannot be trusted: its partition stops, nothing is replayed
     ├── PolicyError         a policy bundle or overlay that must not be loaded
@@ -82,6 +83,14 @@ class TooLate(SluicegateError):
     def __init__(self, where: str) -> None:
         super().__init__(where)
         self.where = where
+
+
+class Replaced(SluicegateError):
+    """Nothing of this answer may be released any more: its response decides, and says `replaced`. `args` is (why,)."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class CheckFailed(SluicegateError):

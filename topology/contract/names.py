@@ -14,6 +14,7 @@ class Topic(StrEnum):
     CANARY = "sluicegate.canary"
     USAGE = "sluicegate.usage"
     POLICY = "sluicegate.policy"
+    STREAM = "conversations.stream"
     DEAD_LETTERS = "sluicegate.dlq"
     CANCEL = "sluicegate.cancel"
 
@@ -72,6 +73,7 @@ class SchemaName(StrEnum):
     CONVERSATION_STATE = "conversation-state"
     USAGE_RECORD = "usage-record"
     CANCELLATION = "cancellation"
+    STREAM_RECORD = "stream-record"
 
 
 class StageName(StrEnum):

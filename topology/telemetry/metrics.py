@@ -86,6 +86,7 @@ class Metric(StrEnum):
     STATE_EVICTIONS = "sluicegate_state_evictions_total"
     STATE_RESTORES_PENDING = "sluicegate_state_restores_pending"
     STATE_RESTORE_FAILURES = "sluicegate_state_restore_failures_total"
+    FOLLOW_FAILURES = "sluicegate_follow_failures_total"
     ACTOR_RESTARTS = "sluicegate_actor_restarts_total"
     ACTORS = "sluicegate_actors"
     BUILD_INFO = "sluicegate_build_info"
@@ -329,6 +330,9 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _counter(Metric.STATE_EVICTIONS, "conversation", "Conversations forgotten for want of room.", zeros=True),
     _gauge(Metric.STATE_RESTORES_PENDING, "{partition}", "Partitions that wait until their states are read."),
     _counter(Metric.STATE_RESTORE_FAILURES, "try", "Failed tries to read the states of partitions.", zeros=True),
+    _counter(
+        Metric.FOLLOW_FAILURES, "try", "Failures after which a topic that a worker follows is read on anew.", _TOPIC
+    ),
     _counter(Metric.ACTOR_RESTARTS, "restart", "Actors replaced.", _ROLE, zeros=True),
     _gauge(
         Metric.ACTORS,
