@@ -176,7 +176,9 @@ def _build_parts(
         states=work.states,
         give_up=work.pipeline.give_up,
         tenancy=Tenancy(
-            work.uses, OldestFirst if work.uses is None else lambda: FairTurns(Shares(settings, keeper).of), work.departures
+            work.uses,
+            OldestFirst if work.uses is None else lambda: FairTurns(Shares(settings, keeper).of),
+            work.departures,
         ),
     )
     return _Parts(loop, work.models, _night_watch(settings, metrics, letters, work.models))

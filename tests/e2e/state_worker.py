@@ -29,6 +29,7 @@ from workers.kafka.sink import TransactionalSink
 from workers.kafka.source import KafkaSource
 from workers.process.clock import SystemClock
 from workers.settings import KafkaSettings, LimitSettings, Settings, TopicSettings
+from workers.stream.cancellations import open_cancellations
 from workers.stream.conversation_states import open_states
 from workers.stream.loop import NO_TENANCY, Loop, Tenancy
 
@@ -105,8 +106,11 @@ def main(bootstrap: str, group: str, directory: Path) -> None:
     checks = (FakeCheck("classification", classified), FakeCheck("bias"), FakeCheck("logging", logged))
     states = open_states(settings, SystemClock(), metrics)
     generator, labeler = Generator(directory), FakeLabeler(labelled)
-    pipeline = build_pipeline(settings, lambda: policies, labeler, generator, checks, tracing, metrics, states)
-    work(settings, pipeline, states)
+    departures = open_cancellations(settings, metrics)
+    pipeline = build_pipeline(
+        settings, lambda: policies, labeler, generator, checks, tracing, metrics, states, departures=departures
+    )
+    work(settings, pipeline, states, Tenancy(departures=departures))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,18 @@ def settings_file(path: Path, settings: Settings, agent_port: int) -> Path:
     """The settings that differ from the defaults, as an operator would write them."""
     topics = "\n".join(
         f'{name} = "{getattr(settings.topics, name)}"'
-        for name in ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "cancel")
+        for name in (
+            "events",
+            "audited",
+            "audit",
+            "review",
+            "state",
+            "canary",
+            "usage",
+            "policy",
+            "dead_letters",
+            "cancel",
+        )
     )
     kafka = settings.kafka
     path.write_text(

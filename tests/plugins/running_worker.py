@@ -34,7 +34,8 @@ from workers.kafka.source import KafkaSource
 from workers.kafka.topics import create_topics
 from workers.process.clock import SystemClock
 from workers.settings import LimitSettings, Settings, TopicSettings
-from workers.stream.loop import Loop
+from workers.stream.cancellations import open_cancellations
+from workers.stream.loop import Loop, Tenancy
 
 
 def fresh_settings(kafka: Kafka, *, limits: LimitSettings | None = None, **topic_changes: Any) -> Settings:
@@ -56,9 +57,14 @@ def running_loop(
     checks: Sequence[Check] | None = None,
     policies: Callable[[], Policies] | None = None,
     metrics: Instruments | None = None,
+    hears_doors: bool = False,
 ) -> Generator[Loop]:
-    """A loop that runs while the block does; afterwards it is drained, and must have ended without an error."""
+    """A loop that runs while the block does; afterwards it is drained, and must have ended without an error.
+
+    With `hears_doors` it ends what doors cancel.
+    """
     metrics, packaged = metrics or Instruments.none(), Policies(packaged_bundle())
+    departures = open_cancellations(settings, metrics) if hears_doors else None
     pipeline = build_pipeline(
         settings,
         policies or (lambda: packaged),
@@ -67,6 +73,7 @@ def running_loop(
         checks or (FakeCheck("classification"), FakeCheck("bias"), FakeCheck("logging", logged)),
         Tracing.none(),
         metrics,
+        departures=departures,
     )
     loop = Loop(
         KafkaSource(settings.kafka, settings.topics.events, 0),
@@ -76,6 +83,7 @@ def running_loop(
         limits=settings.limits,
         metrics=metrics,
         tracing=Tracing.none(),
+        tenancy=Tenancy(departures=departures),
     )
     errors: list[BaseException] = []
     thread = threading.Thread(target=_run, args=(loop, errors), name="loop")

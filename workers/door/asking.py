@@ -6,6 +6,7 @@ A request is answered by the response to its own record, or by the one that this
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
+from contextlib import suppress
 from functools import partial
 from typing import Final, Protocol
 
@@ -240,7 +241,8 @@ class Asking:
 
 
 async def _in_thread(workers: Executor, work: Callable[[], None]) -> None:
-    await asyncio.get_running_loop().run_in_executor(workers, work)
+    with suppress(RuntimeError):  # the door is ending, and its threads with it
+        await asyncio.get_running_loop().run_in_executor(workers, work)
 
 
 def _note(flight: Flight, position: Position | None) -> None:

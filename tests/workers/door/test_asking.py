@@ -37,7 +37,13 @@ class World:
     """One door's requests over topics in memory. `deadline_s` of -2 is over at once."""
 
     def __init__(
-        self, link: MemoryLink, workers: ThreadPoolExecutor, deadline_s: float = 60, most: int = 10, *, grace_s: float = 0
+        self,
+        link: MemoryLink,
+        workers: ThreadPoolExecutor,
+        deadline_s: float = 60,
+        most: int = 10,
+        *,
+        grace_s: float = 0,
     ) -> None:
         self.link = link
         self.clock = ManualClock()

@@ -28,7 +28,18 @@ def _fresh() -> TopicSettings:
     prefix = uuid.uuid4().hex[:6]
     names = {
         field: f"{prefix}.{getattr(TopicSettings(), field)}"
-        for field in ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "cancel")
+        for field in (
+            "events",
+            "audited",
+            "audit",
+            "review",
+            "state",
+            "canary",
+            "usage",
+            "policy",
+            "dead_letters",
+            "cancel",
+        )
     }
     return msgspec.structs.replace(TopicSettings(), partitions=2, **names)
 

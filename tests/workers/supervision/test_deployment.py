@@ -50,7 +50,18 @@ class ServedSupervisor:
         settings = self._settings
         topics = "\n".join(
             f'{name} = "{getattr(settings.topics, name)}"'
-            for name in ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "cancel")
+            for name in (
+                "events",
+                "audited",
+                "audit",
+                "review",
+                "state",
+                "canary",
+                "usage",
+                "policy",
+                "dead_letters",
+                "cancel",
+            )
         )
         self._file.write_text(
             f'[kafka]\nbootstrap_servers = ["{settings.kafka.bootstrap_servers[0]}"]\n'
