@@ -24,7 +24,7 @@ from topology.decision.plan import plan
 from topology.load.gate import DEADLINE_S
 from topology.policy.in_force import Policies
 from topology.policy.overlays import grant_uses
-from topology.ports import Clock, Departures, GrantVerifier, Labeler, Rest
+from topology.ports import Clock, GrantVerifier, Labeler, Rest
 from topology.steps.assessing import Assessing
 from topology.steps.canary import is_spent, require_place
 from topology.steps.case import UNSHARED, Case, Decision

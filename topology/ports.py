@@ -281,7 +281,7 @@ class Departures(Protocol):
     def watch(self, record: Record, event_id: str, leave: Callable[[], None]) -> Callable[[], None]:
         """Have `leave` called once nobody waits for the record's answer any more, at once if that is known already.
 
-        It is called on any thread. Return the function that ends the watch, after which `leave` may be called once more.
+        It is called on any thread. Return what ends the watch; `leave` may be called once more after that.
         """
         ...
 

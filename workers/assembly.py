@@ -163,6 +163,7 @@ def _build_parts(
     sink = open_sink(settings.kafka, slot, exit_process=journal.exit_process, metrics=metrics, log_level=log_level)
     logger.info("worker started", extra={"slot": slot, "pid": os.getpid(), "policy": keeper.current().bundle.ref})
     letters = LetterNotes(settings.topics.dead_letters)
+    turns = OldestFirst if work.uses is None else lambda: FairTurns(Shares(settings, keeper).of)
     loop = Loop(
         source,
         NotedSink(sink, letters),
@@ -175,11 +176,7 @@ def _build_parts(
         quarantine=build_quarantine(settings.limits, journal, work.pipeline),
         states=work.states,
         give_up=work.pipeline.give_up,
-        tenancy=Tenancy(
-            work.uses,
-            OldestFirst if work.uses is None else lambda: FairTurns(Shares(settings, keeper).of),
-            work.departures,
-        ),
+        tenancy=Tenancy(work.uses, turns, work.departures),
     )
     return _Parts(loop, work.models, _night_watch(settings, metrics, letters, work.models))
 

@@ -1,4 +1,4 @@
-"""A client of the door that goes away: its event is cancelled, the model's request closed, and nothing is remembered."""
+"""A client of the door that goes away: its event is cancelled, the model left alone, and nothing is remembered."""
 
 import asyncio
 import time
@@ -15,8 +15,7 @@ from msgspec.structs import replace
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.open_door import client_of, door_settings, open_door
 from tests.plugins.patience import PATIENCE_S, wait_until
-from tests.plugins.running_worker import responses, running_loop
-from tests.plugins.running_worker import fresh_settings
+from tests.plugins.running_worker import fresh_settings, responses, running_loop
 from topology.contract.drafts import Draft, GenerationRequest
 from topology.contract.names import DraftSource
 from topology.telemetry.instruments import Instruments
@@ -42,7 +41,7 @@ class SilentOnce:
     async def generate(self, _request: GenerationRequest) -> Draft:
         self.asked_count += 1
         try:
-            while self.asked_count == 1 and not self.is_released:
+            while self.asked_count == 1 and not self.is_released:  # noqa: ASYNC110 - released on another thread
                 await asyncio.sleep(0.02)
         except asyncio.CancelledError:
             self.closed_s.append(time.monotonic())
@@ -76,7 +75,7 @@ def test_the_model_is_left_alone_after_the_grace_and_the_same_id_runs_anew(kafka
     with world(settings, model, metrics) as client:
         left_s = leave(client, model)
         wait_until(lambda: len(responses(settings)) == 1)
-        assert GRACE_S - 0.1 < model.closed_s[0] - left_s
+        assert model.closed_s[0] - left_s > GRACE_S - 0.1
         (gone,) = responses(settings)
         assert (gone.action.value, gone.reason_codes) == ("withheld", ("client_gone",))
         assert read_topic(settings.kafka, settings.topics.dead_letters) == []

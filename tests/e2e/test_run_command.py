@@ -19,6 +19,8 @@ from workers.commands.demo.parts import free_port
 from workers.settings import Settings
 from workers.supervision.node_client import node_status
 
+TOPICS = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "cancel")
+
 pytestmark = [pytest.mark.kafka, pytest.mark.ray]
 
 

@@ -1,6 +1,7 @@
 """What ends a block that waits: its time is over, or nobody waits for what it makes.
 
-A time limit is `asyncio.timeout` at half its cost, which each event pays several times. Measured under uvloop: 5.4 µs against 11.5 µs (docs/adr/0017-hand-written-hot-paths.md).
+A time limit is `asyncio.timeout` at half its cost, which each event pays several times.
+Measured under uvloop: 5.4 µs against 11.5 µs (docs/adr/0017-hand-written-hot-paths.md).
 """
 
 import asyncio
@@ -90,7 +91,7 @@ class ServiceTimeLimit(TimeLimit):
 
 
 class UntilGone:
-    """A context manager in a task: once nobody waits for a record's answer, the block is cancelled, and raises ClientGone.
+    """A context manager in a task: once nobody waits for a record's answer, the block ends with ClientGone.
 
     As with a time limit, a cancellation from elsewhere remains one. With `departures` None somebody always waits.
     """

@@ -80,7 +80,7 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=1_000_000,
-            description="Most unfinished events that a worker knows to be cancelled; 0: it does not read `topics.cancel`.",
+            description="Most unfinished events known to be cancelled; 0: `topics.cancel` is not read.",
         ),
     ] = 10_000
     clock_skew_max_s: Annotated[

@@ -1,4 +1,4 @@
-"""An event whose answer nobody waits for any more ends early, leaves no letter, and runs anew when it is asked again."""
+"""An event whose answer nobody waits for any more ends early, leaves no letter, and runs anew when asked again."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

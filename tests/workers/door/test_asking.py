@@ -259,8 +259,7 @@ def unanswered() -> MemoryLink:
 async def gone(world: World, asked: Question) -> None:
     """A client that goes away once its event is on its way."""
     waiting = asyncio.create_task(world.asking.ask(asked))
-    while not world.link.events:
-        await asyncio.sleep(0.001)
+    await come_true(lambda: bool(world.link.events))
     await asyncio.sleep(0.01)  # the acknowledgement
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -269,7 +268,7 @@ async def gone(world: World, asked: Question) -> None:
 
 async def come_true(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE_S):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 - it comes true on other threads
             await asyncio.sleep(0.001)
 
 

@@ -117,7 +117,7 @@ def test_a_partition_that_is_gone_is_forgotten_and_one_that_is_owned_is_followed
 
 
 def test_a_finished_record_is_forgotten() -> None:
-    """The tracker knows those below its position, and in the map, as done; of a partition that it does not hold, none."""
+    """The tracker knows those below its position as done; of a partition that it does not hold, none."""
     tracker, world = Tracker(TrackerLimits(count_max=10, bytes_max=10_000)), World()
     world.cancellations.start(tracker.is_unfinished)
     for offset in (4, 5):
