@@ -54,7 +54,7 @@ def door_process(settings: Settings, directory: Path, port: int = 0) -> Generato
     config.write_text(
         f'[kafka]\nbootstrap_servers = ["{settings.kafka.bootstrap_servers[0]}"]\n'
         f'[topics]\nevents = "{topics.events}"\naudited = "{topics.audited}"\ncancel = "{topics.cancel}"\n'
-        f'[door]\nport = {port}\nkeys_file = "{settings.door.keys_file}"\ndigest_key = "digest key"\n'
+        f'[door]\nport = {port}\nmetrics_port = 0\nkeys_file = "{settings.door.keys_file}"\ndigest_key = "digest key"\n'
         f"deadline_s = {PATIENCE_S}\n",
         encoding="utf-8",
     )

@@ -134,6 +134,7 @@ def door_settings(directory: Path, **changes: Any) -> DoorSettings:
         keys.write_text(KEYS, encoding="utf-8")
     values: dict[str, Any] = {
         "port": 0,
+        "metrics_port": 0,
         "keys_file": str(keys),
         "digest_key": Secret("digest key"),
         "deadline_s": PATIENCE_S,

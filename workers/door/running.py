@@ -6,6 +6,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from typing import Final
 
 from aiohttp import web
@@ -89,11 +90,31 @@ class RunningDoor:
             await asyncio.to_thread(link.close)
 
     async def _listen(self, door: Door) -> None:
-        assert self._loop is not None
         assert self._ended is not None
         own = self._settings.door
+        async with AsyncExitStack() as stack:
+            if own.metrics_port:
+                bounds = self._operations_bounds()
+                await self._open(stack, door.operations(), own.metrics_port, bounds, None)
+            self.port = await self._open(stack, door.application(), own.port, self._connection_bounds(), self._tls())
+            logger.info("door listens", extra={"host": own.host, "port": self.port})
+            self.is_up.set()
+            if not self._asked_to_stop.is_set():
+                await self._ended.wait()
+
+    async def _open(
+        self,
+        stack: AsyncExitStack,
+        application: web.Application,
+        port: int,
+        bounds: ConnectionBounds,
+        tls: ssl.SSLContext | None,
+    ) -> int:
+        """Listen, until `stack` ends, and return the port."""
+        assert self._loop is not None
+        own = self._settings.door
         runner = web.AppRunner(
-            door.application(),
+            application,
             access_log=None,
             shutdown_timeout=STOP_S,
             handler_cancellation=True,  # a client that went away is not waited for
@@ -101,18 +122,12 @@ class RunningDoor:
             lingering_time=1.0,
         )
         await runner.setup()
+        stack.push_async_callback(runner.cleanup)
         assert runner.server is not None
-        connections = Connections(runner.server, self._connection_bounds())
-        server = await self._loop.create_server(connections, own.host, own.port, ssl=self._tls())
-        try:
-            self.port = server.sockets[0].getsockname()[1]
-            logger.info("door listens", extra={"host": own.host, "port": self.port})
-            self.is_up.set()
-            if not self._asked_to_stop.is_set():
-                await self._ended.wait()
-        finally:
-            server.close()
-            await runner.cleanup()
+        server = await self._loop.create_server(Connections(runner.server, bounds), own.host, port, ssl=tls)
+        stack.callback(server.close)
+        found: int = server.sockets[0].getsockname()[1]
+        return found
 
     def _door(self, asking: Asking, link: Link) -> Door:
         settings, limits = self._settings, self._settings.limits
@@ -167,6 +182,15 @@ class RunningDoor:
             request_timeout_s=own.request_timeout_s,
             answer_timeout_s=own.deadline_s + LATE_S + ANSWER_S,
             request_bytes_max=own.body_bytes_max + own.header_bytes_max + OVERSHOOT_BYTES_MAX,
+        )
+
+    def _operations_bounds(self) -> ConnectionBounds:
+        own = self._settings.agent
+        return ConnectionBounds(
+            total_max=own.connections_max,
+            per_peer_max=own.connections_per_peer_max,
+            request_timeout_s=own.request_timeout_s,
+            answer_timeout_s=ANSWER_S,
         )
 
     def _tls(self) -> ssl.SSLContext | None:

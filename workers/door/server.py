@@ -4,6 +4,9 @@
     POST /v1/checks             judges an answer that was made elsewhere
     GET  /v1/models             what `model` may be
     GET  /livez /readyz         200 `ok`, or 503 and the reasons, one a line
+
+On a port of its own, which asks for no key, `/livez`, `/readyz` and
+
     GET  /metrics               the page for Prometheus
 
 Each connection carries one request, which must arrive within `door.request_timeout_s`
@@ -83,9 +86,16 @@ class Door:
         router.add_get(MODELS + "/{model}", self._model)
         router.add_get("/livez", self._livez)
         router.add_get("/readyz", self._readyz)
-        router.add_get("/metrics", self._metrics)
         if self._settings.cors_origin:
             router.add_route("OPTIONS", "/v1/{rest:.*}", self._preflight)
+        return application
+
+    def operations(self) -> web.Application:
+        """Return the application of the port for those who watch the door."""
+        application = web.Application()
+        application.router.add_get("/livez", self._livez)
+        application.router.add_get("/readyz", self._readyz)
+        application.router.add_get("/metrics", self._metrics)
         return application
 
     @web.middleware

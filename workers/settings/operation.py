@@ -124,6 +124,10 @@ class DoorSettings(Struct, frozen=True, kw_only=True):
 
     host: Annotated[Name, about("Address to listen on; in a pod `0.0.0.0`.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535, description="Port to listen on; 0: any free one.")] = 8800
+    metrics_port: Annotated[
+        int,
+        Meta(ge=0, le=65_535, description="Port of `/metrics`, on the same address, without TLS or keys; 0: none."),
+    ] = 9465
     tls_certfile: Annotated[Text, about("File of the server's certificate (PEM); empty: no TLS.")] = ""
     tls_keyfile: Annotated[Text, about("File of the certificate's key (PEM).")] = ""
     cors_origin: Annotated[Text, about("Origin whose pages may call the door from a browser; empty: none.")] = ""
