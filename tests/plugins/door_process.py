@@ -18,10 +18,10 @@ from workers.process.child import KeptProcess
 from workers.settings import Settings
 
 
-def client_at(port: int, **options: Any) -> openai.OpenAI:
+def client_at(port: int, api_key: str = API_KEY, **options: Any) -> openai.OpenAI:
     """The official client of a door; it repeats nothing unless `max_retries` says so."""
     given: dict[str, Any] = {"max_retries": 0, "timeout": PATIENCE_S, **options}
-    return openai.OpenAI(api_key=API_KEY, base_url=f"http://127.0.0.1:{port}/v1", **given)
+    return openai.OpenAI(api_key=api_key, base_url=f"http://127.0.0.1:{port}/v1", **given)
 
 
 def is_ready(port: int) -> bool:

@@ -44,6 +44,7 @@ concurrent_max = 500
 sha256 = ["{hashlib.sha256(TRUSTED_KEY.encode()).hexdigest()}"]
 tenant = "tenant-b"
 is_trusted = true
+requests_per_minute = 100000
 
 [keys.limited]
 sha256 = ["{hashlib.sha256(LIMITED_KEY.encode()).hexdigest()}"]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -91,17 +91,24 @@ class AskBounds(Struct, frozen=True, kw_only=True):
     waiting_max: int
 
 
+class Threads(NamedTuple):
+    """What blocks: sending, which must not wait for answers that are read again; and everything else."""
+
+    sending: Executor
+    reading: Executor
+
+
 class Asking:
-    """The requests of one door. All calls are on its loop; `workers` runs what blocks."""
+    """The requests of one door. All calls are on its loop; `threads` run what blocks."""
 
     def __init__(
-        self, log: Log, index: AnswerIndex, bounds: AskBounds, clock: Clock, workers: Executor, metrics: Instruments
+        self, log: Log, index: AnswerIndex, bounds: AskBounds, clock: Clock, threads: Threads, metrics: Instruments
     ) -> None:
         self._log = log
         self._index = index
         self._bounds = bounds
         self._clock = clock
-        self._workers = workers
+        self._threads = threads
         self._metrics = metrics
         self._flights: dict[Event, Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -155,7 +162,7 @@ class Asking:
             raise _conflict(question)
         fetch = partial(self._log.fetch, known.partition, known.offset)
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._workers, fetch)
+            found = await asyncio.get_running_loop().run_in_executor(self._threads.reading, fetch)
         except LogAway:
             away = "the answer that was given before cannot be read now"
             raise Refusal(503, "not_read", away, None, FAILED, retry_after(RETRY_S)) from None
@@ -187,7 +194,7 @@ class Asking:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._note_cancel, "sent" if is_written else "failed")
 
-        self._keep(_in_thread(self._workers, partial(self._log.cancel, position, flight.event[1], sent)))
+        self._keep(_in_thread(self._threads.reading, partial(self._log.cancel, position, flight.event[1], sent)))
 
     def _note_cancel(self, outcome: str) -> None:
         self._metrics.count(Metric.DOOR_CANCELLATIONS, outcome=outcome)
@@ -222,7 +229,7 @@ class Asking:
         )
         try:
             async with asyncio.timeout(flight.until_s - self._clock.monotonic_s()):
-                await loop.run_in_executor(self._workers, send)
+                await loop.run_in_executor(self._threads.sending, send)
                 await asyncio.shield(flight.settled)
         except LogAway:
             away = "the brokers cannot be reached; nothing was sent"

@@ -3,7 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -30,6 +31,8 @@ AGAIN_S: Final = 1.0
 """The wait before the audited topic is followed anew after an error."""
 FETCH_S: Final = 5.0
 """Bound on reading one answer again."""
+STRETCH_RECORDS: Final = 100
+"""Records between two wanted answers that are read along with them: one fetch brings as many."""
 STOP_S: Final = 5.0
 STILL_S: Final = 15.0
 """A door whose reader has not polled for so long is not ready."""
@@ -112,6 +115,79 @@ class AnswerReader:
             following.close()
 
 
+class Ranges(Protocol):
+    """What reads answers again: see `RangeReader`."""
+
+    def read(self, spans: Mapping[int, Span], stall_s: float) -> Iterator[list[Record]]:
+        """Yield the records of the spans."""
+        ...
+
+    def close(self) -> None:
+        """Release the connections."""
+        ...
+
+
+class KeptAnswers:
+    """Answers that are read again. Those that are wanted while one is being read are read together after it."""
+
+    def __init__(self, open_reader: Callable[[], Ranges]) -> None:
+        self._open_reader = open_reader
+        self._reader: Ranges | None = None
+        self._reading = threading.Lock()
+        self._noting = threading.Lock()
+        self._wanted: dict[tuple[int, int], Future[Placed | None]] = {}
+
+    def fetch(self, partition: int, offset: int) -> Placed | None:
+        """Return an answer, on any thread; None if it is gone. Raises LogAway."""
+        with self._noting:
+            found = self._wanted.setdefault((partition, offset), Future())
+        with self._reading:
+            if not found.done():
+                self._read_all()
+        return found.result()
+
+    def close(self) -> None:
+        """Release the connections."""
+        with self._reading:
+            if self._reader is not None:
+                self._reader.close()
+
+    def _read_all(self) -> None:
+        """Read what is wanted by now: of each partition one stretch after the other."""
+        with self._noting:
+            wanted, self._wanted = self._wanted, {}
+        try:
+            if self._reader is None:
+                self._reader = self._open_reader()
+            for spans in stretches(wanted):
+                for records in self._reader.read(spans, FETCH_S):
+                    for record in records:
+                        found = wanted.get((record.partition, record.offset))
+                        if found is not None and not found.done():
+                            found.set_result(placed_of(record))
+        except (ReadingStalled, KafkaUnavailable, KafkaRefused) as exc:
+            for found in wanted.values():
+                if not found.done():
+                    found.set_exception(LogAway(str(exc)))
+        finally:
+            for found in wanted.values():
+                if not found.done():
+                    found.set_result(None)
+
+
+def stretches(places: Iterable[tuple[int, int]]) -> list[dict[int, Span]]:
+    """Return ranges that contain all places (partition and offset), so that few reads bring little besides them."""
+    by_partition: dict[int, list[Span]] = {}
+    for partition, offset in sorted(places):
+        spans = by_partition.setdefault(partition, [])
+        if spans and offset - spans[-1].end < STRETCH_RECORDS:
+            spans[-1] = Span(start=spans[-1].start, end=offset + 1)
+        else:
+            spans.append(Span(start=offset, end=offset + 1))
+    longest = max(map(len, by_partition.values()), default=0)
+    return [{each: spans[i] for each, spans in by_partition.items() if i < len(spans)} for i in range(longest)]
+
+
 class KafkaLink:
     """See `asking.Link`. Raises KafkaUnavailable and KafkaRefused if the brokers are not there."""
 
@@ -123,8 +199,7 @@ class KafkaLink:
         self._clock = clock
         self._answers: AnswerReader | None = None
         self._sender = EventSender(replace(kafka, linger_ms=0), topics.events)
-        self._reading = threading.Lock()
-        self._reader: RangeReader | None = None
+        self._kept = KeptAnswers(lambda: RangeReader(kafka, topics.audited))
 
     def send(self, key: bytes, value: bytes, headers: Headers, acknowledged: Callable[[Position | None], None]) -> None:
         """See `asking.Log`."""
@@ -160,19 +235,8 @@ class KafkaLink:
         future.add_errback(lambda _error: sent(False))
 
     def fetch(self, partition: int, offset: int) -> Placed | None:
-        """See `asking.Log`. One thread reads at a time."""
-        with self._reading:
-            try:
-                if self._reader is None:
-                    self._reader = RangeReader(self._kafka, self._audited)
-                spans = {partition: Span(start=offset, end=offset + 1)}
-                for records in self._reader.read(spans, FETCH_S):
-                    for record in records:
-                        if record.offset == offset:
-                            return placed_of(record)
-            except (ReadingStalled, KafkaUnavailable, KafkaRefused) as exc:
-                raise LogAway from exc
-            return None
+        """See `asking.Log`."""
+        return self._kept.fetch(partition, offset)
 
     def start(self, deliver: Callable[[list[Placed]], None]) -> None:
         """See `asking.Link`."""
@@ -195,5 +259,4 @@ class KafkaLink:
         if self._answers is not None:
             self._answers.stop()
         self._sender.close()
-        if self._reader is not None:
-            self._reader.close()
+        self._kept.close()

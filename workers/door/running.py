@@ -14,7 +14,7 @@ from aiohttp import web
 from topology.contract.codec import RecordLimits
 from topology.contract.errors import SettingsError
 from topology.ports import Clock
-from workers.door.asking import LATE_S, AskBounds, Asking, Link
+from workers.door.asking import LATE_S, AskBounds, Asking, Link, Threads
 from workers.door.callers import Admissions, Callers
 from workers.door.flights import Placed
 from workers.door.identity import Digests
@@ -28,8 +28,10 @@ from workers.telemetry.setup import Telemetry
 
 logger = logging.getLogger("sluicegate.door")
 
-BLOCKING_THREADS: Final = 16
-"""Threads for what blocks: sends while the brokers are away, and answers that are read again."""
+SENDING_THREADS: Final = 16
+"""Threads for sends, which block while the brokers are away."""
+READING_THREADS: Final = 16
+"""Threads that wait for answers which are read again: as many are read at once."""
 KEYS_LOOK_S: Final = 2.0
 ANSWER_S: Final = 10.0
 """Time for a client to read its answer, beyond the deadline."""
@@ -78,15 +80,16 @@ class RunningDoor:
         """Serve until `stop`. Raises what `open_link` raises."""
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
         link = await asyncio.to_thread(self._open_link, self._settings, self._clock)
-        workers = ThreadPoolExecutor(BLOCKING_THREADS, "door")
-        asking = Asking(link, self._index(), self._bounds(), self._clock, workers, self._telemetry.instruments)
+        threads = Threads(ThreadPoolExecutor(SENDING_THREADS, "door"), ThreadPoolExecutor(READING_THREADS, "door-kept"))
+        asking = Asking(link, self._index(), self._bounds(), self._clock, threads, self._telemetry.instruments)
         link.start(self._deliver(asking))
         watching = self._loop.create_task(self._watch_keys())
         try:
             await self._listen(self._door(asking, link))
         finally:
             watching.cancel()
-            workers.shutdown(wait=False, cancel_futures=True)
+            for pool in threads:
+                pool.shutdown(wait=False, cancel_futures=True)
             await asyncio.to_thread(link.close)
 
     async def _listen(self, door: Door) -> None:

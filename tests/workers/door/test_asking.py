@@ -15,7 +15,7 @@ from topology.contract.codec import encode
 from topology.contract.events import Action, AuditedResponse, ConversationEvent, Message, Role, TextPart
 from topology.contract.names import Header
 from topology.telemetry.instruments import Instruments
-from workers.door.asking import AskBounds, Asking, Question
+from workers.door.asking import AskBounds, Asking, Question, Threads
 from workers.door.index import AnswerIndex
 from workers.door.refusals import Refusal
 
@@ -50,7 +50,7 @@ class World:
         loop = asyncio.get_running_loop()
         bounds = AskBounds(deadline_s=deadline_s, grace_s=grace_s, waiting_max=most)
         index = AnswerIndex(100, 10**15)
-        self.asking = Asking(link, index, bounds, self.clock, workers, Instruments.none())
+        self.asking = Asking(link, index, bounds, self.clock, Threads(workers, workers), Instruments.none())
         link.start(lambda read: loop.call_soon_threadsafe(self.asking.take, read) and None)
 
     async def text(self, asked: Question) -> str:
