@@ -59,7 +59,7 @@ def test_what_is_wanted_while_one_is_read_is_read_together() -> None:
         first = threads.submit(kept.fetch, 0, 9)
         wait_until(lambda: len(topic.reads) == 1)
         others = [threads.submit(kept.fetch, *place) for place in wanted]
-        wait_until(lambda: len(kept._wanted) == 4)  # noqa: SLF001 - nothing else shows that they wait
+        wait_until(lambda: len(kept._wanted) == 4)
         topic.opened.set()
         found = [each.result(60) for each in [first, *others]]
     assert [each and each.answered.event_id for each in found] == ["0-9", "0-0", "0-3", "0-3", "1-2", "0-5"]
