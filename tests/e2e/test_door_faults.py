@@ -27,8 +27,8 @@ from workers.settings import Settings
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(7500 if LONG_FORM else 600)]
 
 CLIENTS: Final = 8
-KILLS: Final = int(os.environ.get("SLUICEGATE_KILLS", "100")) if LONG_FORM else 6
-TIME_MAX_S: Final = float(os.environ.get("SLUICEGATE_KILLS_S", "7200"))
+KILLS: Final = 100 if LONG_FORM else 6
+TIME_MAX_S: Final = float(os.environ.get("DOOR_KILLS_S", "7200"))
 """The time after which no further one is killed."""
 THIEF: Final = "seen elsewhere: "
 
