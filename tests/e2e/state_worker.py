@@ -15,9 +15,10 @@ from typing import Any
 from serving.fakes import FAKE_LABELS, FakeCheck, FakeLabeler
 from tests.plugins.running_worker import logged
 from topology.contract.drafts import CheckReport, Draft, GenerationRequest
-from topology.contract.events import ConversationEvent, parts_text, request_text
+from topology.contract.events import ConversationEvent, parts_text
 from topology.contract.labels import CategoryId, Intent, LabelerIdentity, OutputFinding, RequestFinding, RequestLabels
 from topology.contract.names import DraftSource
+from topology.contract.texts import request_text
 from topology.pipeline import Pipeline
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle

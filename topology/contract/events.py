@@ -25,7 +25,7 @@ from topology.contract.labels import (
     Verdict,
     VerdictKind,
 )
-from topology.contract.names import DraftSource
+from topology.contract.names import DraftSource, OnBlocked
 
 ID_CHARACTERS_MAX = 128
 MESSAGES_MAX = 256
@@ -96,13 +96,6 @@ class Message(Struct, frozen=True, kw_only=True):
 
     role: Role
     parts: Annotated[tuple[ContentPart, ...], Meta(min_length=1, max_length=PARTS_MAX)]
-
-
-class OnBlocked(StrEnum):
-    """What follows when an answer made upstream does not pass: the policy's own text, or a new answer of the model."""
-
-    TEMPLATE = "template"
-    REGENERATE = "regenerate"
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
@@ -392,11 +385,3 @@ def parts_text(parts: tuple[ContentPart, ...]) -> str:
 def parts_length(parts: tuple[ContentPart, ...]) -> int:
     """Count the characters of text and code in the parts."""
     return sum([len(part_text(part)) for part in parts])
-
-
-def request_text(event: ConversationEvent) -> str:
-    """Return the text of the last user message; empty if the conversation has none."""
-    for message in reversed(event.messages):
-        if message.role is Role.USER:
-            return parts_text(message.parts)
-    return ""

@@ -102,6 +102,13 @@ class DraftSource(StrEnum):
     NONE = "none"
 
 
+class OnBlocked(StrEnum):
+    """What follows when an answer made upstream does not pass: the policy's own text, or a new answer of the model."""
+
+    TEMPLATE = "template"
+    REGENERATE = "regenerate"
+
+
 class ActionReason(StrEnum):
     """The coarse reason for an action; the audit record has the reason codes."""
 

@@ -11,9 +11,9 @@ from msgspec import Struct
 
 from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.errors import CheckFailed, RetryLater, TooLate
-from topology.contract.events import Action, Attempt, ConversationEvent, Message, OnBlocked, Usage, parts_text
+from topology.contract.events import Action, Attempt, ConversationEvent, Message, Usage, parts_text
 from topology.contract.labels import NONE, Outcome, OutputLabels, Plan, Verdict, VerdictKind
-from topology.contract.names import ActionReason, DraftSource, LlmRole, StageName
+from topology.contract.names import ActionReason, DraftSource, LlmRole, OnBlocked, StageName
 from topology.decision import templates
 from topology.decision.judge import apply_redactions, judge
 from topology.decision.plan import tighten

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from topology.contract.codec import RecordLimits, canonical_json, decode_event, encode
 from topology.contract.errors import DeadLetter
-from topology.contract.events import Candidate, ContentPart, ConversationEvent, Message, OnBlocked, Role
-from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName
+from topology.contract.events import Candidate, ContentPart, ConversationEvent, Message, Role
+from topology.contract.names import CONTENT_TYPE_JSON, Header, OnBlocked, SchemaName
 from topology.contract.records import Headers, Record
 from workers.door.asking import Question
 from workers.door.callers import OVERRIDES, Caller, overrides_of, user_of

@@ -18,10 +18,10 @@ from tests.topology.steps.pipeline_world import (
 from topology.contract.codec import decode_state
 from topology.contract.conversation import EMPTY
 from topology.contract.errors import CheckFailed
-from topology.contract.events import Action, ImagePart, Message, OnBlocked, Role, TextPart
+from topology.contract.events import Action, ImagePart, Message, Role, TextPart
 from topology.contract.headers import Wire, last_header
 from topology.contract.labels import ANSWER, CategoryId, Intent, Leaning, Outcome, RequestLabels
-from topology.contract.names import Header, Topic
+from topology.contract.names import Header, OnBlocked, Topic
 from topology.contract.records import Record, Result
 from workers.commands.recovery.copies import put_back
 

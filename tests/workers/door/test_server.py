@@ -23,9 +23,10 @@ from tests.plugins.open_door import (
     open_door,
 )
 from tests.plugins.patience import wait_until
-from topology.contract.events import Action, OnBlocked, TextPart, UserContext
+from topology.contract.events import Action, TextPart, UserContext
 from topology.contract.headers import trace_carrier
 from topology.contract.labels import AgeBand
+from topology.contract.names import OnBlocked
 from workers.cli import main
 from workers.commands.demo.parts import free_port
 from workers.door.running import RunningDoor
