@@ -107,10 +107,9 @@ class Loop:
         give_up: GiveUp | None = None,
         tenancy: Tenancy = NO_TENANCY,
     ) -> None:
-        uses = tenancy.uses
+        uses, self._departures = tenancy.uses, tenancy.departures
         self._source, self._sink, self._clock = source, sink, clock
-        self._departures = tenancy.departures
-        memories = [memory for memory in (states, uses, tenancy.departures) if memory is not None]
+        memories = [memory for memory in (states, uses, self._departures) if memory is not None]
         self._memory = Together(memories) if memories else None
         self._lock = threading.Lock()
         self._tracker = tracker = Tracker(tracker_limits(limits), tenancy.turns)

@@ -116,7 +116,6 @@ class Bench:
         self.generator = generator or FakeGenerator(lambda _: "A plain answer.")
         self.metrics = Instruments.none()
         self.prompts: list[tuple[Plan, str]] = []
-        found = labels or RequestLabels(labeler=IDENTITY)
         drafting = Drafting(
             generator=self.generator,
             checks=checks
@@ -130,7 +129,7 @@ class Bench:
         )
         self.pipeline = Pipeline(
             policies=lambda: policies or Policies(BUNDLE),
-            labeler=labeler or FakeLabeler(lambda _: found),
+            labeler=labeler or FakeLabeler(lambda _: labels or RequestLabels(labeler=IDENTITY)),
             drafting=drafting,
             grants=FakeGrantVerifier(),
             digest=digest,
