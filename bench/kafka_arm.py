@@ -31,7 +31,7 @@ from workers.process.interpreter import tune_interpreter
 from workers.settings import KafkaSettings, Settings
 from workers.stream.loop import Loop
 
-Arm = Literal["bare", "off", "off, producer process", "off, plan and judge", "ratio", "full"]
+Arm = Literal["bare", "off", "off, one process", "off, plan and judge", "ratio", "full"]
 
 CPUCLOCK_SCHED = 2
 """The kernel's number for a clock of time on a processor."""
@@ -128,7 +128,7 @@ def peak_mib(process: int | str) -> float:
 def run_ours(task: Task) -> Figures:
     """Run the worker's own loop, pipeline, source and sink."""
     kafka = KafkaSettings(bootstrap_servers=(task.bootstrap,), group_id=task.group)
-    kafka = structs.replace(kafka, producer_process=task.arm == "off, producer process")
+    kafka = structs.replace(kafka, producer_process=task.arm != "off, one process")
     preset = "off" if task.arm.startswith("off") else task.arm
     telemetry, tracing = own_telemetry(preset)
     if task.arm != "off, plan and judge":

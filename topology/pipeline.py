@@ -45,6 +45,8 @@ from topology.steps.withholding import (
     unseen,
     withheld,
 )
+from topology.streamed.answering import STREAMS, StreamBounds
+from topology.streamed.streaming import Streaming
 from topology.telemetry.event_trace import EventTrace
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
@@ -55,11 +57,12 @@ logger = logging.getLogger("sluicegate.pipeline")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The time of an event that names no deadline, the time of its assessment, and the limits of its record."""
+    """The time of an event that names no deadline, the time of its assessment, the limits of its record and stream."""
 
     deadline_default_s: float
     assess_timeout_s: float
     records: RecordLimits
+    streams: StreamBounds = STREAMS
 
 
 @types.coroutine
@@ -102,6 +105,7 @@ class Pipeline:
             labeler=labeler, digest=digest, timeout_s=bounds.assess_timeout_s, clock=clock, metrics=metrics
         )
         self._drafting = drafting
+        self._streaming = Streaming(drafting, gate.releases, bounds.streams, clock, metrics)
         self._grants = grants
         self._bounds = bounds
         self._publishing = Publishing(routes, digest, bounds.records, metrics, clock)
@@ -154,6 +158,7 @@ class Pipeline:
             try:
                 if decodes:
                     case = self._open(record, self._decoded(record), trace)
+                    case.is_replaced = self._streaming.releasing.is_asked(case)  # nothing is read back here
                     decision = withheld(case, ActionReason.PROCESSING_FAILED, failure.reason.value, failure)
                     result = self._publishing.publish(case, decision)
                     self._counting.count(case, decision, started_s)
@@ -238,18 +243,29 @@ class Pipeline:
         return repeated(case, first)
 
     async def _answered(self, case: Case) -> Decision:
-        """Return the end of an event: a repeated one and one over its tenant's budget cost neither guard nor model."""
-        decision = self._repeated(case) or self._limiting.refused(case, self._clock.now_ms())
+        """Return the end of an event: a repeated one and one over its tenant's budget cost neither guard nor model.
+
+        What was streamed of a repeated one is its first answer's, and is not read back.
+        """
+        releasing = self._streaming.releasing
+        decision = self._repeated(case)
+        if decision is not None:
+            case.is_replaced = releasing.is_asked(case)
+            return decision
+        decision = self._limiting.refused(case, self._clock.now_ms())
         if decision is None and is_only_images(case.event):
             decision = unseen(case)
-        if decision is not None:
+        if decision is not None and not releasing.is_asked(case):
             return decision
+        releasing.open(case)
         try:
-            return await self._decide(case)
+            return await releasing.completed(case, decision or await self._decide(case))
         except BaseException:  # cancelled: it has no result here, and so is no longer in flight
             if case.admission is not None:
                 case.admission.release()
             raise
+        finally:
+            releasing.close(case)
 
     async def _decide(self, case: Case) -> Decision:
         try:
@@ -265,7 +281,7 @@ class Pipeline:
                     state=case.state,
                 )
                 case.trace.planned(case.plan)
-                return await self._drafting.decide(case, case.plan)
+                return await self._streaming.decide(case, case.plan)
         except TimeoutError:
             detail = "the event's deadline passed"
             if case.trouble is not None:

@@ -17,6 +17,9 @@ from topology.tenants.admission import Admission
 
 T = TypeVar("T")
 
+OnText = Callable[[str], Awaitable[None]]
+"""A receiver of the next piece of an answer's text."""
+
 
 class CheckInput(Struct, frozen=True, kw_only=True):
     """The input of a check: the event, the policy it is judged under, the plan, and the draft.
@@ -71,10 +74,12 @@ class Labeler(Protocol):
 class Generator(Protocol):
     """A model that answers prompts."""
 
-    async def generate(self, request: GenerationRequest) -> Draft:
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
         """Return the model's answer; its text is empty if the model ended without one.
 
-        Raises RetryLater, and CheckFailed if this request will never be answered; cancelling closes the request.
+        `on_text` is awaited with each piece of the text, in order: joined, they are the text. What it raises is
+        raised, and closes the request at once, as cancelling does. Raises RetryLater, and CheckFailed if this request
+        will never be answered.
         """
         ...
 
@@ -85,28 +90,39 @@ class Releases(Protocol):
     async def open(self) -> str:
         """Open the run, read back, and return the text that earlier runs have released.
 
-        Raise Replaced if nothing may be released here any more.
+        While the ownership is the same, a further call returns all text released by then. It is made before the
+        response, too: after a change of ownership it opens and reads back again. Raises Replaced if nothing may be
+        released here any more.
         """
         ...
 
     async def release(self, text: str, source: DraftSource, *, is_last: bool) -> None:
-        """Write the next segment; return once it is acknowledged. Raises Replaced as `open` does."""
+        """Write the next segment; return once it is acknowledged. Raises Replaced as `open` does.
+
+        Raises PrefixChanged, a kind of Replaced after which `open` may be called again, if another run has released
+        text meanwhile.
+        """
         ...
 
     @property
     def sent(self) -> str:
-        """All text that this run's readers may have seen.
+        """Return all text that this run's readers may have seen.
 
-        The prefix read back, and every segment sent, acknowledged or not.
+        That is the prefix read back, and every segment sent, acknowledged or not.
         """
+        ...
+
+    @property
+    def has_last(self) -> bool:
+        """Return whether the model's whole answer was released: then nothing more is generated."""
         ...
 
 
 class ReleasesFactory(Protocol):
-    """A maker of the Releases of one event."""
+    """A maker of the releases of one run of an event."""
 
     def __call__(self, record: Record, event: ConversationEvent, audit_id: str) -> Releases:
-        """Return the Releases of one run of `event`, which `record` holds."""
+        """Return where the text of this run leaves; nothing is written yet."""
         ...
 
 

@@ -94,18 +94,19 @@ async def read_request(guards: Guards, row: RequestRow) -> Read:
     return await _read(guards, event_of(row.messages, row.age), EMPTY)
 
 
-async def read_reply(guards: Guards, row: ReplyRow, read: Read | None = None) -> Judged:
+async def read_reply(guards: Guards, row: ReplyRow, read: Read | None = None, *, is_partial: bool = False) -> Judged:
     """Return the verdict on a reply, under the labels that are right for its request or as `read`."""
     event = event_of(row.messages, row.age)
     if read is None:
         labels = request_labels(row.request_expect)
         read = Read(labels=labels, made=plan(guards.bundle, labels, overlay=STRICTEST, user=event.user, grants=()))
-    return await _judged(guards, event, read, row.reply, EMPTY)
+    draft = Draft(text=row.reply, source=DraftSource.CANDIDATE, is_partial=is_partial)
+    return await _judged(guards, event, read, draft, EMPTY)
 
 
 async def read_prefix(guards: Guards, row: ReplyRow, end: int) -> Judged:
     """Return the verdict on the beginning of a reply."""
-    return await read_reply(guards, structs.replace(row, reply=row.reply[:end]))
+    return await read_reply(guards, structs.replace(row, reply=row.reply[:end]), is_partial=True)
 
 
 async def read_document(guards: Guards, row: DocumentRow) -> Read:
@@ -122,7 +123,10 @@ async def read_conversation(guards: Guards, row: ConversationRow) -> list[Turned
         before = recalled(state, NAME, guards.bundle.memory, now_ms, bounds.ttl_ms)
         event = event_of(each.messages, row.age)
         read = await _read(guards, event, before)
-        judged = None if each.candidate is None else await _judged(guards, event, read, each.candidate, before)
+        judged = None
+        if each.candidate is not None:
+            draft = Draft(text=each.candidate, source=DraftSource.CANDIDATE)
+            judged = await _judged(guards, event, read, draft, before)
         turned.append(Turned(read=read, judged=judged))
         state = folded(before, _turn(read, judged, each.candidate or ""), guards.bundle, now_ms, bounds)
     return turned
@@ -149,8 +153,9 @@ async def _read(guards: Guards, event: ConversationEvent, state: ConversationSta
     return Read(labels=labels, made=made, seconds=seconds)
 
 
-async def _judged(guards: Guards, event: ConversationEvent, read: Read, text: str, state: ConversationState) -> Judged:
-    draft = Draft(text=text, source=DraftSource.CANDIDATE)
+async def _judged(
+    guards: Guards, event: ConversationEvent, read: Read, draft: Draft, state: ConversationState
+) -> Judged:
     given = CheckInput(event=event, labels=read.labels, plan=read.made, draft=draft, attempt=1, policy=guards.bundle)
     started_s = time.perf_counter()
     reports = tuple([await check.check(given) for check in guards.checks])

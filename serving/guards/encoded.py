@@ -25,7 +25,7 @@ from serving.guards.labeler import PHRASES, EmbeddedLabeler
 from serving.text.features import fold
 from serving.text.quotations import told
 from serving.text.wrappers import decoded
-from topology.contract.drafts import CheckReport
+from topology.contract.drafts import CheckReport, Draft
 from topology.contract.events import ConversationEvent, Role, parts_length, parts_text
 from topology.contract.labels import ANSWER, CategoryId, LabelerIdentity, PartlyRead, RequestLabels, Signal
 from topology.policy.bundle import Category, PolicyBundle
@@ -161,6 +161,9 @@ class _EncodedStage:
             readings += self._encoder.read([text], self._allowance.bounds(given.event))
         return readings
 
+    def _at_of(self, draft: Draft) -> Thresholds:
+        return self._at.for_partial() if draft.is_partial else self._at
+
     @property
     def name(self) -> str:
         """Return the name of the rules' stage."""
@@ -190,7 +193,7 @@ class EncodedClassification(_EncodedStage):
         reports = self._rules.run(batch)
         return [
             structs.replace(
-                classification_report(given, report, reading, self._categories, self._at),
+                classification_report(given, report, reading, self._categories, self._at_of(given.draft)),
                 version=self.version,
                 partly_read=reading.partly_read,
             )
@@ -231,7 +234,7 @@ class EncodedBias(_EncodedStage):
         reports = self._rules.run(batch)
         return [
             structs.replace(
-                bias_report(given.draft.text, report, reading, self._at),
+                bias_report(given.draft.text, report, reading, self._at_of(given.draft)),
                 version=self.version,
                 partly_read=reading.partly_read,
             )

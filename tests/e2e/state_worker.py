@@ -22,7 +22,7 @@ from topology.contract.texts import request_text
 from topology.pipeline import Pipeline
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import CheckInput, ConversationStates
+from topology.ports import CheckInput, ConversationStates, OnText
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline
@@ -40,7 +40,19 @@ _QUESTION = re.compile(r"([a-z_.]+) ([0-4]) (benign|dual_use|malicious) ([0-4]) 
 
 def settings_of(bootstrap: str, group: str) -> Settings:
     """Settings with topics that begin with the group's name."""
-    fields = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "cancel")
+    fields = (
+        "events",
+        "audited",
+        "audit",
+        "review",
+        "state",
+        "canary",
+        "usage",
+        "policy",
+        "dead_letters",
+        "cancel",
+        "stream",
+    )
     renamed: dict[str, Any] = {name: f"{group}.{getattr(TopicSettings(), name)}" for name in fields}
     kafka = KafkaSettings(bootstrap_servers=tuple(bootstrap.split(",")), group_id=group)
     topics = TopicSettings(partitions=2, **renamed)
@@ -76,7 +88,7 @@ class Generator:
     def __init__(self, directory: Path) -> None:
         self._asked = directory / "asked"
 
-    async def generate(self, request: GenerationRequest) -> Draft:
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
         with self._asked.open("a") as asked:
             asked.write(parts_text(request.messages[-1].parts).replace("\n", " ") + "\n")
         return Draft(text="A plain answer.", source=DraftSource.GENERATOR)

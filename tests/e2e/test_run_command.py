@@ -39,6 +39,7 @@ def settings_file(path: Path, settings: Settings, agent_port: int) -> Path:
             "policy",
             "dead_letters",
             "cancel",
+            "stream",
         )
     )
     kafka = settings.kafka

@@ -8,7 +8,7 @@ from topology.contract.names import DraftSource
 
 
 class Draft(Struct, frozen=True, kw_only=True):
-    """An answer before judgement."""
+    """An answer before judgement. `is_partial`: the beginning of one that goes on."""
 
     text: str
     source: DraftSource
@@ -16,12 +16,14 @@ class Draft(Struct, frozen=True, kw_only=True):
     response_id: str = ""
     finish_reason: str = ""
     usage: Usage = Usage()
+    is_partial: bool = False
 
 
 class GenerationRequest(Struct, frozen=True, kw_only=True):
     """A prompt ready to be sent. `request_id` becomes `X-Request-Id`; `headers` carry the trace context.
 
-    `deadline_s` is on the clock's monotonic scale.
+    `deadline_s` is on the clock's monotonic scale. `continues`: the last two messages are the beginning of an answer,
+    and the request to go on with it, which a server that can go on with a message is not sent.
     """
 
     request_id: str
@@ -29,6 +31,7 @@ class GenerationRequest(Struct, frozen=True, kw_only=True):
     parameters: GenerationParameters
     deadline_s: float
     headers: dict[str, str] = {}
+    continues: bool = False
 
 
 class CheckReport(Struct, frozen=True, kw_only=True):

@@ -139,6 +139,16 @@ _CHANNELS = (
         {"send": "Answer an event."},
     ),
     _Channel(
+        Topic.STREAM,
+        "Segments of answers that are not whole yet, for events that ask by `stream: true`; docs/contract.md has the "
+        "reader's rule. Only the answer itself ends a stream.",
+        SchemaName.STREAM_RECORD,
+        {
+            "send": "Open a run of an event, or release a segment that was judged with everything before it.",
+            "receive": "Read back what earlier runs of an event have released.",
+        },
+    ),
+    _Channel(
         Topic.AUDIT,
         "One record for every answer, probes' included.",
         SchemaName.AUDIT_RECORD,
@@ -197,6 +207,7 @@ _CHANNELS = (
 
 _KEYS: Mapping[str, str] = {
     SchemaName.CANCELLATION: "The event id.",
+    SchemaName.STREAM_RECORD: "The audit id of the answer.",
     SchemaName.USAGE_RECORD: "<tenant>/<topic>/<partition>/<day_ms>.",
     POLICY_PUBLICATION: "<kind>/<id>/<issued_ms>/<first 12 hex digits of the content's SHA-256>.",
 }

@@ -17,6 +17,7 @@ from topology.contract.events import AuditedResponse, AuditRecord, ConversationE
 from topology.contract.headers import SCHEMA_VERSION
 from topology.contract.lineage import Cancellation
 from topology.contract.names import SchemaName
+from topology.contract.streams import StreamRecord
 from topology.contract.tenants import UsageRecord
 from topology.policy.budgets import TenantBudget
 from topology.policy.bundle import PolicyBundle
@@ -36,6 +37,7 @@ TYPES: Mapping[SchemaName, type[msgspec.Struct]] = {
     SchemaName.CONVERSATION_STATE: ConversationState,
     SchemaName.USAGE_RECORD: UsageRecord,
     SchemaName.CANCELLATION: Cancellation,
+    SchemaName.STREAM_RECORD: StreamRecord,
 }
 
 

@@ -81,7 +81,7 @@ _MODES = tuple(Mode)
 
 
 class Turn(Struct, frozen=True, kw_only=True):
-    """The meaning of a decided event for its conversation. `findings` are those of the published draft, if any.
+    """The meaning of a decided event for its conversation. `findings` are those of the text that its readers saw.
 
     `names_line`: the answer names a help line. `event` is None if the event is not to be remembered, because it failed.
     `answered` is the digest of the answer's text.
@@ -195,11 +195,12 @@ def turn_of(case: Case, decision: Decision, digest: TextDigest) -> Turn | None:
     event_id = case.event.event_id
     drafted = case.attempts[-1].labels if decision.answer.source in DRAFT_SOURCES else None
     named = case.plan.must_include if drafted is None else drafted.obligations_present
+    shown = () if case.streamed is None else tuple(case.streamed.findings.values())
     return Turn(
         tenant_id=case.event.tenant_id,
         labels=case.labels,
         plan=case.plan,
-        findings=() if drafted is None else drafted.findings,
+        findings=shown if drafted is None else drafted.findings,
         names_line=CRISIS_LINE in named,
         event=None
         if _is_failed(decision)

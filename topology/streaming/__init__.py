@@ -1,1 +1,1 @@
-"""Streaming an answer in segments: who may release, what was released, and what a reader shows. Pure."""
+"""Text that leaves before its answer is whole: what may leave, in which pieces, and what its readers show. Pure."""

@@ -5,9 +5,12 @@ partition's order (`read`), and says what became of each segment (`acknowledged`
 
 A run begins with `open`. It may release once it has read its own `opened`: what is shown there is its prefix. The next
 segment is made only after the last one was acknowledged. After a failed send, or any change of ownership, the run opens
-again under a higher token, and reads back before its next segment or its response. A writer that reads a token that is
-higher than its own, or cannot be compared, has been replaced for good.
+again under a higher token, and reads back before its next segment or its response: text that is not its own becomes its
+prefix. A writer that reads a higher token than its own has been overtaken, and releases nothing more unless it opens
+under one that is higher still. One that reads a token that cannot be compared has been replaced for good.
 """
+
+from typing import Final
 
 from msgspec import Struct
 
@@ -16,6 +19,8 @@ from topology.contract.names import DraftSource
 from topology.contract.streams import StreamKind, StreamRecord, StreamToken
 from topology.streaming.reader_rule import Shown
 from topology.streaming.tokens import Order, order
+
+HIGHER: Final = "another run has a higher token"
 
 
 class StreamIds(Struct, frozen=True, kw_only=True):
@@ -35,6 +40,7 @@ class StreamWriter:
         self._shown = Shown()
         self._token: StreamToken | None = None
         self._is_read_back = False
+        self._is_overtaken = False
         self._in_flight: StreamRecord | None = None
         self._sequence = 1
         self._sent = ""
@@ -48,7 +54,12 @@ class StreamWriter:
     @property
     def is_open(self) -> bool:
         """Return whether the present run has read its own `opened`, and has not been replaced."""
-        return self._is_read_back and not self._why
+        return self._is_read_back and not self._is_overtaken and not self._why
+
+    @property
+    def is_overtaken(self) -> bool:
+        """Return whether a higher token than that of the present run was read."""
+        return self._is_overtaken
 
     @property
     def replaced_why(self) -> str:
@@ -66,12 +77,13 @@ class StreamWriter:
         return self._sent
 
     def open(self, token: StreamToken) -> StreamRecord:
-        """Begin a run under a token higher than any of this writer before it, and return its `opened`."""
+        """Begin a run, and return its `opened`. Raises Replaced unless the token is the highest one that was read."""
         self.require_place()
-        if self._token is not None and order(token, self._token) is not Order.HIGHER:
-            self.replace("own token not higher")
-            raise Replaced(self._why)
-        self._token, self._is_read_back, self._in_flight = token, False, None
+        for known in (self._token, self._shown.token):
+            if known is not None and order(token, known) is not Order.HIGHER:
+                self.replace(HIGHER)
+                raise Replaced(self._why)
+        self._token, self._is_read_back, self._is_overtaken, self._in_flight = token, False, False, None
         return self._record(token, StreamKind.OPENED)
 
     def read(self, record: StreamRecord) -> None:
@@ -81,9 +93,11 @@ class StreamWriter:
             self.replace("a gap, or a token that cannot be compared")
         if self._token is None:
             return
-        highest = self._shown.token or record.token
-        if {order(record.token, self._token), order(highest, self._token)} & {Order.HIGHER, Order.UNKNOWN}:
-            self.replace("another run has a higher token")
+        found = {order(record.token, self._token), order(self._shown.token or record.token, self._token)}
+        if Order.UNKNOWN in found:
+            self.replace("a token that cannot be compared")
+        elif Order.HIGHER in found:
+            self._is_overtaken = True
         elif record.token == self._token and record.kind is StreamKind.OPENED and not self._is_read_back:
             self._is_read_back = True
             self._sent, self._sequence = self._shown.text, self._shown.next_sequence
@@ -91,6 +105,8 @@ class StreamWriter:
     def segment(self, text: str, source: DraftSource, *, is_last: bool) -> StreamRecord:
         """Return the next segment, to be written now. Raises Replaced."""
         self.require_place()
+        if self._is_overtaken:
+            raise Replaced(HIGHER)
         if self._token is None or not self._is_read_back or self._in_flight is not None:
             raise RuntimeError("a segment before the run was read back, or before the last one was acknowledged")
         record = self._record(self._token, StreamKind.SEGMENT, self._sequence, text, source, is_last)

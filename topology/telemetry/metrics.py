@@ -13,6 +13,7 @@ from topology.contract.errors import DeadLetterReason, PolicyRefusal
 from topology.contract.events import Action
 from topology.contract.labels import Outcome, VerdictKind
 from topology.contract.names import ActionReason, CommitReason, LlmRole, ShadowOutcome, StageName
+from topology.contract.streams import StreamKind
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -69,6 +70,11 @@ class Metric(StrEnum):
     LLM_CIRCUIT_STATE = "sluicegate_llm_circuit_state"
     LLM_TOKENS = "sluicegate_llm_tokens_total"
     LLM_REQUEST_TOKENS = "sluicegate_llm_request_tokens"
+    STREAM_FIRST_TEXT = "sluicegate_stream_first_text_seconds"
+    STREAM_HELD = "sluicegate_stream_held_characters"
+    STREAM_ABORTS = "sluicegate_stream_aborts_total"
+    STREAM_TOKENS_SAVED = "sluicegate_stream_tokens_saved_total"
+    STREAM_RELEASED_OVER = "sluicegate_stream_released_over_total"
     REBALANCES = "sluicegate_rebalances_total"
     ASSIGNED_PARTITIONS = "sluicegate_assigned_partitions"
     COMMIT_DURATION = "sluicegate_commit_duration_seconds"
@@ -87,6 +93,10 @@ class Metric(StrEnum):
     STATE_RESTORES_PENDING = "sluicegate_state_restores_pending"
     STATE_RESTORE_FAILURES = "sluicegate_state_restore_failures_total"
     FOLLOW_FAILURES = "sluicegate_follow_failures_total"
+    STREAM_RUNS = "sluicegate_stream_runs_total"
+    STREAM_RECORDS = "sluicegate_stream_records_total"
+    STREAM_READ_BACK = "sluicegate_stream_read_back_seconds"
+    STREAM_KEPT_BYTES = "sluicegate_stream_kept_bytes"
     ACTOR_RESTARTS = "sluicegate_actor_restarts_total"
     ACTORS = "sluicegate_actors"
     BUILD_INFO = "sluicegate_build_info"
@@ -98,6 +108,15 @@ class Metric(StrEnum):
     CANCELLATIONS = "sluicegate_cancellations_total"
     CANCELLATIONS_KNOWN = "sluicegate_cancellations_known"
     TELEMETRY_DROPPED = "sluicegate_telemetry_dropped_total"
+
+
+class StreamOutcome(StrEnum):
+    """What became of a run of a streamed event, or of a record of its stream."""
+
+    OPENED = "opened"
+    REPLACED = "replaced"
+    ACKNOWLEDGED = "acknowledged"
+    FAILED = "failed"
 
 
 class Label(Struct, frozen=True):
@@ -285,6 +304,28 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         labels=(_MODEL, Label("kind", ("input", "output"))),
         buckets=TOKEN_BUCKETS,
     ),
+    _seconds(Metric.STREAM_FIRST_TEXT, "From a record's receipt to the first text of its answer that left."),
+    MetricSpec(
+        name=Metric.STREAM_HELD,
+        kind="histogram",
+        unit="{character}",
+        help="Characters of a streamed answer that are held back, each time some are judged.",
+        buckets=TOKEN_BUCKETS,
+    ),
+    _counter(
+        Metric.STREAM_ABORTS,
+        "request",
+        "Requests to the generator that a verdict on the answer's beginning closed.",
+        _enumerated("verdict", VerdictKind),
+        zeros=True,
+    ),
+    _counter(
+        Metric.STREAM_TOKENS_SAVED,
+        "token",
+        "Tokens that closed requests were still allowed: an upper bound.",
+        zeros=True,
+    ),
+    _counter(Metric.STREAM_RELEASED_OVER, "event", "Answers in whose streamed text a fault was found.", zeros=True),
     _counter(
         Metric.REBALANCES,
         "rebalance",
@@ -333,6 +374,23 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _counter(
         Metric.FOLLOW_FAILURES, "try", "Failures after which a topic that a worker follows is read on anew.", _TOPIC
     ),
+    _counter(
+        Metric.STREAM_RUNS,
+        "run",
+        "Runs of streamed events that were opened and read back, and events whose stream was given up.",
+        Label("outcome", (StreamOutcome.OPENED.value, StreamOutcome.REPLACED.value)),
+        zeros=True,
+    ),
+    _counter(
+        Metric.STREAM_RECORDS,
+        "record",
+        "Records written to streams; one that failed may have arrived all the same.",
+        _enumerated("kind", StreamKind),
+        Label("outcome", (StreamOutcome.ACKNOWLEDGED.value, StreamOutcome.FAILED.value)),
+        zeros=True,
+    ),
+    _seconds(Metric.STREAM_READ_BACK, "From the `opened` of a run to its reading back.", buckets=SHORT_BUCKETS),
+    _gauge(Metric.STREAM_KEPT_BYTES, "By", "What a worker keeps of streams in memory."),
     _counter(Metric.ACTOR_RESTARTS, "restart", "Actors replaced.", _ROLE, zeros=True),
     _gauge(
         Metric.ACTORS,

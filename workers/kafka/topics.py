@@ -38,6 +38,9 @@ SEGMENTS_PER_RETENTION = 10
 USAGE_RETENTION_MS = 100 * DAY_MS
 """Three months of days to be read by whoever accounts for them; a worker needs the present day."""
 
+STREAM_SEGMENT_MS = DAY_MS // 12
+"""At most a tenth of what is kept, because only whole segments of a log are deleted."""
+
 READY_TIMEOUT_S = 20.0
 READY_INTERVAL_S = 0.1
 RECORD_OVERHEAD_BYTES = 64 * 1024
@@ -48,9 +51,11 @@ COMPRESSIONS = ("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd")
 """The values of `compression.type` that a worker can read; each codec is tested on a real broker."""
 
 
+SEGMENT_AGE = "segment.ms"
 TIMESTAMPS = "message.timestamp.type"
 APPEND_TIME = "LogAppendTime"
-"""Doors forget answers by their time, and look for those of the last minutes by it: no producer may choose it."""
+"""Doors forget answers by their time, and look for those of the last minutes by it: no producer may choose it. Streams
+are read from the time at which their event was written."""
 
 
 class Cleanup(StrEnum):
@@ -75,22 +80,23 @@ class TopicSpec(Struct, frozen=True, kw_only=True):
     readers: tuple[str, ...] = ()
     is_append_time: bool = False
     """Whether the brokers' own time counts for its records, whatever their producer says."""
+    must_append_time: bool = False
+    """Whether a guarantee depends on that, as streaming does."""
     segment_ms: int | None = None
-    """The time after which a new segment begins; None: the brokers' own."""
+    """How long the log goes on in one segment; None: as the brokers say."""
     partitions_of: str = ""
     """Another topic whose partition count it must have, because both are keyed alike and read together."""
 
     def configs(self) -> dict[str, str]:
         """Return the topic's configuration in the broker's terms."""
         appended = {TIMESTAMPS: APPEND_TIME} if self.is_append_time else {}
-        segment = {} if self.segment_ms is None else {"segment.ms": str(self.segment_ms)}
         return {
             "cleanup.policy": self.cleanup.value,
             "retention.ms": str(self.retention_ms),
             "max.message.bytes": str(self.message_bytes_max),
             "min.insync.replicas": str(self.min_insync_replicas),
             **appended,
-            **segment,
+            **({} if self.segment_ms is None else {SEGMENT_AGE: str(self.segment_ms)}),
         }
 
 
@@ -128,8 +134,8 @@ class Existing(Struct, frozen=True, kw_only=True):
     configs: Mapping[str, str]
 
 
-def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
-    """Return the specification of every topic, the input first."""
+def topic_table(topics: TopicSettings, *, is_streaming: bool = False) -> tuple[TopicSpec, ...]:
+    """Return the specification of every topic, the input first; `is_streaming` says whether answers are streamed."""
     common = TopicSpec(
         name="",
         partitions=topics.partitions,
@@ -145,10 +151,27 @@ def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
             name=topics.events,
             message_bytes_max=topics.input_message_bytes_max,
             is_append_time=True,
+            must_append_time=is_streaming,
             writers=("chat service", "door"),
             readers=("worker",),
         ),
-        replace(common, name=topics.audited, is_append_time=True, readers=("chat service", "door")),
+        replace(
+            common,
+            name=topics.audited,
+            is_append_time=True,
+            must_append_time=is_streaming,
+            readers=("chat service", "door"),
+        ),
+        replace(
+            common,
+            name=topics.stream,
+            retention_ms=DAY_MS,
+            segment_ms=STREAM_SEGMENT_MS,
+            is_append_time=True,
+            must_append_time=is_streaming,
+            readers=("worker", "chat service", "door"),
+            partitions_of=topics.events,
+        ),
         replace(common, name=topics.audit, retention_ms=FOREVER_MS, readers=("auditor",)),
         replace(common, name=topics.review, retention_ms=30 * DAY_MS, readers=("reviewer",)),
         replace(kept_by_key, name=topics.state, retention_ms=STATE_RETENTION_MS, readers=("worker",)),
@@ -231,7 +254,8 @@ def compare(table: Sequence[TopicSpec], existing: Mapping[str, Existing]) -> tup
     """Return the differences between existing topics and the table; a missing topic counts as none.
 
     Serious differences: a partition count that must match another topic's and does not, a wrong cleanup policy, a
-    `max.message.bytes` that is too small, fewer in-sync replicas than asked for, and a codec that nobody here can read.
+    `max.message.bytes` that is too small, fewer in-sync replicas than asked for, a codec that nobody here can read, and
+    producers' times where streaming needs the brokers'.
     """
     found: list[Difference] = []
     for spec in table:
@@ -259,7 +283,8 @@ def _config_differences(spec: TopicSpec, topic: Existing) -> list[Difference]:
         if actual == expected:
             continue
         too_small = setting in {"max.message.bytes", "min.insync.replicas"} and int(actual or 0) < int(expected)
-        found.append(_difference(spec, setting, expected, actual, too_small or setting == "cleanup.policy"))
+        is_serious = too_small or setting == "cleanup.policy" or (setting == TIMESTAMPS and spec.must_append_time)
+        found.append(_difference(spec, setting, expected, actual, is_serious))
     if (codec := topic.configs.get(COMPRESSION, COMPRESSIONS[0])) not in COMPRESSIONS:
         found.append(_difference(spec, COMPRESSION, " or ".join(COMPRESSIONS), codec, True))
     return found
@@ -273,8 +298,7 @@ def _apply(client: Any, table: Sequence[TopicSpec], say: Callable[[str], object]
     _wait_until_led(client, table, existing)
     differences = compare(table, existing)
     altered = _alter(client, table, differences, say) if alter else ()
-    settable = {setting for spec in table for setting in spec.configs()}
-    left = tuple(d for d in differences if d.topic not in altered or d.setting not in settable)
+    left = tuple(d for d in differences if d.topic not in altered or d.setting not in _settable(table))
     for difference in left:
         say(f"{'wrong' if difference.is_serious else 'note'}: {difference}")
     return TopicsReport(created=created, altered=altered, differences=left)
@@ -331,7 +355,7 @@ def _alter(
     client: Any, table: Sequence[TopicSpec], differences: Sequence[Difference], say: Callable[[str], object]
 ) -> tuple[str, ...]:
     """Set differing configurations and return the names of these topics."""
-    settable = {setting for spec in table for setting in spec.configs()}
+    settable = _settable(table)
     names = tuple(dict.fromkeys(d.topic for d in differences if d.setting in settable))
     for spec in (spec for spec in table if spec.name in names):
         answer = client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, spec.name, configs=spec.configs())])
@@ -339,6 +363,10 @@ def _alter(
             raise KafkaRefused("alter topics", spec.name, result[:DETAIL_CHARACTERS_MAX])
         say(f"altered {spec.name}")
     return names
+
+
+def _settable(table: Sequence[TopicSpec]) -> frozenset[str]:
+    return frozenset(setting for spec in table for setting in spec.configs())
 
 
 def _difference(spec: TopicSpec, setting: str, expected: object, found: object, is_serious: bool) -> Difference:

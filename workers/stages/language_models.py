@@ -172,9 +172,11 @@ def prompt_compiler(asked: GenerationSettings) -> CompilePrompt:
     marks = TurnMarks(own_marks(asked))
     wordings = PerPolicy(wording)
 
-    def compile_for(case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:
+    def compile_for(case: Case, plan: Plan, feedback: str, released: str) -> tuple[Message, ...]:
         words, tenant = wordings.of(case.bundle), tenant_text(case.overlay)
-        return compile_prompt(words, plan, case.event, tenant, state=case.state, feedback=feedback, marks=marks)
+        return compile_prompt(
+            words, plan, case.event, tenant, state=case.state, feedback=feedback, released=released, marks=marks
+        )
 
     return compile_for
 

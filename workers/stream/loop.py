@@ -20,7 +20,7 @@ from topology.delivery.tracker import Tracker, TrackerLimits
 from topology.delivery.turns import OldestFirst, Turns
 from topology.load.limiter import Limiter, LimiterBounds
 from topology.load.record_clock import RecordClock
-from topology.ports import Clock, ConversationStates, Sink, Source, TenantUses
+from topology.ports import Clock, ConversationStates, PartitionMemory, Sink, Source, TenantUses
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.settings import LimitSettings
@@ -75,11 +75,13 @@ class Tenancy:
     """What a worker knows of tenants and their clients.
 
     What tenants used, if that is counted; whose line starts next; and which clients have gone, if doors say so.
+    `streams` is told of the partitions that are owned, if answers are streamed.
     """
 
     uses: TenantUses | None = None
     turns: Callable[[], Turns[Line]] = OldestFirst[Line]
     departures: Cancellations | None = None
+    streams: PartitionMemory | None = None
 
 
 NO_TENANCY = Tenancy()
@@ -109,7 +111,7 @@ class Loop:
     ) -> None:
         uses, self._departures = tenancy.uses, tenancy.departures
         self._source, self._sink, self._clock = source, sink, clock
-        memories = [memory for memory in (states, uses, self._departures) if memory is not None]
+        memories = [memory for memory in (states, uses, self._departures, tenancy.streams) if memory is not None]
         self._memory = Together(memories) if memories else None
         self._lock = threading.Lock()
         self._tracker = tracker = Tracker(tracker_limits(limits), tenancy.turns)

@@ -75,6 +75,7 @@ http://{{ include "sluicegate.fullname" $root }}-serve-svc:8000{{ if eq $role "j
       "review" $v.kafka.topics.review "state" $v.kafka.topics.state "canary" $v.kafka.topics.canary
       "policy" $v.kafka.topics.policy "usage" $v.kafka.topics.usage "dead_letters" $v.kafka.topics.deadLetters
       "cancel" $v.kafka.topics.cancel
+      "stream" $v.kafka.topics.stream
       "partitions" $v.kafka.topics.partitions "replication_factor" $v.kafka.topics.replicationFactor
       "min_insync_replicas" $v.kafka.topics.minInsyncReplicas -}}
 {{- $generation := dict

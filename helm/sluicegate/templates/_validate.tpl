@@ -55,7 +55,7 @@
 {{- fail "kafka.topics.minInsyncReplicas is above kafka.topics.replicationFactor: nothing could ever be written; lower it" -}}
 {{- end -}}
 {{- $names := list -}}
-{{- range list "events" "audited" "audit" "review" "state" "canary" "policy" "usage" "cancel" "deadLetters" -}}{{- $names = append $names (index $.topics .) -}}{{- end -}}
+{{- range list "events" "audited" "audit" "review" "state" "canary" "policy" "usage" "cancel" "stream" "deadLetters" -}}{{- $names = append $names (index $.topics .) -}}{{- end -}}
 {{- if lt (len (uniq $names)) (len $names) -}}
 {{- fail "kafka.topics has one name twice: give the eight topics eight different names" -}}
 {{- end -}}
@@ -253,6 +253,7 @@ topics.canary: kafka.topics.canary
 topics.policy: kafka.topics.policy
 topics.usage: kafka.topics.usage
 topics.cancel: kafka.topics.cancel
+topics.stream: kafka.topics.stream
 topics.dead_letters: kafka.topics.deadLetters
 topics.partitions: kafka.topics.partitions
 topics.replication_factor: kafka.topics.replicationFactor

@@ -23,7 +23,8 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     safe completion or a refusal the likeliest category is named, however likely. `refused`: at this probability of a
     refusal the intent is malicious. `agreed`: at this probability that a draft is barred what rules find in it counts.
     `bare`: the draft only refuses. `sparse` and `sparse_risk` are the least for category and risk of a request of
-    few words that stands alone, such as "How do I hide it?"; its intent needs a second source.
+    few words that stands alone, such as "How do I hide it?"; its intent needs a second source. `partial` is the least
+    at which the beginning of a draft is barred or unfair: it is read again with the next sentence.
     """
 
     category: Least = 0.5
@@ -43,6 +44,11 @@ class Thresholds(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     injection: Least = 0.8
     sparse: Least = 0.8
     sparse_risk: Least = 0.7
+    partial: Least = 0.9
+
+    def for_partial(self) -> "Thresholds":
+        """Return the thresholds for the beginning of a draft that goes on."""
+        return structs.replace(self, barred=max(self.barred, self.partial), unfair=max(self.unfair, self.partial))
 
     def for_sparse(self) -> "Thresholds":
         """Return the thresholds for a request of few words that stands alone: it says too little to be sure of much."""

@@ -229,6 +229,21 @@ def test_both_stages_read_a_draft_once(encoder: Encoder, monkeypatch: pytest.Mon
     assert given_reply(turns_of(given.event), given.draft.text).kind is Kind.REPLY
 
 
+@pytest.mark.parametrize("is_partial", [False, True])
+def test_the_beginning_of_a_draft_needs_a_higher_probability_to_be_barred_or_unfair(
+    encoder: Encoder, monkeypatch: pytest.MonkeyPatch, is_partial: bool
+) -> None:
+    said: Said = {"barred": {"yes": 0.8}, "reply_category": {CYBER: 0.9}, "unfair": {"yes": 0.8}}
+    monkeypatch.setattr(encoder, "read", lambda texts, _bounds: [reading(Kind.REPLY, said) for _ in texts])
+    given = warm_up_input()
+    draft = structs.replace(given.draft, text="They say it is so. " * 10, is_partial=is_partial)
+    given, model = structs.replace(given, draft=draft), LinearModel.load()
+    (barred,) = EncodedClassification(ClassificationStage(model, BUNDLE), encoder, BUNDLE).run([given])
+    (unfair,) = EncodedBias(BiasStage(model), encoder).run([given])
+    assert [finding.detail_hi for finding in barred.findings] == [0 if is_partial else 3]
+    assert unfair.unfair is not is_partial
+
+
 def test_a_long_text_is_read_window_by_window_up_to_a_bound(encoder: Encoder) -> None:
     (whole,) = encoder.read([Given(kind=Kind.DOCUMENT, text="abc dada " * 2000)])
     assert whole.read < whole.windows

@@ -44,13 +44,14 @@ from topology.contract.records import OutRecord, Record, Result
 from topology.pipeline import Bounds, Pipeline
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import Check, CheckInput, Clock, Departures
+from topology.ports import Check, CheckInput, Clock, Departures, ReleasesFactory
 from topology.steps.canary import RequireGenuine, no_canaries
 from topology.steps.case import Case
 from topology.steps.drafting import Budget, Drafting
 from topology.steps.limiting import Gate
 from topology.steps.publishing import Routes
 from topology.steps.remembering import Memory, StateBounds
+from topology.streamed.answering import STREAMS, StreamBounds
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.process.clock import SystemClock
@@ -111,11 +112,14 @@ class Bench:
         uses: FakeTenantUses | None = None,
         routes: Routes | None = None,
         departures: Departures | None = None,
+        releases: ReleasesFactory | None = None,
+        streams: StreamBounds = STREAMS,
     ) -> None:
         self.states = states
         self.generator = generator or FakeGenerator(lambda _: "A plain answer.")
         self.metrics = Instruments.none()
         self.prompts: list[tuple[Plan, str]] = []
+        self.released: list[str] = []
         drafting = Drafting(
             generator=self.generator,
             checks=checks
@@ -134,17 +138,19 @@ class Bench:
             grants=FakeGrantVerifier(),
             digest=digest,
             routes=routes or Routes(),
-            bounds=Bounds(deadline_default_s=deadline_s, assess_timeout_s=0.2, records=RecordLimits()),
+            bounds=Bounds(deadline_default_s=deadline_s, assess_timeout_s=0.2, records=RecordLimits(), streams=streams),
             tracing=Tracing.none(),
             metrics=self.metrics,
             clock=clock or SystemClock(),
             memory=None if states is None else Memory(states=states, bounds=StateBounds()),
-            gate=Gate(require_genuine=require_genuine, uses=uses, departures=departures),
+            gate=Gate(require_genuine=require_genuine, uses=uses, departures=departures, releases=releases),
         )
 
-    def _compile(self, case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:
+    def _compile(self, case: Case, plan: Plan, feedback: str, released: str) -> tuple[Message, ...]:
         self.prompts.append((plan, feedback))
-        return case.event.messages
+        self.released.append(released)
+        begun = (Message(role=Role.ASSISTANT, parts=(TextPart(text=released),)),) if released else ()
+        return (*case.event.messages, *begun, *begun)
 
     def answer(self, **changes: Any) -> "Ended":
         return Ended(self.process(record_of(event(**changes))))

@@ -95,8 +95,8 @@ def test_a_late_acknowledgement_of_an_earlier_run_changes_nothing() -> None:
 
 @pytest.mark.parametrize(
     "met",
-    [opened(token(6)), segment(token(6), 1, "Other. "), opened(token(5, producer_id=8)), segment(MINE, 4, "Gap. ")],
-    ids=["higher opened", "higher segment", "not comparable", "gap"],
+    [opened(token(5, producer_id=8)), segment(MINE, 4, "Gap. "), segment(token(5, producer_id=8), 1, "Other. ")],
+    ids=["not comparable", "gap", "segment not comparable"],
 )
 def test_a_writer_that_was_replaced_releases_nothing_more(met: StreamRecord) -> None:
     writer = run(StreamWriter(IDS))
@@ -107,11 +107,37 @@ def test_a_writer_that_was_replaced_releases_nothing_more(met: StreamRecord) -> 
         writer.open(token(9))
 
 
+@pytest.mark.parametrize("met", [opened(token(6)), segment(token(6), 1, "Other. ")], ids=["opened", "segment"])
+def test_a_writer_that_was_overtaken_releases_nothing_more_unless_it_opens_higher(met: StreamRecord) -> None:
+    writer = run(StreamWriter(IDS))
+    writer.read(met)
+    with pytest.raises(Replaced):
+        say(writer, "One. ")
+    run(writer, token(7))
+    assert say(writer, "One. ").sequence == 1
+
+
+def test_text_of_whoever_overtook_it_becomes_the_prefix() -> None:
+    writer = run(StreamWriter(IDS))
+    writer.read(opened(token(6)))
+    writer.read(segment(token(6), 1, "Other. "))
+    run(writer, token(7))
+    assert writer.sent == "Other. "
+
+
 @pytest.mark.parametrize("higher", [token(6), token(5, producer_id=8), token(5, run=2)])
 def test_a_higher_token_that_was_read_before_the_own_opened(higher: StreamToken) -> None:
-    writer = run(reading(opened(higher)))
+    writer = StreamWriter(IDS)
+    own = writer.open(MINE)
+    writer.read(opened(higher))
+    writer.read(own)
     assert not writer.is_open
-    assert writer.replaced_why
+
+
+@pytest.mark.parametrize("higher", [token(6), token(5), token(5, producer_id=8)])
+def test_no_run_opens_below_what_was_read(higher: StreamToken) -> None:
+    with pytest.raises(Replaced):
+        reading(opened(higher)).open(MINE)
 
 
 def test_a_run_opens_under_a_higher_token_only() -> None:

@@ -63,6 +63,7 @@ class ServedSupervisor:
                 "policy",
                 "dead_letters",
                 "cancel",
+                "stream",
             )
         )
         self._file.write_text(

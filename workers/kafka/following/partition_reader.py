@@ -1,6 +1,7 @@
 """A reader of chosen partitions of one topic, each from a time or an offset on; the choice may change."""
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from kafka.structs import TopicPartition
 from msgspec import Struct
@@ -14,14 +15,14 @@ from workers.settings import KafkaSettings
 class Begun(Struct, frozen=True, kw_only=True):
     """Where the reading of a partition began: its first record left, the one it began with, and its end then.
 
-    `whole_from_ms`: nothing with this append time or a later one is missing before `offset`; 0 if nothing ever was
-    removed, None if the log is empty and once was not, so that nobody can tell.
+    `whole_from_ms`: of the records with this append time or a later one, none was removed before it could be read; 0 if
+    no record ever was removed. Where all were, nobody can tell more than that what is written from now on is read.
     """
 
     first: int
     offset: int
     end: int
-    whole_from_ms: int | None
+    whole_from_ms: int
 
 
 class PartitionReader(Reader):
@@ -31,7 +32,8 @@ class PartitionReader(Reader):
     somebody who did could not make it wait.
     """
 
-    def __init__(self, kafka: KafkaSettings, topic: str) -> None:
+    def __init__(self, kafka: KafkaSettings, topic: str, *, time_s: Callable[[], float] = time.time) -> None:
+        self._time_s = time_s
         super().__init__(
             kafka,
             f"read {topic}",
@@ -57,17 +59,15 @@ class PartitionReader(Reader):
         with translated(self._operation):
             end: int = self._consumer.end_offsets([named])[named]  # before the look-up: what comes meanwhile is read
             first: int = self._consumer.beginning_offsets([named])[named]
-            if from_ms is None:
-                return Begun(first=first, offset=first, end=end, whole_from_ms=None if first else 0)
-            at = self._consumer.offsets_for_times({named: from_ms})[named]
             oldest = self._consumer.offsets_for_times({named: 0})[named]
-        offset = end if at is None else max(at.offset, first)
+            at = None if from_ms is None else self._consumer.offsets_for_times({named: from_ms})[named]
+        offset = first if from_ms is None else end if at is None else max(at.offset, first)
         if not first:
-            whole_from_ms: int | None = 0
+            whole_from_ms = 0
         elif oldest is None:
-            whole_from_ms = None
+            whole_from_ms = int(self._time_s() * 1000)
         else:
-            whole_from_ms = from_ms if oldest.timestamp < from_ms else int(oldest.timestamp)
+            whole_from_ms = max(oldest.timestamp, from_ms or 0)
         return Begun(first=first, offset=offset, end=end, whole_from_ms=whole_from_ms)
 
     def assign(self, offsets: Mapping[int, int]) -> None:
