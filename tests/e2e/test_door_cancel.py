@@ -18,6 +18,7 @@ from tests.plugins.patience import PATIENCE_S, wait_until
 from tests.plugins.running_worker import fresh_settings, responses, running_loop
 from topology.contract.drafts import Draft, GenerationRequest
 from topology.contract.names import DraftSource
+from topology.ports import OnText
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.kafka.reader import read_topic
@@ -38,7 +39,7 @@ class SilentOnce:
         self.closed_s: list[float] = []
         self.is_released = False
 
-    async def generate(self, _request: GenerationRequest) -> Draft:
+    async def generate(self, _request: GenerationRequest, _on_text: OnText | None = None) -> Draft:
         self.asked_count += 1
         try:
             while self.asked_count == 1 and not self.is_released:  # noqa: ASYNC110 - released on another thread

@@ -24,6 +24,7 @@ from tests.plugins.running_worker import fresh_settings, running_loop
 from topology.contract.drafts import Draft, GenerationRequest
 from topology.contract.events import parts_text
 from topology.contract.names import DraftSource
+from topology.ports import OnText
 from workers.kafka.reader import read_topic
 
 pytestmark = pytest.mark.kafka
@@ -39,7 +40,7 @@ class Gate:
     def __init__(self) -> None:
         self.is_open = False
 
-    async def generate(self, request: GenerationRequest) -> Draft:
+    async def generate(self, request: GenerationRequest, _on_text: OnText | None = None) -> Draft:
         text = parts_text(request.messages[-1].parts)
         while text.startswith("Wait") and not self.is_open:  # noqa: ASYNC110 - opened on another thread
             await asyncio.sleep(0.05)

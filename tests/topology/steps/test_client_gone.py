@@ -13,6 +13,7 @@ from topology.contract.drafts import Draft, GenerationRequest
 from topology.contract.events import Action
 from topology.contract.names import ActionReason, DraftSource
 from topology.contract.records import Record
+from topology.ports import OnText
 from topology.steps.time_limit import ClientGone, TimeLimit, UntilGone
 from topology.telemetry.metrics import Metric
 
@@ -50,7 +51,7 @@ class EndlessGenerator(FakeGenerator):
         self._clients = clients
         self.closed_count = 0
 
-    async def generate(self, request: GenerationRequest) -> Draft:
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
         self._clients.leave()
         try:
             await asyncio.sleep(LONG_S)
