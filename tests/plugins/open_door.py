@@ -17,6 +17,7 @@ from topology.contract.headers import last_header
 from topology.contract.labels import Mode
 from topology.contract.names import Header
 from topology.contract.records import Headers
+from topology.contract.streams import StreamRecord
 from topology.steps.audit import audit_id
 from workers.door.asking import LogAway
 from workers.door.flights import Placed
@@ -87,6 +88,7 @@ class MemoryLink:
         self.is_ready = True
         self.placed: list[Placed] = []
         self.cancelled: list[tuple[int, str]] = []
+        self.stream: Callable[[list[StreamRecord]], None] = lambda _: None
         self._deliver: Callable[[list[Placed]], None] = lambda _: None
 
     def send(self, key: bytes, value: bytes, headers: Headers, acknowledged: Callable[[Position | None], None]) -> None:
@@ -117,8 +119,11 @@ class MemoryLink:
             raise LogAway
         return self.placed[offset] if partition == 0 and offset < len(self.placed) else None
 
-    def start(self, deliver: Callable[[list[Placed]], None]) -> None:
+    def start(
+        self, deliver: Callable[[list[Placed]], None], stream: Callable[[list[StreamRecord]], None] | None
+    ) -> None:
         self._deliver = deliver
+        self.stream = stream or self.stream
         deliver(list(self.placed))
 
     def not_ready(self) -> tuple[str, ...]:

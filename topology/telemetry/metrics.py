@@ -104,6 +104,8 @@ class Metric(StrEnum):
     DOOR_DURATION = "sluicegate_door_request_duration_seconds"
     DOOR_WAITING = "sluicegate_door_waiting"
     DOOR_INDEX = "sluicegate_door_index_answers"
+    DOOR_STREAMS = "sluicegate_door_streams"
+    DOOR_CLOSED = "sluicegate_door_streams_closed_total"
     DOOR_CANCELLATIONS = "sluicegate_door_cancellations_total"
     CANCELLATIONS = "sluicegate_cancellations_total"
     CANCELLATIONS_KNOWN = "sluicegate_cancellations_known"
@@ -405,6 +407,8 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _seconds(Metric.DOOR_DURATION, "From a request for an event to its answer, at the door."),
     _gauge(Metric.DOOR_WAITING, "{event}", "Events of the door that are under way."),
     _gauge(Metric.DOOR_INDEX, "{answer}", "Answers that the door can give again."),
+    _gauge(Metric.DOOR_STREAMS, "{answer}", "Streamed answers that are not whole yet, as far as a door keeps them."),
+    _counter(Metric.DOOR_CLOSED, "stream", "Streams closed because their clients did not read.", zeros=True),
     _counter(
         Metric.DOOR_CANCELLATIONS,
         "event",

@@ -4,9 +4,9 @@ A request is answered by the response to its own record, or by the one that this
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from concurrent.futures import Executor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Final, NamedTuple, Protocol
 
@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from topology.contract.events import Position
 from topology.contract.records import Headers
+from topology.contract.streams import StreamRecord
 from topology.ports import Clock
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
@@ -22,6 +23,8 @@ from workers.door.index import AnswerIndex, Entry, Event
 from workers.door.outcomes import already_answered
 from workers.door.reasons import End, end_of
 from workers.door.refusals import FAILED, INVALID, NEVER_AGAIN, Refusal, retry_after
+from workers.door.segments.live import Live
+from workers.door.segments.shown import ShownTexts
 
 SENT_MAX: Final = 3
 """How often one request may be sent: again only after its event ended because nobody waited for it any more."""
@@ -67,8 +70,13 @@ class Log(Protocol):
 class Link(Log, Protocol):
     """A log, and whoever follows its responses."""
 
-    def start(self, deliver: Callable[[list[Placed]], None]) -> None:
-        """Begin to hand over responses to events of doors, in the order of their topic, on a thread of its own."""
+    def start(
+        self, deliver: Callable[[list[Placed]], None], stream: Callable[[list[StreamRecord]], None] | None
+    ) -> None:
+        """Begin to hand over responses to events of doors, in the order of their topic, on a thread of its own.
+
+        And to hand over the records of streams, on another; None: they are not read.
+        """
         ...
 
     def not_ready(self) -> tuple[str, ...]:
@@ -102,7 +110,14 @@ class Asking:
     """The requests of one door. All calls are on its loop; `threads` run what blocks."""
 
     def __init__(
-        self, log: Log, index: AnswerIndex, bounds: AskBounds, clock: Clock, threads: Threads, metrics: Instruments
+        self,
+        log: Log,
+        index: AnswerIndex,
+        bounds: AskBounds,
+        clock: Clock,
+        threads: Threads,
+        metrics: Instruments,
+        shown: ShownTexts | None = None,
     ) -> None:
         self._log = log
         self._index = index
@@ -110,6 +125,7 @@ class Asking:
         self._clock = clock
         self._threads = threads
         self._metrics = metrics
+        self._shown = shown
         self._flights: dict[Event, Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -129,11 +145,22 @@ class Asking:
             flight = self._flights.get(placed.event)
             if flight is not None:
                 flight.offer(placed)
+            if self._shown is not None:
+                self._shown.end(answered.audit_id)
         self._index.forget(now_ms)
         self._metrics.gauge_set(Metric.DOOR_INDEX, len(self._index))
 
-    async def ask(self, question: Question) -> Placed:
-        """Return the response. Raises Refusal, and TimeoutError 2 s after the event's deadline."""
+    def take_stream(self, read: Iterable[StreamRecord]) -> None:
+        """Take in records of streams, in the order of their topic."""
+        if self._shown is not None:
+            self._shown.take(read, self._clock.now_ms())
+            self._metrics.gauge_set(Metric.DOOR_STREAMS, len(self._shown))
+
+    async def ask(self, question: Question, live: Live | None = None) -> Placed:
+        """Return the response. Raises Refusal, and TimeoutError 2 s after the event's deadline.
+
+        `live` gets what is shown of the answer while it is made.
+        """
         until_s = self._clock.monotonic_s() + self._bounds.deadline_s + LATE_S
         for _ in range(SENT_MAX):
             known = self._index.of_event(question.event, self._clock.now_ms())
@@ -144,7 +171,8 @@ class Asking:
                 flight = self._begin(question)
             if flight.digest != question.digest:
                 raise _conflict(question)
-            placed = await self._wait(flight, until_s)
+            with self._showing(flight, live):
+                placed = await self._wait(flight, until_s)
             end = end_of(placed.answered)
             if end is End.REPEATED:
                 first = placed.answered.duplicate_of
@@ -169,6 +197,25 @@ class Asking:
         if found is None or found.answered.audit_id != known.audit_id:
             raise already_answered(question.event[1], known.audit_id)
         return found
+
+    @contextmanager
+    def _showing(self, flight: Flight, live: Live | None) -> Generator[None]:
+        shown, listened = self._shown, list[str]()
+        if live is None or shown is None:
+            yield
+            return
+
+        def placed(audit_id: str) -> None:
+            listened.append(audit_id)
+            live.begin(audit_id, shown.listen(audit_id, live.add, self._clock.now_ms()))
+
+        flight.when_placed(placed)
+        try:
+            yield
+        finally:
+            flight.tell_no_more(placed)
+            for audit_id in listened:
+                shown.unlisten(audit_id, live.add)
 
     async def _wait(self, flight: Flight, until_s: float) -> Placed:
         flight.join()

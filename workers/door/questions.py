@@ -36,11 +36,19 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 def question_of(
-    call: Call, asked: Asked, name: str, caller: Caller, digests: Digests, limits: RecordLimits, trace: Headers
+    call: Call,
+    asked: Asked,
+    name: str,
+    caller: Caller,
+    digests: Digests,
+    limits: RecordLimits,
+    trace: Headers,
+    *,
+    streams: bool = False,
 ) -> Question:
     """Return the event of a request, to be sent. Raises Refusal for whatever a worker would not take.
 
-    `trace` are the headers of its trace context.
+    `trace` are the headers of its trace context. With `streams` a request for a stream is an event for one.
     """
     said = overrides_of(caller, call.headers)
     user = user_of(caller, said, asked.subject)
@@ -63,6 +71,7 @@ def question_of(
             candidate=_only_judged(asked.answer),
             user=user,
             generation=asked.generation,
+            stream=streams and asked.is_stream,
         )
     except ValueError as exc:  # its text holds counts alone
         raise bad_field("messages", str(exc)) from None

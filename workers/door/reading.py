@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from typing import Any, Final, Protocol
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
@@ -15,6 +15,7 @@ from topology.contract.headers import last_headers
 from topology.contract.lineage import Cancellation
 from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName
 from topology.contract.records import Headers, Record
+from topology.contract.streams import StreamRecord
 from topology.ports import Clock
 from workers.door.asking import LogAway
 from workers.door.flights import Placed
@@ -26,6 +27,8 @@ from workers.settings import KafkaSettings, TopicSettings
 
 logger = logging.getLogger("sluicegate.door")
 
+T = TypeVar("T")
+
 POLL_S: Final = 0.5
 AGAIN_S: Final = 1.0
 """The wait before the audited topic is followed anew after an error."""
@@ -35,7 +38,7 @@ STRETCH_RECORDS: Final = 100
 """Records between two wanted answers that are read along with them: one fetch brings as many."""
 STOP_S: Final = 5.0
 STILL_S: Final = 15.0
-"""A door whose reader has not polled for so long is not ready."""
+"""A door one of whose readers has not polled for so long is not ready."""
 
 _answered = ValueDecoder(Answered)
 _DIGEST: Final = Header.REQUEST_DIGEST.value
@@ -70,19 +73,25 @@ def placed_of(record: Record) -> Placed | None:
     return Placed(answered, digest.decode("ascii", "replace"), record.partition, record.offset, record.timestamp_ms)
 
 
-class AnswerReader:
-    """A thread that follows the audited topic and hands over what it reads, each poll's at once.
+_streamed = ValueDecoder(StreamRecord)
+
+
+class TopicThread(Generic[T]):
+    """A thread that follows a topic and hands over what `read` makes of its records, each poll's at once.
 
     `follow` begins anew after an error; what was handed over then comes again, which changes nothing.
     """
 
-    def __init__(self, follow: Callable[[], Following], deliver: Callable[[list[Placed]], None]) -> None:
+    def __init__(
+        self, follow: Callable[[], Following], read: Callable[[Record], T | None], deliver: Callable[[list[T]], None]
+    ) -> None:
         self._follow = follow
+        self._read = read
         self._deliver = deliver
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="door-reader", daemon=True)
         self.has_caught_up = False
-        """Whether the index is complete: everything was read that stood there at the start."""
+        """Whether everything was read that stood there at the start."""
         self.polled_s = time.monotonic()
 
     def start(self) -> None:
@@ -99,14 +108,14 @@ class AnswerReader:
             try:
                 self._follow_until_stopped()
             except (KafkaUnavailable, KafkaRefused) as exc:
-                logger.warning("the audited topic is not followed, trying again: %s", exc)
+                logger.warning("not followed, trying again: %s", exc)
                 self._ended.wait(AGAIN_S)
 
     def _follow_until_stopped(self) -> None:
         following = self._follow()
         try:
             while not self._ended.is_set():
-                read = [placed for record in following.poll(POLL_S) if (placed := placed_of(record)) is not None]
+                read = [found for record in following.poll(POLL_S) if (found := self._read(record)) is not None]
                 if read:
                     self._deliver(read)
                 self.polled_s = time.monotonic()
@@ -193,11 +202,12 @@ class KafkaLink:
 
     def __init__(self, kafka: KafkaSettings, topics: TopicSettings, replay_s: float, clock: Clock) -> None:
         self._kafka = kafka
-        self._audited = topics.audited
         self._cancelled = topics.cancel
         self._replay_ms = round(replay_s * 1000)
         self._clock = clock
-        self._answers: AnswerReader | None = None
+        self._topics = topics
+        self._answers: TopicThread[Placed] | None = None
+        self._streams: TopicThread[StreamRecord] | None = None
         self._sender = EventSender(replace(kafka, linger_ms=0), topics.events)
         self._kept = KeptAnswers(lambda: RangeReader(kafka, topics.audited))
 
@@ -238,25 +248,35 @@ class KafkaLink:
         """See `asking.Log`."""
         return self._kept.fetch(partition, offset)
 
-    def start(self, deliver: Callable[[list[Placed]], None]) -> None:
+    def start(
+        self, deliver: Callable[[list[Placed]], None], stream: Callable[[list[StreamRecord]], None] | None
+    ) -> None:
         """See `asking.Link`."""
-        self._answers = AnswerReader(self._follow, deliver)
+        self._answers = TopicThread(lambda: self._follow(self._topics.audited), placed_of, deliver)
         self._answers.start()
+        if stream is not None:
+            self._streams = TopicThread(lambda: self._follow(self._topics.stream), _streamed, stream)
+            self._streams.start()
 
     def not_ready(self) -> tuple[str, ...]:
         """See `asking.Link`."""
-        if self._answers is None or not self._answers.has_caught_up:
-            return ("the audited topic is not read to its end yet",)
-        if time.monotonic() - self._answers.polled_s > STILL_S:
-            return ("the audited topic is not being read",)
-        return ()
+        faults: list[str] = []
+        for thread, topic in ((self._answers, "audited"), (self._streams, "stream")):
+            if thread is None:
+                continue
+            if not thread.has_caught_up:
+                faults.append(f"the {topic} topic is not read to its end yet")
+            elif time.monotonic() - thread.polled_s > STILL_S:
+                faults.append(f"the {topic} topic is not being read")
+        return tuple(faults) if self._answers is not None else ("nothing is read yet",)
 
-    def _follow(self) -> Following:
-        return TopicFollower(self._kafka, self._audited, self._clock.now_ms() - self._replay_ms)
+    def _follow(self, topic: str) -> Following:
+        return TopicFollower(self._kafka, topic, self._clock.now_ms() - self._replay_ms)
 
     def close(self) -> None:
         """See `asking.Link`."""
-        if self._answers is not None:
-            self._answers.stop()
+        for thread in (self._answers, self._streams):
+            if thread is not None:
+                thread.stop()
         self._sender.close()
         self._kept.close()

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from typing import Final
+from typing import Final, TypeVar
 
 from aiohttp import web
 
@@ -16,10 +16,10 @@ from topology.contract.errors import SettingsError
 from topology.ports import Clock
 from workers.door.asking import LATE_S, AskBounds, Asking, Link, Threads
 from workers.door.callers import Admissions, Callers
-from workers.door.flights import Placed
 from workers.door.identity import Digests
 from workers.door.index import AnswerIndex
 from workers.door.reading import KafkaLink
+from workers.door.segments.shown import ShownTexts
 from workers.door.server import Door, Parts
 from workers.process.clock import SystemClock
 from workers.process.connections import ConnectionBounds, Connections
@@ -27,6 +27,8 @@ from workers.settings import Settings
 from workers.telemetry.setup import Telemetry
 
 logger = logging.getLogger("sluicegate.door")
+
+T = TypeVar("T")
 
 SENDING_THREADS: Final = 16
 """Threads for sends, which block while the brokers are away."""
@@ -81,8 +83,9 @@ class RunningDoor:
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
         link = await asyncio.to_thread(self._open_link, self._settings, self._clock)
         threads = Threads(ThreadPoolExecutor(SENDING_THREADS, "door"), ThreadPoolExecutor(READING_THREADS, "door-kept"))
-        asking = Asking(link, self._index(), self._bounds(), self._clock, threads, self._telemetry.instruments)
-        link.start(self._deliver(asking))
+        metrics, shown = self._telemetry.instruments, self._shown()
+        asking = Asking(link, self._index(), self._bounds(), self._clock, threads, metrics, shown)
+        link.start(self._on_loop(asking.take), None if shown is None else self._on_loop(asking.take_stream))
         watching = self._loop.create_task(self._watch_keys())
         try:
             await self._listen(self._door(asking, link))
@@ -154,13 +157,13 @@ class RunningDoor:
             )
         )
 
-    def _deliver(self, asking: Asking) -> Callable[[list[Placed]], None]:
+    def _on_loop(self, take: Callable[[list[T]], None]) -> Callable[[list[T]], None]:
         loop = self._loop
         assert loop is not None
 
-        def deliver(read: list[Placed]) -> None:
+        def deliver(read: list[T]) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(asking.take, read)
+                loop.call_soon_threadsafe(take, read)
 
         return deliver
 
@@ -172,6 +175,10 @@ class RunningDoor:
 
     def _index(self) -> AnswerIndex:
         return AnswerIndex(self._settings.door.index_max, round(self._settings.door.replay_s * 1000))
+
+    def _shown(self) -> ShownTexts | None:
+        own = self._settings.door
+        return ShownTexts(own.streams_bytes_max, round(own.replay_s * 1000)) if own.streams else None
 
     def _bounds(self) -> AskBounds:
         own = self._settings.door

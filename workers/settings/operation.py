@@ -147,6 +147,12 @@ class DoorSettings(Struct, frozen=True, kw_only=True):
         Seconds, about("How far back answers are known, so that a repeated request gets the same one.")
     ] = 600
     index_max: Annotated[Count, about("Most answers that are known; the oldest are forgotten first.")] = 100_000
+    streams: Annotated[
+        bool, about("With `stream: true` text is sent while it is made; workers need `streaming.enabled`.")
+    ] = False
+    streams_bytes_max: Annotated[Bytes, about("Most bytes of unfinished answers that a door keeps to show.")] = (
+        64 * 1024 * 1024
+    )
     waiting_max: Annotated[Count, about("Most events under way; further requests are answered 503.")] = 1_000
     body_bytes_max: Annotated[Bytes, about("Longest body of a request, whatever its key allows.")] = 1024 * 1024
     header_bytes_max: Annotated[Bytes, about("Longest request line and headers together.")] = 16 * 1024

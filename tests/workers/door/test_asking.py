@@ -51,7 +51,7 @@ class World:
         bounds = AskBounds(deadline_s=deadline_s, grace_s=grace_s, waiting_max=most)
         index = AnswerIndex(100, 10**15)
         self.asking = Asking(link, index, bounds, self.clock, Threads(workers, workers), Instruments.none())
-        link.start(lambda read: loop.call_soon_threadsafe(self.asking.take, read) and None)
+        link.start(lambda read: loop.call_soon_threadsafe(self.asking.take, read) and None, None)
 
     async def text(self, asked: Question) -> str:
         placed = await self.asking.ask(asked)
