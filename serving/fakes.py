@@ -245,6 +245,7 @@ class FakeStage:
 class FakeReleases:
     """A `Releases` without a topic. `prefix` is what earlier runs released; None: this run is replaced from the start.
 
+    `others` is what another owner has released by the time at which the run opens again.
     `on_release` is called with each text before it is acknowledged; what it raises is raised.
     """
 
@@ -253,10 +254,11 @@ class FakeReleases:
         prefix: str | None = "",
         *,
         has_last: bool = False,
+        others: str = "",
         on_open: Callable[[], Awaitable[None]] | None = None,
         on_release: Callable[[str], Awaitable[None]] | None = None,
     ) -> None:
-        self._prefix = prefix
+        self._prefix, self._others = prefix, others
         self._on_open, self._on_release = on_open, on_release
         self.has_last = has_last
         self.sent = ""
@@ -264,14 +266,15 @@ class FakeReleases:
         self.is_opened = False
 
     async def open(self) -> str:
-        """Return the prefix."""
+        """Return the prefix; later, all that was released by then."""
         await asyncio.sleep(0)
         if self._on_open is not None:
             await self._on_open()
         if self._prefix is None:
             raise Replaced("another run")
-        self.is_opened, self.sent = True, self._prefix
-        return self._prefix
+        self.sent = self.sent + self._others if self.is_opened else self._prefix
+        self.is_opened = True
+        return self.sent
 
     async def release(self, text: str, source: DraftSource, *, is_last: bool) -> None:
         """Keep a segment."""

@@ -353,6 +353,29 @@ KAFKA: Final = Board(
             red_from=1,
             queries=(Query("sum(sluicegate_stopped_partitions{$where})"),),
         ),
+        Panel(
+            title="Streamed events: runs opened and given up, records written",
+            unit="reqps",
+            queries=(
+                Query(rate("sluicegate_stream_runs_total", "outcome"), "run {{outcome}}"),
+                Query(rate("sluicegate_stream_records_total", "outcome"), "record {{outcome}}"),
+            ),
+        ),
+        Panel(
+            title="Reading a stream back",
+            unit="s",
+            queries=percentiles("sluicegate_stream_read_back_seconds"),
+        ),
+        Panel(
+            title="What workers keep of streams",
+            unit="bytes",
+            queries=(Query("sum(sluicegate_stream_kept_bytes{$where})", "kept"),),
+        ),
+        Panel(
+            title="Topics that are followed: failures",
+            unit="reqps",
+            queries=(Query(rate("sluicegate_follow_failures_total", "topic"), "{{topic}}"),),
+        ),
     ),
 )
 

@@ -15,7 +15,17 @@ from msgspec import Struct, structs
 from topology.contract.drafts import Draft
 from topology.contract.errors import RetryLater
 from topology.contract.events import Action, Attempt, Message, Usage
-from topology.contract.labels import Extent, OutputLabels, Plan, ReleasedText, SideEffect, Span, Verdict, VerdictKind
+from topology.contract.labels import (
+    Extent,
+    Outcome,
+    OutputLabels,
+    Plan,
+    ReleasedText,
+    SideEffect,
+    Span,
+    Verdict,
+    VerdictKind,
+)
 from topology.contract.names import DraftSource
 from topology.decision import templates
 from topology.decision.judge import REDACTION_MARK, apply_redactions
@@ -52,7 +62,8 @@ assessment, and mostly before its end. Later, the first release waits for it, an
 class StreamBounds(Struct, frozen=True, kw_only=True):
     """The bounds of streamed answers. `tokens_max` are those that the generator allows an answer without a wish.
 
-    `model` is the generator's, as settings name it: a server names it only with its answer's end. `open_timeout_s` bounds how long a decided event waits for its run to be read back.
+    `model` is the generator's, as settings name it: a server names it only with its answer's end. `open_timeout_s`
+    bounds how long a decided event waits for its run to be read back.
     """
 
     segments: SegmentBounds = SegmentBounds()
@@ -119,8 +130,10 @@ class Answering:
         """Go on from the text that earlier runs released: it is judged again, and never taken back."""
         case = self._case
         assert case.streamed is not None
+        self._has_left_redacted = REDACTION_MARK in prefix
         self._renew(prefix)
-        case.streamed.pieces.append(ReleasedText(length=len(prefix), source=DraftSource.GENERATOR))
+        source = DraftSource.REDACTION if self._is_redacted else DraftSource.GENERATOR
+        case.streamed.pieces.append(ReleasedText(length=len(prefix), source=source))
         attempt = await self._judged(prefix, Extent.PREFIX)
         self._drafting.record(case, attempt)
         if attempt.verdict.verdict is not VerdictKind.PUBLISH:
@@ -249,7 +262,8 @@ class Answering:
         if has_shown and binding.verdict.verdict is VerdictKind.PUBLISH:
             return await self._mended(attempt)
         self._drafting.record(self._case, binding)
-        return self._over(binding) if has_shown and await self._is_over(binding) else binding
+        shown_fault = await self._shown_fault(binding) if has_shown else None
+        return binding if shown_fault is None else self._over(shown_fault)
 
     async def _published(self, attempt: Attempt, appended: str = "") -> Decision:
         """Let the rest of the answer leave, which was judged last, and then the policy's words that were added."""
@@ -267,8 +281,8 @@ class Answering:
     async def _mended(self, attempt: Attempt) -> Decision:
         """Mend what a whole answer lacks by adding to it: no other draft can take the place of what has left."""
         case, plan, user = self._case, self._plan, self._case.event.user
-        self._count = case.revisions_max + 1  # no further draft
-        verdict = self._drafting.verdict(case, plan, attempt.labels, self._count)
+        spent = case.revisions_max + 1  # no further draft may follow
+        verdict = self._drafting.verdict(case, plan, attempt.labels, spent)
         attempt = structs.replace(attempt, verdict=verdict)
         self._drafting.record(case, attempt)
         if verdict.verdict is VerdictKind.PUBLISH:
@@ -278,26 +292,27 @@ class Answering:
         )
         if owed:
             whole = joined(self._hold.text, owed)
-            attempt = await self._judged(whole, Extent.WHOLE)
+            attempt = await self._judged(whole, Extent.WHOLE, count=spent)
             self._drafting.record(case, attempt)
             if attempt.verdict.verdict is VerdictKind.PUBLISH:
                 return await self._published(attempt, whole[len(self._hold.text) :])
         return self._ended_by(attempt.verdict)
 
-    async def _is_over(self, fault: Attempt) -> bool:
-        """Return whether the fault that the whole answer has lies in what has left.
+    async def _shown_fault(self, fault: Attempt) -> Attempt | None:
+        """Return the judgement by which the whole answer's fault lies in what has left; None if it does not.
 
         What was judged in windows only has not been judged as a whole before; that is done now.
         """
         hold = self._hold
         if not hold.held or any(span.start < len(hold.shown) for span in fault.verdict.redactions):
-            return True
+            return fault
         if len(hold.text) <= self._bounds.hold.context_characters:
-            return False
+            return None
         alone = await self._judged(hold.shown, Extent.PREFIX)
-        if alone.verdict.verdict is not VerdictKind.PUBLISH:
-            self._drafting.record(self._case, alone)
-        return alone.verdict.verdict is not VerdictKind.PUBLISH
+        if alone.verdict.verdict is VerdictKind.PUBLISH:
+            return None
+        self._drafting.record(self._case, alone)
+        return alone
 
     def _closed(self, fault: Attempt) -> Decision | None:
         """Return the end of an answer whose draft was stopped by `fault`; None if another draft goes on."""
@@ -314,9 +329,11 @@ class Answering:
         return None
 
     def _over(self, fault: Attempt) -> Decision:
-        """Close an answer in whose released text a fault was found: a person looks at it."""
-        self._releasing.note_over(self._case, fault.labels)
+        """Close an answer in whose released text a fault was found, or no check could tell: a person looks at it."""
         decision = self._ended_by(fault.verdict)
+        if any(run.outcome is not Outcome.OK for run in fault.labels.guards):
+            return decision
+        self._releasing.note_over(self._case, fault.labels)
         effects = (*decision.side_effects, SideEffect.HUMAN_REVIEW, SideEffect.ALARM)
         return structs.replace(decision, side_effects=tuple(dict.fromkeys(effects)))
 
@@ -327,11 +344,11 @@ class Answering:
         answer = structs.replace(decision.answer, text=joined(self._hold.shown, decision.answer.text))
         return structs.replace(decision, answer=answer)
 
-    async def _judged(self, text: str, extent: Extent, draft: Draft | None = None) -> Attempt:
+    async def _judged(self, text: str, extent: Extent, draft: Draft | None = None, count: int = 0) -> Attempt:
         source = DraftSource.REDACTION if self._is_redacted else DraftSource.GENERATOR
         draft = draft or Draft(text="", source=source, model=self._model)
         draft = structs.replace(draft, text=text, source=source)
-        return await self._drafting.judged(self._case, self._plan, draft, self._count, extent)
+        return await self._drafting.judged(self._case, self._plan, draft, count or self._count, extent)
 
     def _as_prefix(self, attempt: Attempt) -> Attempt:
         """Return the judgement by the same labels, as far as they count for an answer that may go on."""

@@ -130,9 +130,24 @@ class Releasing:
         try:
             with TimeLimit(self.open_timeout_s):
                 await self.begun(case)
+                if not streamed.is_silenced:
+                    await self._open_again(case, streamed)
         except TimeoutError:
             self._silence(case, "not read back in time")
             streamed.opening.cancel()
+
+    async def _open_again(self, case: Case, streamed: Streamed) -> None:
+        """Read back again before the response if the partition has changed hands, or the last write is unknown."""
+        before = streamed.releases.sent
+        try:
+            after = await streamed.releases.open()
+        except Replaced as exc:
+            self._silence(case, exc.reason)
+        except Exception as exc:  # noqa: BLE001 - whatever failed, what readers have seen is not known
+            self._silence(case, type(exc).__name__)
+        else:
+            if not before.startswith(after):
+                self._silence(case, "other text was sent")
 
     def _note_rest(self, streamed: Streamed, decision: Decision) -> None:
         """Note where the rest of an answer comes from, of which a part was streamed."""

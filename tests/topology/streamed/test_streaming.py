@@ -35,6 +35,8 @@ from topology.decision.recompute import recompute
 from topology.policy.overlays import STRICTEST
 from topology.ports import CheckInput, OnText
 from topology.streamed.answering import StreamBounds
+from topology.streaming import holdback
+from topology.streaming.segments import SegmentBounds
 
 PLAIN = "One is here. Two is here. Three is here. Four is here."
 
@@ -145,6 +147,32 @@ def test_a_number_that_a_bound_cuts_is_held_from_its_beginning_and_redacted_befo
     assert DraftSource.REDACTION in {piece.source for piece in ended.audit.released}
 
 
+class SlowModel(FakeGenerator):
+    """Each piece of its answer is judged before the next one comes."""
+
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
+        async def slowly(piece: str) -> None:
+            assert on_text is not None
+            await on_text(piece)
+            for _ in range(50):
+                await asyncio.sleep(0)
+
+        return await super().generate(request, slowly)
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_a_number_that_time_cuts_never_begins_to_leave(is_held: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not is_held:
+        monkeypatch.setattr(holdback, "number_start", len)
+    text = "All is fine. Still fine. It is 030 12 34 56 78 of him. So it ends."
+    generator = SlowModel(lambda _: text)
+    at_once = StreamBounds(segments=SegmentBounds(age_max_ms=-1.0))
+    world = Streamed([], generator=generator, streams=at_once, revisions_max=0)
+    world.answer()
+    assert len(world.segments) > 3
+    assert any("030" in segment for segment in world.segments) is not is_held
+
+
 @pytest.mark.parametrize("error", [TimeoutError(), CheckFailed(Outcome.UNREACHABLE, "bias", "away"), ValueError("bug")])
 def test_a_check_that_fails_or_is_late_releases_nothing_more(error: Exception) -> None:
     bias = FakeCheck("bias", weighed, faults=[None, error])
@@ -232,6 +260,11 @@ def test_a_run_that_is_replaced_in_mid_answer_releases_nothing_more_and_says_so(
     ended = world.answer()
     assert len(world.segments) == 1
     assert (ended.text, ended.response.replaced) == (PLAIN, True)
+
+
+def test_text_that_another_owner_released_meanwhile_is_read_back_before_the_response() -> None:
+    world = Streamed([PLAIN], releases=FakeReleases(others="Their words. "))
+    assert world.answer().response.replaced
 
 
 def test_a_deadline_in_mid_answer_leaves_what_has_left_and_closes_it() -> None:
