@@ -44,7 +44,7 @@ FIELDS: Final = (
     Field(
         "stream",
         _H,
-        "server-sent events: the whole checked answer, or with `door.streams` checked text while it is made",
+        "the whole checked answer as server-sent events, or text as it is released (`door.streams`)",
     ),
     Field("stream_options", _H, "`include_usage`"),
     Field("user", _H, "who is asking, at most 256 characters"),
