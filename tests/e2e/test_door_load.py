@@ -20,17 +20,23 @@ from tests.plugins.door_process import door_process
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.open_door import API_KEY, door_settings
 from tests.plugins.patience import LIMITS, PATIENCE_S
-from tests.plugins.running_worker import fresh_settings, running_loop
+from tests.plugins.running_worker import fresh_settings, question, running_loop
 from topology.contract.drafts import Draft, GenerationRequest
 from topology.contract.events import parts_text
+from topology.contract.headers import last_headers
 from topology.contract.names import DraftSource
 from topology.ports import OnText
-from workers.kafka.reader import read_topic
+from workers.kafka.reader import TopicReader, read_topic
+from workers.kafka.sender import EventSender
 
 pytestmark = pytest.mark.kafka
 
 WAITING: Final = 200
 HALF_OPEN: Final = 1_000
+HOPS: Final = 60
+ROUND: Final = 50
+ROUNDS: Final = 12
+GROWTH_MAX_KIB: Final = 2_048
 MEMORY_PER_WAITING_MAX_KIB: Final = 512
 
 
@@ -123,5 +129,50 @@ def test_a_thousand_half_open_connections_delay_nobody(kafka: Kafka, tmp_path: P
             shown("alone", [seconds for _, seconds in alone])
             shown(f"beside {HALF_OPEN} half-open connections", [seconds for _, seconds in beside])
             assert median(seconds for _, seconds in beside) < median(seconds for _, seconds in alone) + 1
+
+        run(port, scenario)
+
+
+def test_a_door_adds_little_to_the_hop_over_the_topics(kafka: Kafka, tmp_path: Path) -> None:
+    """Taken in turns, so that what else the machine does weighs on both."""
+    settings = replace(fresh_settings(kafka), door=door_settings(tmp_path))
+    with ExitStack() as stack:
+        stack.enter_context(running_loop(settings, generator=Gate()))
+        _, port = stack.enter_context(door_process(settings, tmp_path))
+        sender = EventSender(replace(settings.kafka, linger_ms=0), settings.topics.events)
+        stack.callback(sender.close)
+        reader = stack.enter_context(TopicReader(settings.kafka, [settings.topics.audited], from_beginning=False))
+
+        def bare(number: int) -> float:
+            began_s, event_id = time.monotonic(), f"e{number}"
+            sender.send_event(question(number, f"c{number}"))
+            while not any(event_id in last_headers(record.headers).values() for record in reader.poll(0.5)):
+                assert time.monotonic() - began_s < PATIENCE_S
+            return time.monotonic() - began_s
+
+        async def scenario(client: openai.AsyncOpenAI) -> None:
+            hops, over: list[float] = [], []
+            for number in range(HOPS):
+                hops.append(await asyncio.to_thread(bare, number))
+                over.append((await asked(client, f"Question {number}", f"q{number}"))[1])
+            shown("bare hop", hops)
+            shown("over the door", over)
+            print(f"added: p50 {(median(over) - median(hops)) * 1000:.1f} ms")
+            assert median(over) < median(hops) + 1
+
+        run(port, scenario)
+
+
+def test_nothing_in_a_doors_memory_grows_with_time(kafka: Kafka, tmp_path: Path) -> None:
+    settings = replace(fresh_settings(kafka), door=door_settings(tmp_path))
+    with running_loop(settings, generator=Gate()), door_process(settings, tmp_path, index_max=50) as (process, port):
+
+        async def scenario(client: openai.AsyncOpenAI) -> None:
+            sizes: list[int] = []
+            for turn in range(ROUNDS):
+                await asyncio.gather(*[asked(client, f"Question {turn} {n}", f"{turn}-{n}") for n in range(ROUND)])
+                sizes.append(resident_kib(process.pid))
+            print(f"door's memory after each {ROUND} requests, KiB: {sizes}")
+            assert sizes[-1] - sizes[ROUNDS // 2] < GROWTH_MAX_KIB
 
         run(port, scenario)

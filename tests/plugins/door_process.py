@@ -46,7 +46,7 @@ def state_worker(settings: Settings, directory: Path) -> Generator[KeptProcess]:
 
 
 @contextmanager
-def door_process(settings: Settings, directory: Path, port: int = 0) -> Generator[tuple[KeptProcess, int]]:
+def door_process(settings: Settings, directory: Path, port: int = 0, **door: int) -> Generator[tuple[KeptProcess, int]]:
     """`sluicegate door` as a process, ready, on `port` or any free one."""
     port = port or free_port()
     config = directory / "door.toml"
@@ -55,7 +55,7 @@ def door_process(settings: Settings, directory: Path, port: int = 0) -> Generato
         f'[kafka]\nbootstrap_servers = ["{settings.kafka.bootstrap_servers[0]}"]\n'
         f'[topics]\nevents = "{topics.events}"\naudited = "{topics.audited}"\ncancel = "{topics.cancel}"\n'
         f'[door]\nport = {port}\nmetrics_port = 0\nkeys_file = "{settings.door.keys_file}"\ndigest_key = "digest key"\n'
-        f"deadline_s = {PATIENCE_S}\n",
+        f"deadline_s = {PATIENCE_S}\n" + "".join(f"{name} = {value}\n" for name, value in door.items()),
         encoding="utf-8",
     )
     command = [sys.executable, "-m", "workers.cli", "door", "--config", str(config)]
