@@ -146,12 +146,12 @@ def test_a_door_adds_little_to_the_hop_over_the_topics(kafka: Kafka, tmp_path: P
         def bare(number: int) -> float:
             began_s, event_id = time.monotonic(), f"e{number}"
             sender.send_event(question(number, f"c{number}"))
-            while not any(event_id in last_headers(record.headers).values() for record in reader.poll(0.5)):
+            while not any(event_id.encode() in last_headers(each.headers).values() for each in reader.poll(0.5)):
                 assert time.monotonic() - began_s < PATIENCE_S
             return time.monotonic() - began_s
 
         async def scenario(client: openai.AsyncOpenAI) -> None:
-            hops, over: list[float] = [], []
+            hops, over = list[float](), list[float]()
             for number in range(HOPS):
                 hops.append(await asyncio.to_thread(bare, number))
                 over.append((await asked(client, f"Question {number}", f"q{number}"))[1])
