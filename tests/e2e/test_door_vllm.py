@@ -20,13 +20,14 @@ from tests.plugins.vllm_server import TINY_MODEL
 from topology.contract.drafts import Draft, GenerationRequest
 from topology.ports import Generator, OnText
 from topology.telemetry.instruments import Instruments
+from topology.telemetry.metrics import Metric
 from workers.process.clock import SystemClock
 from workers.settings import GenerationSettings
 from workers.stages.language_models import ModelSet
 
 pytestmark = [pytest.mark.kafka, pytest.mark.vllm]
 
-GRACE_S: Final = 2.0
+GRACE_S: Final = 1.0
 TOKENS: Final = 6_000
 
 
@@ -65,7 +66,11 @@ def test_the_model_server_stops_after_the_grace(kafka: Kafka, vllm_server: VllmS
     settings = replace(fresh_settings(kafka), generation=generation)
     settings = replace(settings, door=door_settings(tmp_path, disconnect_grace_s=GRACE_S))
     models = ModelSet(settings, SystemClock(), Instruments.none())
-    with running_loop(settings, generator=Endless(models.generator), hears_doors=True), open_door(settings) as door:
+    metrics = Instruments.none()
+    with (
+        running_loop(settings, generator=Endless(models.generator), metrics=metrics, hears_doors=True),
+        open_door(settings) as door,
+    ):
         asked = socket.create_connection(("127.0.0.1", door.port), 60)
         asked.sendall(request())
         wait_until(lambda: running_count(vllm_server.base_url) == 1)
@@ -75,6 +80,8 @@ def test_the_model_server_stops_after_the_grace(kafka: Kafka, vllm_server: VllmS
         stopped_s = time.monotonic()
         wait_until(lambda: len(responses(settings)) == 1)
     (gone,) = responses(settings)
+    heard = metrics.value(Metric.CANCELLATIONS, outcome="taken")
+    print(f"{gone.reason_codes}, cancellations heard: {heard:g}")
     print(f"the server stopped {stopped_s - left_s - GRACE_S:.3f} s after the grace of {GRACE_S:g} s")
     assert gone.reason_codes == ("client_gone",)
     assert stopped_s - left_s > GRACE_S - 0.1

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -197,6 +198,10 @@ def stretches(places: Iterable[tuple[int, int]]) -> list[dict[int, Span]]:
     return [{each: spans[i] for each, spans in by_partition.items() if i < len(spans)} for i in range(longest)]
 
 
+def _tell(sent: Callable[[bool], None], is_written: bool, _outcome: object) -> None:
+    sent(is_written)
+
+
 class KafkaLink:
     """See `asking.Link`. Raises KafkaUnavailable and KafkaRefused if the brokers are not there."""
 
@@ -241,8 +246,8 @@ class KafkaLink:
         except (KafkaUnavailable, KafkaRefused, ValueError):  # the library's word for a partition that is not there
             sent(False)
             return
-        future.add_callback(lambda _at: sent(True))
-        future.add_errback(lambda _error: sent(False))
+        future.add_callback(partial(_tell, sent, True))
+        future.add_errback(partial(_tell, sent, False))
 
     def fetch(self, partition: int, offset: int) -> Placed | None:
         """See `asking.Log`."""

@@ -5,8 +5,8 @@ then ends early all the same. While it cannot be read, events are answered altho
 """
 
 import threading
-from collections.abc import Callable, Collection, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final, NamedTuple, Protocol
 
 from topology.contract.lineage import Cancellation
 from topology.contract.records import PartitionId, PartitionOffset, Record
@@ -23,8 +23,26 @@ STOP_TIMEOUT_S: Final = 5.0
 
 IsUnfinished = Callable[[PartitionId, int], bool]
 """A function that says whether the record at an offset has no result yet."""
-Follow = Callable[[Deliver], Follower]
-"""A function that makes the follower of the topic."""
+
+
+class Following(Protocol):
+    """What follows the topic: see `Follower`."""
+
+    def start(self) -> None:
+        """Begin."""
+        ...
+
+    def follow(self, partitions: Mapping[int, Start]) -> None:
+        """Follow these partitions and no others."""
+        ...
+
+    def stop(self) -> None:
+        """End, in bounded time."""
+        ...
+
+
+Follow = Callable[[Deliver], Following]
+"""A function that makes what follows the topic."""
 
 _cancellation = ValueDecoder(Cancellation)
 

@@ -45,7 +45,7 @@ class Worker:
     def __init__(self, **changes: Any) -> None:
         self.link = MemoryLink(self._asked)
         self._changes = changes
-        self.segments = ("Blue ", "and ")
+        self.segments: tuple[str, ...] = ("Blue ", "and ")
         self.went_on = threading.Event()
 
     def _asked(self, event: ConversationEvent, own_id: str) -> AuditedResponse | None:

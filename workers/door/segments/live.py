@@ -5,7 +5,7 @@ Text that contradicts what was sent is never sent: the end says so. A client tha
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 COMMENT_S: Final = 10.0
 COMMENT: Final = b": still there\n\n"
@@ -61,7 +61,7 @@ class Live:
         shown = self.sent + self._waiting
         return whole[len(shown) :] if not self._is_broken and whole.startswith(shown) else None
 
-    async def until_text(self, answer: "asyncio.Future[object]") -> None:
+    async def until_text(self, answer: "asyncio.Future[Any]") -> None:
         """Wait until there is text, or the answer is there."""
         changed = asyncio.ensure_future(self._changed.wait())
         try:
@@ -69,7 +69,7 @@ class Live:
         finally:
             changed.cancel()
 
-    async def send(self, answer: "asyncio.Future[object]", delta: Callable[[str], bytes], write: Write) -> None:
+    async def send(self, answer: "asyncio.Future[Any]", delta: Callable[[str], bytes], write: Write) -> None:
         """Send text as it comes, until the answer is there. Raises TooFarBehind."""
         while True:
             if self._waiting_bytes > BEHIND_BYTES_MAX:
