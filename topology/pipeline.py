@@ -34,8 +34,17 @@ from topology.steps.limiting import Gate, Limiting
 from topology.steps.publishing import Publishing, Routes
 from topology.steps.rejecting import nameless, rejected
 from topology.steps.remembering import Memory
-from topology.steps.time_limit import TimeLimit
-from topology.steps.withholding import first_answer_of, is_only_images, poison, repeated, too_large, unseen, withheld
+from topology.steps.time_limit import ClientGone, TimeLimit, UntilGone
+from topology.steps.withholding import (
+    abandoned,
+    first_answer_of,
+    is_only_images,
+    poison,
+    repeated,
+    too_large,
+    unseen,
+    withheld,
+)
 from topology.streamed.answering import STREAMS, StreamBounds
 from topology.streamed.streaming import Streaming
 from topology.telemetry.event_trace import EventTrace
@@ -107,6 +116,7 @@ class Pipeline:
         self._clock = clock
         self._memory = memory
         self._require_genuine = gate.require_genuine
+        self._departures = gate.departures
 
     async def process(self, record: Record, rest: Rest = UNSHARED) -> Result:
         """Return the result of `record`; `rest` waits between tries. After a failure the answer is `withheld`.
@@ -259,7 +269,8 @@ class Pipeline:
 
     async def _decide(self, case: Case) -> Decision:
         try:
-            with TimeLimit(max(0.0, case.deadline_s - self._clock.monotonic_s())):
+            left_s = max(0.0, case.deadline_s - self._clock.monotonic_s())
+            with UntilGone(self._departures, case.record, case.event.event_id), TimeLimit(left_s):
                 case.labels = await self._assessing.assess(case)
                 case.plan = plan(
                     case.bundle,
@@ -276,13 +287,16 @@ class Pipeline:
             if case.trouble is not None:
                 detail = f"{detail}; the last try: {case.trouble}"
             return await self._withhold(case, ActionReason.DEADLINE, "deadline", detail)
+        except ClientGone:
+            if case.request_log is None:
+                await self._drafting.log_request(case)
+            return abandoned(case)
         except TooLate as exc:
-            if case.is_past_due:  # no overload: a duration in place of a time, or a copy of an old event
-                return await self._withhold(
-                    case, ActionReason.DEADLINE, "deadline", "the deadline had passed before the event was written"
-                )
-            reason = ActionReason.OVERLOADED
-            return await self._withhold(case, reason, reason.value, f"{exc.where}: no turn before the deadline")
+            # A deadline before the event was written is no overload: a duration in place of a time, or an old copy.
+            reason = ActionReason.DEADLINE if case.is_past_due else ActionReason.OVERLOADED
+            late = "the deadline had passed before the event was written"
+            detail = late if case.is_past_due else f"{exc.where}: no turn before the deadline"
+            return await self._withhold(case, reason, reason.value, detail)
         except CheckFailed as exc:
             # Without a plan, the labeller could not tell, and a person looks; with one, the generator refused.
             reason = ActionReason.GUARD_FAILED if case.plan is None else ActionReason.PROCESSING_FAILED

@@ -291,6 +291,17 @@ class TenantUses(PartitionMemory, Protocol):
         ...
 
 
+class Departures(Protocol):
+    """What is known of clients that have gone. Safe for several threads."""
+
+    def watch(self, record: Record, event_id: str, leave: Callable[[], None]) -> Callable[[], None]:
+        """Have `leave` called once nobody waits for the record's answer any more, at once if that is known already.
+
+        It is called on any thread. Return what ends the watch; `leave` may be called once more after that.
+        """
+        ...
+
+
 class Sink(Protocol):
     """A sink that makes records and consumed offsets visible together or not at all. All calls on one thread."""
 

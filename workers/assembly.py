@@ -13,7 +13,7 @@ from topology.contract.headers import Wire
 from topology.delivery.turns import FairTurns
 from topology.pipeline import Bounds, Pipeline
 from topology.policy.in_force import Policies
-from topology.ports import Check, ConversationStates, Generator, Labeler, ReleasesFactory, Sink, TenantUses
+from topology.ports import Check, ConversationStates, Departures, Generator, Labeler, ReleasesFactory, Sink, TenantUses
 from topology.steps.canary import RequireGenuine, require_genuine
 from topology.steps.limiting import Gate
 from topology.steps.publishing import Routes
@@ -34,6 +34,7 @@ from workers.settings import Settings
 from workers.stages.building import build_checks, build_drafting, close_checks, stage_settings, text_digest
 from workers.stages.language_models import ModelSet
 from workers.stages.turn_marks import with_turn_marks
+from workers.stream.cancellations import Cancellations, open_cancellations
 from workers.stream.conversation_states import memory_of, open_states
 from workers.stream.crash_journal import open_journal
 from workers.stream.loop import Loop, LoopHealth, Tenancy
@@ -128,6 +129,7 @@ class _Work(NamedTuple):
     pipeline: Pipeline
     states: ConversationStates | None
     uses: TenantUses | None
+    departures: Cancellations | None
     close: Close
     models: ModelSet
     streams: WorkerStreams | None
@@ -188,8 +190,9 @@ def _build_parts(
 def _tenancy(settings: Settings, keeper: PolicyKeeper, work: _Work) -> Tenancy:
     streams = None if work.streams is None else work.streams.memory
     if work.uses is None:
-        return Tenancy(streams=streams)
-    return Tenancy(work.uses, lambda: FairTurns(Shares(settings, keeper).of), streams=streams)
+        return Tenancy(departures=work.departures, streams=streams)
+    shares = Shares(settings, keeper)
+    return Tenancy(work.uses, lambda: FairTurns(shares.of), departures=work.departures, streams=streams)
 
 
 def _night_watch(settings: Settings, metrics: Instruments, letters: LetterNotes, models: ModelSet) -> NightWatch:
@@ -229,6 +232,9 @@ def _build_work(
     uses = open_uses(settings, SystemClock(), metrics)
     if uses is not None:
         undo.callback(uses.close)
+    departures = open_cancellations(settings, metrics)
+    if departures is not None:
+        undo.callback(departures.close)
     streams = open_streams(settings, metrics)
     if streams is not None:
         undo.callback(streams.close)
@@ -242,9 +248,10 @@ def _build_work(
         metrics,
         states,
         uses,
-        None if streams is None else streams.releases,
+        departures=departures,
+        releases=None if streams is None else streams.releases,
     )
-    return _Work(pipeline, states, uses, close, models, streams)
+    return _Work(pipeline, states, uses, departures, close, models, streams)
 
 
 def policy_keeper(settings: Settings, metrics: Instruments) -> PolicyKeeper:
@@ -268,6 +275,7 @@ def build_pipeline(
     metrics: Instruments,
     states: ConversationStates | None = None,
     uses: TenantUses | None = None,
+    departures: Departures | None = None,
     releases: ReleasesFactory | None = None,
 ) -> Pipeline:
     """Return the pipeline over the given ports, with bounds and routes from settings.
@@ -305,7 +313,7 @@ def build_pipeline(
         metrics=metrics,
         clock=SystemClock(),
         memory=None if states is None else memory_of(settings, states),
-        gate=Gate(require_genuine=canary_guard(settings), uses=uses, releases=releases),
+        gate=Gate(require_genuine=canary_guard(settings), uses=uses, departures=departures, releases=releases),
     )
 
 

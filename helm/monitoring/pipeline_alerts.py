@@ -20,9 +20,13 @@ def _slow(window: str) -> str:
 
 
 def _blocked(offset: str = "") -> str:
-    """Return the share of events over half an hour whose answers were not published unchanged."""
+    """Return the share of events over half an hour whose answers were not published unchanged.
+
+    Those that ended early because their clients had gone are none of them.
+    """
     held_back, decided = (
-        f"sum(rate(sluicegate_actions_total{{{only}$where}}[30m]{offset}))" for only in ('action!="published",', "")
+        f'sum(rate(sluicegate_actions_total{{{only}reason!="client_gone",$where}}[30m]{offset}))'
+        for only in ('action!="published",', "")
     )
     return f"({held_back} / {decided})"
 

@@ -95,6 +95,16 @@ OVERVIEW: Final = Board(
             ),
         ),
         Panel(
+            title="Events cancelled because their clients had gone",
+            unit="reqps",
+            queries=(
+                Query(rate("sluicegate_door_cancellations_total", "outcome"), "door: {{outcome}}"),
+                Query(rate("sluicegate_cancellations_total", "outcome"), "workers: {{outcome}}"),
+                Query(rate("sluicegate_actions_total", "reason", 'reason="client_gone"'), "ended early"),
+                Query("sum(sluicegate_cancellations_known{$where})", "unfinished"),
+            ),
+        ),
+        Panel(
             title="Actors",
             queries=(Query("sum by (role, state) (sluicegate_actors{$where})", "{{role}} {{state}}"),),
         ),

@@ -39,7 +39,19 @@ DRAIN_S = 0.2
 
 def settings_of(bootstrap: str, group: str, directory: Path) -> Settings:
     """Settings with topics that begin with the group's name."""
-    fields = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "stream")
+    fields = (
+        "events",
+        "audited",
+        "audit",
+        "review",
+        "state",
+        "canary",
+        "usage",
+        "policy",
+        "dead_letters",
+        "cancel",
+        "stream",
+    )
     renamed: dict[str, Any] = {name: f"{group}.{getattr(TopicSettings(), name)}" for name in fields}
     topics = TopicSettings(partitions=2, **renamed)
     kafka = KafkaSettings(bootstrap_servers=tuple(bootstrap.split(",")), group_id=group)

@@ -19,6 +19,8 @@ from workers.commands.demo.parts import free_port
 from workers.settings import Settings
 from workers.supervision.node_client import node_status
 
+TOPICS = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "cancel")
+
 pytestmark = [pytest.mark.kafka, pytest.mark.ray]
 
 
@@ -36,6 +38,7 @@ def settings_file(path: Path, settings: Settings, agent_port: int) -> Path:
             "usage",
             "policy",
             "dead_letters",
+            "cancel",
             "stream",
         )
     )

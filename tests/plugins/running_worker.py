@@ -34,6 +34,7 @@ from workers.kafka.source import KafkaSource
 from workers.kafka.topics import create_topics
 from workers.process.clock import SystemClock
 from workers.settings import LimitSettings, Settings, TopicSettings
+from workers.stream.cancellations import open_cancellations
 from workers.stream.loop import Loop, Tenancy
 from workers.streaming.opening import WorkerStreams, open_streams
 
@@ -41,7 +42,19 @@ from workers.streaming.opening import WorkerStreams, open_streams
 def fresh_settings(kafka: Kafka, *, limits: LimitSettings | None = None, **topic_changes: Any) -> Settings:
     """Settings with a group and topics of their own; the topics exist."""
     own = kafka.settings(**CALM)
-    names = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "stream")
+    names = (
+        "events",
+        "audited",
+        "audit",
+        "review",
+        "state",
+        "canary",
+        "usage",
+        "policy",
+        "dead_letters",
+        "cancel",
+        "stream",
+    )
     renamed = {name: f"{own.group_id}.{getattr(TopicSettings(), name)}" for name in names}
     topics = TopicSettings(partitions=2, **{**renamed, **topic_changes})
     create_topics(own, topics)
@@ -57,10 +70,15 @@ def running_loop(
     checks: Sequence[Check] | None = None,
     policies: Callable[[], Policies] | None = None,
     metrics: Instruments | None = None,
+    hears_doors: bool = False,
     slot: int = 0,
 ) -> Generator[Loop]:
-    """A loop that runs while the block does; afterwards it is drained, and must have ended without an error."""
+    """A loop that runs while the block does; afterwards it is drained, and must have ended without an error.
+
+    With `hears_doors` it ends what doors cancel.
+    """
     metrics, packaged = metrics or Instruments.none(), Policies(packaged_bundle())
+    departures = open_cancellations(settings, metrics) if hears_doors else None
     streams = open_streams(settings, metrics)
     pipeline = build_pipeline(
         settings,
@@ -71,6 +89,7 @@ def running_loop(
         Tracing.none(),
         metrics,
         releases=None if streams is None else streams.releases,
+        departures=departures,
     )
     source, sink = _clients(settings, streams, slot)
     loop = Loop(
@@ -81,7 +100,7 @@ def running_loop(
         limits=settings.limits,
         metrics=metrics,
         tracing=Tracing.none(),
-        tenancy=Tenancy(streams=None if streams is None else streams.memory),
+        tenancy=Tenancy(departures=departures, streams=None if streams is None else streams.memory),
     )
     errors: list[BaseException] = []
     thread = threading.Thread(target=_run, args=(loop, errors), name="loop")

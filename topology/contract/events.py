@@ -27,7 +27,7 @@ from topology.contract.labels import (
     Verdict,
     VerdictKind,
 )
-from topology.contract.names import DraftSource
+from topology.contract.names import DraftSource, OnBlocked
 
 ID_CHARACTERS_MAX = 128
 MESSAGES_MAX = 256
@@ -101,11 +101,17 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
-    """An answer made upstream, to be judged instead of generating one."""
+    """An answer made upstream, to be judged instead of generating one.
+
+    `on_blocked` None: as `policy.candidate_blocked` says. With `is_turn` false it is judged and no more: its
+    conversation remembers that the event was answered, and nothing of what was said.
+    """
 
     parts: Annotated[tuple[ContentPart, ...], Meta(min_length=1, max_length=PARTS_MAX)]
     model: Short = ""
     response_id: Short = ""
+    on_blocked: OnBlocked | None = None
+    is_turn: bool = True
 
 
 class Grant(Struct, frozen=True, kw_only=True):
@@ -390,11 +396,3 @@ def parts_text(parts: tuple[ContentPart, ...]) -> str:
 def parts_length(parts: tuple[ContentPart, ...]) -> int:
     """Count the characters of text and code in the parts."""
     return sum([len(part_text(part)) for part in parts])
-
-
-def request_text(event: ConversationEvent) -> str:
-    """Return the text of the last user message; empty if the conversation has none."""
-    for message in reversed(event.messages):
-        if message.role is Role.USER:
-            return parts_text(message.parts)
-    return ""

@@ -15,6 +15,7 @@ import msgspec
 from topology.contract.conversation import ConversationState
 from topology.contract.events import AuditedResponse, AuditRecord, ConversationEvent, ReviewItem
 from topology.contract.headers import SCHEMA_VERSION
+from topology.contract.lineage import Cancellation
 from topology.contract.names import SchemaName
 from topology.contract.streams import StreamRecord
 from topology.contract.tenants import UsageRecord
@@ -35,6 +36,7 @@ TYPES: Mapping[SchemaName, type[msgspec.Struct]] = {
     SchemaName.REVIEW_ITEM: ReviewItem,
     SchemaName.CONVERSATION_STATE: ConversationState,
     SchemaName.USAGE_RECORD: UsageRecord,
+    SchemaName.CANCELLATION: Cancellation,
     SchemaName.STREAM_RECORD: StreamRecord,
 }
 

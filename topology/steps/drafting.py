@@ -13,7 +13,7 @@ from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.errors import CheckFailed, RetryLater, TooLate
 from topology.contract.events import Action, Attempt, ConversationEvent, Message, Usage, parts_text
 from topology.contract.labels import NONE, Extent, Outcome, OutputLabels, Plan, Verdict, VerdictKind
-from topology.contract.names import ActionReason, DraftSource, LlmRole, StageName
+from topology.contract.names import ActionReason, DraftSource, LlmRole, OnBlocked, StageName
 from topology.decision import templates
 from topology.decision.judge import apply_redactions, judge
 from topology.decision.plan import tighten
@@ -288,9 +288,11 @@ class Drafting:
 
     def revisions_max(self, event: ConversationEvent) -> int:
         """Return how many further drafts an event may have."""
-        if event.candidate is not None and not self._budget.candidate_regenerate:
-            return 0
-        return self._budget.revisions_max
+        if event.candidate is None:
+            return self._budget.revisions_max
+        asked = event.candidate.on_blocked
+        is_made_anew = self._budget.candidate_regenerate if asked is None else asked is OnBlocked.REGENERATE
+        return self._budget.revisions_max if is_made_anew else 0
 
     def _note_request(self, case: Case, logged: CheckReport | None) -> None:
         if case.request_log is None and logged is not None:

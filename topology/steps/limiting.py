@@ -6,7 +6,7 @@ from topology.contract.events import Action, Attempt, Usage
 from topology.contract.labels import Extent
 from topology.contract.names import ActionReason, DraftSource
 from topology.contract.tenants import Charge, Spent, Use
-from topology.ports import ReleasesFactory, TenantUses
+from topology.ports import Departures, ReleasesFactory, TenantUses
 from topology.steps.canary import RequireGenuine, no_canaries
 from topology.steps.case import Case, Decision
 from topology.steps.withholding import limited
@@ -18,11 +18,13 @@ from topology.telemetry.metrics import Metric
 class Gate:
     """The decision on which events pass: canaries that are genuine, and events within budgets; None: all of them.
 
+    `departures` says for whose events nobody waits any more; None: somebody always does.
     `releases` makes the place where judged text leaves before an answer is whole; None: every answer leaves whole.
     """
 
     require_genuine: RequireGenuine = no_canaries
     uses: TenantUses | None = None
+    departures: Departures | None = None
     releases: ReleasesFactory | None = None
 
 

@@ -15,8 +15,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, NoOpMeter, Observation
 from opentelemetry.trace import INVALID_SPAN, set_span_in_context
 
-from topology.telemetry.metric_spec import Kind, MetricSpec
-from topology.telemetry.metrics import METRICS
+from topology.telemetry.metrics import METRICS, Kind, MetricSpec
 
 SERIES_MAX: Final = 1000
 """The most label sets per metric; further values of open labels count as `other`."""

@@ -5,104 +5,27 @@ or open: its values come from settings, policy or assignment, and `instruments.p
 """
 
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
+
+from msgspec import Struct
 
 from topology.contract.errors import DeadLetterReason, PolicyRefusal
 from topology.contract.events import Action
 from topology.contract.labels import Outcome, VerdictKind
 from topology.contract.names import ActionReason, CommitReason, LlmRole, ShadowOutcome, StageName
 from topology.contract.streams import StreamKind
-from topology.telemetry.metric_spec import (
-    SECONDS_BUCKETS,
-    SHORT_BUCKETS,
-    TOKEN_BUCKETS,
-    Label,
-    MetricSpec,
-)
-from topology.telemetry.metric_spec import counter as _counter
-from topology.telemetry.metric_spec import enumerated as _enumerated
-from topology.telemetry.metric_spec import gauge as _gauge
-from topology.telemetry.metric_spec import seconds as _seconds
+from topology.telemetry.metric_names import Metric
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+SECONDS_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""The defaults of Prometheus, and up to a minute, because a language model answers."""
+SHORT_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""The buckets of commits, which take milliseconds."""
 
 
-class Metric(StrEnum):
-    """The name of every metric."""
-
-    EVENTS_CONSUMED = "sluicegate_events_consumed_total"
-    EVENTS_PUBLISHED = "sluicegate_events_published_total"
-    EVENT_DURATION = "sluicegate_event_duration_seconds"
-    PROCESSING_DURATION = "sluicegate_processing_duration_seconds"
-    STAGE_DURATION = "sluicegate_stage_duration_seconds"
-    STAGE_ERRORS = "sluicegate_stage_errors_total"
-    STAGE_TIMEOUTS = "sluicegate_stage_timeouts_total"
-    PARTLY_READ = "sluicegate_partly_read_total"
-    CONCURRENCY_LIMIT = "sluicegate_concurrency_limit"
-    CONCURRENCY_BEGUN = "sluicegate_concurrency_begun"
-    CONCURRENCY_WAITING = "sluicegate_concurrency_waiting"
-    INFLIGHT_EVENTS = "sluicegate_inflight_events"
-    BACKPRESSURE_PAUSED = "sluicegate_backpressure_paused"
-    VERDICTS = "sluicegate_verdicts_total"
-    ACTIONS = "sluicegate_actions_total"
-    FAIL_CLOSED = "sluicegate_fail_closed_total"
-    UNSCREENED_PUBLISHED = "sluicegate_unscreened_published_total"
-    DEAD_LETTERS = "sluicegate_dlq_total"
-    UNREADABLE_RECORDS = "sluicegate_unreadable_records_total"
-    RECORDS_LOST = "sluicegate_records_lost_total"
-    SUSPECTS = "sluicegate_suspects_total"
-    DUPLICATES_SUPPRESSED = "sluicegate_duplicates_suppressed_total"
-    RETRIES = "sluicegate_retries_total"
-    REGENERATIONS = "sluicegate_regenerations_total"
-    SAFE_COMPLETION = "sluicegate_safe_completion_total"
-    CANARY_RESULT = "sluicegate_canary_result"
-    CANARY_LAST_SUCCESS = "sluicegate_canary_last_success_timestamp_seconds"
-    POLICY_INFO = "sluicegate_policy_info"
-    POLICY_RELOAD_FAILURES = "sluicegate_policy_reload_failures_total"
-    SHADOW_DECISIONS = "sluicegate_shadow_decisions_total"
-    GRANTS = "sluicegate_grants_total"
-    TENANT_EVENTS = "sluicegate_tenant_events_total"
-    TENANT_ACTIONS = "sluicegate_tenant_actions_total"
-    TENANTS = "sluicegate_tenants"
-    USAGE_RESTORES_PENDING = "sluicegate_usage_restores_pending"
-    LLM_REQUEST_DURATION = "sluicegate_llm_request_duration_seconds"
-    LLM_ERRORS = "sluicegate_llm_errors_total"
-    LLM_CIRCUIT_STATE = "sluicegate_llm_circuit_state"
-    LLM_TOKENS = "sluicegate_llm_tokens_total"
-    LLM_REQUEST_TOKENS = "sluicegate_llm_request_tokens"
-    STREAM_FIRST_TEXT = "sluicegate_stream_first_text_seconds"
-    STREAM_HELD = "sluicegate_stream_held_characters"
-    STREAM_ABORTS = "sluicegate_stream_aborts_total"
-    STREAM_TOKENS_SAVED = "sluicegate_stream_tokens_saved_total"
-    STREAM_RELEASED_OVER = "sluicegate_stream_released_over_total"
-    REBALANCES = "sluicegate_rebalances_total"
-    ASSIGNED_PARTITIONS = "sluicegate_assigned_partitions"
-    COMMIT_DURATION = "sluicegate_commit_duration_seconds"
-    COMMIT_FAILURES = "sluicegate_commit_failures_total"
-    TRANSACTION_ABORTS = "sluicegate_tx_aborts_total"
-    CONSUMER_LAG = "sluicegate_consumer_lag"
-    CONSUMER_LAG_SECONDS = "sluicegate_consumer_lag_seconds"
-    CLOCK_SKEW = "sluicegate_clock_skew_seconds"
-    WINDOW_FILL = "sluicegate_window_fill"
-    OFFSET_MAP_CHARS = "sluicegate_offset_map_chars"
-    STANDSTILL_SECONDS = "sluicegate_partition_standstill_seconds"
-    STOPPED_PARTITIONS = "sluicegate_stopped_partitions"
-    STATE_CONVERSATIONS = "sluicegate_state_conversations"
-    STATE_BYTES = "sluicegate_state_bytes"
-    STATE_EVICTIONS = "sluicegate_state_evictions_total"
-    STATE_RESTORES_PENDING = "sluicegate_state_restores_pending"
-    STATE_RESTORE_FAILURES = "sluicegate_state_restore_failures_total"
-    FOLLOW_FAILURES = "sluicegate_follow_failures_total"
-    STREAM_RUNS = "sluicegate_stream_runs_total"
-    STREAM_RECORDS = "sluicegate_stream_records_total"
-    STREAM_READ_BACK = "sluicegate_stream_read_back_seconds"
-    STREAM_KEPT_BYTES = "sluicegate_stream_kept_bytes"
-    ACTOR_RESTARTS = "sluicegate_actor_restarts_total"
-    ACTORS = "sluicegate_actors"
-    BUILD_INFO = "sluicegate_build_info"
-    DOOR_REQUESTS = "sluicegate_door_requests_total"
-    DOOR_DURATION = "sluicegate_door_request_duration_seconds"
-    DOOR_WAITING = "sluicegate_door_waiting"
-    DOOR_INDEX = "sluicegate_door_index_answers"
-    TELEMETRY_DROPPED = "sluicegate_telemetry_dropped_total"
+TOKEN_BUCKETS: Final = tuple(float(4**power) for power in range(11))
+"""The first of the boundaries that the GenAI conventions ask for, up to a million tokens."""
 
 
 class StreamOutcome(StrEnum):
@@ -112,6 +35,29 @@ class StreamOutcome(StrEnum):
     REPLACED = "replaced"
     ACKNOWLEDGED = "acknowledged"
     FAILED = "failed"
+
+
+class Label(Struct, frozen=True):
+    """One label; empty `values` mean that it is open: they come from settings, policy or assignment."""
+
+    name: str
+    values: tuple[str, ...] = ()
+
+
+class MetricSpec(Struct, frozen=True, kw_only=True):
+    """One metric. With `zeros`, every label set is exported as 0 from the start, so that absence never means zero."""
+
+    name: Metric
+    kind: Kind
+    unit: str
+    help: str
+    labels: tuple[Label, ...] = ()
+    buckets: tuple[float, ...] = ()
+    zeros: bool = False
+
+
+def _enumerated(name: str, *enums: type[StrEnum]) -> Label:
+    return Label(name, tuple(member.value for enum in enums for member in enum))
 
 
 DEAD_LETTER_OUTCOME: Final = "dead_letter"
@@ -146,6 +92,18 @@ _TOPIC = Label("topic")
 _PARTITION = Label("partition")
 _MODEL = Label("model")
 _ROLE = Label("role", ("ingress", "stage", "supervisor", "generator"))
+
+
+def _counter(name: Metric, unit: str, text: str, *labels: Label, zeros: bool = False) -> MetricSpec:
+    return MetricSpec(name=name, kind="counter", unit=f"{{{unit}}}", help=text, labels=labels, zeros=zeros)
+
+
+def _gauge(name: Metric, unit: str, text: str, *labels: Label) -> MetricSpec:
+    return MetricSpec(name=name, kind="gauge", unit=unit, help=text, labels=labels)
+
+
+def _seconds(name: Metric, text: str, *labels: Label, buckets: tuple[float, ...] = SECONDS_BUCKETS) -> MetricSpec:
+    return MetricSpec(name=name, kind="histogram", unit="s", help=text, labels=labels, buckets=buckets)
 
 
 # A unit of "1" would become the suffix `_ratio` in Prometheus; `{event}` and the like are dropped there.
@@ -365,6 +323,23 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _seconds(Metric.DOOR_DURATION, "From a request for an event to its answer, at the door."),
     _gauge(Metric.DOOR_WAITING, "{event}", "Events of the door that are under way."),
     _gauge(Metric.DOOR_INDEX, "{answer}", "Answers that the door can give again."),
+    _gauge(Metric.DOOR_STREAMS, "{answer}", "Streamed answers that are not whole yet, as far as a door keeps them."),
+    _counter(Metric.DOOR_CLOSED, "stream", "Streams closed because their clients did not read.", zeros=True),
+    _counter(
+        Metric.DOOR_CANCELLATIONS,
+        "event",
+        "Events that a door cancelled because their clients had gone; `unplaced`: it could not, not knowing where.",
+        Label("outcome", ("sent", "unplaced", "failed")),
+        zeros=True,
+    ),
+    _counter(
+        Metric.CANCELLATIONS,
+        "record",
+        "Records of the cancel topic that were read; `dropped`: earlier ones, for want of room.",
+        Label("outcome", ("taken", "dropped", "unreadable")),
+        zeros=True,
+    ),
+    _gauge(Metric.CANCELLATIONS_KNOWN, "{record}", "Unfinished records that are known to be cancelled."),
     _gauge(Metric.BUILD_INFO, "", "1 for this version.", Label("version"), Label("role")),
     _counter(
         Metric.TELEMETRY_DROPPED,

@@ -69,6 +69,10 @@ class EventSender:
                 self._topic, value=value, key=key, headers=[*headers, *trace], partition=partition
             )
 
+    def send_to(self, topic: str, partition: int, key: bytes, value: bytes, headers: Headers) -> Any:
+        """Send a record to one partition of another topic. Returns a future."""
+        return self._producer.send(topic, value=value, key=key, headers=list(headers), partition=partition)
+
     def flush(self) -> None:
         """Wait until everything sent is acknowledged or has failed."""
         self._producer.flush(timeout=SEND_TIMEOUT_S)

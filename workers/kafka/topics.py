@@ -29,6 +29,12 @@ FOREVER_MS = -1
 STATE_RETENTION_MS = 31 * DAY_MS
 """Longer than the longest `state.ttl_s`. Without a retention the topic would keep every conversation for ever."""
 
+CANCEL_RETENTION_MS = 3600 * 1000
+"""Longer than any deadline that a door sets; what is cancelled later has ended by itself."""
+
+SEGMENTS_PER_RETENTION = 10
+"""Records stand for up to a segment longer than they are kept for."""
+
 USAGE_RETENTION_MS = 100 * DAY_MS
 """Three months of days to be read by whoever accounts for them; a worker needs the present day."""
 
@@ -181,6 +187,16 @@ def _own(topics: TopicSettings, common: TopicSpec) -> tuple[TopicSpec, ...]:
         replace(common, name=topics.review, retention_ms=30 * DAY_MS, readers=("reviewer",)),
         replace(kept_by_key, name=topics.state, retention_ms=STATE_RETENTION_MS, readers=("worker",)),
         replace(kept_by_key, name=topics.usage, retention_ms=USAGE_RETENTION_MS, readers=("worker", "operator")),
+        replace(
+            common,
+            name=topics.cancel,
+            retention_ms=CANCEL_RETENTION_MS,
+            segment_ms=CANCEL_RETENTION_MS // SEGMENTS_PER_RETENTION,
+            is_append_time=True,
+            partitions_of=topics.events,
+            writers=("door",),
+            readers=("worker",),
+        ),
         replace(common, name=topics.canary, retention_ms=DAY_MS, readers=("operator",)),
         replace(
             common,

@@ -75,6 +75,14 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
             description="Deadline, since its receipt, of an event that names none; past it, it is `withheld`.",
         ),
     ] = 300
+    cancellations_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Most unfinished events known to be cancelled; 0: `topics.cancel` is not read.",
+        ),
+    ] = 10_000
     clock_skew_max_s: Annotated[
         Seconds,
         about(

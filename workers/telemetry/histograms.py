@@ -27,7 +27,7 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.trace import get_current_span
 
 from topology.telemetry.instruments import Recorder
-from topology.telemetry.metric_spec import MetricSpec
+from topology.telemetry.metrics import MetricSpec
 
 NowNs = Callable[[], int]
 """A function that returns wall-clock nanoseconds."""

@@ -44,7 +44,7 @@ from topology.contract.records import OutRecord, Record, Result
 from topology.pipeline import Bounds, Pipeline
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import Check, CheckInput, Clock, ReleasesFactory
+from topology.ports import Check, CheckInput, Clock, Departures, ReleasesFactory
 from topology.steps.canary import RequireGenuine, no_canaries
 from topology.steps.case import Case
 from topology.steps.drafting import Budget, Drafting
@@ -111,6 +111,7 @@ class Bench:
         require_genuine: RequireGenuine = no_canaries,
         uses: FakeTenantUses | None = None,
         routes: Routes | None = None,
+        departures: Departures | None = None,
         releases: ReleasesFactory | None = None,
         streams: StreamBounds = STREAMS,
     ) -> None:
@@ -140,7 +141,7 @@ class Bench:
             metrics=self.metrics,
             clock=clock or SystemClock(),
             memory=None if states is None else Memory(states=states, bounds=StateBounds()),
-            gate=Gate(require_genuine=require_genuine, uses=uses, releases=releases),
+            gate=Gate(require_genuine=require_genuine, uses=uses, departures=departures, releases=releases),
         )
 
     def _compile(self, case: Case, plan: Plan, feedback: str, released: str) -> tuple[Message, ...]:

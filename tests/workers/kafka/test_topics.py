@@ -10,6 +10,8 @@ from tests.plugins.patience import wait_until
 from workers.kafka.topics import COMPRESSIONS, Cleanup, Existing, TopicSpec, compare, create_topics, topic_table
 from workers.settings import StateSettings, TopicSettings
 
+TOPICS = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "cancel")
+
 WEEK_MS = 7 * 24 * 3600 * 1000
 TABLE = topic_table(TopicSettings())
 
@@ -38,6 +40,7 @@ def _fresh() -> TopicSettings:
             "usage",
             "policy",
             "dead_letters",
+            "cancel",
             "stream",
         )
     }

@@ -17,6 +17,8 @@ from workers.settings import InvalidSettings
 from workers.supervision.node_client import AgentError, ask_to_drain, node_status
 from workers.supervision.node_state import NodeStatus
 
+TOPICS = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "cancel")
+
 APPLICATION = "sluicegate-test"
 
 
@@ -60,6 +62,7 @@ class ServedSupervisor:
                 "usage",
                 "policy",
                 "dead_letters",
+                "cancel",
                 "stream",
             )
         )

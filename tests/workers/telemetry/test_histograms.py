@@ -20,8 +20,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import set_span_in_context
 
 from topology.telemetry.instruments import OTHER, SERIES_MAX, Instruments
-from topology.telemetry.metric_spec import SECONDS_BUCKETS
-from topology.telemetry.metrics import METRICS
+from topology.telemetry.metrics import METRICS, SECONDS_BUCKETS
 from topology.telemetry.metrics import Metric as Name
 from workers.settings import TelemetrySettings
 from workers.telemetry.histograms import Histograms
