@@ -6,14 +6,14 @@ import socket
 import time
 import urllib.request
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from msgspec.structs import replace
 
 from serving.engine.child_server import VllmServer
 from tests.plugins.kafka_broker import Kafka
-from tests.plugins.open_door import API_KEY, door_settings, open_door
+from tests.plugins.open_door import API_KEY, client_of, door_settings, open_door
 from tests.plugins.patience import wait_until
 from tests.plugins.running_worker import fresh_settings, responses, running_loop
 from tests.plugins.vllm_server import TINY_MODEL
@@ -29,17 +29,20 @@ pytestmark = [pytest.mark.kafka, pytest.mark.vllm]
 
 GRACE_S: Final = 1.0
 TOKENS: Final = 6_000
+SETTLED_S: Final = 5.0
 
 
 class Endless:
-    """A generator whose model does not end by itself for minutes."""
+    """A generator whose model does not end by itself for long, unless the request says when."""
 
     def __init__(self, inner: Generator) -> None:
         self._inner = inner
 
     async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
-        parameters = replace(request.parameters, ignore_eos=True, max_tokens=TOKENS)
-        return await self._inner.generate(replace(request, parameters=parameters), on_text)
+        if request.parameters.max_tokens is None:
+            parameters = replace(request.parameters, ignore_eos=True, max_tokens=TOKENS)
+            request = replace(request, parameters=parameters)
+        return await self._inner.generate(request, on_text)
 
 
 def request() -> bytes:
@@ -71,6 +74,9 @@ def test_the_model_server_stops_after_the_grace(kafka: Kafka, vllm_server: VllmS
         running_loop(settings, generator=Endless(models.generator), metrics=metrics, hears_doors=True),
         open_door(settings) as door,
     ):
+        hello: list[Any] = [{"role": "user", "content": "Hello"}]
+        client_of(door).chat.completions.create(model="sluicegate", messages=hello, max_tokens=1)
+        time.sleep(SETTLED_S)  # whoever follows the cancel topic has begun by now
         asked = socket.create_connection(("127.0.0.1", door.port), 60)
         asked.sendall(request())
         wait_until(lambda: running_count(vllm_server.base_url) == 1)
@@ -78,8 +84,8 @@ def test_the_model_server_stops_after_the_grace(kafka: Kafka, vllm_server: VllmS
         left_s = time.monotonic()
         wait_until(lambda: not running_count(vllm_server.base_url))
         stopped_s = time.monotonic()
-        wait_until(lambda: len(responses(settings)) == 1)
-    (gone,) = responses(settings)
+        wait_until(lambda: len(responses(settings)) == 2)
+    gone = next(each for each in responses(settings) if each.action.value == "withheld")
     heard = metrics.value(Metric.CANCELLATIONS, outcome="taken")
     print(f"{gone.reason_codes}, cancellations heard: {heard:g}")
     print(f"the server stopped {stopped_s - left_s - GRACE_S:.3f} s after the grace of {GRACE_S:g} s")
