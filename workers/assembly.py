@@ -282,7 +282,7 @@ def build_pipeline(
 
     Without `states` there is no memory, without `releases` every answer leaves whole.
     """
-    limits, topics = settings.limits, settings.topics
+    topics = settings.topics
     return Pipeline(
         policies=policies,
         labeler=labeler,
@@ -299,21 +299,30 @@ def build_pipeline(
             wire=Wire(topics.wire),
             rejected_answers=topics.rejected_answers,
         ),
-        bounds=Bounds(
-            deadline_default_s=limits.deadline_default_s,
-            assess_timeout_s=limits.assess_timeout_s,
-            records=RecordLimits(
-                event_bytes_max=limits.event_bytes_max,
-                dead_letter_bytes_max=limits.dead_letter_bytes_max,
-                nesting_depth_max=limits.nesting_depth_max,
-            ),
-            streams=StreamBounds(model=settings.generation.model, open_timeout_s=settings.streaming.open_timeout_s),
-        ),
+        bounds=_bounds(settings),
         tracing=tracing,
         metrics=metrics,
         clock=SystemClock(),
         memory=None if states is None else memory_of(settings, states),
         gate=Gate(require_genuine=canary_guard(settings), uses=uses, departures=departures, releases=releases),
+    )
+
+
+def _bounds(settings: Settings) -> Bounds:
+    limits = settings.limits
+    return Bounds(
+        deadline_default_s=limits.deadline_default_s,
+        assess_timeout_s=limits.assess_timeout_s,
+        records=RecordLimits(
+            event_bytes_max=limits.event_bytes_max,
+            dead_letter_bytes_max=limits.dead_letter_bytes_max,
+            nesting_depth_max=limits.nesting_depth_max,
+        ),
+        streams=StreamBounds(
+            model=settings.generation.model,
+            tokens_max=settings.generation.max_tokens,
+            open_timeout_s=settings.streaming.open_timeout_s,
+        ),
     )
 
 

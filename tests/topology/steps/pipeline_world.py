@@ -115,9 +115,8 @@ class Bench:
         releases: ReleasesFactory | None = None,
         streams: StreamBounds = STREAMS,
     ) -> None:
-        self.states = states
+        self.states, self.metrics = states, Instruments.none()
         self.generator = generator or FakeGenerator(lambda _: "A plain answer.")
-        self.metrics = Instruments.none()
         self.prompts, self.released = list[tuple[Plan, str]](), list[str]()
         drafting = Drafting(
             generator=self.generator,
