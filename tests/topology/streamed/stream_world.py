@@ -89,7 +89,7 @@ class Streamed:
         given: dict[str, Any] = {"generator": self.generator, "checks": checks(classification), **bench}
         self.bench = Bench(releases=self._made if is_streaming else None, streams=streams, **given)
 
-    def _made(self, record: Record, asked: ConversationEvent, audit_id: str) -> Releases:
+    def _made(self, record: Record, event: ConversationEvent, audit_id: str) -> Releases:
         assert audit_id
         return self.releases
 
