@@ -151,10 +151,13 @@ class HoldBack:
         return leaving
 
     def _may_begin(self, window: Window, is_free: bool) -> bool:
-        """Return whether the opening is over: there is enough of it, all of it may leave, and it is no bare refusal."""
+        """Return whether the opening is over: there is enough of it, all of it may leave, and it is no bare refusal.
+
+        Half a sentence hides a refusal, so one that a bound has cut must be twice as long.
+        """
         if self._is_opening:
-            is_long = len(window.text) >= self._bounds.opening_characters
-            is_enough = is_long or window.sentence_count >= self._bounds.opening_sentences
+            is_long = len(window.text) >= self._bounds.opening_characters * (2 if window.is_cut else 1)
+            is_enough = is_long or (not window.is_cut and window.sentence_count >= self._bounds.opening_sentences)
             self._is_opening = not (is_free and is_enough)
         return not self._is_opening
 

@@ -39,6 +39,14 @@ def test_what_a_bound_has_cut_is_no_sentence_of_the_opening() -> None:
     assert hold.passed(hold.window()) == ""
 
 
+def test_an_opening_that_a_bound_has_cut_is_held_for_twice_as_long() -> None:
+    hold = held("I cannot.", " I will not.")
+    hold.take([Segment(text=" I cannot help", is_cut=True)])
+    assert hold.passed(hold.window()) == ""
+    hold.take([Segment(text=" you but with this and that", is_cut=True)])
+    assert hold.passed(hold.window()) != ""
+
+
 def test_a_bare_refusal_is_held_however_long_it_is() -> None:
     hold = held("I cannot.", " I will not.", " I cannot help you with it.")
     assert hold.passed(hold.window(), is_bare_refusal=True) == ""
