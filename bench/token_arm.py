@@ -27,6 +27,7 @@ from topology.contract.drafts import Draft, GenerationRequest
 from topology.contract.events import Message
 from topology.contract.names import Topic
 from topology.contract.records import Record
+from topology.ports import OnText
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline, build_worker
@@ -121,7 +122,7 @@ class _Prompts:
     def __init__(self) -> None:
         self.messages: list[tuple[Message, ...]] = []
 
-    async def generate(self, request: GenerationRequest) -> Draft:
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
         self.messages.append(request.messages)
         return StubGenerator.DRAFT
 

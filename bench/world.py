@@ -34,7 +34,7 @@ from topology.policy.bundle import PolicyBundle
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
 from topology.policy.overlays import STRICTEST
-from topology.ports import CheckInput
+from topology.ports import CheckInput, OnText
 from topology.steps.case import Case
 from topology.steps.drafting import Budget, Drafting
 from topology.steps.publishing import Routes
@@ -118,7 +118,7 @@ class StubGenerator:
         usage=Usage(input_tokens=300, output_tokens=110),
     )
 
-    async def generate(self, request: GenerationRequest) -> Draft:
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
         del request
         return self.DRAFT
 

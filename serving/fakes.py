@@ -5,11 +5,13 @@ A fake behaves as it was constructed; `calls` lists its inputs, in order.
 
 import asyncio
 import heapq
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+import re
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 
 from topology.contract.codec import decode_state
 from topology.contract.conversation import EMPTY, ConversationState
 from topology.contract.drafts import CheckReport, Draft, GenerationRequest
+from topology.contract.errors import Replaced
 from topology.contract.events import ConversationEvent, GrantUse, Role, Usage, parts_text
 from topology.contract.headers import Wire
 from topology.contract.labels import LabelerIdentity, RequestLabels
@@ -17,7 +19,7 @@ from topology.contract.names import DraftSource, Topic
 from topology.contract.records import PartitionId, PartitionOffset, Record, Result
 from topology.policy.budgets import TenantBudget
 from topology.policy.bundle import PolicyBundle
-from topology.ports import CheckInput, Clock
+from topology.ports import CheckInput, Clock, OnText
 from topology.tenants.admission import Admission, PartitionUse
 
 EPOCH_MS = 1_767_225_600_000
@@ -96,8 +98,15 @@ def echo_answer(request: GenerationRequest) -> str:
     return f"You said: {parts_text(turns[-1].parts)}" if turns else "You said nothing."
 
 
+def words_of(text: str) -> list[str]:
+    """Return the pieces of a text as a model writes it: each word with the white space before it."""
+    return re.findall(r"\s*\S+|\s+$", text)
+
+
 class FakeGenerator:
     """A generator that answers by `answer`. `faults` are raised by the first calls; None answers.
+
+    `pieces` cuts an answer into what is told one after the other.
 
     `output_tokens` are those of each answer; None means one for each of its words.
 
@@ -113,7 +122,9 @@ class FakeGenerator:
         clock: Clock | None = None,
         finish_reason: str = "stop",
         output_tokens: int | None = None,
+        pieces: Callable[[str], Iterable[str]] = words_of,
     ) -> None:
+        self._pieces = pieces
         self._answer = answer
         self._finish_reason = finish_reason
         self._output_tokens = output_tokens
@@ -121,15 +132,19 @@ class FakeGenerator:
         self.calls: list[GenerationRequest] = []
         self.cancelled_count = 0
 
-    async def generate(self, request: GenerationRequest) -> Draft:
-        """Return the draft that `answer` gives."""
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
+        """Return the draft that `answer` gives, after its pieces."""
         self.calls.append(request)
         try:
             await self._behaviour.run()
+            text = self._answer(request)
+            if on_text is not None:
+                for piece in self._pieces(text):
+                    await on_text(piece)
+                    await asyncio.sleep(0)
         except asyncio.CancelledError:
             self.cancelled_count += 1
             raise
-        text = self._answer(request)
         words = sum(len(parts_text(message.parts).split()) for message in request.messages)
         return Draft(
             text=text,
@@ -226,6 +241,51 @@ class FakeStage:
         if fault is not None:
             raise fault
         return [self._report(given) for given in batch]
+
+
+class FakeReleases:
+    """A `Releases` without a topic. `prefix` is what earlier runs released; None: this run is replaced from the start.
+
+    `others` is what another owner has released by the time at which the run opens again.
+    `on_release` is called with each text before it is acknowledged; what it raises is raised.
+    """
+
+    def __init__(
+        self,
+        prefix: str | None = "",
+        *,
+        has_last: bool = False,
+        others: str = "",
+        on_open: Callable[[], Awaitable[None]] | None = None,
+        on_release: Callable[[str], Awaitable[None]] | None = None,
+    ) -> None:
+        self._prefix, self._others = prefix, others
+        self._on_open, self._on_release = on_open, on_release
+        self.has_last = has_last
+        self.sent = ""
+        self.segments: list[tuple[str, DraftSource, bool]] = []
+        self.is_opened = False
+
+    async def open(self) -> str:
+        """Return the prefix; later, all that was released by then."""
+        await asyncio.sleep(0)
+        if self._on_open is not None:
+            await self._on_open()
+        if self._prefix is None:
+            raise Replaced("another run")
+        self.sent = self.sent + self._others if self.is_opened else self._prefix
+        self.is_opened = True
+        return self.sent
+
+    async def release(self, text: str, source: DraftSource, *, is_last: bool) -> None:
+        """Keep a segment."""
+        if not self.is_opened:
+            raise RuntimeError("a segment before the run was opened")
+        self.sent += text
+        self.segments.append((text, source, is_last))
+        await asyncio.sleep(0)
+        if self._on_release is not None:
+            await self._on_release(text)
 
 
 class FakeGrantVerifier:

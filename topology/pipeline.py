@@ -34,8 +34,19 @@ from topology.steps.limiting import Gate, Limiting
 from topology.steps.publishing import Publishing, Routes
 from topology.steps.rejecting import nameless, rejected
 from topology.steps.remembering import Memory
-from topology.steps.time_limit import TimeLimit
-from topology.steps.withholding import first_answer_of, is_only_images, poison, repeated, too_large, unseen, withheld
+from topology.steps.time_limit import ClientGone, TimeLimit, UntilGone
+from topology.steps.withholding import (
+    abandoned,
+    first_answer_of,
+    is_only_images,
+    poison,
+    repeated,
+    too_large,
+    unseen,
+    withheld,
+)
+from topology.streamed.answering import STREAMS, StreamBounds
+from topology.streamed.streaming import Streaming
 from topology.telemetry.event_trace import EventTrace
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
@@ -46,11 +57,12 @@ logger = logging.getLogger("sluicegate.pipeline")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The time of an event that names no deadline, the time of its assessment, and the limits of its record."""
+    """The time of an event that names no deadline, the time of its assessment, the limits of its record and stream."""
 
     deadline_default_s: float
     assess_timeout_s: float
     records: RecordLimits
+    streams: StreamBounds = STREAMS
 
 
 @types.coroutine
@@ -93,6 +105,7 @@ class Pipeline:
             labeler=labeler, digest=digest, timeout_s=bounds.assess_timeout_s, clock=clock, metrics=metrics
         )
         self._drafting = drafting
+        self._streaming = Streaming(drafting, gate.releases, bounds.streams, clock, metrics)
         self._grants = grants
         self._bounds = bounds
         self._publishing = Publishing(routes, digest, bounds.records, metrics, clock)
@@ -103,6 +116,7 @@ class Pipeline:
         self._clock = clock
         self._memory = memory
         self._require_genuine = gate.require_genuine
+        self._departures = gate.departures
 
     async def process(self, record: Record, rest: Rest = UNSHARED) -> Result:
         """Return the result of `record`; `rest` waits between tries. After a failure the answer is `withheld`.
@@ -144,6 +158,7 @@ class Pipeline:
             try:
                 if decodes:
                     case = self._open(record, self._decoded(record), trace)
+                    case.is_replaced = self._streaming.releasing.is_asked(case)  # nothing is read back here
                     decision = withheld(case, ActionReason.PROCESSING_FAILED, failure.reason.value, failure)
                     result = self._publishing.publish(case, decision)
                     self._counting.count(case, decision, started_s)
@@ -228,22 +243,34 @@ class Pipeline:
         return repeated(case, first)
 
     async def _answered(self, case: Case) -> Decision:
-        """Return the end of an event: a repeated one and one over its tenant's budget cost neither guard nor model."""
-        decision = self._repeated(case) or self._limiting.refused(case, self._clock.now_ms())
+        """Return the end of an event: a repeated one and one over its tenant's budget cost neither guard nor model.
+
+        What was streamed of a repeated one is its first answer's, and is not read back.
+        """
+        releasing = self._streaming.releasing
+        decision = self._repeated(case)
+        if decision is not None:
+            case.is_replaced = releasing.is_asked(case)
+            return decision
+        decision = self._limiting.refused(case, self._clock.now_ms())
         if decision is None and is_only_images(case.event):
             decision = unseen(case)
-        if decision is not None:
+        if decision is not None and not releasing.is_asked(case):
             return decision
+        releasing.open(case)
         try:
-            return await self._decide(case)
+            return await releasing.completed(case, decision or await self._decide(case))
         except BaseException:  # cancelled: it has no result here, and so is no longer in flight
             if case.admission is not None:
                 case.admission.release()
             raise
+        finally:
+            releasing.close(case)
 
     async def _decide(self, case: Case) -> Decision:
         try:
-            with TimeLimit(max(0.0, case.deadline_s - self._clock.monotonic_s())):
+            left_s = max(0.0, case.deadline_s - self._clock.monotonic_s())
+            with UntilGone(self._departures, case.record, case.event.event_id), TimeLimit(left_s):
                 case.labels = await self._assessing.assess(case)
                 case.plan = plan(
                     case.bundle,
@@ -254,19 +281,22 @@ class Pipeline:
                     state=case.state,
                 )
                 case.trace.planned(case.plan)
-                return await self._drafting.decide(case, case.plan)
+                return await self._streaming.decide(case, case.plan)
         except TimeoutError:
             detail = "the event's deadline passed"
             if case.trouble is not None:
                 detail = f"{detail}; the last try: {case.trouble}"
             return await self._withhold(case, ActionReason.DEADLINE, "deadline", detail)
+        except ClientGone:
+            if case.request_log is None:
+                await self._drafting.log_request(case)
+            return abandoned(case)
         except TooLate as exc:
-            if case.is_past_due:  # no overload: a duration in place of a time, or a copy of an old event
-                return await self._withhold(
-                    case, ActionReason.DEADLINE, "deadline", "the deadline had passed before the event was written"
-                )
-            reason = ActionReason.OVERLOADED
-            return await self._withhold(case, reason, reason.value, f"{exc.where}: no turn before the deadline")
+            # A deadline before the event was written is no overload: a duration in place of a time, or an old copy.
+            reason = ActionReason.DEADLINE if case.is_past_due else ActionReason.OVERLOADED
+            late = "the deadline had passed before the event was written"
+            detail = late if case.is_past_due else f"{exc.where}: no turn before the deadline"
+            return await self._withhold(case, reason, reason.value, detail)
         except CheckFailed as exc:
             # Without a plan, the labeller could not tell, and a person looks; with one, the generator refused.
             reason = ActionReason.GUARD_FAILED if case.plan is None else ActionReason.PROCESSING_FAILED

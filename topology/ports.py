@@ -9,12 +9,16 @@ from topology.contract.conversation import ConversationState
 from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, GrantUse
 from topology.contract.labels import Plan, RequestLabels
+from topology.contract.names import DraftSource
 from topology.contract.records import OutRecord, Ownership, PartitionId, PartitionOffset, Record, Result
 from topology.policy.budgets import TenantBudget
 from topology.policy.bundle import PolicyBundle
 from topology.tenants.admission import Admission
 
 T = TypeVar("T")
+
+OnText = Callable[[str], Awaitable[None]]
+"""A receiver of the next piece of an answer's text."""
 
 
 class CheckInput(Struct, frozen=True, kw_only=True):
@@ -70,11 +74,55 @@ class Labeler(Protocol):
 class Generator(Protocol):
     """A model that answers prompts."""
 
-    async def generate(self, request: GenerationRequest) -> Draft:
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
         """Return the model's answer; its text is empty if the model ended without one.
 
-        Raises RetryLater, and CheckFailed if this request will never be answered; cancelling closes the request.
+        `on_text` is awaited with each piece of the text, in order: joined, they are the text. What it raises is
+        raised, and closes the request at once, as cancelling does. Raises RetryLater, and CheckFailed if this request
+        will never be answered.
         """
+        ...
+
+
+class Releases(Protocol):
+    """Where one run of an event lets text leave before its answer is whole."""
+
+    async def open(self) -> str:
+        """Open the run, read back, and return the text that earlier runs have released.
+
+        While the ownership is the same, a further call returns all text released by then. It is made before the
+        response, too: after a change of ownership it opens and reads back again. Raises Replaced if nothing may be
+        released here any more.
+        """
+        ...
+
+    async def release(self, text: str, source: DraftSource, *, is_last: bool) -> None:
+        """Write the next segment; return once it is acknowledged. Raises Replaced as `open` does.
+
+        Raises PrefixChanged, a kind of Replaced after which `open` may be called again, if another run has released
+        text meanwhile.
+        """
+        ...
+
+    @property
+    def sent(self) -> str:
+        """Return all text that this run's readers may have seen.
+
+        That is the prefix read back, and every segment sent, acknowledged or not.
+        """
+        ...
+
+    @property
+    def has_last(self) -> bool:
+        """Return whether the model's whole answer was released: then nothing more is generated."""
+        ...
+
+
+class ReleasesFactory(Protocol):
+    """A maker of the releases of one run of an event."""
+
+    def __call__(self, record: Record, event: ConversationEvent, audit_id: str) -> Releases:
+        """Return where the text of this run leaves; nothing is written yet."""
         ...
 
 
@@ -239,6 +287,17 @@ class TenantUses(PartitionMemory, Protocol):
         """Count a result while the ownership it was made under is in force; return it with its tenant's sum.
 
         Results must be committed in the order in which they were counted.
+        """
+        ...
+
+
+class Departures(Protocol):
+    """What is known of clients that have gone. Safe for several threads."""
+
+    def watch(self, record: Record, event_id: str, leave: Callable[[], None]) -> Callable[[], None]:
+        """Have `leave` called once nobody waits for the record's answer any more, at once if that is known already.
+
+        It is called on any thread. Return what ends the watch; `leave` may be called once more after that.
         """
         ...
 

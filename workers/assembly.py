@@ -13,10 +13,11 @@ from topology.contract.headers import Wire
 from topology.delivery.turns import FairTurns
 from topology.pipeline import Bounds, Pipeline
 from topology.policy.in_force import Policies
-from topology.ports import Check, ConversationStates, Generator, Labeler, TenantUses
+from topology.ports import Check, ConversationStates, Departures, Generator, Labeler, ReleasesFactory, Sink, TenantUses
 from topology.steps.canary import RequireGenuine, require_genuine
 from topology.steps.limiting import Gate
 from topology.steps.publishing import Routes
+from topology.streamed.answering import StreamBounds
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from topology.telemetry.tracing import Tracing
@@ -33,12 +34,14 @@ from workers.settings import Settings
 from workers.stages.building import build_checks, build_drafting, close_checks, stage_settings, text_digest
 from workers.stages.language_models import ModelSet
 from workers.stages.turn_marks import with_turn_marks
+from workers.stream.cancellations import Cancellations, open_cancellations
 from workers.stream.conversation_states import memory_of, open_states
 from workers.stream.crash_journal import open_journal
 from workers.stream.loop import Loop, LoopHealth, Tenancy
 from workers.stream.processing import Close
 from workers.stream.quarantine import build_quarantine
 from workers.stream.tenant_uses import Shares, open_uses
+from workers.streaming.opening import WorkerStreams, open_streams
 from workers.telemetry.letter_notes import LetterNotes, NotedSink
 from workers.telemetry.logs import configure_logging
 from workers.telemetry.model_health import ModelHealth
@@ -126,8 +129,10 @@ class _Work(NamedTuple):
     pipeline: Pipeline
     states: ConversationStates | None
     uses: TenantUses | None
+    departures: Cancellations | None
     close: Close
     models: ModelSet
+    streams: WorkerStreams | None
 
 
 class _Parts(NamedTuple):
@@ -161,9 +166,13 @@ def _build_parts(
     sink = open_sink(settings.kafka, slot, exit_process=journal.exit_process, metrics=metrics, log_level=log_level)
     logger.info("worker started", extra={"slot": slot, "pid": os.getpid(), "policy": keeper.current().bundle.ref})
     letters = LetterNotes(settings.topics.dead_letters)
+    noted: Sink = NotedSink(sink, letters)
+    if work.streams is not None:
+        work.streams.begin(source.ownership, sink.first_identity)
+        noted = work.streams.checked(noted)
     loop = Loop(
         source,
-        NotedSink(sink, letters),
+        noted,
         work.pipeline.process,
         clock=SystemClock(),
         limits=settings.limits,
@@ -173,9 +182,17 @@ def _build_parts(
         quarantine=build_quarantine(settings.limits, journal, work.pipeline),
         states=work.states,
         give_up=work.pipeline.give_up,
-        tenancy=Tenancy() if work.uses is None else Tenancy(work.uses, lambda: FairTurns(Shares(settings, keeper).of)),
+        tenancy=_tenancy(settings, keeper, work),
     )
     return _Parts(loop, work.models, _night_watch(settings, metrics, letters, work.models))
+
+
+def _tenancy(settings: Settings, keeper: PolicyKeeper, work: _Work) -> Tenancy:
+    streams = None if work.streams is None else work.streams.memory
+    if work.uses is None:
+        return Tenancy(departures=work.departures, streams=streams)
+    shares = Shares(settings, keeper)
+    return Tenancy(work.uses, lambda: FairTurns(shares.of), departures=work.departures, streams=streams)
 
 
 def _night_watch(settings: Settings, metrics: Instruments, letters: LetterNotes, models: ModelSet) -> NightWatch:
@@ -215,10 +232,26 @@ def _build_work(
     uses = open_uses(settings, SystemClock(), metrics)
     if uses is not None:
         undo.callback(uses.close)
+    departures = open_cancellations(settings, metrics)
+    if departures is not None:
+        undo.callback(departures.close)
+    streams = open_streams(settings, metrics)
+    if streams is not None:
+        undo.callback(streams.close)
     pipeline = build_pipeline(
-        settings, keeper.current, models.labeler, models.generator, checks, tracing, metrics, states, uses
+        settings,
+        keeper.current,
+        models.labeler,
+        models.generator,
+        checks,
+        tracing,
+        metrics,
+        states,
+        uses,
+        departures=departures,
+        releases=None if streams is None else streams.releases,
     )
-    return _Work(pipeline, states, uses, close, models)
+    return _Work(pipeline, states, uses, departures, close, models, streams)
 
 
 def policy_keeper(settings: Settings, metrics: Instruments) -> PolicyKeeper:
@@ -242,9 +275,14 @@ def build_pipeline(
     metrics: Instruments,
     states: ConversationStates | None = None,
     uses: TenantUses | None = None,
+    departures: Departures | None = None,
+    releases: ReleasesFactory | None = None,
 ) -> Pipeline:
-    """Return the pipeline over the given ports, with bounds and routes from settings; no memory without `states`."""
-    limits, topics = settings.limits, settings.topics
+    """Return the pipeline over the given ports, with bounds and routes from settings.
+
+    Without `states` there is no memory, without `releases` every answer leaves whole.
+    """
+    topics = settings.topics
     return Pipeline(
         policies=policies,
         labeler=labeler,
@@ -261,20 +299,30 @@ def build_pipeline(
             wire=Wire(topics.wire),
             rejected_answers=topics.rejected_answers,
         ),
-        bounds=Bounds(
-            deadline_default_s=limits.deadline_default_s,
-            assess_timeout_s=limits.assess_timeout_s,
-            records=RecordLimits(
-                event_bytes_max=limits.event_bytes_max,
-                dead_letter_bytes_max=limits.dead_letter_bytes_max,
-                nesting_depth_max=limits.nesting_depth_max,
-            ),
-        ),
+        bounds=_bounds(settings),
         tracing=tracing,
         metrics=metrics,
         clock=SystemClock(),
         memory=None if states is None else memory_of(settings, states),
-        gate=Gate(require_genuine=canary_guard(settings), uses=uses),
+        gate=Gate(require_genuine=canary_guard(settings), uses=uses, departures=departures, releases=releases),
+    )
+
+
+def _bounds(settings: Settings) -> Bounds:
+    limits = settings.limits
+    return Bounds(
+        deadline_default_s=limits.deadline_default_s,
+        assess_timeout_s=limits.assess_timeout_s,
+        records=RecordLimits(
+            event_bytes_max=limits.event_bytes_max,
+            dead_letter_bytes_max=limits.dead_letter_bytes_max,
+            nesting_depth_max=limits.nesting_depth_max,
+        ),
+        streams=StreamBounds(
+            model=settings.generation.model,
+            tokens_max=settings.generation.max_tokens,
+            open_timeout_s=settings.streaming.open_timeout_s,
+        ),
     )
 
 

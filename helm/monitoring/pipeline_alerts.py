@@ -20,9 +20,13 @@ def _slow(window: str) -> str:
 
 
 def _blocked(offset: str = "") -> str:
-    """Return the share of events over half an hour whose answers were not published unchanged."""
+    """Return the share of events over half an hour whose answers were not published unchanged.
+
+    Those that ended early because their clients had gone are none of them.
+    """
     held_back, decided = (
-        f"sum(rate(sluicegate_actions_total{{{only}$where}}[30m]{offset}))" for only in ('action!="published",', "")
+        f'sum(rate(sluicegate_actions_total{{{only}reason!="client_gone",$where}}[30m]{offset}))'
+        for only in ('action!="published",', "")
     )
     return f"({held_back} / {decided})"
 
@@ -52,6 +56,15 @@ ENFORCEMENT: Final = (
         summary="Guards cannot judge drafts: answers are withheld, and readers get the fallback text.",
         first="Find the stage and the reason: a guard's model is down or overloaded, or its answers cannot be read.",
         threshold=0.01,
+    ),
+    Alert(
+        name="SluicegateReleasedOver",
+        group="enforcement",
+        expr="sum(increase(sluicegate_stream_released_over_total{$where}[30m])) > 0",
+        hold="0m",
+        severity="warning",
+        summary="A fault was found in text that had been streamed.",
+        first="Find the audit records with `released_over`, and the rule that their last attempt names.",
     ),
     Alert(
         name="SluicegateCanaryFailing",

@@ -95,6 +95,16 @@ OVERVIEW: Final = Board(
             ),
         ),
         Panel(
+            title="Events cancelled because their clients had gone",
+            unit="reqps",
+            queries=(
+                Query(rate("sluicegate_door_cancellations_total", "outcome"), "door: {{outcome}}"),
+                Query(rate("sluicegate_cancellations_total", "outcome"), "workers: {{outcome}}"),
+                Query(rate("sluicegate_actions_total", "reason", 'reason="client_gone"'), "ended early"),
+                Query("sum(sluicegate_cancellations_known{$where})", "unfinished"),
+            ),
+        ),
+        Panel(
             title="Actors",
             queries=(Query("sum by (role, state) (sluicegate_actors{$where})", "{{role}} {{state}}"),),
         ),
@@ -242,6 +252,23 @@ STAGES: Final = Board(
             queries=(Query(rate("sluicegate_llm_tokens_total", "model, kind"), "{{model}} {{kind}}"),),
         ),
         Panel(
+            title="First text of a streamed answer",
+            unit="s",
+            queries=percentiles("sluicegate_stream_first_text_seconds"),
+        ),
+        Panel(
+            title="Held characters of streamed answers, median",
+            queries=(quantile(0.5, "sluicegate_stream_held_characters"),),
+        ),
+        Panel(
+            title="Streamed answers: stopped, tokens saved, faults in what had left",
+            queries=(
+                Query(rate("sluicegate_stream_aborts_total", "verdict"), "stopped: {{verdict}}"),
+                Query(rate("sluicegate_stream_tokens_saved_total"), "tokens saved, at most"),
+                Query("sum(increase(sluicegate_stream_released_over_total{$where}[1h]))", "released over"),
+            ),
+        ),
+        Panel(
             title="Actors replaced",
             queries=(Query("sum by (role) (increase(sluicegate_actor_restarts_total{$where}[15m]))", "{{role}}"),),
         ),
@@ -342,6 +369,29 @@ KAFKA: Final = Board(
             kind="stat",
             red_from=1,
             queries=(Query("sum(sluicegate_stopped_partitions{$where})"),),
+        ),
+        Panel(
+            title="Streamed events: runs opened and given up, records written",
+            unit="reqps",
+            queries=(
+                Query(rate("sluicegate_stream_runs_total", "outcome"), "run {{outcome}}"),
+                Query(rate("sluicegate_stream_records_total", "outcome"), "record {{outcome}}"),
+            ),
+        ),
+        Panel(
+            title="Reading a stream back",
+            unit="s",
+            queries=percentiles("sluicegate_stream_read_back_seconds"),
+        ),
+        Panel(
+            title="What workers keep of streams",
+            unit="bytes",
+            queries=(Query("sum(sluicegate_stream_kept_bytes{$where})", "kept"),),
+        ),
+        Panel(
+            title="Topics that are followed: failures",
+            unit="reqps",
+            queries=(Query(rate("sluicegate_follow_failures_total", "topic"), "{{topic}}"),),
         ),
     ),
 )

@@ -6,6 +6,8 @@ from helm.monitoring.alert import VOLUME_FLOOR, Alert
 
 _DOOR_ASKED: Final = 'sum(rate(sluicegate_door_requests_total{route=~"/v1/.*",$where}[5m]))'
 _DOOR_FAILED: Final = 'sum(rate(sluicegate_door_requests_total{route=~"/v1/.*",status=~"5..",$where}[5m]))'
+_CANCELS_SENT: Final = 'sum(increase(sluicegate_door_cancellations_total{outcome="sent",$where}[15m]))'
+_CANCELS_TAKEN: Final = 'sum(increase(sluicegate_cancellations_total{outcome="taken",$where}[15m]))'
 
 DOOR: Final = (
     Alert(
@@ -28,6 +30,16 @@ DOOR: Final = (
         summary="More than one request in twenty at the door is answered 5xx.",
         first="Look at the status: 503 is brokers or too much under way, 504 a guard, a model or the deadline.",
         threshold=0.05,
+    ),
+    Alert(
+        name="SluicegateCancelsUnheard",
+        group="door",
+        expr=f"{_CANCELS_SENT} > $threshold and ({_CANCELS_TAKEN} or vector(0)) == 0",
+        hold="10m",
+        severity="warning",
+        summary="Doors cancel events of clients that have gone, and no worker hears of it: models answer nobody.",
+        first="`sluicegate check` says whether workers may read `topics.cancel`, and whether it exists.",
+        threshold=5,
     ),
 )
 

@@ -10,12 +10,12 @@ from msgspec import Meta, Struct
 
 from serving.endpoint.breaker import Breaker, BreakerState, Ticket
 from serving.endpoint.completion import ChatBody, Completion, encode_body
-from serving.endpoint.transport import Failure, Transport, request_headers
+from serving.endpoint.transport import Failure, Stopped, Transport, request_headers
 from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.labels import Outcome
 from topology.load.gate import Gate, OnChange, unwatched
 from topology.load.limiter import Limiter, LimiterBounds
-from topology.ports import Clock
+from topology.ports import Clock, OnText
 
 _REFUSED = frozenset({Outcome.OVERLOADED, Outcome.TIMEOUT})
 """The outcomes after which fewer requests are sent at once."""
@@ -66,6 +66,18 @@ def ignore_call(_call: Call) -> None:
 
 class _NotAdmitted(Failure):
     """A request that this client's own breaker kept back: it says nothing about how many the backend can serve."""
+
+
+class _Told:
+    """A receiver of text that remembers whether any came."""
+
+    def __init__(self, on_text: OnText) -> None:
+        self._on_text = on_text
+        self.has_begun = False
+
+    async def __call__(self, text: str) -> None:
+        self.has_begun = True
+        await self._on_text(text)
 
 
 class ChatClient:
@@ -125,9 +137,17 @@ class ChatClient:
         await self._transport.aclose()
 
     async def complete(
-        self, body: ChatBody, *, request_id: str, deadline_s: float, headers: Mapping[str, str]
+        self,
+        body: ChatBody,
+        *,
+        request_id: str,
+        deadline_s: float,
+        headers: Mapping[str, str],
+        on_text: OnText | None = None,
     ) -> Completion:
         """Return the whole answer. `deadline_s` is on the clock's monotonic scale; cancelling closes the request.
+
+        `on_text` is awaited with each piece of its text. What it raises comes in Stopped, and closes the request.
 
         Raises TooLate if its turn would come too late for the deadline, RetryLater if the backend cannot answer now,
         and CheckFailed if it would never answer this request. None carries text of the request or of the answer.
@@ -137,7 +157,7 @@ class ChatClient:
         while True:  # bounded: `_delay_s` raises after `retries_max` and at the deadline
             sent = request_headers(request_id, try_index, headers)
             try:
-                return await self._observed_try(payload, sent, try_index, deadline_s)
+                return await self._observed_try(payload, sent, try_index, deadline_s, on_text)
             except Failure as failure:
                 delay_s = self._delay_s(failure, try_index, deadline_s)
             await self._clock.sleep(delay_s)
@@ -160,21 +180,26 @@ class ChatClient:
         return delay_s
 
     async def _observed_try(
-        self, payload: bytes, headers: dict[str, str], try_index: int, deadline_s: float
+        self, payload: bytes, headers: dict[str, str], try_index: int, deadline_s: float, on_text: OnText | None
     ) -> Completion:
         if deadline_s <= self._clock.monotonic_s():
             raise Failure(Outcome.TIMEOUT, "the deadline has passed")
         async with self._gate.turn(deadline_s) as turn:
             started_s = self._clock.monotonic_s()
             outcome, first_chunk_s, reason = Outcome.CRASHED, 0.0, ""
+            told = None if on_text is None else _Told(on_text)
             try:
-                completion = await self._bounded_try(payload, headers, deadline_s - started_s)
+                completion = await self._bounded_try(payload, headers, deadline_s - started_s, told)
                 outcome, first_chunk_s = Outcome.OK, completion.first_chunk_s
             except Failure as failure:
                 outcome = failure.outcome
                 if not isinstance(failure, _NotAdmitted):
                     turn.is_refused = outcome in _REFUSED
                     reason = failure.detail or outcome.value
+                raise
+            except (Stopped, asyncio.CancelledError):
+                if told is not None and told.has_begun:  # the model was answering: who had asked it wants no more
+                    outcome = Outcome.OK
                 raise
             else:
                 return completion
@@ -190,21 +215,23 @@ class ChatClient:
                     )
                 )
 
-    async def _bounded_try(self, payload: bytes, headers: dict[str, str], left_s: float) -> Completion:
+    async def _bounded_try(
+        self, payload: bytes, headers: dict[str, str], left_s: float, on_text: OnText | None
+    ) -> Completion:
         timeout_s = min(left_s, self._endpoint.request_timeout_s)
         try:
             async with asyncio.timeout(timeout_s):
-                return await self._admitted_try(payload, headers)
+                return await self._admitted_try(payload, headers, on_text)
         except TimeoutError as exc:
             raise Failure(Outcome.TIMEOUT, f"no whole answer within {timeout_s:.1f} s") from exc
 
-    async def _admitted_try(self, payload: bytes, headers: dict[str, str]) -> Completion:
+    async def _admitted_try(self, payload: bytes, headers: dict[str, str], on_text: OnText | None) -> Completion:
         ticket = self._breaker.admit()
         if ticket is None:
             raise self._not_admitted()
         started_s = self._clock.monotonic_s()
         try:
-            completion = await self._transport.post(payload, headers)
+            completion = await self._transport.post(payload, headers, on_text)
         except Failure as failure:
             self._report(ticket, failure)
             raise

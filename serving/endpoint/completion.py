@@ -2,14 +2,14 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from serving.endpoint.sse import SseParser
 from serving.endpoint.stream_errors import StreamError, fields_of, status_of
-from serving.text.reasoning import without_reasoning
+from serving.text.reasoning import ReasoningCutter, without_reasoning
 
 TOKENS_MAX = 2**53
 """A larger number of tokens is none; it is the largest whole number that every JSON reader understands."""
@@ -45,6 +45,8 @@ class ChatBody(Struct, frozen=True, kw_only=True):
     stop: tuple[str, ...] | UnsetType = UNSET
     ignore_eos: bool | UnsetType = UNSET
     response_format: Mapping[str, object] | UnsetType = UNSET
+    continue_final_message: bool | UnsetType = UNSET
+    add_generation_prompt: bool | UnsetType = UNSET
     stream: bool = True
     stream_options: _StreamOptions = _StreamOptions()
 
@@ -121,6 +123,9 @@ class CompletionStream:
     def __init__(self) -> None:
         self._parser = SseParser()
         self._pieces: list[str] = []
+        self._told: list[str] = []
+        self._told_count = 0
+        self._cutter: ReasoningCutter | None = None
         self._id: object = None
         self._model: object = None
         self._finish_reason: object = None
@@ -166,6 +171,32 @@ class CompletionStream:
                 self._pieces.append(delta.refusal)
         self._finish_reason = choice.finish_reason or self._finish_reason
 
+    def next_text(self) -> str:
+        """Return the answer's text that came since the last call, without reasoning; joined, the calls are the text.
+
+        Once it was called, `completion` has no other text. Raises StreamError if reasoning cannot be told apart.
+        """
+        self._cutter = self._cutter or ReasoningCutter()
+        fresh = "".join(self._pieces[self._told_count :])
+        self._told_count = len(self._pieces)
+        return self._noted(self._cutter.feed, fresh) if fresh else ""
+
+    def last_text(self) -> str:
+        """Return the rest of the text after the last byte, as `next_text` does."""
+        self._take_last()
+        fresh = self.next_text()
+        assert self._cutter is not None
+        cutter = self._cutter
+        return fresh + self._noted(lambda _: cutter.end(), "")
+
+    def _noted(self, cut: Callable[[str], str], piece: str) -> str:
+        try:
+            text = cut(piece)
+        except ValueError as exc:
+            raise StreamError(f"{exc} cannot be streamed") from exc
+        self._told.append(text)
+        return text
+
     def completion(self, first_chunk_s: float = 0.0) -> Completion:
         """Return the answer after the last byte. Raises StreamError if the endpoint never said that it was finished."""
         self._take_last()
@@ -173,7 +204,7 @@ class CompletionStream:
         if not finish_reason:
             raise StreamError("the stream ended before the answer did")
         return Completion(
-            text=without_reasoning("".join(self._pieces)),
+            text=without_reasoning("".join(self._pieces)) if self._cutter is None else "".join(self._told),
             finish_reason=finish_reason,
             model=_named(self._model),
             response_id=_named(self._id),

@@ -18,7 +18,7 @@ from serving.endpoint.outcomes import CAUGHT, RETRYABLE, is_the_requests_fault, 
 from serving.endpoint.stream_errors import StreamError
 from topology.contract.errors import SettingsError
 from topology.contract.labels import Outcome
-from topology.ports import Clock
+from topology.ports import Clock, OnText
 
 _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?")
 _REQUEST_ID_SAFE = "-._~:/@+"
@@ -40,6 +40,14 @@ class Failure(Exception):
         self.is_final = is_final
         self.may_retry = may_retry and outcome in RETRYABLE
         self.after_s = after_s
+
+
+class Stopped(Exception):
+    """The receiver of an answer's text raised an error; it stays inside `serving`. `args` is (the error,)."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class Transport:
@@ -75,15 +83,18 @@ class Transport:
         if session is not None:
             await session.close()
 
-    async def post(self, payload: bytes, headers: dict[str, str]) -> Completion:
-        """Return the whole answer to one request. Raises Failure. Cancelling closes the connection."""
+    async def post(self, payload: bytes, headers: dict[str, str], on_text: OnText | None = None) -> Completion:
+        """Return the whole answer to one request; `on_text` is awaited with each piece of its text.
+
+        Raises Failure, and Stopped if `on_text` raises; that, or cancelling, closes the connection.
+        """
         sent_s = self._clock.monotonic_s()
         try:
             posted = self._open_session().post(self._url, data=payload, headers=headers, allow_redirects=False)
             async with posted as response:
                 if response.status != 200:
                     raise self._refusal(response)
-                return await self._read(response.content, sent_s)
+                return await self._read(response.content, sent_s, on_text)
         except CAUGHT as exc:
             raise Failure(outcome_of_error(exc), _problem(exc), may_retry=True) from exc
 
@@ -110,7 +121,7 @@ class Transport:
             after_s=retry_after_s(response.headers, self._clock.now_ms()),
         )
 
-    async def _read(self, content: aiohttp.StreamReader, sent_s: float) -> Completion:
+    async def _read(self, content: aiohttp.StreamReader, sent_s: float, on_text: OnText | None) -> Completion:
         stream = CompletionStream()
         received_bytes = 0
         first_chunk_s = 0.0
@@ -122,12 +133,26 @@ class Transport:
                     detail = f"the answer is longer than {self._response_bytes_max} bytes"
                     raise Failure(Outcome.UNPARSABLE, detail, is_final=True)
                 stream.feed(piece)
+                if on_text is not None:
+                    await _tell(on_text, stream.next_text())
+            if on_text is not None:
+                await _tell(on_text, stream.last_text())
             return stream.completion(first_chunk_s)
         except StreamError as exc:
             is_final = exc.status is not None and is_the_requests_fault(exc.status)
             raise Failure(outcome_of_error(exc), exc.problem, is_final=is_final) from exc
         except CAUGHT as exc:
             raise Failure(outcome_of_error(exc), _problem(exc), may_retry=received_bytes == 0) from exc
+
+
+async def _tell(on_text: OnText, text: str) -> None:
+    """Tell a piece of the text. Raises Stopped for whatever the receiver raises, which is no fault of the endpoint."""
+    if not text:
+        return
+    try:
+        await on_text(text)
+    except Exception as exc:
+        raise Stopped(exc) from exc
 
 
 def _problem(error: BaseException) -> str:

@@ -26,6 +26,12 @@ from topology.contract.labels import CategoryId, Mode, Plan
 from topology.policy.bundle import region_of
 from topology.policy.overlays import TenantOverlay
 
+CONTINUE = (
+    "Your answer so far has been shown to the reader and cannot be changed. Go on with it from exactly where it stops, "
+    "keeping to the card. Do not repeat any of it, do not apologise, and do not mention this message."
+)
+"""The request to go on with the beginning of an answer, for servers that cannot go on with a message."""
+
 _QUOTE = "> "
 _TAG = re.compile(r"[^A-Za-z0-9-]")
 
@@ -52,6 +58,7 @@ def compile_prompt(
     *,
     state: ConversationState = EMPTY,
     feedback: str = "",
+    released: str = "",
     marks: TurnMarks = EVERY,
 ) -> tuple[Message, ...]:
     """Compile one system message, followed by the conversation in its order and roles.
@@ -59,6 +66,7 @@ def compile_prompt(
     `state` is the conversation's before this turn. `feedback` says what to mend in a further attempt. System and
     developer messages of the event become the [application] block, below the rules and above the card; tool output
     becomes quoted text in a user message. Neighbours of one role are joined, because many chat templates require it.
+    `released` is the beginning of the answer, which its readers have: it and the request to go on are the last two.
     `marks` are those of the model that reads the prompt; no text of others keeps one.
     """
     blocks = [
@@ -69,7 +77,8 @@ def compile_prompt(
         _block("mend", feedback),
     ]
     system = "\n\n".join(block for block in blocks if block)
-    return (_message(Role.SYSTEM, system), *_conversation(event.messages, marks))
+    begun = (_message(Role.ASSISTANT, marks.broken_up(released)), _message(Role.USER, CONTINUE)) if released else ()
+    return (_message(Role.SYSTEM, system), *_conversation(event.messages, marks), *begun)
 
 
 def _named(words: Wording, user: UserContext) -> Mapping[str, str]:

@@ -2,8 +2,8 @@
 
 import re
 
-from topology.contract.intervals import joined
 from topology.contract.labels import Span
+from topology.contract.measures.intervals import joined
 
 RUN_WORDS_MIN = 12
 """Least number of words in a row that a draft must share with privileged text to count as a leak."""

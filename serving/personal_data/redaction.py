@@ -17,9 +17,10 @@ from serving.personal_data.phones import PhoneRecognizer, TablePhoneRecognizer, 
 from serving.personal_data.recognizers import SHORT_MAX, Recognizer, load_recognizers
 from serving.personal_data.sight import Sight, seen
 from topology.contract.drafts import CheckReport
-from topology.contract.events import LoggedText, request_text
+from topology.contract.events import LoggedText
 from topology.contract.labels import Span
 from topology.contract.names import StageName
+from topology.contract.texts import request_text
 from topology.ports import CheckInput
 
 RULES_VERSION = "2"

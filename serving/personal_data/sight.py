@@ -12,7 +12,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from serving.text.invisible import INVISIBLE
-from topology.contract.intervals import joined
+from topology.contract.measures.intervals import joined
 
 _STOPS = "\u3002\uff61"
 """Full stops of scripts that write them in addresses too."""

@@ -19,7 +19,7 @@ from msgspec import Struct
 from serving.text.features import fold
 from serving.text.phrase_matching import Hit, Phrase, PhraseError, PhraseReader, PhraseTable
 from serving.text.spelling import spelled
-from topology.contract.intervals import joined
+from topology.contract.measures.intervals import joined
 
 PHRASES_FOLDER = Path(__file__).parent / "phrases"
 FRAMED_CHARACTERS_MAX = 300

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from serving.text.wrappers import TEXTS_KEPT, encoded_spans
 from topology.contract.events import CodePart, ContentPart, part_text
-from topology.contract.intervals import joined
+from topology.contract.measures.intervals import joined
 
 MARK = "\ufffc"
 """The mark that replaces what was shown: Unicode's object replacement character."""

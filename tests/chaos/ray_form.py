@@ -216,7 +216,19 @@ class RayForm:
 def chaos_settings(kafka: KafkaSettings, directory: Path, *, ray_address: str, base_url: str) -> Settings:
     """Two slots, each with two processes, two replicas of a stage, and waits short enough for many faults."""
     run = uuid.uuid4().hex[:6]
-    names = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters")
+    names = (
+        "events",
+        "audited",
+        "audit",
+        "review",
+        "state",
+        "canary",
+        "usage",
+        "policy",
+        "dead_letters",
+        "cancel",
+        "stream",
+    )
     renamed = {name: f"chaos-{run}.{getattr(TopicSettings(), name)}" for name in names}
     topics = structs.replace(TopicSettings(partitions=PARTITIONS), **renamed)
     return Settings(

@@ -13,7 +13,7 @@ from topology.contract.errors import CheckFailed, RetryLater
 from topology.contract.events import GenerationParameters
 from topology.contract.labels import Outcome
 from topology.contract.names import DraftSource
-from topology.ports import Clock, Generator
+from topology.ports import Clock, Generator, OnText
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class GeneratorCase:
     clock: Clock
     parameters: GenerationParameters = PARAMETERS
 
-    async def ask(self, *, within_s: float = 30.0) -> Draft:
+    async def ask(self, *, within_s: float = 30.0, on_text: OnText | None = None) -> Draft:
         return await self.generator.generate(
-            generation_request(self.clock.monotonic_s() + within_s, parameters=self.parameters)
+            generation_request(self.clock.monotonic_s() + within_s, parameters=self.parameters), on_text
         )
 
 
@@ -72,6 +72,35 @@ class GeneratorContract:
                 return await asyncio.gather(*(case.ask() for _ in range(8)))
 
         assert len(asyncio.run(run())) == 8
+
+    def test_the_pieces_that_are_told_are_the_text(self) -> None:
+        pieces: list[str] = []
+
+        async def note(piece: str) -> None:
+            pieces.append(piece)
+
+        async def run() -> Draft:
+            async with self.answering() as case:
+                return await case.ask(on_text=note)
+
+        draft = asyncio.run(run())
+        assert "".join(pieces) == draft.text
+        assert all(pieces)
+
+    def test_an_error_of_the_receiver_is_raised_and_ends_the_request(self) -> None:
+        pieces: list[str] = []
+
+        async def stop(piece: str) -> None:
+            pieces.append(piece)
+            raise TimeoutError("enough")
+
+        async def run() -> None:
+            async with self.answering() as case:
+                with pytest.raises(TimeoutError, match="enough"):
+                    await case.ask(on_text=stop)
+
+        asyncio.run(run())
+        assert len(pieces) == 1
 
     def test_a_generator_that_is_down_says_retry_later(self) -> None:
         async def run() -> RetryLater:

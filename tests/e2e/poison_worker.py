@@ -21,6 +21,7 @@ from topology.contract.labels import RequestLabels
 from topology.contract.names import DraftSource
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
+from topology.ports import OnText
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline
@@ -38,7 +39,19 @@ DRAIN_S = 0.2
 
 def settings_of(bootstrap: str, group: str, directory: Path) -> Settings:
     """Settings with topics that begin with the group's name."""
-    fields = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters")
+    fields = (
+        "events",
+        "audited",
+        "audit",
+        "review",
+        "state",
+        "canary",
+        "usage",
+        "policy",
+        "dead_letters",
+        "cancel",
+        "stream",
+    )
     renamed: dict[str, Any] = {name: f"{group}.{getattr(TopicSettings(), name)}" for name in fields}
     topics = TopicSettings(partitions=2, **renamed)
     kafka = KafkaSettings(bootstrap_servers=tuple(bootstrap.split(",")), group_id=group)
@@ -59,7 +72,7 @@ class Generator:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    async def generate(self, request: GenerationRequest) -> Draft:
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
         if any("slow" in parts_text(message.parts) for message in request.messages):
             (self._directory / f"started-{os.getpid()}").touch()
             while not (self._directory / "release").exists():  # noqa: ASYNC110 - made by another process

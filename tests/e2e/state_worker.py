@@ -15,13 +15,14 @@ from typing import Any
 from serving.fakes import FAKE_LABELS, FakeCheck, FakeLabeler
 from tests.plugins.running_worker import logged
 from topology.contract.drafts import CheckReport, Draft, GenerationRequest
-from topology.contract.events import ConversationEvent, parts_text, request_text
+from topology.contract.events import ConversationEvent, parts_text
 from topology.contract.labels import CategoryId, Intent, LabelerIdentity, OutputFinding, RequestFinding, RequestLabels
 from topology.contract.names import DraftSource
+from topology.contract.texts import request_text
 from topology.pipeline import Pipeline
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import CheckInput, ConversationStates
+from topology.ports import CheckInput, ConversationStates, OnText
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline
@@ -29,6 +30,7 @@ from workers.kafka.sink import TransactionalSink
 from workers.kafka.source import KafkaSource
 from workers.process.clock import SystemClock
 from workers.settings import KafkaSettings, LimitSettings, Settings, TopicSettings
+from workers.stream.cancellations import open_cancellations
 from workers.stream.conversation_states import open_states
 from workers.stream.loop import NO_TENANCY, Loop, Tenancy
 
@@ -38,7 +40,19 @@ _QUESTION = re.compile(r"([a-z_.]+) ([0-4]) (benign|dual_use|malicious) ([0-4]) 
 
 def settings_of(bootstrap: str, group: str) -> Settings:
     """Settings with topics that begin with the group's name."""
-    fields = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters")
+    fields = (
+        "events",
+        "audited",
+        "audit",
+        "review",
+        "state",
+        "canary",
+        "usage",
+        "policy",
+        "dead_letters",
+        "cancel",
+        "stream",
+    )
     renamed: dict[str, Any] = {name: f"{group}.{getattr(TopicSettings(), name)}" for name in fields}
     kafka = KafkaSettings(bootstrap_servers=tuple(bootstrap.split(",")), group_id=group)
     topics = TopicSettings(partitions=2, **renamed)
@@ -74,7 +88,7 @@ class Generator:
     def __init__(self, directory: Path) -> None:
         self._asked = directory / "asked"
 
-    async def generate(self, request: GenerationRequest) -> Draft:
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
         with self._asked.open("a") as asked:
             asked.write(parts_text(request.messages[-1].parts).replace("\n", " ") + "\n")
         return Draft(text="A plain answer.", source=DraftSource.GENERATOR)
@@ -105,8 +119,11 @@ def main(bootstrap: str, group: str, directory: Path) -> None:
     checks = (FakeCheck("classification", classified), FakeCheck("bias"), FakeCheck("logging", logged))
     states = open_states(settings, SystemClock(), metrics)
     generator, labeler = Generator(directory), FakeLabeler(labelled)
-    pipeline = build_pipeline(settings, lambda: policies, labeler, generator, checks, tracing, metrics, states)
-    work(settings, pipeline, states)
+    departures = open_cancellations(settings, metrics)
+    pipeline = build_pipeline(
+        settings, lambda: policies, labeler, generator, checks, tracing, metrics, states, departures=departures
+    )
+    work(settings, pipeline, states, Tenancy(departures=departures))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,19 @@ from workers.settings import KafkaSettings
 
 pytestmark = pytest.mark.kafka
 
-TOPICS = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters")
+TOPICS = (
+    "events",
+    "audited",
+    "audit",
+    "review",
+    "state",
+    "canary",
+    "usage",
+    "policy",
+    "dead_letters",
+    "cancel",
+    "stream",
+)
 SECRET = "words-of-a-user-that-must-not-show"
 
 Ended = subprocess.CompletedProcess[str]

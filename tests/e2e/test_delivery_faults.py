@@ -30,7 +30,7 @@ from topology.contract.events import Action
 from topology.contract.headers import last_header
 from topology.contract.labels import Outcome
 from topology.contract.names import Header
-from topology.ports import Check, CheckInput
+from topology.ports import Check, CheckInput, OnText
 from topology.telemetry.instruments import Instruments
 from workers.commands.demo.broken import awaited_id, broken_records
 from workers.commands.demo.census import Sent, take_census
@@ -144,7 +144,7 @@ class Counted:
         self._generator = generator
         self.refused_count = 0
 
-    async def generate(self, request: GenerationRequest) -> Draft:
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
         try:
             return await self._generator.generate(request)
         except RetryLater:

@@ -168,6 +168,12 @@ def test_the_scripted_model_needs_no_vllm_its_own_topics_take_an_event_and_sigte
     before = topics(kafka)
     with demo(tmp_path, "--count", "20", "--keep", **{BOOTSTRAP: kafka.bootstrap}) as running:
         running.wait_said("-o beginning -e")
+        curl, python = (line for line in running.out.splitlines() if line.startswith(("curl ", "python ")))
+        said = json.loads(subprocess.check_output(["bash", "-c", curl], timeout=PATIENCE_S))
+        assert said["sluicegate"]["action"]
+        assert said["choices"][0]["message"]["content"]
+        python = python.replace("python", sys.executable, 1)
+        assert subprocess.check_output(["bash", "-c", python], timeout=PATIENCE_S).strip()
         send, read = (line for line in running.out.splitlines() if "kcat -" in line)
         subprocess.run(["bash", "-c", send], check=True, timeout=PATIENCE_S)
         wait_until(lambda: b'"event_id":"e1"' in subprocess.check_output(["bash", "-c", read], timeout=PATIENCE_S))

@@ -17,8 +17,10 @@ from tests.plugins.kafka_broker import Kafka
 from tests.plugins.open_door import client_of, door_settings, open_door
 from tests.plugins.patience import PATIENCE_S, wait_until
 from tests.plugins.running_worker import audits, fresh_settings, responses, running_loop
+from topology.contract.conversation import EMPTY
 from topology.contract.drafts import GenerationRequest
 from topology.contract.events import parts_text
+from topology.contract.labels import CategoryId, Intent
 from workers.kafka.client import producer_options
 from workers.kafka.reader import TopicFollower, read_topic
 from workers.process.clock import SystemClock
@@ -130,3 +132,27 @@ def test_a_follower_reads_a_partition_that_is_added(kafka: Kafka) -> None:
         assert read == [b"before", b"after"]
     finally:
         follower.close()
+
+
+def test_a_conversation_over_the_door_remembers_its_user(kafka: Kafka, tmp_path: Path) -> None:
+    """What was refused before still counts when the chat goes on; without a user every request is a conversation."""
+    settings = with_door(kafka, tmp_path)
+    aim, further = "weapons.conventional 3 malicious 3 0", "weapons.conventional 3 benign 3 2"
+    with state_worker(settings, tmp_path), open_door(settings) as door:
+        client = client_of(door)
+
+        def chat(**user: str) -> Any:
+            messages = [{"role": "user", "content": aim}]
+            refused = ask(client, messages=messages, **user)
+            answer = {"role": "assistant", "content": refused.choices[0].message.content}
+            return ask(client, messages=[*messages, answer, {"role": "user", "content": further}], **user)
+
+        known, stranger = chat(user="anna"), chat()
+    by_id = {audit.audit_id: audit for audit in audits(settings)}
+    weapons = CategoryId("weapons.conventional")
+    remembered, forgotten = (by_id[found.sluicegate["audit_id"]] for found in (known, stranger))
+    assert remembered.state_before.intent_of(weapons) is Intent.MALICIOUS
+    assert forgotten.state_before == EMPTY
+    assert remembered.plan is not None
+    assert forgotten.plan is not None
+    assert remembered.plan.ceilings[weapons] < forgotten.plan.ceilings[weapons]

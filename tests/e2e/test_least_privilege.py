@@ -48,7 +48,19 @@ RESOURCES = {
     "topics": (ResourceType.TOPIC, ACLResourcePatternType.LITERAL),
 }
 
-TOPICS = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters")
+TOPICS = (
+    "events",
+    "audited",
+    "audit",
+    "review",
+    "state",
+    "canary",
+    "usage",
+    "policy",
+    "dead_letters",
+    "cancel",
+    "stream",
+)
 
 Right = tuple[str, str, str]
 """Kind of resource as the guide calls it, its name there, one operation."""

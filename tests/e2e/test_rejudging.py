@@ -138,7 +138,18 @@ def answer_all(kafka: Kafka, directory: Path, cases: Iterable[Case], settings: S
         finally:
             assert worker.stop(PATIENCE_S) == 0, (directory / "worker.log").read_text()[-4000:]
     topics = settings.topics
-    names = ("audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters")
+    names = (
+        "audited",
+        "audit",
+        "review",
+        "state",
+        "canary",
+        "usage",
+        "policy",
+        "dead_letters",
+        "cancel",
+        "stream",
+    )
     values = {name: [r.value or b"" for r in read_topic(settings.kafka, getattr(topics, name))] for name in names}
     items = [msgspec.json.decode(value, type=ReviewItem) for value in values["review"]]
     return Answered(

@@ -19,6 +19,8 @@ from workers.commands.demo.parts import free_port
 from workers.settings import Settings
 from workers.supervision.node_client import node_status
 
+TOPICS = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "cancel")
+
 pytestmark = [pytest.mark.kafka, pytest.mark.ray]
 
 
@@ -26,7 +28,19 @@ def settings_file(path: Path, settings: Settings, agent_port: int) -> Path:
     """The settings that differ from the defaults, as an operator would write them."""
     topics = "\n".join(
         f'{name} = "{getattr(settings.topics, name)}"'
-        for name in ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters")
+        for name in (
+            "events",
+            "audited",
+            "audit",
+            "review",
+            "state",
+            "canary",
+            "usage",
+            "policy",
+            "dead_letters",
+            "cancel",
+            "stream",
+        )
     )
     kafka = settings.kafka
     path.write_text(

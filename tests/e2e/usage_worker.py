@@ -20,6 +20,7 @@ from topology.contract.names import DraftSource
 from topology.policy.budgets import Limit, TenantBudget, Window
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
+from topology.ports import OnText
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.assembly import build_pipeline
@@ -50,7 +51,7 @@ def settings_of(bootstrap: str, group: str) -> Settings:
 class Generator:
     """Answers after a while."""
 
-    async def generate(self, request: GenerationRequest) -> Draft:
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
         del request
         await asyncio.sleep(GENERATION_S)
         return Draft(text="A plain answer.", source=DraftSource.GENERATOR, usage=TOKENS)

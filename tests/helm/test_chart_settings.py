@@ -34,7 +34,10 @@ GIVEN: dict[str, tuple[object, object]] = {
     "kafka.security.username": ("somebody", "somebody"),
     **{
         f"kafka.topics.{name}": (f"t.{name}", f"t.{name}")
-        for name in ("events", "audited", "audit", "review", "state", "canary", "policy", "usage", "deadLetters")
+        for name in (
+            *("events", "audited", "audit", "review", "state", "canary", "policy"),
+            *("usage", "stream", "deadLetters"),
+        )
     },
     "kafka.topics.partitions": (24, 24),
     "kafka.topics.replicationFactor": (5, 5),

@@ -19,7 +19,19 @@ from workers.settings import KafkaSettings
 SECRET = "words-of-a-user-that-must-not-show"
 MALFORMED = DeadLetter(DeadLetterReason.MALFORMED, "decode", "")
 FAILED = DeadLetter(DeadLetterReason.PROCESSING_FAILED, "deadline", "the event's deadline passed")
-NAMES = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters")
+NAMES = (
+    "events",
+    "audited",
+    "audit",
+    "review",
+    "state",
+    "canary",
+    "usage",
+    "policy",
+    "dead_letters",
+    "cancel",
+    "stream",
+)
 BATCH_EVENTS_MAX = 5
 
 

@@ -18,10 +18,10 @@ from workers.process.child import KeptProcess
 from workers.settings import Settings
 
 
-def client_at(port: int, **options: Any) -> openai.OpenAI:
+def client_at(port: int, api_key: str = API_KEY, **options: Any) -> openai.OpenAI:
     """The official client of a door; it repeats nothing unless `max_retries` says so."""
     given: dict[str, Any] = {"max_retries": 0, "timeout": PATIENCE_S, **options}
-    return openai.OpenAI(api_key=API_KEY, base_url=f"http://127.0.0.1:{port}/v1", **given)
+    return openai.OpenAI(api_key=api_key, base_url=f"http://127.0.0.1:{port}/v1", **given)
 
 
 def is_ready(port: int) -> bool:
@@ -46,16 +46,16 @@ def state_worker(settings: Settings, directory: Path) -> Generator[KeptProcess]:
 
 
 @contextmanager
-def door_process(settings: Settings, directory: Path, port: int = 0) -> Generator[tuple[KeptProcess, int]]:
+def door_process(settings: Settings, directory: Path, port: int = 0, **door: int) -> Generator[tuple[KeptProcess, int]]:
     """`sluicegate door` as a process, ready, on `port` or any free one."""
     port = port or free_port()
     config = directory / "door.toml"
     topics = settings.topics
     config.write_text(
         f'[kafka]\nbootstrap_servers = ["{settings.kafka.bootstrap_servers[0]}"]\n'
-        f'[topics]\nevents = "{topics.events}"\naudited = "{topics.audited}"\n'
-        f'[door]\nport = {port}\nkeys_file = "{settings.door.keys_file}"\ndigest_key = "digest key"\n'
-        f"deadline_s = {PATIENCE_S}\n",
+        f'[topics]\nevents = "{topics.events}"\naudited = "{topics.audited}"\ncancel = "{topics.cancel}"\n'
+        f'[door]\nport = {port}\nmetrics_port = 0\nkeys_file = "{settings.door.keys_file}"\ndigest_key = "digest key"\n'
+        f"deadline_s = {PATIENCE_S}\n" + "".join(f"{name} = {value}\n" for name, value in door.items()),
         encoding="utf-8",
     )
     command = [sys.executable, "-m", "workers.cli", "door", "--config", str(config)]

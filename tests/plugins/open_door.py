@@ -17,6 +17,7 @@ from topology.contract.headers import last_header
 from topology.contract.labels import Mode
 from topology.contract.names import Header
 from topology.contract.records import Headers
+from topology.contract.streams import StreamRecord
 from topology.steps.audit import audit_id
 from workers.door.asking import LogAway
 from workers.door.flights import Placed
@@ -44,6 +45,7 @@ concurrent_max = 500
 sha256 = ["{hashlib.sha256(TRUSTED_KEY.encode()).hexdigest()}"]
 tenant = "tenant-b"
 is_trusted = true
+requests_per_minute = 100000
 
 [keys.limited]
 sha256 = ["{hashlib.sha256(LIMITED_KEY.encode()).hexdigest()}"]
@@ -85,6 +87,8 @@ class MemoryLink:
         self.loses_acknowledgements = False
         self.is_ready = True
         self.placed: list[Placed] = []
+        self.cancelled: list[tuple[int, str]] = []
+        self.stream: Callable[[list[StreamRecord]], None] = lambda _: None
         self._deliver: Callable[[list[Placed]], None] = lambda _: None
 
     def send(self, key: bytes, value: bytes, headers: Headers, acknowledged: Callable[[Position | None], None]) -> None:
@@ -106,13 +110,20 @@ class MemoryLink:
         self.placed.append(Placed(read, digest, 0, len(self.placed), 2_000_000_000_000))
         self._deliver(self.placed[-1:])
 
+    def cancel(self, position: Position, event_id: str, sent: Callable[[bool], None]) -> None:
+        self.cancelled.append((position.offset, event_id))
+        sent(not self.is_away)
+
     def fetch(self, partition: int, offset: int) -> Placed | None:
         if self.is_away:
             raise LogAway
         return self.placed[offset] if partition == 0 and offset < len(self.placed) else None
 
-    def start(self, deliver: Callable[[list[Placed]], None]) -> None:
+    def start(
+        self, deliver: Callable[[list[Placed]], None], stream: Callable[[list[StreamRecord]], None] | None
+    ) -> None:
         self._deliver = deliver
+        self.stream = stream or self.stream
         deliver(list(self.placed))
 
     def not_ready(self) -> tuple[str, ...]:
@@ -129,6 +140,7 @@ def door_settings(directory: Path, **changes: Any) -> DoorSettings:
         keys.write_text(KEYS, encoding="utf-8")
     values: dict[str, Any] = {
         "port": 0,
+        "metrics_port": 0,
         "keys_file": str(keys),
         "digest_key": Secret("digest key"),
         "deadline_s": PATIENCE_S,

@@ -18,7 +18,7 @@ from topology.contract.labels import (
 )
 from topology.contract.names import DraftSource
 from topology.policy.bundle import PolicyBundle
-from topology.ports import CheckInput
+from topology.ports import CheckInput, OnText
 
 _NAMED = re.compile(r"safety policy, version (\S+?)\. ")
 
@@ -46,7 +46,7 @@ class WitnessLabeler:
 class WitnessGenerator:
     """Answers as the model that the prompt's policy reference names."""
 
-    async def generate(self, request: GenerationRequest) -> Draft:
+    async def generate(self, request: GenerationRequest, on_text: OnText | None = None) -> Draft:
         """A draft."""
         await asyncio.sleep(UNDER_WAY_S)
         found = _NAMED.search(parts_text(request.messages[0].parts))

@@ -22,7 +22,7 @@ from topology.contract.events import (
 )
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import Check, CheckInput, Labeler
+from topology.ports import Check, CheckInput, Labeler, Sink, Source
 from topology.ports import Generator as GeneratorPort
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
@@ -34,13 +34,27 @@ from workers.kafka.source import KafkaSource
 from workers.kafka.topics import create_topics
 from workers.process.clock import SystemClock
 from workers.settings import LimitSettings, Settings, TopicSettings
-from workers.stream.loop import Loop
+from workers.stream.cancellations import open_cancellations
+from workers.stream.loop import Loop, Tenancy
+from workers.streaming.opening import WorkerStreams, open_streams
 
 
 def fresh_settings(kafka: Kafka, *, limits: LimitSettings | None = None, **topic_changes: Any) -> Settings:
     """Settings with a group and topics of their own; the topics exist."""
     own = kafka.settings(**CALM)
-    names = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters")
+    names = (
+        "events",
+        "audited",
+        "audit",
+        "review",
+        "state",
+        "canary",
+        "usage",
+        "policy",
+        "dead_letters",
+        "cancel",
+        "stream",
+    )
     renamed = {name: f"{own.group_id}.{getattr(TopicSettings(), name)}" for name in names}
     topics = TopicSettings(partitions=2, **{**renamed, **topic_changes})
     create_topics(own, topics)
@@ -56,9 +70,16 @@ def running_loop(
     checks: Sequence[Check] | None = None,
     policies: Callable[[], Policies] | None = None,
     metrics: Instruments | None = None,
+    hears_doors: bool = False,
+    slot: int = 0,
 ) -> Generator[Loop]:
-    """A loop that runs while the block does; afterwards it is drained, and must have ended without an error."""
+    """A loop that runs while the block does; afterwards it is drained, and must have ended without an error.
+
+    With `hears_doors` it ends what doors cancel.
+    """
     metrics, packaged = metrics or Instruments.none(), Policies(packaged_bundle())
+    departures = open_cancellations(settings, metrics) if hears_doors else None
+    streams = open_streams(settings, metrics)
     pipeline = build_pipeline(
         settings,
         policies or (lambda: packaged),
@@ -67,15 +88,19 @@ def running_loop(
         checks or (FakeCheck("classification"), FakeCheck("bias"), FakeCheck("logging", logged)),
         Tracing.none(),
         metrics,
+        releases=None if streams is None else streams.releases,
+        departures=departures,
     )
+    source, sink = _clients(settings, streams, slot)
     loop = Loop(
-        KafkaSource(settings.kafka, settings.topics.events, 0),
-        TransactionalSink(settings.kafka, 0),
+        source,
+        sink,
         pipeline.process,
         clock=SystemClock(),
         limits=settings.limits,
         metrics=metrics,
         tracing=Tracing.none(),
+        tenancy=Tenancy(departures=departures, streams=None if streams is None else streams.memory),
     )
     errors: list[BaseException] = []
     thread = threading.Thread(target=_run, args=(loop, errors), name="loop")
@@ -87,6 +112,14 @@ def running_loop(
         thread.join(PATIENCE_S)
     assert not thread.is_alive(), "the loop did not end"
     assert not errors, errors
+
+
+def _clients(settings: Settings, streams: WorkerStreams | None, slot: int) -> tuple[Source, Sink]:
+    source, sink = KafkaSource(settings.kafka, settings.topics.events, slot), TransactionalSink(settings.kafka, slot)
+    if streams is None:
+        return source, sink
+    streams.begin(source.ownership, sink.first_identity)
+    return source, streams.checked(sink)
 
 
 def _run(loop: Loop, errors: list[BaseException]) -> None:

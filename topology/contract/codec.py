@@ -14,6 +14,7 @@ from topology.contract.conversation import ConversationState, read_state
 from topology.contract.errors import DeadLetter, DeadLetterReason
 from topology.contract.events import ConversationEvent, Id
 from topology.contract.headers import CE_SPECVERSION, SCHEMA_VERSION, Wire, header_text, last_headers
+from topology.contract.measures.nesting import is_json_too_deep, is_msgpack_too_deep
 from topology.contract.names import (
     CANARY_TENANT,
     CONTENT_TYPE_JSON,
@@ -22,7 +23,6 @@ from topology.contract.names import (
     SchemaName,
     StageName,
 )
-from topology.contract.nesting import is_json_too_deep, is_msgpack_too_deep
 from topology.contract.records import Headers, Record
 
 DETAIL_CHARACTERS_MAX = 512

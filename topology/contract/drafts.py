@@ -22,7 +22,8 @@ class Draft(Struct, frozen=True, kw_only=True):
 class GenerationRequest(Struct, frozen=True, kw_only=True):
     """A prompt ready to be sent. `request_id` becomes `X-Request-Id`; `headers` carry the trace context.
 
-    `deadline_s` is on the clock's monotonic scale.
+    `deadline_s` is on the clock's monotonic scale. `continues`: the last two messages are the beginning of an answer,
+    and the request to go on with it, which a server that can go on with a message is not sent.
     """
 
     request_id: str
@@ -30,6 +31,7 @@ class GenerationRequest(Struct, frozen=True, kw_only=True):
     parameters: GenerationParameters
     deadline_s: float
     headers: dict[str, str] = {}
+    continues: bool = False
 
 
 class CheckReport(Struct, frozen=True, kw_only=True):

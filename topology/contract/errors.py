@@ -5,6 +5,8 @@
     ├── DeadLetter          never: this record cannot become an event
     ├── TooLate             an event that waited for its turn cannot be answered before its deadline any more
     ├── CheckFailed         a guard could not tell; becomes a finding, never a pass
+    ├── Replaced            another run of this event decides what its readers see: nothing more may be released
+    │   └── PrefixChanged   another run released text meanwhile: go on from that, or be replaced
     ├── UnreadableMap       a committed offset map that cannot be trusted: its partition stops, nothing is replayed
     ├── PolicyError         a policy bundle or overlay that must not be loaded
     │   └── PublicationRefused  a record of the policy topic that has no effect
@@ -95,6 +97,18 @@ class CheckFailed(SluicegateError):
 
     def __str__(self) -> str:
         return f"{self.guard}: {self.outcome.value}: {self.detail}"
+
+
+class Replaced(SluicegateError):
+    """Nothing may be released by this run of an event any more. `args` is (reason,)."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class PrefixChanged(Replaced):
+    """Another run has released text that is not this one's: whoever opens again goes on from what is released now."""
 
 
 class UnreadableMap(SluicegateError):

@@ -14,18 +14,20 @@ from topology.contract.conversation import EMPTY, ConversationState
 from topology.contract.labels import (
     AgeBand,
     CategoryId,
+    Extent,
     GuardRun,
     Level,
     Mode,
     OutputLabels,
     Plan,
+    ReleasedText,
     RequestLabels,
     SideEffect,
     Span,
     Verdict,
     VerdictKind,
 )
-from topology.contract.names import DraftSource
+from topology.contract.names import DraftSource, OnBlocked
 
 ID_CHARACTERS_MAX = 128
 MESSAGES_MAX = 256
@@ -99,11 +101,17 @@ class Message(Struct, frozen=True, kw_only=True):
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
-    """An answer made upstream, to be judged instead of generating one."""
+    """An answer made upstream, to be judged instead of generating one.
+
+    `on_blocked` None: as `policy.candidate_blocked` says. With `is_turn` false it is judged and no more: its
+    conversation remembers that the event was answered, and nothing of what was said.
+    """
 
     parts: Annotated[tuple[ContentPart, ...], Meta(min_length=1, max_length=PARTS_MAX)]
     model: Short = ""
     response_id: Short = ""
+    on_blocked: OnBlocked | None = None
+    is_turn: bool = True
 
 
 class Grant(Struct, frozen=True, kw_only=True):
@@ -175,7 +183,8 @@ class GenerationParameters(Struct, frozen=True, kw_only=True):
 class ConversationEvent(Struct, frozen=True, kw_only=True):
     """One request for an answer, as a chat service puts it on `conversations.events`.
 
-    After `deadline_ms` the event is answered `withheld`; None means the worker's default.
+    After `deadline_ms` the event is answered `withheld`; None means the worker's default. `stream`: text that is
+    judged may leave before the answer is whole.
     """
 
     event_id: Id
@@ -188,6 +197,7 @@ class ConversationEvent(Struct, frozen=True, kw_only=True):
     created_ms: EpochMs | None = None
     deadline_ms: EpochMs | None = None
     canary: CanaryMark | None = None
+    stream: bool = False
 
     def __post_init__(self) -> None:
         count = sum([parts_length(message.parts) for message in self.messages])
@@ -214,6 +224,7 @@ class AuditedResponse(Struct, frozen=True, kw_only=True):
     `finish_reason` is why the model's last answer to the event ended, in its server's words, such as `stop` or
     `length`; empty if no model answered. `retry_after_ms` is the time after which the event may be sent again: it was
     withheld because its tenant is over a budget, or because the model's server asked to be left alone; else 0.
+    `replaced`: it may not begin with the text that was streamed, and replaces that.
     """
 
     event_id: Id
@@ -230,6 +241,7 @@ class AuditedResponse(Struct, frozen=True, kw_only=True):
     finish_reason: str = ""
     retry_after_ms: int = 0
     detail: str = ""
+    replaced: bool = False
 
 
 class LoggedText(Struct, frozen=True, kw_only=True):
@@ -244,7 +256,7 @@ class LoggedText(Struct, frozen=True, kw_only=True):
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One draft with its labels and its verdict."""
+    """One draft with its labels and its verdict; of a streamed answer also one that was stopped, as a prefix."""
 
     source: DraftSource
     draft: LoggedText | None
@@ -253,6 +265,7 @@ class Attempt(Struct, frozen=True, kw_only=True):
     model: str = ""
     response_id: str = ""
     usage: Usage = Usage()
+    extent: Extent = Extent.WHOLE
 
 
 class GrantUse(Struct, frozen=True, kw_only=True):
@@ -309,8 +322,9 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     `revisions_max` is the number of further drafts that were allowed; the verdict depends on it. `shadows` has an entry
     for each of the `shadow_count` candidate policies that would have decided differently. `prompt_hashes` identifies
     the prompt of a generator, and is empty if none was asked; a guard's prompt is identified by its labeller or by its
-    run's version. `canary` is the case of a probe, and empty for any other event. `finish_reason`, `retry_after_ms` and
-    `detail` are the response's.
+    run's version. `canary` is the case of a probe, and empty for any other event. `finish_reason`, `retry_after_ms`,
+    `detail` and `replaced` are the response's. `released` are the pieces of a streamed answer, in order;
+    `released_over`: a fault was found in text that had left.
     """
 
     audit_id: str
@@ -345,6 +359,9 @@ class AuditRecord(Struct, frozen=True, kw_only=True):
     finish_reason: str = ""
     retry_after_ms: int = 0
     detail: str = ""
+    replaced: bool = False
+    released: tuple[ReleasedText, ...] = ()
+    released_over: bool = False
 
 
 class ReviewItem(Struct, frozen=True, kw_only=True):
@@ -379,11 +396,3 @@ def parts_text(parts: tuple[ContentPart, ...]) -> str:
 def parts_length(parts: tuple[ContentPart, ...]) -> int:
     """Count the characters of text and code in the parts."""
     return sum([len(part_text(part)) for part in parts])
-
-
-def request_text(event: ConversationEvent) -> str:
-    """Return the text of the last user message; empty if the conversation has none."""
-    for message in reversed(event.messages):
-        if message.role is Role.USER:
-            return parts_text(message.parts)
-    return ""

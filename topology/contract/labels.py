@@ -10,6 +10,8 @@ from typing import Annotated, NewType
 
 from msgspec import Meta, Struct
 
+from topology.contract.names import DraftSource
+
 CategoryId = NewType("CategoryId", str)
 
 Level = Annotated[int, Meta(ge=0, le=4)]
@@ -187,6 +189,13 @@ class Outcome(StrEnum):
     CRASHED = "crashed"
 
 
+class Extent(StrEnum):
+    """The part of an answer that was judged; more may follow a `prefix`, so what a whole answer owes is not asked."""
+
+    WHOLE = "whole"
+    PREFIX = "prefix"
+
+
 class Span(Struct, frozen=True, kw_only=True):
     """A half-open range [start, end) of characters; `label` names the kind of content, never the text."""
 
@@ -347,3 +356,15 @@ class Verdict(Struct, frozen=True, kw_only=True):
     side_effects: tuple[SideEffect, ...] = ()
     severity_grade: Severity = Severity.NONE
     trace_id: str = ""
+
+
+class ReleasedText(Struct, frozen=True, kw_only=True):
+    """A piece of a streamed answer: its length in characters, and where it comes from.
+
+    `attempt` counts the drafts from 1; 0 means that an earlier run of the event released it.
+    """
+
+    length: int
+    source: DraftSource
+    model: str = ""
+    attempt: int = 0

@@ -1,4 +1,4 @@
-"""The headers that name the position of a record and of its first copy, read and written.
+"""Who a record is: the headers that name its position and that of its first copy, and what names it to be cancelled.
 
 `x-source-*` on a dead letter is the position at which a worker read the record; nothing on the input can change it.
 `x-original-*` is the position of the very first copy. It is copied from the record's own headers if they have it,
@@ -9,7 +9,9 @@ is used for nothing but headers.
 import re
 from collections.abc import Sequence
 
-from topology.contract.events import Position
+from msgspec import Struct
+
+from topology.contract.events import Id, Position
 from topology.contract.headers import last_header
 from topology.contract.names import Header
 from topology.contract.records import Headers, Record
@@ -30,6 +32,14 @@ _NUMBER = re.compile(r"[0-9]{1,19}")
 _PLACE = re.compile(rf"({_TOPIC.pattern}):([0-9]{{1,10}}):({_NUMBER.pattern})")
 _LARGEST = (2**31 - 1, 2**63 - 1, 2**63 - 1)
 """The largest partition, offset and time of Kafka's protocol."""
+
+
+class Cancellation(Struct, frozen=True, kw_only=True):
+    """A record whose answer nobody waits for any more. Its partition's number is that of the record that says so."""
+
+    partition: int
+    offset: int
+    event_id: Id
 
 
 def position_of(record: Record) -> Position:

@@ -14,7 +14,9 @@ class Topic(StrEnum):
     CANARY = "sluicegate.canary"
     USAGE = "sluicegate.usage"
     POLICY = "sluicegate.policy"
+    STREAM = "conversations.stream"
     DEAD_LETTERS = "sluicegate.dlq"
+    CANCEL = "sluicegate.cancel"
 
 
 CANARY_TENANT = "sluicegate-canary"
@@ -70,6 +72,8 @@ class SchemaName(StrEnum):
     REVIEW_ITEM = "review-item"
     CONVERSATION_STATE = "conversation-state"
     USAGE_RECORD = "usage-record"
+    CANCELLATION = "cancellation"
+    STREAM_RECORD = "stream-record"
 
 
 class StageName(StrEnum):
@@ -98,6 +102,13 @@ class DraftSource(StrEnum):
     NONE = "none"
 
 
+class OnBlocked(StrEnum):
+    """What follows when an answer made upstream does not pass: the policy's own text, or a new answer of the model."""
+
+    TEMPLATE = "template"
+    REGENERATE = "regenerate"
+
+
 class ActionReason(StrEnum):
     """The coarse reason for an action; the audit record has the reason codes."""
 
@@ -112,6 +123,8 @@ class ActionReason(StrEnum):
     RATE_LIMITED = "rate_limited"
     UNSEEN = "unseen"
     """Its question is images alone, which are neither fetched nor judged."""
+    CLIENT_GONE = "client_gone"
+    """Nobody waited for its answer any more; the same event may be sent again."""
     INVALID = "invalid"
     """The record names its ids, but is no valid event; it is rejected."""
 

@@ -10,7 +10,6 @@ from msgspec import Struct, structs
 
 from topology.contract.conversation import EMPTY, ConversationState
 from topology.contract.events import UserContext
-from topology.contract.intervals import joined
 from topology.contract.labels import (
     Confidence,
     Declines,
@@ -29,6 +28,7 @@ from topology.contract.labels import (
     Verdict,
     VerdictKind,
 )
+from topology.contract.measures.intervals import joined
 from topology.decision.ceilings import Subject, ceiling_level, floored, subject_of, with_doubt
 from topology.decision.plan import CRISIS_LINE, require_known
 from topology.decision.reports import merge_reports, ordered_spans

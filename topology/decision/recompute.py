@@ -10,10 +10,11 @@ from msgspec import Struct
 
 from topology.contract.errors import CheckFailed
 from topology.contract.events import Action, Attempt, AuditRecord, UserContext
-from topology.contract.labels import Plan, RequestLabels, Verdict, VerdictKind
+from topology.contract.labels import Extent, Plan, RequestLabels, Verdict, VerdictKind
 from topology.contract.names import DraftSource
 from topology.decision.judge import judge
 from topology.decision.plan import plan as make_plan
+from topology.decision.prefixes import labels_for
 from topology.policy.bundle import PolicyBundle
 from topology.policy.overlays import TenantOverlay
 
@@ -54,7 +55,8 @@ def recompute(record: AuditRecord, bundle: PolicyBundle, overlay: TenantOverlay)
     if record.plan is None:
         return Recomputed(plan=made, verdicts=(), action=None, judged_count=0)
     verdicts = _verdicts(record, record.labels, made, bundle, overlay, user)
-    action, judged_count = _followed(record, verdicts)
+    follow = _followed_as_streamed if _is_streamed(record) else _followed
+    action, judged_count = follow(record, verdicts)
     return Recomputed(plan=made, verdicts=verdicts, action=action, judged_count=judged_count)
 
 
@@ -83,11 +85,11 @@ def _verdicts(
             bundle,
             made,
             labels,
-            attempt.labels,
+            labels_for(attempt.extent, attempt.labels, made),
             overlay=overlay,
             user=user,
             grants=grants,
-            attempts=draft_count,
+            attempts=attempt.verdict.attempts if _is_streamed(record) else draft_count,
             revisions_max=record.revisions_max,
             # Every check that is required runs, and every run is recorded.
             required=frozenset([run.guard for run in attempt.labels.guards]),
@@ -96,6 +98,11 @@ def _verdicts(
         )
         verdicts.append(verdict)
     return tuple(verdicts)
+
+
+def _is_streamed(record: AuditRecord) -> bool:
+    """Return whether text of the answer left, or was judged to leave, before the answer was whole."""
+    return bool(record.released) or any(attempt.extent is Extent.PREFIX for attempt in record.attempts)
 
 
 def _followed(record: AuditRecord, verdicts: Sequence[Verdict]) -> tuple[Action | None, int]:
@@ -123,6 +130,17 @@ def _followed(record: AuditRecord, verdicts: Sequence[Verdict]) -> tuple[Action 
                 elif action is Action.REDACTED:
                     action = Action.PUBLISHED
     return (None if is_by_verdict(record) else record.action), len(attempts)
+
+
+def _followed_as_streamed(record: AuditRecord, verdicts: Sequence[Verdict]) -> tuple[Action | None, int]:
+    """Return the action where every verdict is the recorded one.
+
+    What follows a verdict on a part of an answer depends on what had left, so that another verdict leads nowhere.
+    """
+    for index, (attempt, verdict) in enumerate(zip(record.attempts, verdicts, strict=True)):
+        if attempt.verdict.verdict is not verdict.verdict:
+            return None, index + 1
+    return record.action, len(record.attempts)
 
 
 def _is_redacted_next(attempts: Sequence[Attempt], index: int, verdict: Verdict) -> bool:

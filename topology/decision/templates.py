@@ -42,6 +42,21 @@ def fallback(
     return PARAGRAPH.join(_joined((*opening, *obliged, *closing, *overlay.must_include)))
 
 
+def owed(
+    bundle: PolicyBundle,
+    plan: Plan,
+    names: Iterable[str],
+    *,
+    locale: str = LOCALE_DEFAULT,
+    region: str = "",
+    overlay: TenantOverlay = STRICTEST,
+) -> str:
+    """Return the sentences of those obligations, one paragraph each, to be added to an answer that lacks them."""
+    words = bundle.templates[_language(bundle, locale)]
+    line = bundle.help_lines.get(region_of(locale, region))
+    return PARAGRAPH.join(_joined(_obligation(words, name, line, plan, overlay) for name in names))
+
+
 def feedback(bundle: PolicyBundle, verdict: Verdict, out: OutputLabels) -> str:
     """Return what the generator has to mend, by rule, category and level, one point a line, without any user text."""
     rows = {row.id: row.feedback for row in bundle.rules}

@@ -233,6 +233,13 @@ class PartitionWindow:
         )
         return self.is_full
 
+    def is_unfinished(self, offset: int) -> bool:
+        """Return whether the record has no result yet, whether it was read or not."""
+        if offset >= self.next:
+            return True
+        entry = self._entries.get(offset)
+        return entry is not None and entry.stage not in {Stage.READY, Stage.TAKEN}
+
     def unfinished(self) -> list[int]:
         """Return the offsets without a result, those of the backlog last."""
         left = [offset for offset, entry in self._entries.items() if entry.stage not in {Stage.READY, Stage.TAKEN}]

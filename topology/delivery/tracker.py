@@ -299,6 +299,11 @@ class Tracker:
         full = {partition for partition, window in self._windows.items() if window.update_fullness()}
         return self._assigned if self._is_full else frozenset(full | self._stopped)
 
+    def is_unfinished(self, partition: PartitionId, offset: int) -> bool:
+        """Return whether the record has no result yet; true as well while nothing is known of its partition."""
+        window = self._windows.get(partition)
+        return window is None or window.is_unfinished(offset)
+
     def unfinished(self) -> Sequence[tuple[str, int, int]]:
         """Return (topic, partition, offset) of every record held without a result."""
         return [(*partition, offset) for partition, window in self._windows.items() for offset in window.unfinished()]

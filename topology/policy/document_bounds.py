@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import yaml
 
 from topology.contract.errors import PolicyError
-from topology.contract.nesting import is_json_too_deep
+from topology.contract.measures.nesting import is_json_too_deep
 
 DEPTH_MAX = 32
 EVENTS_MAX = 200_000

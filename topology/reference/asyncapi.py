@@ -64,6 +64,12 @@ _ALWAYS_WRITTEN = (
     Header.CE_SUBJECT,
 )
 
+_REQUIRED: Mapping[SchemaName, tuple[Header, ...]] = {
+    SchemaName.CONVERSATION_EVENT: (),
+    SchemaName.CANCELLATION: (Header.CONTENT_TYPE, Header.SCHEMA),
+}
+"""The headers that are required of what is not written by workers."""
+
 _COPIED = (Header.CORRELATION_ID, Header.REQUEST_DIGEST)
 
 HEADER_TEXTS = {
@@ -133,6 +139,16 @@ _CHANNELS = (
         {"send": "Answer an event."},
     ),
     _Channel(
+        Topic.STREAM,
+        "Segments of answers that are not whole yet, for events that ask by `stream: true`; docs/contract.md has the "
+        "reader's rule. Only the answer itself ends a stream.",
+        SchemaName.STREAM_RECORD,
+        {
+            "send": "Open a run of an event, or release a segment that was judged with everything before it.",
+            "receive": "Read back what earlier runs of an event have released.",
+        },
+    ),
+    _Channel(
         Topic.AUDIT,
         "One record for every answer, probes' included.",
         SchemaName.AUDIT_RECORD,
@@ -175,6 +191,13 @@ _CHANNELS = (
         },
     ),
     _Channel(
+        Topic.CANCEL,
+        "Events whose answer nobody waits for any more; only doors write them. The partition's number is the one of "
+        "the event's record.",
+        SchemaName.CANCELLATION,
+        {"receive": "End an event early, as `client_gone`, unless it is decided already."},
+    ),
+    _Channel(
         Topic.POLICY,
         "Signed policy bundles, overlays, shadows and budgets, compacted; read if `policy.source` is `topic`.",
         POLICY_PUBLICATION,
@@ -183,6 +206,8 @@ _CHANNELS = (
 )
 
 _KEYS: Mapping[str, str] = {
+    SchemaName.CANCELLATION: "The event id.",
+    SchemaName.STREAM_RECORD: "The audit id of the answer.",
     SchemaName.USAGE_RECORD: "<tenant>/<topic>/<partition>/<day_ms>.",
     POLICY_PUBLICATION: "<kind>/<id>/<issued_ms>/<first 12 hex digits of the content's SHA-256>.",
 }
@@ -240,7 +265,7 @@ def _operation(channel: _Channel, action: str) -> tuple[str, dict[str, object]]:
 
 
 def _message(name: SchemaName) -> dict[str, object]:
-    required = () if name is SchemaName.CONVERSATION_EVENT else _ALWAYS_WRITTEN
+    required = _REQUIRED.get(name, _ALWAYS_WRITTEN)
     also: tuple[Header, ...] = _COPIED if name is SchemaName.CONVERSATION_EVENT else ()
     if name is SchemaName.AUDITED_RESPONSE:
         also, required = (Header.EVENT_ID, *_COPIED), (*required, Header.EVENT_ID)

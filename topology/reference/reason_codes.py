@@ -17,7 +17,7 @@ from topology.decision.judge import CLEAN_RULE
 from topology.decision.plan import AGE_UNKNOWN
 from topology.policy.verdict_table import UNMATCHED
 from topology.steps.audit import TRUNCATED
-from topology.steps.withholding import DUPLICATE_EVENT, ONLY_IMAGES, RATE_LIMITED
+from topology.steps.withholding import CLIENT_GONE, DUPLICATE_EVENT, ONLY_IMAGES, RATE_LIMITED
 
 
 class Again(StrEnum):
@@ -86,6 +86,7 @@ OTHER_REASONS = {
     DeadLetterReason.PROCESSING_FAILED.value: Reason("a malfunction of Sluicegate", Again.ASK_OPERATOR),
     DeadLetterReason.POISON.value: Reason("its worker crashed each time it processed this event", Again.ASK_OPERATOR),
     ONLY_IMAGES: Reason("the user's last message has only images, which nobody here sees: send text"),
+    CLIENT_GONE: Reason("nobody waited for the answer any more", Again.SAME),
     TRUNCATED: Reason("the model reached its limit of tokens: the answer stops before its end"),
     AGE_UNKNOWN: Reason("the user's age is unknown, which made the answer stricter; send a verified age band"),
 }

@@ -25,7 +25,7 @@ from topology.contract.events import (
     Usage,
     parts_text,
 )
-from topology.contract.labels import GuardRun, Mode, Plan, RequestLabels, SideEffect, VerdictKind
+from topology.contract.labels import GuardRun, Mode, Plan, ReleasedText, RequestLabels, SideEffect, VerdictKind
 from topology.contract.names import DraftSource
 from topology.decision.plan import AGE_UNKNOWN
 
@@ -58,7 +58,8 @@ class Processed(Struct, frozen=True, kw_only=True):
     `labels`, `plan` and `request` are None if the request could not be assessed or logged; then the action is
     `withheld`. `attempts` are in the order in which they were judged, the published one last. `usage` counts every
     draft, judged or not; None means the sum over `attempts`. `revisions_max` is the number of further drafts allowed.
-    `finish_reason`, `retry_after_ms` and `detail` are as in the response.
+    `finish_reason`, `retry_after_ms`, `detail` and `replaced` are as in the response, `released` and `released_over` as
+    in the audit record.
     """
 
     event: ConversationEvent
@@ -85,6 +86,9 @@ class Processed(Struct, frozen=True, kw_only=True):
     finish_reason: str = ""
     retry_after_ms: int = 0
     detail: str = ""
+    replaced: bool = False
+    released: tuple[ReleasedText, ...] = ()
+    released_over: bool = False
 
 
 def audit_id(position: Position, event_id: str) -> str:
@@ -175,6 +179,7 @@ def _response(done: Processed, record_id: str, usage: Usage) -> AuditedResponse:
         finish_reason=done.finish_reason,
         retry_after_ms=done.retry_after_ms,
         detail=done.detail,
+        replaced=done.replaced,
     )
 
 
@@ -229,6 +234,9 @@ def _record(
         finish_reason=done.finish_reason,
         retry_after_ms=done.retry_after_ms,
         detail=done.detail,
+        replaced=done.replaced,
+        released=done.released,
+        released_over=done.released_over,
     )
 
 

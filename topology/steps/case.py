@@ -14,14 +14,22 @@ from msgspec import Struct
 from topology.contract.conversation import EMPTY, ConversationState
 from topology.contract.errors import DeadLetter, RetryLater
 from topology.contract.events import Action, Attempt, ConversationEvent, GrantUse, LoggedText, Usage
-from topology.contract.labels import GuardRun, Plan, RequestLabels, SideEffect
+from topology.contract.labels import (
+    CategoryId,
+    GuardRun,
+    OutputFinding,
+    Plan,
+    ReleasedText,
+    RequestLabels,
+    SideEffect,
+)
 from topology.contract.lineage import position_of
 from topology.contract.names import ActionReason
 from topology.contract.records import Record
 from topology.policy.bundle import PolicyBundle
 from topology.policy.in_force import Policies
 from topology.policy.overlays import TenantOverlay
-from topology.ports import Rest
+from topology.ports import Releases, Rest
 from topology.steps.audit import Answer, Processed
 from topology.telemetry.event_trace import EventTrace
 from topology.tenants.admission import Admission
@@ -45,6 +53,23 @@ UNSHARED = Unshared()
 
 
 @dataclass(slots=True)
+class Streamed:
+    """What has left of an answer before it is whole. `opening` ends with the text that earlier runs released.
+
+    `shown` is the text that passed, and `pieces` are those of it, in order. `findings` are the strictest ones in what
+    has left. `is_over`: a fault was found in it. `is_silenced`: nothing more may leave.
+    """
+
+    releases: Releases
+    opening: asyncio.Future[str]
+    shown: str = ""
+    pieces: list[ReleasedText] = field(default_factory=list[ReleasedText])
+    findings: dict[CategoryId, OutputFinding] = field(default_factory=dict[CategoryId, OutputFinding])
+    is_over: bool = False
+    is_silenced: bool = False
+
+
+@dataclass(slots=True)
 class Case:
     """The facts known of one event. `labels` and `plan` are None until the request has been assessed and planned.
 
@@ -52,7 +77,8 @@ class Case:
     which its drafts are judged. `state` is the conversation's before this turn, `state_after` the one after it.
     `prompt_hashes` identifies the prompt templates used, by role. `usage` counts the tokens of all the model's answers,
     and `finish_reason` says why the last one ended. `trouble` is why the last try failed; None if it did not.
-    `admission` is None if no budget was asked.
+    `admission` is None if no budget was asked. `streamed` is None if the event is answered whole; `is_replaced`: its
+    answer may not begin with what was streamed.
     """
 
     record: Record
@@ -76,6 +102,8 @@ class Case:
     finish_reason: str = ""
     trouble: RetryLater | None = None
     admission: Admission | None = None
+    streamed: Streamed | None = None
+    is_replaced: bool = False
 
     @property
     def bundle(self) -> PolicyBundle:
@@ -139,6 +167,9 @@ def processed(case: Case, decision: Decision) -> Processed:
         finish_reason=case.finish_reason,
         retry_after_ms=decision.retry_after_ms or _retry_after_ms(case, decision),
         detail=decision.detail,
+        replaced=case.is_replaced,
+        released=() if case.streamed is None else tuple(case.streamed.pieces),
+        released_over=case.streamed is not None and case.streamed.is_over,
     )
 
 

@@ -12,14 +12,15 @@ from msgspec import Struct
 from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.errors import CheckFailed, RetryLater, TooLate
 from topology.contract.events import Action, Attempt, ConversationEvent, Message, Usage, parts_text
-from topology.contract.labels import NONE, Outcome, OutputLabels, Plan, Verdict, VerdictKind
-from topology.contract.names import ActionReason, DraftSource, LlmRole, StageName
+from topology.contract.labels import NONE, Extent, Outcome, OutputLabels, Plan, Verdict, VerdictKind
+from topology.contract.names import ActionReason, DraftSource, LlmRole, OnBlocked, StageName
 from topology.decision import templates
 from topology.decision.judge import apply_redactions, judge
 from topology.decision.plan import tighten
+from topology.decision.prefixes import labels_for
 from topology.decision.reports import merge_reports
 from topology.load.gate import DEADLINE_S
-from topology.ports import Check, CheckInput, Clock, Generator
+from topology.ports import Check, CheckInput, Clock, Generator, OnText
 from topology.steps.audit import Answer
 from topology.steps.case import Case, Decision
 from topology.steps.checking import Checked, run_checks
@@ -28,8 +29,10 @@ from topology.steps.withholding import NOTHING_LABELLED, NOTHING_PLANNED
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 
-CompilePrompt = Callable[[Case, Plan, str], tuple[Message, ...]]
-"""A function of (case, plan in force, feedback or "") that returns the messages to send."""
+CompilePrompt = Callable[[Case, Plan, str, str], tuple[Message, ...]]
+"""A function of (case, plan in force, feedback or "", released text or "") that returns the messages to send.
+
+After a text that was released, the last two messages are that text and the request to go on with it."""
 
 GENERATE_BACKOFF_FACTOR = 2.0
 """The factor between one backoff and the next while the generator is down, up to `backoff_max_s`."""
@@ -96,11 +99,12 @@ class Drafting:
 
     async def decide(self, case: Case, plan: Plan) -> Decision:
         """Draft until an answer may be published. Raises CheckFailed if no draft can be had for this request."""
-        case.revisions_max = self._revisions_max(case.event)
+        case.revisions_max = self.revisions_max(case.event)
         current = Try(draft=await self._first_draft(case, plan), action=Action.PUBLISHED, count=1)
         while True:  # bounded: `_next` spends the budget or the one redaction, or ends
-            checked = await self._check(case, plan, current)
-            outcome = await self._next(case, plan, current, checked)
+            attempt = await self.judged(case, plan, current.draft, current.count)
+            self.record(case, attempt)
+            outcome = await self._next(case, plan, current, attempt)
             if isinstance(outcome, Decision):
                 return outcome
             current = outcome
@@ -140,48 +144,59 @@ class Drafting:
             response_id=candidate.response_id,
         )
 
-    async def _check(self, case: Case, plan: Plan, current: Try) -> tuple[OutputLabels, Verdict]:
+    async def judged(self, case: Case, plan: Plan, draft: Draft, count: int, extent: Extent = Extent.WHOLE) -> Attempt:
+        """Have a draft checked, and judge it as the draft number `count`, whole or as a prefix."""
         assert case.labels is not None
         given = CheckInput(
             event=case.event,
             labels=case.labels,
             plan=plan,
-            draft=current.draft,
+            draft=draft,
             attempt=len(case.attempts) + 1,
             policy=case.bundle,
         )
         with case.trace.guard_output() as span:
             checked = await self._run(self._checks, case, given)
             labels = merge_reports(checked.reports, checked.runs)
-            verdict = judge(
-                case.bundle,
-                plan,
-                case.labels,
-                labels,
-                required=self._required,
-                overlay=case.overlay,
-                user=case.event.user,
-                grants=case.granted,
-                attempts=current.count,
-                revisions_max=case.revisions_max,
-                trace_id=case.trace.trace_id,
-                state=case.state,
-            )
+            verdict = self.verdict(case, plan, labels, count, extent)
             span.verdict(verdict)
         logged = checked.report_of(StageName.LOGGING)
         self._note_request(case, logged)
-        attempt = Attempt(
-            source=current.draft.source,
+        return Attempt(
+            source=draft.source,
             draft=logged.draft_log if logged is not None else None,
             labels=labels,
             verdict=verdict,
-            model=current.draft.model,
-            response_id=current.draft.response_id,
-            usage=current.draft.usage,
+            model=draft.model,
+            response_id=draft.response_id,
+            usage=draft.usage,
+            extent=extent,
         )
+
+    def verdict(
+        self, case: Case, plan: Plan, labels: OutputLabels, count: int, extent: Extent = Extent.WHOLE
+    ) -> Verdict:
+        """Return the verdict on a draft with these labels, as the draft number `count`."""
+        assert case.labels is not None
+        return judge(
+            case.bundle,
+            plan,
+            case.labels,
+            labels_for(extent, labels, plan),
+            required=self._required,
+            overlay=case.overlay,
+            user=case.event.user,
+            grants=case.granted,
+            attempts=count,
+            revisions_max=case.revisions_max,
+            trace_id=case.trace.trace_id,
+            state=case.state,
+        )
+
+    def record(self, case: Case, attempt: Attempt) -> None:
+        """Put a judged draft into the audit record, and count its verdict."""
         case.attempts.append(attempt)
-        self._count(case, labels, verdict)
-        return labels, verdict
+        self._count(case, attempt.labels, attempt.verdict)
 
     async def _run(self, checks: Sequence[Check], case: Case, given: CheckInput) -> Checked:
         return await run_checks(
@@ -193,17 +208,15 @@ class Drafting:
             metrics=self._metrics,
         )
 
-    async def _next(
-        self, case: Case, plan: Plan, current: Try, checked: tuple[OutputLabels, Verdict]
-    ) -> Try | Decision:
-        labels, verdict = checked
+    async def _next(self, case: Case, plan: Plan, current: Try, attempt: Attempt) -> Try | Decision:
+        labels, verdict = attempt.labels, attempt.verdict
         match verdict.verdict:
             case VerdictKind.PUBLISH:
                 return self._release(case, plan, current, verdict)
             case VerdictKind.REFUSE:
-                return self._fallback(case, plan, "refuse", Action.REFUSED, verdict)
+                return self.fallback(case, plan, "refuse", Action.REFUSED, verdict)
             case VerdictKind.ESCALATE:
-                return self._fallback(case, plan, "withheld", Action.WITHHELD, verdict)
+                return self.fallback(case, plan, "withheld", Action.WITHHELD, verdict)
             case VerdictKind.REDACT if current.action is not Action.REDACTED:
                 text = apply_redactions(current.draft.text, verdict.redactions)
                 redacted = Draft(text=text, source=DraftSource.REDACTION, model=current.draft.model)
@@ -217,7 +230,7 @@ class Drafting:
         self, case: Case, plan: Plan, current: Try, labels: OutputLabels, verdict: Verdict, *, action: Action
     ) -> Try | Decision:
         if current.count > case.revisions_max:
-            return self._fallback(case, plan, "safe_complete", Action.SAFE_COMPLETED, verdict)
+            return self.fallback(case, plan, "safe_complete", Action.SAFE_COMPLETED, verdict)
         self._metrics.count(Metric.REGENERATIONS)
         feedback = templates.feedback(case.bundle, verdict, labels)
         draft = await self._generate(case, plan, current.count + 1, feedback)
@@ -225,28 +238,34 @@ class Drafting:
         return Try(draft=draft, action=action, count=current.count + 1)
 
     async def _generate(self, case: Case, plan: Plan, attempt: int, feedback: str) -> Draft:
-        messages = self._compile_prompt(case, plan, feedback)
+        messages = self.prompt(case, plan, feedback)
+        tries = self.tries(case)
+        while True:  # bounded by `tries`, and by the event's deadline, which cancels this task
+            asked = await self.ask(case, attempt, messages)
+            if isinstance(asked, Draft) and asked.text.strip():
+                case.trouble = None
+                return asked
+            await tries.failed(asked)
+
+    def prompt(self, case: Case, plan: Plan, feedback: str, released: str = "") -> tuple[Message, ...]:
+        """Return the messages to send, and note the prompt's hash; `released` is text that the answer goes on from."""
         if self._prompt_hash:
             case.prompt_hashes[LlmRole.GENERATOR.value] = self._prompt_hash
-        wait_s = self._budget.backoff_initial_s
-        left_count, empty_left_count = self._budget.attempts_max, EMPTY_ANSWERS_MAX
-        while True:  # bounded by `attempts_max`, and by the event's deadline, which cancels this task
-            asked = await self._ask(case, attempt, messages)
-            if isinstance(asked, Draft):
-                if asked.text.strip():
-                    case.trouble = None
-                    return asked
-                empty_left_count -= asked.finish_reason in FINAL_REASONS
-                asked = _no_answer(asked)
-            case.trouble = asked
-            left_count -= 1
-            if not left_count or not empty_left_count:
-                raise CheckFailed(asked.outcome, asked.backend, f"too many attempts: {asked.detail}") from asked
-            self._metrics.count(Metric.RETRIES, reason=asked.outcome.value)
-            await case.rest(asked.after_s + wait_s * (0.5 + self._jitter() / 2))
-            wait_s = min(self._budget.backoff_max_s, wait_s * GENERATE_BACKOFF_FACTOR)
+        return self._compile_prompt(case, plan, feedback, released)
 
-    async def _ask(self, case: Case, attempt: int, messages: tuple[Message, ...]) -> Draft | RetryLater:
+    def tries(self, case: Case) -> "Tries":
+        """Return the tries of one draft."""
+        return Tries(case, self._budget, self._metrics, self._jitter)
+
+    async def ask(
+        self,
+        case: Case,
+        attempt: int,
+        messages: tuple[Message, ...],
+        on_text: OnText | None = None,
+        *,
+        continues: bool = False,
+    ) -> Draft | RetryLater:
         """Return the draft that one request brings, or the reason to try again later. The draft may have no text."""
         with case.trace.chat("generator", attempt, case.event.generation) as span:
             span.asked(messages)
@@ -256,9 +275,10 @@ class Drafting:
                 parameters=case.event.generation,
                 deadline_s=case.deadline_s,
                 headers=span.headers,
+                continues=continues,
             )
             try:
-                draft = await case.rest.during(self._generator.generate(request))
+                draft = await case.rest.during(self._generator.generate(request, on_text))
             except RetryLater as exc:
                 span.failed(exc.outcome.value)
                 return exc
@@ -266,10 +286,13 @@ class Drafting:
             self._count_tokens(case, draft)
             return draft
 
-    def _revisions_max(self, event: ConversationEvent) -> int:
-        if event.candidate is not None and not self._budget.candidate_regenerate:
-            return 0
-        return self._budget.revisions_max
+    def revisions_max(self, event: ConversationEvent) -> int:
+        """Return how many further drafts an event may have."""
+        if event.candidate is None:
+            return self._budget.revisions_max
+        asked = event.candidate.on_blocked
+        is_made_anew = self._budget.candidate_regenerate if asked is None else asked is OnBlocked.REGENERATE
+        return self._budget.revisions_max if is_made_anew else 0
 
     def _note_request(self, case: Case, logged: CheckReport | None) -> None:
         if case.request_log is None and logged is not None:
@@ -298,8 +321,6 @@ class Drafting:
             self._metrics.observe(Metric.LLM_REQUEST_TOKENS, tokens, case.trace.context, model=draft.model, kind=kind)
 
     def _release(self, case: Case, plan: Plan, current: Try, verdict: Verdict) -> Decision:
-        if not self._is_screened(case.attempts[-1]):
-            self._metrics.count(Metric.UNSCREENED_PUBLISHED)
         candidate = case.event.candidate
         untouched = candidate is not None and current.draft.source is DraftSource.CANDIDATE
         answer = Answer(
@@ -308,13 +329,20 @@ class Drafting:
             mode=plan.mode,
             parts=candidate.parts if untouched and candidate is not None else (),
         )
-        return _decision(current.action, answer, ActionReason.VERDICT, verdict)
+        return self.published(case, answer, current.action, verdict)
+
+    def published(self, case: Case, answer: Answer, action: Action, verdict: Verdict) -> Decision:
+        """Return the decision to publish the draft that was judged last."""
+        if not self._is_screened(case.attempts[-1]):
+            self._metrics.count(Metric.UNSCREENED_PUBLISHED)
+        return _decision(action, answer, ActionReason.VERDICT, verdict)
 
     def _is_screened(self, attempt: Attempt) -> bool:
         """Return whether every required check judged the draft, whatever the policy makes of one that did not."""
         return self._required <= {run.guard for run in attempt.labels.guards if run.outcome is Outcome.OK}
 
-    def _fallback(self, case: Case, plan: Plan, kind: templates.Kind, action: Action, verdict: Verdict) -> Decision:
+    def fallback(self, case: Case, plan: Plan, kind: templates.Kind, action: Action, verdict: Verdict) -> Decision:
+        """Return the policy's own text, as the end of an event whose drafts did not pass."""
         user = case.event.user
         text = templates.fallback(
             case.bundle, plan, kind=kind, locale=user.locale, region=user.region, overlay=case.overlay
@@ -325,6 +353,32 @@ class Drafting:
             failed = any(run.outcome is not Outcome.OK for run in guards)
             reason = ActionReason.GUARD_FAILED if failed else ActionReason.ESCALATED
         return _decision(action, Answer(text=text, source=DraftSource.TEMPLATE, mode=plan.mode), reason, verdict)
+
+
+class Tries:
+    """The tries to get one draft from the generator, with a backoff between them."""
+
+    def __init__(self, case: Case, budget: Budget, metrics: Instruments, jitter: Callable[[], float]) -> None:
+        self._case = case
+        self._metrics = metrics
+        self._jitter = jitter
+        self._wait_s = budget.backoff_initial_s
+        self._wait_max_s = budget.backoff_max_s
+        self._left_count = budget.attempts_max
+        self._empty_left_count = EMPTY_ANSWERS_MAX
+
+    async def failed(self, asked: Draft | RetryLater) -> None:
+        """Wait until the next try, after a failure or an answer without a text. Raises CheckFailed if there is none."""
+        if isinstance(asked, Draft):
+            self._empty_left_count -= asked.finish_reason in FINAL_REASONS
+            asked = _no_answer(asked)
+        self._case.trouble = asked
+        self._left_count -= 1
+        if not self._left_count or not self._empty_left_count:
+            raise CheckFailed(asked.outcome, asked.backend, f"too many attempts: {asked.detail}") from asked
+        self._metrics.count(Metric.RETRIES, reason=asked.outcome.value)
+        await self._case.rest(asked.after_s + self._wait_s * (0.5 + self._jitter() / 2))
+        self._wait_s = min(self._wait_max_s, self._wait_s * GENERATE_BACKOFF_FACTOR)
 
 
 def _no_answer(draft: Draft) -> RetryLater:

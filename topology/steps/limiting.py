@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
-from topology.contract.events import Action, Attempt
+from topology.contract.events import Action, Attempt, Usage
+from topology.contract.labels import Extent
 from topology.contract.names import ActionReason, DraftSource
 from topology.contract.tenants import Charge, Spent, Use
-from topology.ports import TenantUses
+from topology.ports import Departures, ReleasesFactory, TenantUses
 from topology.steps.canary import RequireGenuine, no_canaries
 from topology.steps.case import Case, Decision
 from topology.steps.withholding import limited
@@ -15,10 +16,16 @@ from topology.telemetry.metrics import Metric
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """The decision on which events pass: canaries that are genuine, and events within budgets; None: all of them."""
+    """The decision on which events pass: canaries that are genuine, and events within budgets; None: all of them.
+
+    `departures` says for whose events nobody waits any more; None: somebody always does.
+    `releases` makes the place where judged text leaves before an answer is whole; None: every answer leaves whole.
+    """
 
     require_genuine: RequireGenuine = no_canaries
     uses: TenantUses | None = None
+    departures: Departures | None = None
+    releases: ReleasesFactory | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,7 @@ def charge_of(case: Case, decision: Decision) -> Charge | None:
     if case.event.canary is not None or decision.action is Action.REJECTED:
         return None
     is_limited, is_repeated = decision.reason is ActionReason.RATE_LIMITED, bool(decision.duplicate_of)
-    drafts = [(index, each) for index, each in enumerate(case.attempts) if each.source is DraftSource.GENERATOR]
+    drafts = [(index, each) for index, each in enumerate(case.attempts) if _is_generated(each)]
     use = Use(
         events=0 if is_limited or is_repeated else 1,
         limited=int(is_limited),
@@ -59,6 +66,13 @@ def charge_of(case: Case, decision: Decision) -> Charge | None:
         guards=Spent(calls=len(case.guards) + sum([len(each.labels.guards) for each in case.attempts])),
     )
     return Charge(tenant_id=case.event.tenant_id, use=use)
+
+
+def _is_generated(attempt: Attempt) -> bool:
+    """Return whether a model was asked for this draft, and not only judged again what is known of it."""
+    if attempt.extent is Extent.PREFIX or attempt.source is DraftSource.REDACTION:
+        return attempt.usage != Usage()
+    return attempt.source is DraftSource.GENERATOR
 
 
 def _spent(drafts: list[Attempt]) -> Spent:

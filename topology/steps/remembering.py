@@ -64,6 +64,9 @@ ASKED_MAX = 8
 ASKS_NOTHING = (Leaning.CLOSES, Leaning.DENIES)
 """The turns after which what was asked before can still be taken up."""
 
+NOT_ANSWERED = (ActionReason.GUARD_FAILED, ActionReason.CLIENT_GONE)
+"""The reasons without a dead letter for which an event is not remembered: it is answered when it is sent again."""
+
 SELF_HARM_RISKS = {Vulnerability.AT_RISK, Vulnerability.ACUTE_SELF_HARM}
 WITH_LINE = {*SELF_HARM_RISKS, Vulnerability.HARM_TO_OTHERS}
 """The remembered risks for which an answer on another subject names a line once."""
@@ -78,7 +81,7 @@ _MODES = tuple(Mode)
 
 
 class Turn(Struct, frozen=True, kw_only=True):
-    """The meaning of a decided event for its conversation. `findings` are those of the published draft, if any.
+    """The meaning of a decided event for its conversation. `findings` are those of the text that its readers saw.
 
     `names_line`: the answer names a help line. `event` is None if the event is not to be remembered, because it failed.
     `answered` is the digest of the answer's text.
@@ -122,6 +125,9 @@ class Memory:
 
     def fold(self, case: Case, decision: Decision, now_ms: int, digest: TextDigest) -> ConversationState:
         """Return the state with which the turn ends; the same object if the turn adds nothing."""
+        candidate = case.event.candidate
+        if decision.reason is ActionReason.UNSEEN or (candidate is not None and not candidate.is_turn):
+            return case.state if _is_failed(decision) else noted(case, now_ms, self.bounds)
         turn = turn_of(case, decision, digest)
         return case.state if turn is None else folded(case.state, turn, case.bundle, now_ms, self.bounds)
 
@@ -186,21 +192,38 @@ def turn_of(case: Case, decision: Decision, digest: TextDigest) -> Turn | None:
     """Return what `decision` adds to the state; None if the request could not be assessed and planned."""
     if case.labels is None or case.plan is None:
         return None
-    is_failed = decision.failure is not None or decision.reason is ActionReason.GUARD_FAILED
     event_id = case.event.event_id
     drafted = case.attempts[-1].labels if decision.answer.source in DRAFT_SOURCES else None
     named = case.plan.must_include if drafted is None else drafted.obligations_present
+    shown = () if case.streamed is None else tuple(case.streamed.findings.values())
     return Turn(
         tenant_id=case.event.tenant_id,
         labels=case.labels,
         plan=case.plan,
-        findings=() if drafted is None else drafted.findings,
+        findings=shown if drafted is None else drafted.findings,
         names_line=CRISIS_LINE in named,
         event=None
-        if is_failed
+        if _is_failed(decision)
         else SeenEvent(event_id=event_id, audit_id=audit_id(position_of(case.record), event_id)),
         answered=digest(well_formed(decision.answer.text)),
     )
+
+
+def noted(case: Case, now_ms: int, bounds: StateBounds) -> ConversationState:
+    """Return the state of a conversation that remembers no more of an event than that it was answered."""
+    state, event_id = case.state, case.event.event_id
+    seen = SeenEvent(event_id=event_id, audit_id=audit_id(position_of(case.record), event_id))
+    added = structs.replace(
+        state,
+        tenant_id=case.event.tenant_id,
+        updated_ms=max(now_ms, state.updated_ms),
+        events=(*state.events, seen)[-bounds.events_max :],
+    )
+    return _within(added, bounds.bytes_max)
+
+
+def _is_failed(decision: Decision) -> bool:
+    return decision.failure is not None or decision.reason in NOT_ANSWERED
 
 
 def folded(

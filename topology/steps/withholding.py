@@ -27,6 +27,9 @@ RATE_LIMITED = "rate_limited"
 ONLY_IMAGES = "only_images"
 """The reason code of an event whose question is images alone, which nobody here sees."""
 
+CLIENT_GONE = "client_gone"
+"""The reason code of an event whose answer nobody waited for any more."""
+
 PROCESSING = "processing"
 """The stage that a dead letter names if it is not known which one failed."""
 
@@ -97,6 +100,12 @@ def is_only_images(event: ConversationEvent) -> bool:
 def unseen(case: Case) -> Decision:
     """Return the decision on an event whose question is images alone: no person has to look."""
     decision = withheld(case, ActionReason.UNSEEN, ONLY_IMAGES, None)
+    return structs.replace(decision, side_effects=())
+
+
+def abandoned(case: Case) -> Decision:
+    """Return the decision on an event whose answer nobody waits for: nothing failed, and no person has to look."""
+    decision = withheld(case, ActionReason.CLIENT_GONE, CLIENT_GONE, None)
     return structs.replace(decision, side_effects=())
 
 

@@ -13,6 +13,8 @@ from topology.contract.errors import DeadLetterReason, PolicyRefusal
 from topology.contract.events import Action
 from topology.contract.labels import Outcome, VerdictKind
 from topology.contract.names import ActionReason, CommitReason, LlmRole, ShadowOutcome, StageName
+from topology.contract.streams import StreamKind
+from topology.telemetry.metric_names import Metric
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -26,74 +28,13 @@ TOKEN_BUCKETS: Final = tuple(float(4**power) for power in range(11))
 """The first of the boundaries that the GenAI conventions ask for, up to a million tokens."""
 
 
-class Metric(StrEnum):
-    """The name of every metric."""
+class StreamOutcome(StrEnum):
+    """What became of a run of a streamed event, or of a record of its stream."""
 
-    EVENTS_CONSUMED = "sluicegate_events_consumed_total"
-    EVENTS_PUBLISHED = "sluicegate_events_published_total"
-    EVENT_DURATION = "sluicegate_event_duration_seconds"
-    PROCESSING_DURATION = "sluicegate_processing_duration_seconds"
-    STAGE_DURATION = "sluicegate_stage_duration_seconds"
-    STAGE_ERRORS = "sluicegate_stage_errors_total"
-    STAGE_TIMEOUTS = "sluicegate_stage_timeouts_total"
-    PARTLY_READ = "sluicegate_partly_read_total"
-    CONCURRENCY_LIMIT = "sluicegate_concurrency_limit"
-    CONCURRENCY_BEGUN = "sluicegate_concurrency_begun"
-    CONCURRENCY_WAITING = "sluicegate_concurrency_waiting"
-    INFLIGHT_EVENTS = "sluicegate_inflight_events"
-    BACKPRESSURE_PAUSED = "sluicegate_backpressure_paused"
-    VERDICTS = "sluicegate_verdicts_total"
-    ACTIONS = "sluicegate_actions_total"
-    FAIL_CLOSED = "sluicegate_fail_closed_total"
-    UNSCREENED_PUBLISHED = "sluicegate_unscreened_published_total"
-    DEAD_LETTERS = "sluicegate_dlq_total"
-    UNREADABLE_RECORDS = "sluicegate_unreadable_records_total"
-    RECORDS_LOST = "sluicegate_records_lost_total"
-    SUSPECTS = "sluicegate_suspects_total"
-    DUPLICATES_SUPPRESSED = "sluicegate_duplicates_suppressed_total"
-    RETRIES = "sluicegate_retries_total"
-    REGENERATIONS = "sluicegate_regenerations_total"
-    SAFE_COMPLETION = "sluicegate_safe_completion_total"
-    CANARY_RESULT = "sluicegate_canary_result"
-    CANARY_LAST_SUCCESS = "sluicegate_canary_last_success_timestamp_seconds"
-    POLICY_INFO = "sluicegate_policy_info"
-    POLICY_RELOAD_FAILURES = "sluicegate_policy_reload_failures_total"
-    SHADOW_DECISIONS = "sluicegate_shadow_decisions_total"
-    GRANTS = "sluicegate_grants_total"
-    TENANT_EVENTS = "sluicegate_tenant_events_total"
-    TENANT_ACTIONS = "sluicegate_tenant_actions_total"
-    TENANTS = "sluicegate_tenants"
-    USAGE_RESTORES_PENDING = "sluicegate_usage_restores_pending"
-    LLM_REQUEST_DURATION = "sluicegate_llm_request_duration_seconds"
-    LLM_ERRORS = "sluicegate_llm_errors_total"
-    LLM_CIRCUIT_STATE = "sluicegate_llm_circuit_state"
-    LLM_TOKENS = "sluicegate_llm_tokens_total"
-    LLM_REQUEST_TOKENS = "sluicegate_llm_request_tokens"
-    REBALANCES = "sluicegate_rebalances_total"
-    ASSIGNED_PARTITIONS = "sluicegate_assigned_partitions"
-    COMMIT_DURATION = "sluicegate_commit_duration_seconds"
-    COMMIT_FAILURES = "sluicegate_commit_failures_total"
-    TRANSACTION_ABORTS = "sluicegate_tx_aborts_total"
-    CONSUMER_LAG = "sluicegate_consumer_lag"
-    CONSUMER_LAG_SECONDS = "sluicegate_consumer_lag_seconds"
-    CLOCK_SKEW = "sluicegate_clock_skew_seconds"
-    WINDOW_FILL = "sluicegate_window_fill"
-    OFFSET_MAP_CHARS = "sluicegate_offset_map_chars"
-    STANDSTILL_SECONDS = "sluicegate_partition_standstill_seconds"
-    STOPPED_PARTITIONS = "sluicegate_stopped_partitions"
-    STATE_CONVERSATIONS = "sluicegate_state_conversations"
-    STATE_BYTES = "sluicegate_state_bytes"
-    STATE_EVICTIONS = "sluicegate_state_evictions_total"
-    STATE_RESTORES_PENDING = "sluicegate_state_restores_pending"
-    STATE_RESTORE_FAILURES = "sluicegate_state_restore_failures_total"
-    ACTOR_RESTARTS = "sluicegate_actor_restarts_total"
-    ACTORS = "sluicegate_actors"
-    BUILD_INFO = "sluicegate_build_info"
-    DOOR_REQUESTS = "sluicegate_door_requests_total"
-    DOOR_DURATION = "sluicegate_door_request_duration_seconds"
-    DOOR_WAITING = "sluicegate_door_waiting"
-    DOOR_INDEX = "sluicegate_door_index_answers"
-    TELEMETRY_DROPPED = "sluicegate_telemetry_dropped_total"
+    OPENED = "opened"
+    REPLACED = "replaced"
+    ACKNOWLEDGED = "acknowledged"
+    FAILED = "failed"
 
 
 class Label(Struct, frozen=True):
@@ -281,6 +222,28 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
         labels=(_MODEL, Label("kind", ("input", "output"))),
         buckets=TOKEN_BUCKETS,
     ),
+    _seconds(Metric.STREAM_FIRST_TEXT, "From a record's receipt to the first text of its answer that left."),
+    MetricSpec(
+        name=Metric.STREAM_HELD,
+        kind="histogram",
+        unit="{character}",
+        help="Characters of a streamed answer that are held back, each time some are judged.",
+        buckets=TOKEN_BUCKETS,
+    ),
+    _counter(
+        Metric.STREAM_ABORTS,
+        "request",
+        "Requests to the generator that a verdict on the answer's beginning closed.",
+        _enumerated("verdict", VerdictKind),
+        zeros=True,
+    ),
+    _counter(
+        Metric.STREAM_TOKENS_SAVED,
+        "token",
+        "Tokens that closed requests were still allowed: an upper bound.",
+        zeros=True,
+    ),
+    _counter(Metric.STREAM_RELEASED_OVER, "event", "Answers in whose streamed text a fault was found.", zeros=True),
     _counter(
         Metric.REBALANCES,
         "rebalance",
@@ -326,6 +289,26 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _counter(Metric.STATE_EVICTIONS, "conversation", "Conversations forgotten for want of room.", zeros=True),
     _gauge(Metric.STATE_RESTORES_PENDING, "{partition}", "Partitions that wait until their states are read."),
     _counter(Metric.STATE_RESTORE_FAILURES, "try", "Failed tries to read the states of partitions.", zeros=True),
+    _counter(
+        Metric.FOLLOW_FAILURES, "try", "Failures after which a topic that a worker follows is read on anew.", _TOPIC
+    ),
+    _counter(
+        Metric.STREAM_RUNS,
+        "run",
+        "Runs of streamed events that were opened and read back, and events whose stream was given up.",
+        Label("outcome", (StreamOutcome.OPENED.value, StreamOutcome.REPLACED.value)),
+        zeros=True,
+    ),
+    _counter(
+        Metric.STREAM_RECORDS,
+        "record",
+        "Records written to streams; one that failed may have arrived all the same.",
+        _enumerated("kind", StreamKind),
+        Label("outcome", (StreamOutcome.ACKNOWLEDGED.value, StreamOutcome.FAILED.value)),
+        zeros=True,
+    ),
+    _seconds(Metric.STREAM_READ_BACK, "From the `opened` of a run to its reading back.", buckets=SHORT_BUCKETS),
+    _gauge(Metric.STREAM_KEPT_BYTES, "By", "What a worker keeps of streams in memory."),
     _counter(Metric.ACTOR_RESTARTS, "restart", "Actors replaced.", _ROLE, zeros=True),
     _gauge(
         Metric.ACTORS,
@@ -340,6 +323,23 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     _seconds(Metric.DOOR_DURATION, "From a request for an event to its answer, at the door."),
     _gauge(Metric.DOOR_WAITING, "{event}", "Events of the door that are under way."),
     _gauge(Metric.DOOR_INDEX, "{answer}", "Answers that the door can give again."),
+    _gauge(Metric.DOOR_STREAMS, "{answer}", "Streamed answers that are not whole yet, as far as a door keeps them."),
+    _counter(Metric.DOOR_CLOSED, "stream", "Streams closed because their clients did not read.", zeros=True),
+    _counter(
+        Metric.DOOR_CANCELLATIONS,
+        "event",
+        "Events that a door cancelled because their clients had gone; `unplaced`: it could not, not knowing where.",
+        Label("outcome", ("sent", "unplaced", "failed")),
+        zeros=True,
+    ),
+    _counter(
+        Metric.CANCELLATIONS,
+        "record",
+        "Records of the cancel topic that were read; `dropped`: earlier ones, for want of room.",
+        Label("outcome", ("taken", "dropped", "unreadable")),
+        zeros=True,
+    ),
+    _gauge(Metric.CANCELLATIONS_KNOWN, "{record}", "Unfinished records that are known to be cancelled."),
     _gauge(Metric.BUILD_INFO, "", "1 for this version.", Label("version"), Label("role")),
     _counter(
         Metric.TELEMETRY_DROPPED,

@@ -4,15 +4,17 @@ A request is answered by the response to its own record, or by the one that this
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from concurrent.futures import Executor
+from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from msgspec import Struct
 
 from topology.contract.events import Position
 from topology.contract.records import Headers
+from topology.contract.streams import StreamRecord
 from topology.ports import Clock
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
@@ -21,6 +23,8 @@ from workers.door.index import AnswerIndex, Entry, Event
 from workers.door.outcomes import already_answered
 from workers.door.reasons import End, end_of
 from workers.door.refusals import FAILED, INVALID, NEVER_AGAIN, Refusal, retry_after
+from workers.door.segments.live import Live
+from workers.door.segments.shown import ShownTexts
 
 SENT_MAX: Final = 3
 """How often one request may be sent: again only after its event ended because nobody waited for it any more."""
@@ -54,6 +58,10 @@ class Log(Protocol):
         """
         ...
 
+    def cancel(self, position: Position, event_id: str, sent: Callable[[bool], None]) -> None:
+        """Say that nobody waits for the answer to a record. `sent` is called on any thread: whether it is written."""
+        ...
+
     def fetch(self, partition: int, offset: int) -> Placed | None:
         """Return a response that was read before; None if it is not there any more."""
         ...
@@ -62,8 +70,13 @@ class Log(Protocol):
 class Link(Log, Protocol):
     """A log, and whoever follows its responses."""
 
-    def start(self, deliver: Callable[[list[Placed]], None]) -> None:
-        """Begin to hand over responses to events of doors, in the order of their topic, on a thread of its own."""
+    def start(
+        self, deliver: Callable[[list[Placed]], None], stream: Callable[[list[StreamRecord]], None] | None
+    ) -> None:
+        """Begin to hand over responses to events of doors, in the order of their topic, on a thread of its own.
+
+        And to hand over the records of streams, on another; None: they are not read.
+        """
         ...
 
     def not_ready(self) -> tuple[str, ...]:
@@ -76,24 +89,43 @@ class Link(Log, Protocol):
 
 
 class AskBounds(Struct, frozen=True, kw_only=True):
-    """How long an event may take, and how many may be under way."""
+    """How long an event may take, and how many may be under way.
+
+    `grace_s` after the last one who waited for an event has left, the event is cancelled.
+    """
 
     deadline_s: float
+    grace_s: float
     waiting_max: int
 
 
+class Threads(NamedTuple):
+    """What blocks: sending, which must not wait for answers that are read again; and everything else."""
+
+    sending: Executor
+    reading: Executor
+
+
 class Asking:
-    """The requests of one door. All calls are on its loop; `workers` runs what blocks."""
+    """The requests of one door. All calls are on its loop; `threads` run what blocks."""
 
     def __init__(
-        self, log: Log, index: AnswerIndex, bounds: AskBounds, clock: Clock, workers: Executor, metrics: Instruments
+        self,
+        log: Log,
+        index: AnswerIndex,
+        bounds: AskBounds,
+        clock: Clock,
+        threads: Threads,
+        metrics: Instruments,
+        shown: ShownTexts | None = None,
     ) -> None:
         self._log = log
         self._index = index
         self._bounds = bounds
         self._clock = clock
-        self._workers = workers
+        self._threads = threads
         self._metrics = metrics
+        self._shown = shown
         self._flights: dict[Event, Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -113,11 +145,22 @@ class Asking:
             flight = self._flights.get(placed.event)
             if flight is not None:
                 flight.offer(placed)
+            if self._shown is not None:
+                self._shown.end(answered.audit_id)
         self._index.forget(now_ms)
         self._metrics.gauge_set(Metric.DOOR_INDEX, len(self._index))
 
-    async def ask(self, question: Question) -> Placed:
-        """Return the response. Raises Refusal, and TimeoutError 2 s after the event's deadline."""
+    def take_stream(self, read: Iterable[StreamRecord]) -> None:
+        """Take in records of streams, in the order of their topic."""
+        if self._shown is not None:
+            self._shown.take(read, self._clock.now_ms())
+            self._metrics.gauge_set(Metric.DOOR_STREAMS, len(self._shown))
+
+    async def ask(self, question: Question, live: Live | None = None) -> Placed:
+        """Return the response. Raises Refusal, and TimeoutError 2 s after the event's deadline.
+
+        `live` gets what is shown of the answer while it is made.
+        """
         until_s = self._clock.monotonic_s() + self._bounds.deadline_s + LATE_S
         for _ in range(SENT_MAX):
             known = self._index.of_event(question.event, self._clock.now_ms())
@@ -128,7 +171,8 @@ class Asking:
                 flight = self._begin(question)
             if flight.digest != question.digest:
                 raise _conflict(question)
-            placed = await self._wait(flight, until_s)
+            with self._showing(flight, live):
+                placed = await self._wait(flight, until_s)
             end = end_of(placed.answered)
             if end is End.REPEATED:
                 first = placed.answered.duplicate_of
@@ -146,7 +190,7 @@ class Asking:
             raise _conflict(question)
         fetch = partial(self._log.fetch, known.partition, known.offset)
         try:
-            found = await asyncio.get_running_loop().run_in_executor(self._workers, fetch)
+            found = await asyncio.get_running_loop().run_in_executor(self._threads.reading, fetch)
         except LogAway:
             away = "the answer that was given before cannot be read now"
             raise Refusal(503, "not_read", away, None, FAILED, retry_after(RETRY_S)) from None
@@ -154,9 +198,53 @@ class Asking:
             raise already_answered(question.event[1], known.audit_id)
         return found
 
+    @contextmanager
+    def _showing(self, flight: Flight, live: Live | None) -> Generator[None]:
+        shown, listened = self._shown, list[str]()
+        if live is None or shown is None:
+            yield
+            return
+
+        def placed(audit_id: str) -> None:
+            listened.append(audit_id)
+            live.begin(audit_id, shown.listen(audit_id, live.add, self._clock.now_ms()))
+
+        flight.when_placed(placed)
+        try:
+            yield
+        finally:
+            flight.tell_no_more(placed)
+            for audit_id in listened:
+                shown.unlisten(audit_id, live.add)
+
     async def _wait(self, flight: Flight, until_s: float) -> Placed:
-        async with asyncio.timeout(max(0.0, until_s - self._clock.monotonic_s())):
-            return await asyncio.shield(flight.settled)
+        flight.join()
+        try:
+            async with asyncio.timeout(max(0.0, until_s - self._clock.monotonic_s())):
+                return await asyncio.shield(flight.settled)
+        finally:
+            if flight.leave():
+                asyncio.get_running_loop().call_later(self._bounds.grace_s, self._cancel, flight, flight.joined_count)
+
+    def _cancel(self, flight: Flight, joined_count: int) -> None:
+        """Cancel an event for which nobody has waited since its last waiter left, if it is known where it stands."""
+        is_over = flight.settled.done() or self._flights.get(flight.event) is not flight
+        if is_over or flight.joined_count != joined_count:
+            return
+        position = flight.position
+        if position is None:
+            self._note_cancel("unplaced")
+            return
+        loop = asyncio.get_running_loop()
+
+        def sent(is_written: bool) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(self._note_cancel, "sent" if is_written else "failed")
+
+        self._keep(_in_thread(self._threads.reading, partial(self._log.cancel, position, flight.event[1], sent)))
+
+    def _note_cancel(self, outcome: str) -> None:
+        self._metrics.count(Metric.DOOR_CANCELLATIONS, outcome=outcome)
 
     def _begin(self, question: Question) -> Flight:
         if len(self._flights) >= self._bounds.waiting_max:
@@ -188,7 +276,7 @@ class Asking:
         )
         try:
             async with asyncio.timeout(flight.until_s - self._clock.monotonic_s()):
-                await loop.run_in_executor(self._workers, send)
+                await loop.run_in_executor(self._threads.sending, send)
                 await asyncio.shield(flight.settled)
         except LogAway:
             away = "the brokers cannot be reached; nothing was sent"
@@ -204,6 +292,11 @@ class Asking:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)  # the loop itself holds tasks only weakly
         task.add_done_callback(self._tasks.discard)
+
+
+async def _in_thread(workers: Executor, work: Callable[[], None]) -> None:
+    with suppress(RuntimeError):  # the door is ending, and its threads with it
+        await asyncio.get_running_loop().run_in_executor(workers, work)
 
 
 def _note(flight: Flight, position: Position | None) -> None:

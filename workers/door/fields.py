@@ -41,7 +41,11 @@ FIELDS: Final = (
     Field("max_completion_tokens", _H, "the same; it counts where both are given"),
     Field("seed", _H, "0 to 2⁶³-1"),
     Field("stop", _H, "a string, or up to 4 of at most 128 characters"),
-    Field("stream", _H, "the whole checked answer as server-sent events"),
+    Field(
+        "stream",
+        _H,
+        "the whole checked answer as server-sent events, or text as it is released (`door.streams`)",
+    ),
     Field("stream_options", _H, "`include_usage`"),
     Field("user", _H, "who is asking, at most 256 characters"),
     Field("safety_identifier", _H, "the same; it counts where both are given"),

@@ -7,6 +7,7 @@ All calls are on one loop.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from topology.contract.events import Position
@@ -45,13 +46,42 @@ class Flight:
         self.settled.add_done_callback(_seen)
         self.position: Position | None = None
         """Where its record stands; None until that is known, or if nobody will say."""
+        self._to_be_told: list[Callable[[str], None]] = []
+        self.joined_count = 0
+        """How many have ever waited for it."""
+        self._waiting_count = 0
         self._is_unknown = False
         self._early: list[Placed] = []
+
+    def join(self) -> None:
+        """Note that one more waits."""
+        self.joined_count += 1
+        self._waiting_count += 1
+
+    def leave(self) -> bool:
+        """Note that one waits no longer; return whether that leaves a record on its way without anybody."""
+        self._waiting_count -= 1
+        return not self._waiting_count and not self.settled.done()
 
     def acknowledge(self, position: Position) -> None:
         """Note where the record stands."""
         self.position = position
+        told, self._to_be_told = self._to_be_told, []
+        for tell in told:
+            tell(audit_id(position, self.event[1]))
         self._look_back()
+
+    def when_placed(self, tell: Callable[[str], None]) -> None:
+        """Have the audit id of the answer told once it is known where the record stands."""
+        if self.position is None:
+            self._to_be_told.append(tell)
+        else:
+            tell(audit_id(self.position, self.event[1]))
+
+    def tell_no_more(self, tell: Callable[[str], None]) -> None:
+        """Take `when_placed` back."""
+        if tell in self._to_be_told:
+            self._to_be_told.remove(tell)
 
     def lose(self) -> None:
         """Note that nobody will say whether and where the record stands."""

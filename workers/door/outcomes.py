@@ -1,6 +1,6 @@
 """How an event ended, as HTTP: status, body, headers, and the chunks of a stream. Nothing here waits or asks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 from urllib.parse import quote
 
@@ -43,7 +43,7 @@ def completed(answered: Answered, created_s: int, asked: Asked) -> Reply:
     end = end_of(answered)
     if end not in {End.LET_OUT, End.WITHHELD}:
         return _not_completed(answered, end)
-    reason = _finish_reason(answered, end)
+    reason = finish_reason(answered, end)
     if asked.is_stream:
         chunks = tuple(_chunks(answered, created_s, asked, reason))
         return Reply(status=200, headers=_headers(answered), chunks=chunks)
@@ -51,7 +51,7 @@ def completed(answered: Answered, created_s: int, asked: Asked) -> Reply:
     body = {
         **_named(answered, created_s, asked, "chat.completion"),
         "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": reason}],
-        "usage": _usage(answered),
+        "usage": usage_of(answered),
         "sluicegate": told_of(answered),
     }
     return Reply(status=200, body=msgspec.json.encode(body), headers=_headers(answered))
@@ -121,8 +121,9 @@ def _not_completed(answered: Answered, end: End) -> Reply:
     return refused(refusal, told_of(answered), _headers(answered))
 
 
-def _finish_reason(answered: Answered, end: End) -> str:
-    if end is End.WITHHELD:
+def finish_reason(answered: Answered, end: End) -> str:
+    """Return why an answer ends, as OpenAI has it."""
+    if end is not End.LET_OUT:
         return "content_filter"
     return "length" if "truncated" in answered.reason_codes else "stop"
 
@@ -140,7 +141,8 @@ def _headers(answered: Answered) -> dict[str, str]:
     return {name: quote(value, safe=_HEADER_SAFE) for name, value in told.items()}
 
 
-def _usage(answered: Answered) -> dict[str, int]:
+def usage_of(answered: Answered) -> dict[str, int]:
+    """Return the tokens of an answer."""
     read, written = answered.usage.input_tokens, answered.usage.output_tokens
     return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
@@ -156,15 +158,20 @@ def _chunks(answered: Answered, created_s: int, asked: Asked, reason: str) -> It
         named["usage"] = None
     text = parts_text(answered.parts)
     for delta, finish in (({"role": "assistant", "content": ""}, None), ({"content": text}, None), ({}, reason)):
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        body: dict[str, object] = {**named, "choices": [choice]}
+        body: dict[str, object] = {**named, "choices": [chunk_of(delta, finish)]}
         if finish is not None:
             body["sluicegate"] = told_of(answered)
-        yield _event(body)
+        yield server_event(body)
     if asked.with_usage:
-        yield _event({**named, "choices": [], "usage": _usage(answered)})
+        yield server_event({**named, "choices": [], "usage": usage_of(answered)})
     yield b"data: [DONE]\n\n"
 
 
-def _event(body: dict[str, object]) -> bytes:
+def chunk_of(delta: Mapping[str, object], finish: str | None) -> dict[str, object]:
+    """Return the one choice of a chunk."""
+    return {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+
+
+def server_event(body: Mapping[str, object]) -> bytes:
+    """Return a chunk as a server-sent event."""
     return b"data: " + msgspec.json.encode(body) + b"\n\n"

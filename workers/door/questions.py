@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from topology.contract.codec import RecordLimits, canonical_json, decode_event, encode
 from topology.contract.errors import DeadLetter
-from topology.contract.events import Candidate, ConversationEvent, Message, Role
-from topology.contract.names import CONTENT_TYPE_JSON, Header, SchemaName
+from topology.contract.events import Candidate, ContentPart, ConversationEvent, Message, Role
+from topology.contract.names import CONTENT_TYPE_JSON, Header, OnBlocked, SchemaName
 from topology.contract.records import Headers, Record
 from workers.door.asking import Question
 from workers.door.callers import OVERRIDES, Caller, overrides_of, user_of
@@ -36,11 +36,19 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 def question_of(
-    call: Call, asked: Asked, name: str, caller: Caller, digests: Digests, limits: RecordLimits, trace: Headers
+    call: Call,
+    asked: Asked,
+    name: str,
+    caller: Caller,
+    digests: Digests,
+    limits: RecordLimits,
+    trace: Headers,
+    *,
+    streams: bool = False,
 ) -> Question:
     """Return the event of a request, to be sent. Raises Refusal for whatever a worker would not take.
 
-    `trace` are the headers of its trace context.
+    `trace` are the headers of its trace context. With `streams` a request for a stream is an event for one.
     """
     said = overrides_of(caller, call.headers)
     user = user_of(caller, said, asked.subject)
@@ -60,9 +68,10 @@ def question_of(
             conversation_id=conversation_id,
             tenant_id=caller.tenant,
             messages=asked.messages,
-            candidate=Candidate(parts=asked.answer) if asked.answer else None,
+            candidate=_only_judged(asked.answer),
             user=user,
             generation=asked.generation,
+            stream=streams and asked.is_stream,
         )
     except ValueError as exc:  # its text holds counts alone
         raise bad_field("messages", str(exc)) from None
@@ -76,6 +85,11 @@ def question_of(
         value=lambda deadline_ms: encode(replace(event, deadline_ms=deadline_ms)),
         headers=headers,
     )
+
+
+def _only_judged(answer: tuple[ContentPart, ...]) -> Candidate | None:
+    """Return an answer that is judged and no more; None if there is none to be judged."""
+    return Candidate(parts=answer, on_blocked=OnBlocked.TEMPLATE, is_turn=False) if answer else None
 
 
 def _event_id(call: Call, name: str, digests: Digests) -> str:

@@ -6,13 +6,10 @@ from typing import Final
 from msgspec import Struct
 
 from topology.contract.events import Action, ContentPart, Usage
-from topology.reference.reason_codes import Again, Reason, reason_of
-from topology.steps.withholding import RATE_LIMITED
+from topology.reference.reason_codes import Again, reason_of
+from topology.steps.withholding import CLIENT_GONE, RATE_LIMITED
 
 REJECTED: Final = "rejected"
-CLIENT_GONE: Final = "client_gone"
-
-_GONE: Final = Reason("nobody waited for the answer any more", Again.SAME)
 _ANSWERS: Final = frozenset({Again.NO, Again.FIRST, Again.CORRECTED})
 """What is said of codes that stand for an answer; any other is of a failure, which the same id may ask about again."""
 _LET_OUT: Final = frozenset(
@@ -75,5 +72,5 @@ def end_of(answered: Answered) -> End:
 
 def in_words(code: str) -> str:
     """Return what a reason code means."""
-    reason = _GONE if code == CLIENT_GONE else reason_of(code)
+    reason = reason_of(code)
     return f"the policy's rule {code}" if reason is None else reason.words

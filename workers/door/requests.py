@@ -18,7 +18,7 @@ from topology.contract.events import (
     Role,
     TextPart,
 )
-from topology.contract.nesting import is_json_too_deep
+from topology.contract.measures.nesting import is_json_too_deep
 from workers.door.fields import CHECK_FIELDS, MESSAGE_FIELDS, check_fields
 from workers.door.refusals import Refusal, bad_field
 

@@ -6,19 +6,20 @@ import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final
+from contextlib import AsyncExitStack
+from typing import Final, TypeVar
 
 from aiohttp import web
 
 from topology.contract.codec import RecordLimits
 from topology.contract.errors import SettingsError
 from topology.ports import Clock
-from workers.door.asking import LATE_S, AskBounds, Asking, Link
+from workers.door.asking import LATE_S, AskBounds, Asking, Link, Threads
 from workers.door.callers import Admissions, Callers
-from workers.door.flights import Placed
 from workers.door.identity import Digests
 from workers.door.index import AnswerIndex
 from workers.door.reading import KafkaLink
+from workers.door.segments.shown import ShownTexts
 from workers.door.server import Door, Parts
 from workers.process.clock import SystemClock
 from workers.process.connections import ConnectionBounds, Connections
@@ -27,8 +28,12 @@ from workers.telemetry.setup import Telemetry
 
 logger = logging.getLogger("sluicegate.door")
 
-BLOCKING_THREADS: Final = 16
-"""Threads for what blocks: sends while the brokers are away, and answers that are read again."""
+T = TypeVar("T")
+
+SENDING_THREADS: Final = 16
+"""Threads for sends, which block while the brokers are away."""
+READING_THREADS: Final = 16
+"""Threads that wait for answers which are read again: as many are read at once."""
 KEYS_LOOK_S: Final = 2.0
 ANSWER_S: Final = 10.0
 """Time for a client to read its answer, beyond the deadline."""
@@ -77,23 +82,45 @@ class RunningDoor:
         """Serve until `stop`. Raises what `open_link` raises."""
         self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
         link = await asyncio.to_thread(self._open_link, self._settings, self._clock)
-        workers = ThreadPoolExecutor(BLOCKING_THREADS, "door")
-        asking = Asking(link, self._index(), self._bounds(), self._clock, workers, self._telemetry.instruments)
-        link.start(self._deliver(asking))
+        threads = Threads(ThreadPoolExecutor(SENDING_THREADS, "door"), ThreadPoolExecutor(READING_THREADS, "door-kept"))
+        metrics, shown = self._telemetry.instruments, self._shown()
+        asking = Asking(link, self._index(), self._bounds(), self._clock, threads, metrics, shown)
+        link.start(self._on_loop(asking.take), None if shown is None else self._on_loop(asking.take_stream))
         watching = self._loop.create_task(self._watch_keys())
         try:
             await self._listen(self._door(asking, link))
         finally:
             watching.cancel()
-            workers.shutdown(wait=False, cancel_futures=True)
+            for pool in threads:
+                pool.shutdown(wait=False, cancel_futures=True)
             await asyncio.to_thread(link.close)
 
     async def _listen(self, door: Door) -> None:
-        assert self._loop is not None
         assert self._ended is not None
         own = self._settings.door
+        async with AsyncExitStack() as stack:
+            if own.metrics_port:
+                bounds = self._operations_bounds()
+                await self._open(stack, door.operations(), own.metrics_port, bounds, None)
+            self.port = await self._open(stack, door.application(), own.port, self._connection_bounds(), self._tls())
+            logger.info("door listens", extra={"host": own.host, "port": self.port})
+            self.is_up.set()
+            if not self._asked_to_stop.is_set():
+                await self._ended.wait()
+
+    async def _open(
+        self,
+        stack: AsyncExitStack,
+        application: web.Application,
+        port: int,
+        bounds: ConnectionBounds,
+        tls: ssl.SSLContext | None,
+    ) -> int:
+        """Listen, until `stack` ends, and return the port."""
+        assert self._loop is not None
+        own = self._settings.door
         runner = web.AppRunner(
-            door.application(),
+            application,
             access_log=None,
             shutdown_timeout=STOP_S,
             handler_cancellation=True,  # a client that went away is not waited for
@@ -101,18 +128,12 @@ class RunningDoor:
             lingering_time=1.0,
         )
         await runner.setup()
+        stack.push_async_callback(runner.cleanup)
         assert runner.server is not None
-        connections = Connections(runner.server, self._connection_bounds())
-        server = await self._loop.create_server(connections, own.host, own.port, ssl=self._tls())
-        try:
-            self.port = server.sockets[0].getsockname()[1]
-            logger.info("door listens", extra={"host": own.host, "port": self.port})
-            self.is_up.set()
-            if not self._asked_to_stop.is_set():
-                await self._ended.wait()
-        finally:
-            server.close()
-            await runner.cleanup()
+        server = await self._loop.create_server(Connections(runner.server, bounds), own.host, port, ssl=tls)
+        stack.callback(server.close)
+        found: int = server.sockets[0].getsockname()[1]
+        return found
 
     def _door(self, asking: Asking, link: Link) -> Door:
         settings, limits = self._settings, self._settings.limits
@@ -136,13 +157,13 @@ class RunningDoor:
             )
         )
 
-    def _deliver(self, asking: Asking) -> Callable[[list[Placed]], None]:
+    def _on_loop(self, take: Callable[[list[T]], None]) -> Callable[[list[T]], None]:
         loop = self._loop
         assert loop is not None
 
-        def deliver(read: list[Placed]) -> None:
+        def deliver(read: list[T]) -> None:
             if not loop.is_closed():
-                loop.call_soon_threadsafe(asking.take, read)
+                loop.call_soon_threadsafe(take, read)
 
         return deliver
 
@@ -155,9 +176,13 @@ class RunningDoor:
     def _index(self) -> AnswerIndex:
         return AnswerIndex(self._settings.door.index_max, round(self._settings.door.replay_s * 1000))
 
+    def _shown(self) -> ShownTexts | None:
+        own = self._settings.door
+        return ShownTexts(own.streams_bytes_max, round(own.replay_s * 1000)) if own.streams else None
+
     def _bounds(self) -> AskBounds:
         own = self._settings.door
-        return AskBounds(deadline_s=own.deadline_s, waiting_max=own.waiting_max)
+        return AskBounds(deadline_s=own.deadline_s, grace_s=own.disconnect_grace_s, waiting_max=own.waiting_max)
 
     def _connection_bounds(self) -> ConnectionBounds:
         own = self._settings.door
@@ -167,6 +192,15 @@ class RunningDoor:
             request_timeout_s=own.request_timeout_s,
             answer_timeout_s=own.deadline_s + LATE_S + ANSWER_S,
             request_bytes_max=own.body_bytes_max + own.header_bytes_max + OVERSHOOT_BYTES_MAX,
+        )
+
+    def _operations_bounds(self) -> ConnectionBounds:
+        own = self._settings.agent
+        return ConnectionBounds(
+            total_max=own.connections_max,
+            per_peer_max=own.connections_per_peer_max,
+            request_timeout_s=own.request_timeout_s,
+            answer_timeout_s=ANSWER_S,
         )
 
     def _tls(self) -> ssl.SSLContext | None:

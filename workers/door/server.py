@@ -4,14 +4,18 @@
     POST /v1/checks             judges an answer that was made elsewhere
     GET  /v1/models             what `model` may be
     GET  /livez /readyz         200 `ok`, or 503 and the reasons, one a line
+
+On a port of its own, which asks for no key, `/livez`, `/readyz` and
+
     GET  /metrics               the page for Prometheus
 
 Each connection carries one request, which must arrive within `door.request_timeout_s`
 (`workers/process/connections.py`).
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -32,10 +36,12 @@ from workers.door.asking import Asking, Question
 from workers.door.callers import Admissions, Callers
 from workers.door.flights import Placed
 from workers.door.identity import Digests
-from workers.door.outcomes import Reply, completed, judged, late, refused
+from workers.door.outcomes import EVENT_HEADER, Reply, completed, judged, late, refused
 from workers.door.questions import Call, question_of
 from workers.door.refusals import FAILED, Refusal
 from workers.door.requests import Asked, check_asked, completion_asked
+from workers.door.segments.chunks import Chunks
+from workers.door.segments.live import Live, TooFarBehind
 from workers.process.connections import Connection
 from workers.settings import DoorSettings
 from workers.telemetry.openmetrics import Family, page
@@ -83,9 +89,16 @@ class Door:
         router.add_get(MODELS + "/{model}", self._model)
         router.add_get("/livez", self._livez)
         router.add_get("/readyz", self._readyz)
-        router.add_get("/metrics", self._metrics)
         if self._settings.cors_origin:
             router.add_route("OPTIONS", "/v1/{rest:.*}", self._preflight)
+        return application
+
+    def operations(self) -> web.Application:
+        """Return the application of the port for those who watch the door."""
+        application = web.Application()
+        application.router.add_get("/livez", self._livez)
+        application.router.add_get("/readyz", self._readyz)
+        application.router.add_get("/metrics", self._metrics)
         return application
 
     @web.middleware
@@ -143,18 +156,60 @@ class Door:
             span = parts.tracer.start_span(DOOR, context=_parent(client), kind=SpanKind.SERVER)
             try:
                 trace: Headers = trace_headers({**client, **carrier(span.get_span_context())})
-                question = question_of(call, asked, name, caller, parts.digests, parts.limits, trace)
-                reply = await self._told(question, asked, told)
+                question = question_of(
+                    call, asked, name, caller, parts.digests, parts.limits, trace, streams=self._settings.streams
+                )
+                is_live = self._settings.streams and asked.is_stream
+                made = await (self._live if is_live else self._whole)(request, question, asked, told)
             finally:
                 span.end()
         finally:
             parts.admissions.leave(name)
         parts.metrics.observe(Metric.DOOR_DURATION, parts.clock.monotonic_s() - began_s)
+        return made
+
+    async def _whole(
+        self, request: web.Request, question: Question, asked: Asked, told: Callable[[Placed, Asked], Reply]
+    ) -> web.StreamResponse:
+        """Answer once the whole answer is there."""
+        reply = await self._ended(self._parts.asking.ask(question), question, asked, told)
         return await self._streamed(request, reply) if reply.chunks else self._response(reply)
 
-    async def _told(self, question: Question, asked: Asked, told: Callable[[Placed, Asked], Reply]) -> Reply:
+    async def _live(
+        self, request: web.Request, question: Question, asked: Asked, told: Callable[[Placed, Asked], Reply]
+    ) -> web.StreamResponse:
+        """Stream an answer while it is made. Until there is text, everything ends as without a stream."""
+        live = Live()
+        answer = asyncio.ensure_future(self._parts.asking.ask(question, live))
         try:
-            return told(await self._parts.asking.ask(question), asked)
+            await live.until_text(answer)
+            if not live.has_begun:
+                reply = await self._ended(answer, question, asked, told)
+                return await self._streamed(request, reply) if reply.chunks else self._response(reply)
+            chunks = Chunks(asked, live, question.event[1], self._parts.clock.now_ms() // 1000)
+            response = await self._opened(request, 200, {EVENT_HEADER: question.event[1]})
+            try:
+                await live.write(response.write, chunks.role())
+                await live.send(answer, chunks.delta, response.write)
+                await live.write(response.write, await _end_of(answer, chunks))
+                await response.write_eof()
+            except TooFarBehind:
+                self._parts.metrics.count(Metric.DOOR_CLOSED)
+                if request.transport is not None:
+                    request.transport.abort()
+            return response
+        finally:
+            answer.cancel()
+
+    async def _ended(
+        self,
+        answer: Awaitable[Placed],
+        question: Question,
+        asked: Asked,
+        told: Callable[[Placed, Asked], Reply],
+    ) -> Reply:
+        try:
+            return told(await answer, asked)
         except TimeoutError:
             return late(question.event[1])
 
@@ -208,11 +263,16 @@ class Door:
         }
         return web.Response(status=204, headers={**self._cors(), **allowed})
 
-    async def _streamed(self, request: web.Request, reply: Reply) -> web.StreamResponse:
-        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", **self._cors(), **reply.headers}
-        response = web.StreamResponse(status=reply.status, headers=headers)
+    async def _opened(self, request: web.Request, status: int, told: Mapping[str, str]) -> web.StreamResponse:
+        """Return a stream whose headers were sent."""
+        headers = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", **self._cors(), **told}
+        response = web.StreamResponse(status=status, headers=headers)
         response.force_close()
         await response.prepare(request)
+        return response
+
+    async def _streamed(self, request: web.Request, reply: Reply) -> web.StreamResponse:
+        response = await self._opened(request, reply.status, reply.headers)
         for chunk in reply.chunks:
             await response.write(chunk)
         await response.write_eof()
@@ -225,6 +285,16 @@ class Door:
     def _cors(self) -> dict[str, str]:
         origin = self._settings.cors_origin
         return {"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin else {}
+
+
+async def _end_of(answer: "asyncio.Future[Placed]", chunks: Chunks) -> bytes:
+    """Return the end of a stream that has begun, however its answer ends."""
+    try:
+        return chunks.end((await answer).answered)
+    except TimeoutError:
+        return chunks.broken_off(Refusal(504, "deadline", "no answer came before the deadline", None, FAILED))
+    except Refusal as exc:
+        return chunks.broken_off(exc)
 
 
 def _arrived(request: web.Request) -> None:

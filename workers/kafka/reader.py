@@ -51,7 +51,7 @@ class ReadingStalled(SluicegateError):
         return f"kafka: read {self.topic}: nothing for {self.seconds:g} s; an open transaction may hold it back"
 
 
-class _Reader:
+class Reader:
     """A consumer without a group membership; a context manager, for one thread.
 
     What cannot be read is one record that says why, as a worker's source delivers it: `Record.unreadable`.
@@ -95,7 +95,7 @@ class _Reader:
             return self._consumer.position(partition, timeout_ms=int(POLL_S * 1000)) or 0
 
 
-class TopicReader(_Reader):
+class TopicReader(Reader):
     """A reader of `topics` from their beginning or from now. Raises KafkaRefused if none of them exists."""
 
     def __init__(self, kafka: KafkaSettings, topics: Sequence[str], *, from_beginning: bool) -> None:
@@ -140,7 +140,7 @@ def read_topic(kafka: KafkaSettings, topic: str, timeout_s: float = 30.0) -> lis
         return list(reader.read_to_end(timeout_s))
 
 
-class RangeReader(_Reader):
+class RangeReader(Reader):
     """A reader of ranges of one topic; each call takes bounded time. `partitions` is empty if there is no such topic.
 
     A record that retention removes meanwhile is skipped: reading goes on with the oldest one that is left.
@@ -214,7 +214,7 @@ class RangeReader(_Reader):
         return [TopicPartition(self.topic, partition) for partition in partitions]
 
 
-class TopicFollower(_Reader):
+class TopicFollower(Reader):
     """A reader of all partitions of a topic from a time on, and of those that it gets later from their beginning.
 
     Raises KafkaRefused if the topic does not exist.
@@ -275,7 +275,7 @@ def committed(kafka: KafkaSettings, group: str, topic: str, partitions: Collecti
 
     Waits for transactions that are being decided. Joins nothing. Raises KafkaUnavailable and KafkaRefused.
     """
-    with _Reader(kafka, f"offsets of {group}", group_id=group) as reader:
+    with Reader(kafka, f"offsets of {group}", group_id=group) as reader:
         found = {partition: reader.committed(TopicPartition(topic, partition)) for partition in partitions}
     return {partition: (at.offset, at.metadata or "") for partition, at in found.items() if at and at.offset >= 0}
 

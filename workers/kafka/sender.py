@@ -22,10 +22,14 @@ SEND_TIMEOUT_S = 30.0
 
 
 class EventSender:
-    """An idempotent producer for one topic. Raises KafkaUnavailable if the brokers are not there in time."""
+    """A producer for one topic. Raises KafkaUnavailable if the brokers are not there in time."""
 
-    def __init__(self, kafka: KafkaSettings, topic: str, tracer: Tracer | None = None) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, topic: str, tracer: Tracer | None = None, *, is_idempotent: bool = True
+    ) -> None:
         options = producer_options(kafka)
+        if not is_idempotent:
+            options.update(enable_idempotence=False)
         self._topic = topic
         self._tracer = tracer or NoOpTracer()
         self._producer: Any = connect("sender", lambda: KafkaProducer(**options), kafka.connect_timeout_s)
@@ -43,8 +47,13 @@ class EventSender:
         )
         return self.send_raw(event.conversation_id.encode(), encode(event, Wire.JSON), headers)
 
-    def send_raw(self, key: bytes | None, value: bytes | None, headers: Headers = ()) -> Any:
-        """Send bytes as they are; a trace context is added unless `headers` have one. Returns a future."""
+    def send_raw(
+        self, key: bytes | None, value: bytes | None, headers: Headers = (), *, partition: int | None = None
+    ) -> Any:
+        """Send bytes as they are; a trace context is added unless `headers` have one. Returns a future.
+
+        `partition` None: the one that the key is hashed to.
+        """
         attributes = {
             Attribute.MESSAGING_SYSTEM.value: SYSTEM,
             Attribute.MESSAGING_OPERATION_NAME.value: "send",
@@ -56,7 +65,13 @@ class EventSender:
         ) as span:
             named = {name for name, _ in headers}
             trace = [(n, v.encode()) for n, v in carrier(span.get_span_context()).items() if n not in named]
-            return self._producer.send(self._topic, value=value, key=key, headers=[*headers, *trace])
+            return self._producer.send(
+                self._topic, value=value, key=key, headers=[*headers, *trace], partition=partition
+            )
+
+    def send_to(self, topic: str, partition: int, key: bytes, value: bytes, headers: Headers) -> Any:
+        """Send a record to one partition of another topic. Returns a future."""
+        return self._producer.send(topic, value=value, key=key, headers=list(headers), partition=partition)
 
     def flush(self) -> None:
         """Wait until everything sent is acknowledged or has failed."""

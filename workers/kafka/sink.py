@@ -57,6 +57,8 @@ class TransactionalSink:
             return self._round
 
         self._producer = TransactionalProducer(kafka, self._name, exit_process=exit_process, make_producer=make)
+        self.first_identity = self._producer.identity
+        """Producer id and epoch of the first producer: those that a later process of this slot gets are higher."""
 
     def commit(self, records: Sequence[OutRecord], offsets: Sequence[PartitionOffset], ownership: Ownership) -> bool:
         """See `Sink.commit`. Raises SlotFenced, KafkaRefused, and KafkaUnavailable after FAILURES_MAX in a row.

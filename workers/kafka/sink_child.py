@@ -51,7 +51,7 @@ def serve(connection: "Connection[Answer, Start]") -> None:
             connection.send(Answer(error=exc))
             return
         tune_interpreter()
-        connection.send(Answer(is_done=True))
+        connection.send(Answer(is_done=True, identity=sink.first_identity))
         decoder = msgspec.msgpack.Decoder(Request)
         while frame := connection.recv_bytes():
             connection.send(_answer(sink, decoder.decode(frame), counts))

@@ -71,6 +71,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     is_done: bool = False
     error: SluicegateError | None = None
     counted: tuple[Counted, ...] = ()
+    identity: tuple[int, int] | None = None
+    """At the start: producer id and epoch of the child's first producer."""
 
 
 class ProcessSink:
@@ -95,6 +97,8 @@ class ProcessSink:
         self._exit_process = exit_process
         self._watchdog = Watchdog(self._exit)
         self._encoder = msgspec.msgpack.Encoder()
+        self.first_identity = (-1, -1)
+        """See `TransactionalSink.first_identity`."""
         self._connection, theirs = Pipe()
         with theirs:
             command = [sys.executable, "-m", CHILD_MODULE, str(theirs.fileno())]
@@ -133,7 +137,9 @@ class ProcessSink:
             self._connection.send(start)
             if not self._connection.poll(self._kafka.connect_timeout_s + START_MARGIN_S):
                 raise KafkaUnavailable("producer", "its process does not answer")
-            self._result(self._connection.recv())
+            answer: Answer = self._connection.recv()
+            self._result(answer)
+            self.first_identity = answer.identity or self.first_identity
         except (EOFError, OSError) as exc:
             ended = self._child.wait(CLOSE_TIMEOUT_S)
             raise KafkaUnavailable("producer", f"its process ended with {ended}") from exc

@@ -29,8 +29,17 @@ FOREVER_MS = -1
 STATE_RETENTION_MS = 31 * DAY_MS
 """Longer than the longest `state.ttl_s`. Without a retention the topic would keep every conversation for ever."""
 
+CANCEL_RETENTION_MS = 3600 * 1000
+"""Longer than any deadline that a door sets; what is cancelled later has ended by itself."""
+
+SEGMENTS_PER_RETENTION = 10
+"""Records stand for up to a segment longer than they are kept for."""
+
 USAGE_RETENTION_MS = 100 * DAY_MS
 """Three months of days to be read by whoever accounts for them; a worker needs the present day."""
+
+STREAM_SEGMENT_MS = DAY_MS // 12
+"""At most a tenth of what is kept, because only whole segments of a log are deleted."""
 
 READY_TIMEOUT_S = 20.0
 READY_INTERVAL_S = 0.1
@@ -42,9 +51,11 @@ COMPRESSIONS = ("producer", "uncompressed", "gzip", "snappy", "lz4", "zstd")
 """The values of `compression.type` that a worker can read; each codec is tested on a real broker."""
 
 
+SEGMENT_AGE = "segment.ms"
 TIMESTAMPS = "message.timestamp.type"
 APPEND_TIME = "LogAppendTime"
-"""Doors forget answers by their time, and look for those of the last minutes by it: no producer may choose it."""
+"""Doors forget answers by their time, and look for those of the last minutes by it: no producer may choose it. Streams
+are read from the time at which their event was written."""
 
 
 class Cleanup(StrEnum):
@@ -69,6 +80,10 @@ class TopicSpec(Struct, frozen=True, kw_only=True):
     readers: tuple[str, ...] = ()
     is_append_time: bool = False
     """Whether the brokers' own time counts for its records, whatever their producer says."""
+    must_append_time: bool = False
+    """Whether a guarantee depends on that, as streaming does."""
+    segment_ms: int | None = None
+    """How long the log goes on in one segment; None: as the brokers say."""
     partitions_of: str = ""
     """Another topic whose partition count it must have, because both are keyed alike and read together."""
 
@@ -81,6 +96,7 @@ class TopicSpec(Struct, frozen=True, kw_only=True):
             "max.message.bytes": str(self.message_bytes_max),
             "min.insync.replicas": str(self.min_insync_replicas),
             **appended,
+            **({} if self.segment_ms is None else {SEGMENT_AGE: str(self.segment_ms)}),
         }
 
 
@@ -118,8 +134,8 @@ class Existing(Struct, frozen=True, kw_only=True):
     configs: Mapping[str, str]
 
 
-def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
-    """Return the specification of every topic, the input first."""
+def topic_table(topics: TopicSettings, *, is_streaming: bool = False) -> tuple[TopicSpec, ...]:
+    """Return the specification of every topic, the input first; `is_streaming` says whether answers are streamed."""
     common = TopicSpec(
         name="",
         partitions=topics.partitions,
@@ -128,21 +144,59 @@ def topic_table(topics: TopicSettings) -> tuple[TopicSpec, ...]:
         retention_ms=7 * DAY_MS,
         message_bytes_max=REQUEST_BYTES_MAX + RECORD_OVERHEAD_BYTES,
     )
-    kept_by_key = replace(common, cleanup=Cleanup.COMPACT_DELETE, partitions_of=topics.events)
+    return (*_conversations(topics, common, is_streaming=is_streaming), *_own(topics, common))
+
+
+def _conversations(topics: TopicSettings, common: TopicSpec, *, is_streaming: bool) -> tuple[TopicSpec, ...]:
+    """Return the topics between chat services and workers."""
     return (
         replace(
             common,
             name=topics.events,
             message_bytes_max=topics.input_message_bytes_max,
             is_append_time=True,
+            must_append_time=is_streaming,
             writers=("chat service", "door"),
             readers=("worker",),
         ),
-        replace(common, name=topics.audited, is_append_time=True, readers=("chat service", "door")),
+        replace(
+            common,
+            name=topics.audited,
+            is_append_time=True,
+            must_append_time=is_streaming,
+            readers=("chat service", "door"),
+        ),
+        replace(
+            common,
+            name=topics.stream,
+            retention_ms=DAY_MS,
+            segment_ms=STREAM_SEGMENT_MS,
+            is_append_time=True,
+            must_append_time=is_streaming,
+            readers=("worker", "chat service", "door"),
+            partitions_of=topics.events,
+        ),
+    )
+
+
+def _own(topics: TopicSettings, common: TopicSpec) -> tuple[TopicSpec, ...]:
+    """Return the topics of the platform itself."""
+    kept_by_key = replace(common, cleanup=Cleanup.COMPACT_DELETE, partitions_of=topics.events)
+    return (
         replace(common, name=topics.audit, retention_ms=FOREVER_MS, readers=("auditor",)),
         replace(common, name=topics.review, retention_ms=30 * DAY_MS, readers=("reviewer",)),
         replace(kept_by_key, name=topics.state, retention_ms=STATE_RETENTION_MS, readers=("worker",)),
         replace(kept_by_key, name=topics.usage, retention_ms=USAGE_RETENTION_MS, readers=("worker", "operator")),
+        replace(
+            common,
+            name=topics.cancel,
+            retention_ms=CANCEL_RETENTION_MS,
+            segment_ms=CANCEL_RETENTION_MS // SEGMENTS_PER_RETENTION,
+            is_append_time=True,
+            partitions_of=topics.events,
+            writers=("door",),
+            readers=("worker",),
+        ),
         replace(common, name=topics.canary, retention_ms=DAY_MS, readers=("operator",)),
         replace(
             common,
@@ -211,7 +265,8 @@ def compare(table: Sequence[TopicSpec], existing: Mapping[str, Existing]) -> tup
     """Return the differences between existing topics and the table; a missing topic counts as none.
 
     Serious differences: a partition count that must match another topic's and does not, a wrong cleanup policy, a
-    `max.message.bytes` that is too small, fewer in-sync replicas than asked for, and a codec that nobody here can read.
+    `max.message.bytes` that is too small, fewer in-sync replicas than asked for, a codec that nobody here can read, and
+    producers' times where streaming needs the brokers'.
     """
     found: list[Difference] = []
     for spec in table:
@@ -239,7 +294,8 @@ def _config_differences(spec: TopicSpec, topic: Existing) -> list[Difference]:
         if actual == expected:
             continue
         too_small = setting in {"max.message.bytes", "min.insync.replicas"} and int(actual or 0) < int(expected)
-        found.append(_difference(spec, setting, expected, actual, too_small or setting == "cleanup.policy"))
+        is_serious = too_small or setting == "cleanup.policy" or (setting == TIMESTAMPS and spec.must_append_time)
+        found.append(_difference(spec, setting, expected, actual, is_serious))
     if (codec := topic.configs.get(COMPRESSION, COMPRESSIONS[0])) not in COMPRESSIONS:
         found.append(_difference(spec, COMPRESSION, " or ".join(COMPRESSIONS), codec, True))
     return found
@@ -253,7 +309,7 @@ def _apply(client: Any, table: Sequence[TopicSpec], say: Callable[[str], object]
     _wait_until_led(client, table, existing)
     differences = compare(table, existing)
     altered = _alter(client, table, differences, say) if alter else ()
-    left = tuple(d for d in differences if d.topic not in altered or d.setting not in table[0].configs())
+    left = tuple(d for d in differences if d.topic not in altered or d.setting not in _settable(table))
     for difference in left:
         say(f"{'wrong' if difference.is_serious else 'note'}: {difference}")
     return TopicsReport(created=created, altered=altered, differences=left)
@@ -310,7 +366,7 @@ def _alter(
     client: Any, table: Sequence[TopicSpec], differences: Sequence[Difference], say: Callable[[str], object]
 ) -> tuple[str, ...]:
     """Set differing configurations and return the names of these topics."""
-    settable = table[0].configs()
+    settable = _settable(table)
     names = tuple(dict.fromkeys(d.topic for d in differences if d.setting in settable))
     for spec in (spec for spec in table if spec.name in names):
         answer = client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, spec.name, configs=spec.configs())])
@@ -318,6 +374,10 @@ def _alter(
             raise KafkaRefused("alter topics", spec.name, result[:DETAIL_CHARACTERS_MAX])
         say(f"altered {spec.name}")
     return names
+
+
+def _settable(table: Sequence[TopicSpec]) -> frozenset[str]:
+    return frozenset(setting for spec in table for setting in spec.configs())
 
 
 def _difference(spec: TopicSpec, setting: str, expected: object, found: object, is_serious: bool) -> Difference:

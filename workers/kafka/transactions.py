@@ -89,6 +89,11 @@ class TransactionalProducer:
         self._producer = self._build()
         self._identity = _identity(self._producer)
 
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Return producer id and epoch of the present producer."""
+        return self._identity
+
     def commit(self, records: Sequence[OutRecord], offsets: Sequence[OwnedOffsets]) -> Aborted | None:
         """Make records and offsets visible together; return None if they are, else why nothing of them is.
 

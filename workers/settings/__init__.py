@@ -11,6 +11,7 @@ from workers.settings.events import (
     StageSettings,
     StagesSettings,
     StateSettings,
+    StreamingSettings,
     TenantSettings,
 )
 from workers.settings.loading import InvalidSettings, load_settings, show
@@ -40,6 +41,7 @@ __all__ = [
     "StageSettings",
     "StagesSettings",
     "StateSettings",
+    "StreamingSettings",
     "TelemetrySettings",
     "TenantSettings",
     "TopicSettings",

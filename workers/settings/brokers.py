@@ -119,8 +119,10 @@ class TopicSettings(Struct, frozen=True, kw_only=True):
     state: Annotated[KafkaName, about("Conversation states (compacted).")] = Topic.STATE.value
     canary: Annotated[KafkaName, about("Responses to canary events.")] = Topic.CANARY.value
     usage: Annotated[KafkaName, about("Use by tenants (compacted).")] = Topic.USAGE.value
+    stream: Annotated[KafkaName, about("Segments of answers that are not whole yet.")] = Topic.STREAM.value
     policy: Annotated[KafkaName, about("Policy bundles and overlays (compacted).")] = Topic.POLICY.value
     dead_letters: Annotated[KafkaName, about("Records that cannot be processed.")] = Topic.DEAD_LETTERS.value
+    cancel: Annotated[KafkaName, about("Events that doors cancel; an hour's.")] = Topic.CANCEL.value
     wire: Annotated[WireForm, about("Encoding of responses, audit records and review items.")] = "json"
     rejected_answers: Annotated[
         bool, about("Answer `rejected` to a record that names its ids but is no valid event, besides its dead letter.")

@@ -152,6 +152,19 @@ _RULES = (
         lambda s: bool(s.door.tls_certfile) == bool(s.door.tls_keyfile),
     ),
     _Rule(
+        ("door.metrics_port", "door.port"),
+        lambda s: s.door.metrics_port,
+        "another port than door.port, or 0",
+        lambda s: not s.door.metrics_port or s.door.metrics_port != s.door.port,
+    ),
+    _Rule(
+        # Else an answer is forgotten while its request still waits.
+        ("door.replay_s", "door.deadline_s"),
+        lambda s: s.door.replay_s,
+        "at least door.deadline_s",
+        lambda s: s.door.replay_s >= s.door.deadline_s,
+    ),
+    _Rule(
         ("generation.backoff_initial_s", "generation.backoff_max_s"),
         lambda s: s.generation.backoff_initial_s,
         "at most generation.backoff_max_s",

@@ -75,6 +75,14 @@ class LimitSettings(Struct, frozen=True, kw_only=True):
             description="Deadline, since its receipt, of an event that names none; past it, it is `withheld`.",
         ),
     ] = 300
+    cancellations_max: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="Most unfinished events known to be cancelled; 0: `topics.cancel` is not read.",
+        ),
+    ] = 10_000
     clock_skew_max_s: Annotated[
         Seconds,
         about(
@@ -273,3 +281,28 @@ class RedactionSettings(Struct, frozen=True, kw_only=True):
             "for a language; texts of other languages go to the first. None: names stay.",
         ),
     ] = ()
+
+
+class StreamingSettings(Struct, frozen=True, kw_only=True):
+    """Text that leaves before its answer is whole, on the stream topic, for events that ask by `stream: true`."""
+
+    enabled: Annotated[bool, about("Stream answers; if not, an event that asks for a stream is answered whole.")] = (
+        False
+    )
+    open_timeout_s: Annotated[
+        Seconds, about("Time of a run to read the stream back to its own beginning; later, its answer leaves whole.")
+    ] = 10
+    runs_max: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100,
+            description="Runs of one event by one worker, each after a failed write or a change of ownership.",
+        ),
+    ] = 5
+    kept_s: Annotated[
+        Seconds, about("Time for which records of streams are kept in memory; an older event is answered whole.")
+    ] = 600
+    kept_bytes_max: Annotated[
+        Bytes, about("Most bytes of records of streams in memory, beside those of events that run.")
+    ] = 64 * MIB

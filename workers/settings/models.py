@@ -53,6 +53,13 @@ class GenerationSettings(Struct, frozen=True, kw_only=True):
     forward_seed: Annotated[
         bool, about("Send an event's seed to the endpoint. Off by default: any seed ends the CPU build of vLLM 0.32.")
     ] = False
+    continue_final_message: Annotated[
+        bool,
+        about(
+            "The endpoint goes on with an answer that is the last message (vLLM). Off: a streamed answer that goes on "
+            "is asked for in a new turn."
+        ),
+    ] = False
 
 
 class GuardSettings(Struct, frozen=True, kw_only=True):

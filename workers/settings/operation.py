@@ -124,6 +124,10 @@ class DoorSettings(Struct, frozen=True, kw_only=True):
 
     host: Annotated[Name, about("Address to listen on; in a pod `0.0.0.0`.")] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535, description="Port to listen on; 0: any free one.")] = 8800
+    metrics_port: Annotated[
+        int,
+        Meta(ge=0, le=65_535, description="Port of `/metrics`, on the same address, without TLS or keys; 0: none."),
+    ] = 9465
     tls_certfile: Annotated[Text, about("File of the server's certificate (PEM); empty: no TLS.")] = ""
     tls_keyfile: Annotated[Text, about("File of the certificate's key (PEM).")] = ""
     cors_origin: Annotated[Text, about("Origin whose pages may call the door from a browser; empty: none.")] = ""
@@ -136,10 +140,19 @@ class DoorSettings(Struct, frozen=True, kw_only=True):
         Meta(min_length=1, max_length=64, description="Names of models that clients may ask for."),
     ] = ("sluicegate",)
     deadline_s: Annotated[Seconds, about("Deadline of each event; 2 s later its request ends, whatever happens.")] = 60
+    disconnect_grace_s: Annotated[
+        Seconds, about("Time after which an event is cancelled that no client waits for any more.")
+    ] = 5
     replay_s: Annotated[
         Seconds, about("How far back answers are known, so that a repeated request gets the same one.")
     ] = 600
     index_max: Annotated[Count, about("Most answers that are known; the oldest are forgotten first.")] = 100_000
+    streams: Annotated[
+        bool, about("With `stream: true` text is sent while it is made; workers need `streaming.enabled`.")
+    ] = False
+    streams_bytes_max: Annotated[Bytes, about("Most bytes of unfinished answers that a door keeps to show.")] = (
+        64 * 1024 * 1024
+    )
     waiting_max: Annotated[Count, about("Most events under way; further requests are answered 503.")] = 1_000
     body_bytes_max: Annotated[Bytes, about("Longest body of a request, whatever its key allows.")] = 1024 * 1024
     header_bytes_max: Annotated[Bytes, about("Longest request line and headers together.")] = 16 * 1024

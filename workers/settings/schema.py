@@ -15,6 +15,7 @@ from workers.settings.events import (
     SignatureSettings,
     StagesSettings,
     StateSettings,
+    StreamingSettings,
     TenantSettings,
 )
 from workers.settings.models import GenerationSettings, GuardSettings
@@ -36,6 +37,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     signatures: SignatureSettings = SignatureSettings()
     redaction: RedactionSettings = RedactionSettings()
     state: StateSettings = StateSettings()
+    streaming: StreamingSettings = StreamingSettings()
     tenants: TenantSettings = TenantSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
     ray: RaySettings = RaySettings()

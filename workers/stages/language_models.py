@@ -85,6 +85,7 @@ class ModelSet:
             max_tokens=asked.max_tokens,
             temperature=asked.temperature,
             forward_seed=asked.forward_seed,
+            continue_final_message=asked.continue_final_message,
         )
         return OpenAiGenerator(client, defaults)
 
@@ -172,9 +173,11 @@ def prompt_compiler(asked: GenerationSettings) -> CompilePrompt:
     marks = TurnMarks(own_marks(asked))
     wordings = PerPolicy(wording)
 
-    def compile_for(case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:
+    def compile_for(case: Case, plan: Plan, feedback: str, released: str) -> tuple[Message, ...]:
         words, tenant = wordings.of(case.bundle), tenant_text(case.overlay)
-        return compile_prompt(words, plan, case.event, tenant, state=case.state, feedback=feedback, marks=marks)
+        return compile_prompt(
+            words, plan, case.event, tenant, state=case.state, feedback=feedback, released=released, marks=marks
+        )
 
     return compile_for
 

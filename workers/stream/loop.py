@@ -14,15 +14,17 @@ from enum import StrEnum
 
 from msgspec import Struct
 
+from topology.contract.records import PartitionId
 from topology.delivery.partition_window import Line
 from topology.delivery.tracker import Tracker, TrackerLimits
 from topology.delivery.turns import OldestFirst, Turns
 from topology.load.limiter import Limiter, LimiterBounds
 from topology.load.record_clock import RecordClock
-from topology.ports import Clock, ConversationStates, Sink, Source, TenantUses
+from topology.ports import Clock, ConversationStates, PartitionMemory, Sink, Source, TenantUses
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.settings import LimitSettings
+from workers.stream.cancellations import Cancellations
 from workers.stream.committer import Committer, GiveUp
 from workers.stream.polling import Poller
 from workers.stream.processing import Close, Process, Processing
@@ -70,10 +72,16 @@ class LoopHealth(Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Tenancy:
-    """What a worker knows of tenants: what they used, if that is counted, and whose line starts next."""
+    """What a worker knows of tenants and their clients.
+
+    What tenants used, if that is counted; whose line starts next; and which clients have gone, if doors say so.
+    `streams` is told of the partitions that are owned, if answers are streamed.
+    """
 
     uses: TenantUses | None = None
     turns: Callable[[], Turns[Line]] = OldestFirst[Line]
+    departures: Cancellations | None = None
+    streams: PartitionMemory | None = None
 
 
 NO_TENANCY = Tenancy()
@@ -101,9 +109,9 @@ class Loop:
         give_up: GiveUp | None = None,
         tenancy: Tenancy = NO_TENANCY,
     ) -> None:
-        uses = tenancy.uses
+        uses, self._departures = tenancy.uses, tenancy.departures
         self._source, self._sink, self._clock = source, sink, clock
-        memories = [memory for memory in (states, uses) if memory is not None]
+        memories = [memory for memory in (states, uses, self._departures, tenancy.streams) if memory is not None]
         self._memory = Together(memories) if memories else None
         self._lock = threading.Lock()
         self._tracker = tracker = Tracker(tracker_limits(limits), tenancy.turns)
@@ -156,6 +164,8 @@ class Loop:
         """Work until drained. Raises what ended it: a bug in `process`, or a source or sink that cannot continue."""
         self._processing.start()
         self._committer.start()
+        if self._departures is not None:
+            self._departures.start(self._is_unfinished)
         if self._drain_until_s is None:
             self._state = LoopState.RUNNING
         try:
@@ -210,6 +220,10 @@ class Loop:
         with self._lock:
             held_count = self._tracker.held_count
         return not held_count or self._clock.monotonic_s() >= self._drain_until_s
+
+    def _is_unfinished(self, partition: PartitionId, offset: int) -> bool:
+        with self._lock:
+            return self._tracker.is_unfinished(partition, offset)
 
     def _list_unfinished(self) -> None:
         """Log the records that did not finish in time; the next owner reads them again."""

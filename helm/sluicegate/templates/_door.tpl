@@ -26,7 +26,7 @@
 {{- $container := dict
       "name" "door" "image" (include "sluicegate.image" (list . $v.image)) "pullPolicy" $v.image.pullPolicy
       "command" (list "sluicegate") "args" (list "door" "--config" (include "sluicegate.settingsFile" .))
-      "env" $env "ports" (dict "http" 8800) "probes" (include "sluicegate.doorProbes" . | fromYaml)
+      "env" $env "ports" (dict "http" 8800 "metrics" 9465) "probes" (include "sluicegate.doorProbes" . | fromYaml)
       "lifecycle" (dict "preStop" (dict "sleep" (dict "seconds" (int $door.drainSeconds))))
       "resources" (toYaml $door.resources) -}}
 {{- include "sluicegate.podTemplate" (dict "root" . "component" "door" "block" $door "container" $container

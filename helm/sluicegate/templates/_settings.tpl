@@ -74,6 +74,8 @@ http://{{ include "sluicegate.fullname" $root }}-serve-svc:8000{{ if eq $role "j
       "events" $v.kafka.topics.events "audited" $v.kafka.topics.audited "audit" $v.kafka.topics.audit
       "review" $v.kafka.topics.review "state" $v.kafka.topics.state "canary" $v.kafka.topics.canary
       "policy" $v.kafka.topics.policy "usage" $v.kafka.topics.usage "dead_letters" $v.kafka.topics.deadLetters
+      "cancel" $v.kafka.topics.cancel
+      "stream" $v.kafka.topics.stream
       "partitions" $v.kafka.topics.partitions "replication_factor" $v.kafka.topics.replicationFactor
       "min_insync_replicas" $v.kafka.topics.minInsyncReplicas -}}
 {{- $generation := dict
@@ -108,7 +110,7 @@ http://{{ include "sluicegate.fullname" $root }}-serve-svc:8000{{ if eq $role "j
 {{- $ray := dict "address" "" "slots" 1 -}}
 {{- if eq $v.mode "rayservice" -}}{{- $ray = dict "address" "auto" "slots" (include "sluicegate.replicas" . | int) -}}{{- end -}}
 {{- $door := dict -}}
-{{- if $v.door.enabled -}}{{- $door = dict "host" $v.agent.host "port" 8800 -}}{{- end -}}
+{{- if $v.door.enabled -}}{{- $door = dict "host" $v.agent.host "port" 8800 "metrics_port" 9465 -}}{{- end -}}
 {{- dict "door" $door "kafka" $kafka "topics" $topics "generation" $generation "guard" $guard "stages" $stages "policy" $policy
       "redaction" $redaction "telemetry" $telemetry "agent" $agent "canary" $canary "ray" $ray
       "drain" (dict "timeout_s" $v.worker.drainTimeoutSeconds)

@@ -4,7 +4,7 @@ from serving.guards.markers import RISK_TAGS
 from serving.text.features import fold
 from serving.text.lexicon import PHRASE_PREFIX, hits_in, topics
 from serving.text.wrappers import encoded_spans
-from topology.contract.intervals import joined
+from topology.contract.measures.intervals import joined
 
 LONG_CHARACTERS = 4_000
 """The length above which a text is looked through, and read in a lane of its own."""

@@ -166,6 +166,37 @@ def test_what_an_event_asks_for_is_sent() -> None:
     assert (sent["stop"], sent["ignore_eos"]) == (["\n"], True)
 
 
+def test_an_answer_that_goes_on_is_asked_for_in_a_turn_or_by_a_server_that_can_go_on_itself() -> None:
+    messages = tuple(generation_request(0.0).messages) * 3
+    asked = generation_body(messages, PARAMETERS, DEFAULTS, continues=True)
+    able = generation_body(
+        messages, PARAMETERS, msgspec.structs.replace(DEFAULTS, continue_final_message=True), continues=True
+    )
+    assert len(asked.messages) - len(able.messages) == 1
+    assert not {"continue_final_message", "add_generation_prompt"} & set(msgspec.json.decode(encode_body(asked)))
+    sent = msgspec.json.decode(encode_body(able))
+    assert (sent["continue_final_message"], sent["add_generation_prompt"]) == (True, False)
+
+
+def test_reasoning_that_cannot_be_told_apart_while_it_is_told_is_refused() -> None:
+    async def ignore(_piece: str) -> None:
+        return None
+
+    async def run() -> RetryLater | CheckFailed:
+        pieces = [
+            wire.chunk("Hidden."),
+            wire.chunk(" More."),
+            wire.chunk("</think>Said."),
+            wire.chunk(finish_reason="stop"),
+        ]
+        async with playing(wire.stream(pieces, pause_s=0.02)) as case:
+            with pytest.raises((RetryLater, CheckFailed)) as caught:
+                await case.ask(on_text=ignore)
+        return caught.value
+
+    assert asyncio.run(run()).outcome is Outcome.UNPARSABLE
+
+
 def test_a_seed_is_not_sent_on_unless_settings_say_so() -> None:
     asked = GenerationParameters(seed=3)
     assert "seed" not in msgspec.json.decode(encode_body(generation_body((), asked, DEFAULTS)))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from topology.contract.intervals import joined
+from topology.contract.measures.intervals import joined
 
 Intervals = list[tuple[int, int]]
 

@@ -139,6 +139,9 @@ def test_asyncapi_operations_are_ours(asyncapi: dict[str, Any]) -> None:
         "receiveState": "receive",
         "sendUsage": "send",
         "receiveUsage": "receive",
+        "receiveCancel": "receive",
+        "sendStream": "send",
+        "receiveStream": "receive",
         "receivePolicy": "receive",
         "sendDeadLetters": "send",
     }

@@ -44,13 +44,14 @@ from topology.contract.records import OutRecord, Record, Result
 from topology.pipeline import Bounds, Pipeline
 from topology.policy.in_force import Policies
 from topology.policy.loading import packaged_bundle
-from topology.ports import Check, CheckInput, Clock
+from topology.ports import Check, CheckInput, Clock, Departures, ReleasesFactory
 from topology.steps.canary import RequireGenuine, no_canaries
 from topology.steps.case import Case
 from topology.steps.drafting import Budget, Drafting
 from topology.steps.limiting import Gate
 from topology.steps.publishing import Routes
 from topology.steps.remembering import Memory, StateBounds
+from topology.streamed.answering import STREAMS, StreamBounds
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.tracing import Tracing
 from workers.process.clock import SystemClock
@@ -110,16 +111,16 @@ class Bench:
         require_genuine: RequireGenuine = no_canaries,
         uses: FakeTenantUses | None = None,
         routes: Routes | None = None,
+        departures: Departures | None = None,
+        releases: ReleasesFactory | None = None,
+        streams: StreamBounds = STREAMS,
     ) -> None:
-        self.states = states
+        self.states, self.metrics = states, Instruments.none()
         self.generator = generator or FakeGenerator(lambda _: "A plain answer.")
-        self.metrics = Instruments.none()
-        self.prompts: list[tuple[Plan, str]] = []
-        found = labels or RequestLabels(labeler=IDENTITY)
+        self.prompts, self.released = list[tuple[Plan, str]](), list[str]()
         drafting = Drafting(
             generator=self.generator,
-            checks=checks
-            or (FakeCheck("classification", classification), FakeCheck("bias"), FakeCheck("logging", logged)),
+            checks=checks or _checks(classification),
             compile_prompt=self._compile,
             prompt_hash=PROMPT_HASH,
             budget=_budget(candidate_regenerate, revisions_max, attempts_max),
@@ -129,22 +130,24 @@ class Bench:
         )
         self.pipeline = Pipeline(
             policies=lambda: policies or Policies(BUNDLE),
-            labeler=labeler or FakeLabeler(lambda _: found),
+            labeler=labeler or FakeLabeler(lambda _: labels or RequestLabels(labeler=IDENTITY)),
             drafting=drafting,
             grants=FakeGrantVerifier(),
             digest=digest,
             routes=routes or Routes(),
-            bounds=Bounds(deadline_default_s=deadline_s, assess_timeout_s=0.2, records=RecordLimits()),
+            bounds=_bounds(deadline_s, streams),
             tracing=Tracing.none(),
             metrics=self.metrics,
             clock=clock or SystemClock(),
             memory=None if states is None else Memory(states=states, bounds=StateBounds()),
-            gate=Gate(require_genuine=require_genuine, uses=uses),
+            gate=Gate(require_genuine=require_genuine, uses=uses, departures=departures, releases=releases),
         )
 
-    def _compile(self, case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:
+    def _compile(self, case: Case, plan: Plan, feedback: str, released: str) -> tuple[Message, ...]:
         self.prompts.append((plan, feedback))
-        return case.event.messages
+        self.released.append(released)
+        begun = (Message(role=Role.ASSISTANT, parts=(TextPart(text=released),)),) if released else ()
+        return (*case.event.messages, *begun, *begun)
 
     def answer(self, **changes: Any) -> "Ended":
         return Ended(self.process(record_of(event(**changes))))
@@ -154,6 +157,14 @@ class Bench:
         if self.states is not None:
             self.states.finished(result)
         return result
+
+
+def _checks(classification: Callable[[CheckInput], CheckReport] | None) -> Sequence[Check]:
+    return FakeCheck("classification", classification), FakeCheck("bias"), FakeCheck("logging", logged)
+
+
+def _bounds(deadline_s: float, streams: StreamBounds) -> Bounds:
+    return Bounds(deadline_default_s=deadline_s, assess_timeout_s=0.2, records=RecordLimits(), streams=streams)
 
 
 def _budget(candidate_regenerate: bool, revisions_max: int, attempts_max: int) -> Budget:

@@ -4,14 +4,24 @@ import pytest
 from msgspec.structs import replace
 
 from serving.fakes import FakeConversationStates, FakeGenerator, FakeLabeler, ManualClock
-from tests.topology.steps.pipeline_world import IDENTITY, Bench, Ended, event, labelled, record_of
+from tests.topology.steps.pipeline_world import (
+    IDENTITY,
+    Bench,
+    Ended,
+    candidate,
+    event,
+    finding,
+    finds,
+    labelled,
+    record_of,
+)
 from topology.contract.codec import decode_state
 from topology.contract.conversation import EMPTY
 from topology.contract.errors import CheckFailed
-from topology.contract.events import Action, Message, Role, TextPart
+from topology.contract.events import Action, ImagePart, Message, Role, TextPart
 from topology.contract.headers import Wire, last_header
 from topology.contract.labels import ANSWER, CategoryId, Intent, Leaning, Outcome, RequestLabels
-from topology.contract.names import Header, Topic
+from topology.contract.names import Header, OnBlocked, Topic
 from topology.contract.records import Record, Result
 from workers.commands.recovery.copies import put_back
 
@@ -144,3 +154,30 @@ def test_what_takes_up_an_answer_that_was_not_published_has_its_findings(
     audit = ended(bench, turn(2, messages=history, conversation_id=conversation)).audit
     assert audit.labels is not None
     assert [one.category for one in audit.labels.findings] == ([] if is_believed else [WEAPONS])
+
+
+def test_a_second_copy_of_a_question_of_images_alone_is_one() -> None:
+    bench = Bench(states=FakeConversationStates())
+    shown = (Message(role=Role.USER, parts=(ImagePart(reference="https://example.org/a.png"),)),)
+    first = ended(bench, turn(1, messages=shown))
+    second = ended(bench, replace(turn(1, messages=shown), offset=9))
+    assert (first.response.reason_codes, first.response.duplicate_of) == (("only_images",), "")
+    assert second.response.duplicate_of == first.response.audit_id
+    assert first.audit.state_after.turns == 0
+
+
+def test_an_answer_that_is_only_judged_leaves_its_event_id_and_nothing_else() -> None:
+    bench = Bench(labels=labelled(WEAPONS, 3, Intent.MALICIOUS), states=FakeConversationStates())
+    judged = replace(candidate("An answer."), is_turn=False)
+    first = ended(bench, turn(1, candidate=judged))
+    state = first.audit.state_after
+    assert replace(state, events=(), tenant_id="", updated_ms=0) == EMPTY
+    assert ended(bench, replace(turn(1, candidate=judged), offset=9)).response.duplicate_of == first.response.audit_id
+
+
+@pytest.mark.parametrize(("on_blocked", "is_regenerated"), [(OnBlocked.TEMPLATE, False), (OnBlocked.REGENERATE, True)])
+def test_a_candidate_may_say_what_follows_when_it_does_not_pass(on_blocked: OnBlocked, is_regenerated: bool) -> None:
+    blocked = finds(finding(WEAPONS, 3, 4), once=True)
+    bench = Bench(classification=blocked, candidate_regenerate=not is_regenerated)
+    bench.answer(candidate=replace(candidate("Too much."), on_blocked=on_blocked))
+    assert bool(bench.generator.calls) is is_regenerated

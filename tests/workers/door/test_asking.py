@@ -10,11 +10,12 @@ import pytest
 
 from serving.fakes import ManualClock
 from tests.plugins.open_door import MemoryLink, answered
+from tests.plugins.patience import PATIENCE_S
 from topology.contract.codec import encode
 from topology.contract.events import Action, AuditedResponse, ConversationEvent, Message, Role, TextPart
 from topology.contract.names import Header
 from topology.telemetry.instruments import Instruments
-from workers.door.asking import AskBounds, Asking, Question
+from workers.door.asking import AskBounds, Asking, Question, Threads
 from workers.door.index import AnswerIndex
 from workers.door.refusals import Refusal
 
@@ -35,14 +36,22 @@ def question(event_id: str = "e", digest: str = "d", conversation: str = "c", te
 class World:
     """One door's requests over topics in memory. `deadline_s` of -2 is over at once."""
 
-    def __init__(self, link: MemoryLink, workers: ThreadPoolExecutor, deadline_s: float = 60, most: int = 10) -> None:
+    def __init__(
+        self,
+        link: MemoryLink,
+        workers: ThreadPoolExecutor,
+        deadline_s: float = 60,
+        most: int = 10,
+        *,
+        grace_s: float = 0,
+    ) -> None:
         self.link = link
         self.clock = ManualClock()
         loop = asyncio.get_running_loop()
-        bounds = AskBounds(deadline_s=deadline_s, waiting_max=most)
+        bounds = AskBounds(deadline_s=deadline_s, grace_s=grace_s, waiting_max=most)
         index = AnswerIndex(100, 10**15)
-        self.asking = Asking(link, index, bounds, self.clock, workers, Instruments.none())
-        link.start(lambda read: loop.call_soon_threadsafe(self.asking.take, read) and None)
+        self.asking = Asking(link, index, bounds, self.clock, Threads(workers, workers), Instruments.none())
+        link.start(lambda read: loop.call_soon_threadsafe(self.asking.take, read) and None, None)
 
     async def text(self, asked: Question) -> str:
         placed = await self.asking.ask(asked)
@@ -239,5 +248,81 @@ def test_only_so_many_events_are_under_way() -> None:
         await asyncio.sleep(0)
         assert (await refused(question("b"), world)).code == "door_full"
         waiting.cancel()
+
+    run(scenario)
+
+
+def unanswered() -> MemoryLink:
+    return MemoryLink(lambda _event, _own_id: None)
+
+
+async def gone(world: World, asked: Question) -> None:
+    """A client that goes away once its event is on its way."""
+    waiting = asyncio.create_task(world.asking.ask(asked))
+    await come_true(lambda: bool(world.link.events))
+    await asyncio.sleep(0.01)  # the acknowledgement
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def come_true(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():  # noqa: ASYNC110 - it comes true on other threads
+            await asyncio.sleep(0.001)
+
+
+def test_the_record_of_a_client_that_has_gone_is_cancelled() -> None:
+    async def scenario(workers: ThreadPoolExecutor) -> None:
+        world = World(unanswered(), workers)
+        await gone(world, question())
+        await come_true(lambda: world.link.cancelled == [(0, "e")])
+
+    run(scenario)
+
+
+def test_a_record_is_not_cancelled_while_another_client_waits_for_it() -> None:
+    async def scenario(workers: ThreadPoolExecutor) -> None:
+        world = World(unanswered(), workers)
+        other = asyncio.create_task(world.asking.ask(question()))
+        await gone(world, question())
+        await asyncio.sleep(0.05)
+        assert world.link.cancelled == []
+        other.cancel()
+        await come_true(lambda: world.link.cancelled == [(0, "e")])
+
+    run(scenario)
+
+
+def test_a_client_that_comes_back_within_the_grace_keeps_the_record() -> None:
+    async def scenario(workers: ThreadPoolExecutor) -> None:
+        world = World(unanswered(), workers, grace_s=0.2)
+        await gone(world, question())
+        back = asyncio.create_task(world.asking.ask(question()))
+        await asyncio.sleep(0.4)
+        assert world.link.cancelled == []
+        back.cancel()
+
+    run(scenario)
+
+
+def test_a_record_without_an_acknowledgement_is_not_cancelled() -> None:
+    async def scenario(workers: ThreadPoolExecutor) -> None:
+        link = unanswered()
+        link.loses_acknowledgements = True
+        world = World(link, workers)
+        await gone(world, question())
+        await asyncio.sleep(0.05)
+        assert link.cancelled == []
+
+    run(scenario)
+
+
+def test_an_answered_record_is_not_cancelled() -> None:
+    async def scenario(workers: ThreadPoolExecutor) -> None:
+        world = World(MemoryLink(said("blue")), workers)
+        await world.text(question())
+        await asyncio.sleep(0.05)
+        assert world.link.cancelled == []
 
     run(scenario)

@@ -26,7 +26,9 @@ from tests.plugins.patience import wait_until
 from topology.contract.events import Action, TextPart, UserContext
 from topology.contract.headers import trace_carrier
 from topology.contract.labels import AgeBand
+from topology.contract.names import OnBlocked
 from workers.cli import main
+from workers.commands.demo.parts import free_port
 from workers.door.running import RunningDoor
 from workers.settings import Settings
 
@@ -42,6 +44,7 @@ class World:
         self._directory = directory
         self._stack = stack
         self.door: RunningDoor | None = None
+        self.metrics_port = free_port()
 
     def client(self, api_key: str = API_KEY, max_retries: int = 0, **changes: Any) -> openai.OpenAI:
         """A client of a door; the first call opens it with the changed settings."""
@@ -49,12 +52,21 @@ class World:
 
     def open(self, **changes: Any) -> RunningDoor:
         if self.door is None:
-            settings = Settings(door=door_settings(self._directory, **changes))
+            settings = Settings(door=door_settings(self._directory, metrics_port=self.metrics_port, **changes))
             self.door = self._stack.enter_context(open_door(settings, lambda *_: self.link))
         return self.door
 
     def connect(self, **changes: Any) -> socket.socket:
         return self._stack.enter_context(socket.create_connection(("127.0.0.1", self.open(**changes).port), 60))
+
+    def metrics(self) -> str:
+        """The page of the door's own port for it."""
+        self.open()
+        connection = http.client.HTTPConnection("127.0.0.1", self.metrics_port, timeout=60)
+        connection.request("GET", "/metrics")
+        found = connection.getresponse().read().decode()
+        connection.close()
+        return found
 
     def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str, dict[str, str]]:
         connection = http.client.HTTPConnection("127.0.0.1", self.open().port, timeout=60)
@@ -236,6 +248,7 @@ def test_a_check_judges_and_generates_nothing(world: World) -> None:
     (event,) = world.link.events
     assert event.candidate is not None
     assert event.candidate.parts == (TextPart(text="Blue."),)
+    assert (event.candidate.on_blocked, event.candidate.is_turn) == (OnBlocked.TEMPLATE, False)
 
 
 def test_probes_and_metrics(world: World) -> None:
@@ -243,7 +256,11 @@ def test_probes_and_metrics(world: World) -> None:
     assert world.get("/readyz")[:2] == (200, "ok\n")
     world.link.is_ready = False
     assert world.get("/readyz")[:2] == (503, "not read\n")
-    assert 'sluicegate_door_requests_total{process="door",route="/readyz",status="503"} 1.0' in world.get("/metrics")[1]
+    assert 'sluicegate_door_requests_total{process="door",route="/readyz",status="503"} 1.0' in world.metrics()
+
+
+def test_metrics_do_not_stand_on_the_port_of_clients(world: World) -> None:
+    assert world.get("/metrics", Authorization=f"Bearer {API_KEY}")[0] == 404
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v2", 404), ("DELETE", "/v1/models", 405)])
@@ -282,7 +299,7 @@ def test_a_client_that_went_away_leaves_nothing_behind(world: World) -> None:
         world.client().with_options(timeout=0.2).chat.completions.create(model="sluicegate", messages=ASK)
     wait_until(lambda: len(world.link.events) == 1)
     threading.Thread(target=lambda: world.link.publish(answered(world.link.events[0], "late"), "d")).start()
-    wait_until(lambda: "sluicegate_door_index_answers" in world.get("/metrics")[1])
+    wait_until(lambda: "sluicegate_door_index_answers" in world.metrics())
 
 
 def test_the_command_refuses_to_start_without_keys(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -203,3 +203,13 @@ def test_the_setting_chooses(kafka: Kafka) -> None:
         sink = open_sink(kafka.settings(producer_process=is_own), 0, exit_process=must_not_exit)
         sink.close()
         assert type(sink) is kind
+
+
+def test_the_first_producer_of_a_slot_has_a_higher_epoch_than_the_last_one_wherever_it_runs(kafka: Kafka) -> None:
+    settings, found = kafka.settings(), []
+    for is_own in (False, True, True, False):
+        sink = open_sink(msgspec.structs.replace(settings, producer_process=is_own), 0, exit_process=must_not_exit)
+        found.append(sink.first_identity)
+        sink.close()
+    (producer_id, first), *later = found
+    assert later == [(producer_id, first + count) for count in (1, 2, 3)]

@@ -10,6 +10,8 @@ from tests.plugins.patience import wait_until
 from workers.kafka.topics import COMPRESSIONS, Cleanup, Existing, TopicSpec, compare, create_topics, topic_table
 from workers.settings import StateSettings, TopicSettings
 
+TOPICS = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "cancel")
+
 WEEK_MS = 7 * 24 * 3600 * 1000
 TABLE = topic_table(TopicSettings())
 
@@ -28,7 +30,19 @@ def _fresh() -> TopicSettings:
     prefix = uuid.uuid4().hex[:6]
     names = {
         field: f"{prefix}.{getattr(TopicSettings(), field)}"
-        for field in ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters")
+        for field in (
+            "events",
+            "audited",
+            "audit",
+            "review",
+            "state",
+            "canary",
+            "usage",
+            "policy",
+            "dead_letters",
+            "cancel",
+            "stream",
+        )
     }
     return msgspec.structs.replace(TopicSettings(), partitions=2, **names)
 
@@ -53,7 +67,7 @@ def test_the_state_of_a_conversation_is_compacted_and_goes_later_than_it_is_reme
 
 def test_the_brokers_time_counts_for_events_and_answers() -> None:
     named = {spec.name for spec in TABLE if spec.configs().get("message.timestamp.type") == "LogAppendTime"}
-    assert named == {"conversations.events", "conversations.audited"}
+    assert named == {"conversations.events", "conversations.audited", "conversations.stream"}
 
 
 def test_audit_records_are_kept() -> None:
@@ -74,6 +88,7 @@ def test_topics_as_the_table_says_do_not_differ() -> None:
     [
         ("conversations.audited", {"partitions": 9}, False),
         ("sluicegate.state", {"partitions": 9}, True),
+        ("conversations.stream", {"partitions": 9}, True),
         ("sluicegate.audit", {"replication_factor": 3}, False),
         ("conversations.audited", {"configs": {"message.timestamp.type": "CreateTime"}}, False),
         ("sluicegate.audit", {"configs": {"cleanup.policy": "compact"}}, True),
@@ -95,6 +110,24 @@ def test_a_difference_is_serious_where_a_guarantee_depends_on_it(
     (difference,) = compare((TABLE[0], spec), existing)
     assert difference.topic == name
     assert difference.is_serious is is_serious
+
+
+@pytest.mark.parametrize("name", ["conversations.events", "conversations.audited", "conversations.stream"])
+def test_streaming_needs_the_brokers_time(name: str) -> None:
+    (spec,) = (spec for spec in topic_table(TopicSettings(), is_streaming=True) if spec.name == name)
+    wanted = _as_wanted(spec)
+    existing = msgspec.structs.replace(wanted, configs={**wanted.configs, "message.timestamp.type": "CreateTime"})
+    (difference,) = compare((spec,), {name: existing})
+    assert difference.is_serious
+
+
+def test_a_stream_is_kept_for_a_day_in_segments_of_a_tenth_of_it_and_has_the_inputs_partitions() -> None:
+    table = {spec.name: spec for spec in topic_table(msgspec.structs.replace(TopicSettings(), partitions=11))}
+    stream = table["conversations.stream"]
+    assert (stream.partitions, stream.partitions_of) == (11, "conversations.events")
+    configs = {name: stream.configs()[name] for name in ("cleanup.policy", "retention.ms", "segment.ms")}
+    assert configs == {"cleanup.policy": "delete", "retention.ms": str(WEEK_MS // 7), "segment.ms": "7200000"}
+    assert int(configs["segment.ms"]) * 10 <= int(configs["retention.ms"])
 
 
 @pytest.mark.parametrize("codec", COMPRESSIONS)
@@ -119,7 +152,7 @@ def _follow(spec: TopicSpec, partitions: int) -> Existing:
 def test_creating_twice_creates_once(kafka: Kafka) -> None:
     topics = _fresh()
     first = create_topics(kafka.settings(), topics)
-    assert len(first.created) == 9
+    assert len(first.created) == 10
     assert create_topics(kafka.settings(), topics).created == ()
     assert create_topics(kafka.settings(), topics).differences == ()
 

@@ -17,6 +17,8 @@ from workers.settings import InvalidSettings
 from workers.supervision.node_client import AgentError, ask_to_drain, node_status
 from workers.supervision.node_state import NodeStatus
 
+TOPICS = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "cancel")
+
 APPLICATION = "sluicegate-test"
 
 
@@ -50,7 +52,19 @@ class ServedSupervisor:
         settings = self._settings
         topics = "\n".join(
             f'{name} = "{getattr(settings.topics, name)}"'
-            for name in ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters")
+            for name in (
+                "events",
+                "audited",
+                "audit",
+                "review",
+                "state",
+                "canary",
+                "usage",
+                "policy",
+                "dead_letters",
+                "cancel",
+                "stream",
+            )
         )
         self._file.write_text(
             f'[kafka]\nbootstrap_servers = ["{settings.kafka.bootstrap_servers[0]}"]\n'

@@ -143,11 +143,24 @@ def _inside(client: Any, settings: Settings, timeout_s: float) -> Iterator[Line]
     if kafka.api_version is not None:
         yield unused("topics", "kafka.api_version is set, as for the mock broker, which creates its topics itself")
         return
-    unused_topic = "" if settings.tenants.enabled else settings.topics.usage
-    table = [spec for spec in topic_table(settings.topics) if spec.name != unused_topic]
+    is_streaming = settings.streaming.enabled
+    table = [
+        spec for spec in topic_table(settings.topics, is_streaming=is_streaming) if spec.name not in _unused(settings)
+    ]
     described = {topic["name"]: topic for topic in client.describe_topics([spec.name for spec in table])}
     yield from _topic_lines(client, table, described)
     yield from right_lines(client, settings, table, described, timeout_s * CONNECTIONS_SHARE)
+
+
+def _unused(settings: Settings) -> set[str]:
+    """Return the topics that these settings leave out."""
+    topics = settings.topics
+    used = {
+        topics.usage: settings.tenants.enabled,
+        topics.stream: settings.streaming.enabled,
+        topics.cancel: settings.limits.cancellations_max > 0,
+    }
+    return {name for name, is_used in used.items() if not is_used}
 
 
 def _topic_lines(client: Any, table: Sequence[TopicSpec], described: Mapping[str, Any]) -> Iterator[Line]:

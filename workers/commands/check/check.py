@@ -7,6 +7,7 @@ from rich.text import Text
 from workers.commands.check.brokers import probe_brokers
 from workers.commands.check.collector import probe_collector
 from workers.commands.check.configuration import probe_policy, probe_settings
+from workers.commands.check.door import probe_door
 from workers.commands.check.endpoints import probe_generator, probe_guard, probe_turn_marks
 from workers.commands.check.probe import Line, Mark, Probe, RunningProbe
 from workers.commands.console.terminal import Terminal
@@ -15,6 +16,7 @@ from workers.settings import Settings
 OFFLINE_PROBES: tuple[tuple[str, Probe], ...] = (
     ("settings", probe_settings),
     ("policy", probe_policy),
+    ("door", probe_door),
 )
 PROBES: tuple[tuple[str, Probe], ...] = (
     *OFFLINE_PROBES,

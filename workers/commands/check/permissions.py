@@ -13,6 +13,7 @@ from workers.kafka.topics import TopicSpec
 from workers.settings import Settings
 
 WORKER = "worker"
+DOOR = "door"
 COORDINATOR_WAIT_S = 0.2
 """The time between two questions to brokers that are creating their internal topics."""
 
@@ -28,7 +29,7 @@ def right_lines(
     group = settings.kafka.group_id
     slot = slot_name(settings.kafka, settings.ray.slot_start)
     lines = [
-        *_topic_rights(table, described),
+        *_topic_rights(table, described, WORKER),
         *_asked("group", group, lambda: _read_group(client, group), deadline_s, f"grant READ on group {group}"),
         *_asked(
             "transactional id",
@@ -39,6 +40,9 @@ def right_lines(
         ),
     ]
     yield from lines
+    if settings.door.keys_file:
+        for line in _topic_rights(table, described, DOOR):
+            yield note("rights", f"a door that logs in like this: {line.found}", f"{line.mend}, or to its own user")
     if not lines:
         yield ok("rights", "topics, consumer group and transactional id: nothing is refused")
 
@@ -64,12 +68,12 @@ def _write_transactions(client: Any, slot: str) -> None:
     client.describe_transactions([slot])
 
 
-def _topic_rights(table: Sequence[TopicSpec], described: Mapping[str, Any]) -> Iterator[Line]:
+def _topic_rights(table: Sequence[TopicSpec], described: Mapping[str, Any], user: str) -> Iterator[Line]:
     for spec in table:
         granted = described[spec.name]["authorized_operations"]
         if granted is None:
             continue
-        needed = [name for name, users in (("READ", spec.readers), ("WRITE", spec.writers)) if WORKER in users]
+        needed = [name for name, users in (("READ", spec.readers), ("WRITE", spec.writers)) if user in users]
         if missing := [name for name in needed if name not in granted]:
             rights = " and ".join(missing)
             yield wrong("rights", f"no {rights} on {spec.name}", f"grant {rights} on topic {spec.name}")

@@ -166,7 +166,19 @@ def demo_settings(base: Settings, kafka: KafkaSettings, directory: Path, *, own_
     run = uuid.uuid4().hex[:6]
     topics = structs.replace(base.topics, partitions=PARTITIONS)
     if own_brokers:
-        names = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters")
+        names = (
+            "events",
+            "audited",
+            "audit",
+            "review",
+            "state",
+            "canary",
+            "usage",
+            "policy",
+            "dead_letters",
+            "cancel",
+            "stream",
+        )
         topics = structs.replace(topics, **{name: f"demo-{run}.{getattr(topics, name)}" for name in names})
     actor = structs.replace(base.stages.classification, placement="actor")
     return structs.replace(

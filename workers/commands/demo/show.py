@@ -19,6 +19,7 @@ from topology.contract.records import Record
 from topology.telemetry.instruments import Instruments
 from workers.commands.demo.broken import BrokenRecord, awaited_id, broken_records
 from workers.commands.demo.census import Census, Sent, take_census
+from workers.commands.demo.door import open_door
 from workers.commands.demo.lateness import lateness_of
 from workers.commands.demo.machine import machine_meter
 from workers.commands.demo.parts import (
@@ -61,6 +62,8 @@ POLL_S = 0.2
 
 TABLES, TABLES_WIDTH = "tables.txt", 120
 """The file with the tables of categories, latencies and dead letters, and its columns."""
+
+KEPT = "everything stays up until Ctrl-C; ask over the door, or over the topics:"
 
 NAMES_WAIT_S = 20.0
 """The longest wait until Ray has forgotten an actor that ended."""
@@ -118,8 +121,10 @@ class Demo:
             late = lateness_of(audits, self._meter.load())
             print_lateness(self._console, late)
             self._show_one(settings, receiver, audits)
-            self._say_what_next(settings, audits, keep=keep)
+            self._say_what_next(audits)
             if keep:
+                asked = [] if mock else self._open_door(parts, settings)
+                self._say_lines([KEPT, *asked, *kcat_commands(settings)])
                 _until_interrupted(supervisor)
             self._console.print("stopping: the workers are drained, then the parts end")
             supervisor.drain(settings.drain.timeout_s)
@@ -133,15 +138,18 @@ class Demo:
         print_story(self._console, view.decisions, seed)
         return sent
 
-    def _say_what_next(self, settings: Settings, audits: list[AuditRecord], *, keep: bool) -> None:
-        """Print the commands that work on what the run leaves; with `keep`, also those for its topics."""
+    def _say_what_next(self, audits: list[AuditRecord]) -> None:
+        """Print the commands that work on what the run leaves."""
         twice = min(audits, key=lambda audit: (abs(len(audit.attempts) - 2), not is_example(audit.event_id)))
-        lines = ["now look closer:", *next_commands(self._directory, twice.event_id)]
-        if keep:
-            lines += ["everything stays up until Ctrl-C; send an event of your own, and read the answers:"]
-            lines += kcat_commands(settings)
+        self._say_lines(["now look closer:", *next_commands(self._directory, twice.event_id)])
+
+    def _say_lines(self, lines: list[str]) -> None:
         for line in lines:
             self._console.print(Text(line, style="bold" if line.endswith(":") else ""), soft_wrap=True)
+
+    def _open_door(self, parts: ExitStack, settings: Settings) -> list[str]:
+        with self._step("a door, on loopback"):
+            return parts.enter_context(open_door(settings, self._directory))
 
     def _start(self, parts: ExitStack, receiver: OtlpReceiver, *, mock: bool) -> Settings:
         with self._step("Kafka" if not mock else "mock broker: in memory, WITHOUT real transactions") as say:

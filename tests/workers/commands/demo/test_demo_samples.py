@@ -8,9 +8,10 @@ import pytest
 
 from topology.contract.codec import RecordLimits, decode_event, encode
 from topology.contract.errors import DeadLetter
-from topology.contract.events import ConversationEvent, Role, request_text
+from topology.contract.events import ConversationEvent, Role
 from topology.contract.labels import AgeBand
 from topology.contract.records import Record
+from topology.contract.texts import request_text
 from workers.commands.demo.broken import BrokenRecord, broken_records
 from workers.commands.demo.samples import (
     Sample,

@@ -78,7 +78,19 @@ def settings_text(directory: Path, settings: Settings) -> str:
 
 def topic_fields(settings: Settings) -> list[str]:
     """Return the names of the settings that name a topic of the run."""
-    wanted = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters")
+    wanted = (
+        "events",
+        "audited",
+        "audit",
+        "review",
+        "state",
+        "canary",
+        "usage",
+        "policy",
+        "dead_letters",
+        "cancel",
+        "stream",
+    )
     return [name for name in wanted if hasattr(settings.topics, name)]
 
 

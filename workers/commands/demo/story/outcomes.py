@@ -16,10 +16,10 @@ from topology.contract.events import (
     AuditRecord,
     ConversationEvent,
     parts_text,
-    request_text,
 )
 from topology.contract.labels import Mode, Outcome, Plan
 from topology.contract.names import ActionReason
+from topology.contract.texts import request_text
 from workers.commands.console.answers import STYLES
 from workers.commands.console.terminal import printable
 from workers.commands.demo.lateness import late_stages

@@ -1,0 +1,1 @@
+"""Segments of answers on Kafka: written, read back, and kept while their events are unfinished."""
