@@ -1,6 +1,7 @@
 """A client of the door that goes away: its event is cancelled, the model left alone, and nothing is remembered."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,7 @@ import openai
 import pytest
 from msgspec.structs import replace
 
+from tests.plugins.fake_endpoint import FakeEndpoint, hang
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.open_door import client_of, door_settings, open_door
 from tests.plugins.patience import PATIENCE_S, wait_until
@@ -22,7 +24,9 @@ from topology.ports import OnText
 from topology.telemetry.instruments import Instruments
 from topology.telemetry.metrics import Metric
 from workers.kafka.reader import read_topic
-from workers.settings import Settings
+from workers.process.clock import SystemClock
+from workers.settings import GenerationSettings, Settings
+from workers.stages.language_models import ModelSet
 
 pytestmark = pytest.mark.kafka
 
@@ -99,3 +103,51 @@ def test_a_client_that_comes_back_within_the_grace_gets_the_answer_of_the_same_r
         model.is_released = True
         assert back.result(PATIENCE_S).choices[0].message.content == "Blue."
     assert (model.asked_count, model.closed_s, len(responses(settings))) == (1, [], 1)
+
+
+@contextmanager
+def model_server() -> Generator[FakeEndpoint]:
+    """A model server that never ends an answer, on a loop of its own. Its `busy_count` is what it works on."""
+    endpoint, is_up, loop = FakeEndpoint(then=hang), threading.Event(), asyncio.new_event_loop()
+    ended = asyncio.Event()
+
+    async def serve() -> None:
+        async with endpoint:
+            is_up.set()
+            await ended.wait()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        assert is_up.wait(PATIENCE_S)
+        yield endpoint
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(PATIENCE_S)
+        loop.close()
+
+
+def test_a_model_server_sees_its_request_closed_after_the_grace(kafka: Kafka, tmp_path: Path) -> None:
+    """Over HTTP, as a worker asks its model."""
+    with model_server() as server:
+        generation = GenerationSettings(base_url=server.base_url, model="hanging", turn_marks=("none",))
+        settings = replace(with_door(kafka, tmp_path), generation=generation)
+        models = ModelSet(settings, SystemClock(), Instruments.none())
+        with (
+            running_loop(settings, generator=models.generator, hears_doors=True),
+            open_door(settings) as door,
+            ThreadPoolExecutor(1) as threads,
+        ):
+            client = client_of(door).with_options(timeout=5)
+            asked = threads.submit(client.chat.completions.create, model="sluicegate", messages=ASK)
+            with pytest.raises(openai.APITimeoutError):
+                asked.result(PATIENCE_S)
+            left_s = time.monotonic()
+            assert server.busy_count == 1
+            wait_until(lambda: server.busy_count == 0)
+            closed_s = time.monotonic()
+            wait_until(lambda: len(responses(settings)) == 1)
+    (gone,) = responses(settings)
+    print(f"the server saw its request closed {closed_s - left_s - GRACE_S:.3f} s after the grace")
+    assert gone.reason_codes == ("client_gone",)
+    assert closed_s - left_s > GRACE_S - 0.1

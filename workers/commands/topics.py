@@ -20,4 +20,4 @@ def execute(arguments: argparse.Namespace, settings: Settings) -> int:
 
 
 def _settable(settings: Settings) -> set[str]:
-    return set(topic_table(settings.topics)[0].configs())
+    return {setting for spec in topic_table(settings.topics) for setting in spec.configs()}

@@ -144,7 +144,8 @@ def topic_table(topics: TopicSettings, *, is_streaming: bool = False) -> tuple[T
         retention_ms=7 * DAY_MS,
         message_bytes_max=REQUEST_BYTES_MAX + RECORD_OVERHEAD_BYTES,
     )
-    return (*_conversations(topics, common, is_streaming=is_streaming), *_own(topics, common))
+    short_lived = _short_lived(topics, common, is_streaming=is_streaming)
+    return (*_conversations(topics, common, is_streaming=is_streaming), *short_lived, *_own(topics, common))
 
 
 def _conversations(topics: TopicSettings, common: TopicSpec, *, is_streaming: bool) -> tuple[TopicSpec, ...]:
@@ -166,16 +167,6 @@ def _conversations(topics: TopicSettings, common: TopicSpec, *, is_streaming: bo
             must_append_time=is_streaming,
             readers=("chat service", "door"),
         ),
-        replace(
-            common,
-            name=topics.stream,
-            retention_ms=DAY_MS,
-            segment_ms=STREAM_SEGMENT_MS,
-            is_append_time=True,
-            must_append_time=is_streaming,
-            readers=("worker", "chat service", "door"),
-            partitions_of=topics.events,
-        ),
     )
 
 
@@ -187,16 +178,6 @@ def _own(topics: TopicSettings, common: TopicSpec) -> tuple[TopicSpec, ...]:
         replace(common, name=topics.review, retention_ms=30 * DAY_MS, readers=("reviewer",)),
         replace(kept_by_key, name=topics.state, retention_ms=STATE_RETENTION_MS, readers=("worker",)),
         replace(kept_by_key, name=topics.usage, retention_ms=USAGE_RETENTION_MS, readers=("worker", "operator")),
-        replace(
-            common,
-            name=topics.cancel,
-            retention_ms=CANCEL_RETENTION_MS,
-            segment_ms=CANCEL_RETENTION_MS // SEGMENTS_PER_RETENTION,
-            is_append_time=True,
-            partitions_of=topics.events,
-            writers=("door",),
-            readers=("worker",),
-        ),
         replace(common, name=topics.canary, retention_ms=DAY_MS, readers=("operator",)),
         replace(
             common,
@@ -209,6 +190,32 @@ def _own(topics: TopicSettings, common: TopicSpec) -> tuple[TopicSpec, ...]:
         ),
         # Dead letters are original bytes, never redacted: kept for a week, and only operators may read them.
         replace(common, name=topics.dead_letters, readers=("operator",)),
+    )
+
+
+def _short_lived(topics: TopicSettings, common: TopicSpec, *, is_streaming: bool) -> tuple[TopicSpec, ...]:
+    """Return the topics of what nobody reads once its event has ended."""
+    return (
+        replace(
+            common,
+            name=topics.stream,
+            retention_ms=DAY_MS,
+            segment_ms=STREAM_SEGMENT_MS,
+            is_append_time=True,
+            must_append_time=is_streaming,
+            readers=("worker", "chat service", "door"),
+            partitions_of=topics.events,
+        ),
+        replace(
+            common,
+            name=topics.cancel,
+            retention_ms=CANCEL_RETENTION_MS,
+            segment_ms=CANCEL_RETENTION_MS // SEGMENTS_PER_RETENTION,
+            is_append_time=True,
+            partitions_of=topics.events,
+            writers=("door",),
+            readers=("worker",),
+        ),
     )
 
 

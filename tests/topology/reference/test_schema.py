@@ -131,6 +131,7 @@ def test_asyncapi_operations_are_ours(asyncapi: dict[str, Any]) -> None:
     operations = asyncapi["operations"]
     assert {name: operation["action"] for name, operation in operations.items()} == {
         "receiveEvents": "receive",
+        "receiveCancel": "receive",
         "sendAudited": "send",
         "sendAudit": "send",
         "sendReview": "send",
