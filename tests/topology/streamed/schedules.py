@@ -71,7 +71,7 @@ class Schedule:
         age_max_ms = self.random.choice((-1.0, 1e9))
         self.streams = StreamBounds(
             segments=SegmentBounds(characters_max=60, fence_characters_max=80, age_max_ms=age_max_ms),
-            hold=HoldBounds(opening_characters=40, context_characters=self.random.choice((40, 120, 2000))),
+            hold=HoldBounds(opening_characters=60, context_characters=self.random.choice((40, 120, 2000))),
         )
 
     def _text(self, share: float) -> str:
