@@ -348,7 +348,7 @@ class Answering:
     async def _judged(self, text: str, extent: Extent, draft: Draft | None = None, count: int = 0) -> Attempt:
         source = DraftSource.REDACTION if self._is_redacted else DraftSource.GENERATOR
         draft = draft or Draft(text="", source=source, model=self._model)
-        draft = structs.replace(draft, text=text, source=source)
+        draft = structs.replace(draft, text=text, source=source, is_partial=extent is Extent.PREFIX)
         return await self._drafting.judged(self._case, self._plan, draft, count or self._count, extent)
 
     def _as_prefix(self, attempt: Attempt) -> Attempt:
