@@ -140,7 +140,6 @@ def test_asyncapi_operations_are_ours(asyncapi: dict[str, Any]) -> None:
         "receiveState": "receive",
         "sendUsage": "send",
         "receiveUsage": "receive",
-        "receiveCancel": "receive",
         "sendStream": "send",
         "receiveStream": "receive",
         "receivePolicy": "receive",
