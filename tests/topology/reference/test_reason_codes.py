@@ -61,4 +61,4 @@ def test_the_codes_of_the_pipeline_are_in_the_table() -> None:
 def test_only_failures_may_be_asked_again() -> None:
     again = {code for code, reason in (VERDICT_REASONS | OTHER_REASONS).items() if reason.again is not Again.NO}
     dead = {DeadLetterReason.PROCESSING_FAILED, DeadLetterReason.POISON, DeadLetterReason.INVALID}
-    assert again == {"V01", "deadline", "overloaded", "rate_limited", "duplicate_event"} | dead
+    assert again == {"V01", "deadline", "overloaded", "rate_limited", "duplicate_event", "client_gone"} | dead
