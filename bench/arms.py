@@ -74,6 +74,11 @@ class Arm(Generic[Line]):
                 raise TimeoutError(f"{self._module}: not within {timeout_s:.0f} s; {self._failure()}")
             time.sleep(WAIT_S)
 
+    def require_running(self) -> None:
+        """Raise RuntimeError if it has ended."""
+        if self._process.poll() is not None:
+            raise RuntimeError(self._failure())
+
     def wait_ended(self, timeout_s: float) -> Line:
         """Return its last line. Raise RuntimeError if it failed, TimeoutError after `timeout_s`."""
         self.wait_until(lambda: self._process.poll() is not None and not self._listener.is_alive(), timeout_s)

@@ -78,6 +78,7 @@ def _paced(arm: Arm[Sample | Done], size: Size, say: Say) -> Iterator[tuple[byte
         if index % 100 == 0:
             while index - committed(arm.lines) > size.ahead_max:
                 time.sleep(AHEAD_WAIT_S)
+                arm.require_running()
                 if time.monotonic() - started_s > RUN_TIMEOUT_S:
                     raise TimeoutError(f"{committed(arm.lines)} events in {RUN_TIMEOUT_S:.0f} s")
             if time.monotonic() - said_s > SAID_EVERY_S:

@@ -145,9 +145,9 @@ class StubCheck:
 CHECKS = tuple(name.value for name in (StageName.CLASSIFICATION, StageName.BIAS, StageName.LOGGING))
 
 
-def as_it_came(case: Case, plan: Plan, feedback: str) -> tuple[Message, ...]:
+def as_it_came(case: Case, plan: Plan, feedback: str, shown: str) -> tuple[Message, ...]:
     """Return the conversation as its own prompt."""
-    del plan, feedback
+    del plan, feedback, shown
     return case.event.messages
 
 

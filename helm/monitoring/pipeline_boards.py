@@ -95,6 +95,13 @@ OVERVIEW: Final = Board(
             ),
         ),
         Panel(
+            title="At the door: streams",
+            queries=(
+                Query("sum(sluicegate_door_streams{$where})", "not whole yet"),
+                Query(rate("sluicegate_door_streams_closed_total"), "closed a second"),
+            ),
+        ),
+        Panel(
             title="Events cancelled because their clients had gone",
             unit="reqps",
             queries=(

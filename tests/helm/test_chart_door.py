@@ -68,7 +68,8 @@ def test_the_process_that_is_run_finds_its_settings_and_keys(engine: Engine, tmp
     documents = engine.render(examples()["statefulset-keda"])
     container = _pod(documents).spec["containers"][0]
     assert (container["command"], container["args"][0]) == (["sluicegate"], "door")
-    assert container["ports"] == [{"name": "http", "containerPort": 8800, "protocol": "TCP"}]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports == {"http": 8800, "metrics": 9465}
     settings = _loaded(documents, tmp_path)
     assert (settings.door.host, settings.door.port, settings.door.tls_certfile) == ("0.0.0.0", 8800, "")
     assert (settings.door.models, settings.door.replay_s) == (("instruct",), 900)
@@ -83,16 +84,19 @@ def test_a_door_may_log_in_as_a_user_of_its_own(engine: Engine, tmp_path: Path) 
     assert (settings.kafka.sasl_username, settings.kafka.sasl_password.reveal()) == ("sluicegate", "kafka/password")
 
 
-def test_with_a_certificate_port_probes_and_monitor_speak_tls(engine: Engine, tmp_path: Path) -> None:
+def test_with_a_certificate_port_and_probes_speak_tls_and_the_metrics_port_does_not(
+    engine: Engine, tmp_path: Path
+) -> None:
     documents = engine.render(examples()["mutual-tls"])
     settings = _loaded(documents, tmp_path)
     assert Path(settings.door.tls_certfile).read_text(encoding="utf-8") == "tls.crt"
     assert Path(settings.door.tls_keyfile).read_text(encoding="utf-8") == "tls.key"
     assert {probe["scheme"] for probe in _probes(documents).values()} == {"HTTPS"}
-    assert _objects(documents)["PodMonitor"]["spec"]["podMetricsEndpoints"][0]["scheme"] == "https"
     plain = engine.render(examples()["statefulset-keda"])
     assert {probe["scheme"] for probe in _probes(plain).values()} == {"HTTP"}
-    assert "scheme" not in _objects(plain)["PodMonitor"]["spec"]["podMetricsEndpoints"][0]
+    for each in (documents, plain):
+        (endpoint,) = _objects(each)["PodMonitor"]["spec"]["podMetricsEndpoints"]
+        assert (endpoint["port"], "scheme" in endpoint) == ("metrics", False)
 
 
 def _probes(documents: list[Document]) -> dict[str, Any]:
@@ -147,7 +151,7 @@ def test_new_settings_roll_the_doors(engine: Engine) -> None:
 def test_the_file_that_workers_read_names_no_secret_of_the_door(engine: Engine) -> None:
     documents = engine.render(examples()["mutual-tls"])
     text = next(each["data"]["settings.toml"] for each in documents if "settings.toml" in each.get("data", {}))
-    assert tomllib.loads(text)["door"] == {"host": "0.0.0.0", "port": 8800}
+    assert tomllib.loads(text)["door"] == {"host": "0.0.0.0", "port": 8800, "metrics_port": 9465}
 
 
 def test_the_notes_warn_of_a_door_without_tls(engine: Engine) -> None:

@@ -177,8 +177,9 @@ def test_a_door_is_reached_on_its_port_by_its_peers_and_prometheus(engine: Engin
     values = examples()["statefulset-keda"]
     network, shop = Network(engine.render(values)), Peer(labels={"app": "shop"}, namespace="shops")
     assert network.may_be_reached("door", shop, 8800)
-    assert network.may_be_reached("door", PROMETHEUS, 8800)
-    assert not network.may_be_reached("door", shop, 9464)
+    assert network.may_be_reached("door", PROMETHEUS, 9465)
+    assert not network.may_be_reached("door", shop, 9465)
+    assert not network.may_be_reached("door", PROMETHEUS, 8800)
     assert not network.may_be_reached("door", STRANGER, 8800)
     assert not network.may_be_reached("worker", shop, 8800)
     unnamed = merged(values, {"networkPolicy": {"prometheusNamespaceLabels": None}})

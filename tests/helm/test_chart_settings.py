@@ -36,7 +36,7 @@ GIVEN: dict[str, tuple[object, object]] = {
         f"kafka.topics.{name}": (f"t.{name}", f"t.{name}")
         for name in (
             *("events", "audited", "audit", "review", "state", "canary", "policy"),
-            *("usage", "stream", "deadLetters"),
+            *("usage", "stream", "cancel", "deadLetters"),
         )
     },
     "kafka.topics.partitions": (24, 24),
@@ -78,6 +78,7 @@ BY_THE_CHART = {
     "door.digest_key",
     "door.host",
     "door.keys_file",
+    "door.metrics_port",
     "door.port",
     "door.tls_certfile",
     "door.tls_keyfile",

@@ -56,7 +56,7 @@ def test_a_secrets_file_may_begin_with_the_mark_of_windows_editors_but_not_be_em
     for nothing in (b"", b"\n", b" \r\n\r\n", b"\xef\xbb\xbf\n"):
         secret.write_bytes(nothing)
         problem = _problems(None, environ)["generation.api_key_file"]
-        assert (str(secret) in problem.shown, "not empty" in problem.allowed) == (True, True)
+        assert (str(secret)[:40] in problem.shown, "not empty" in problem.allowed) == (True, True)
 
 
 def test_a_secret_in_the_environment_displaces_the_files_secret_file(tmp_path: Path) -> None:
