@@ -34,7 +34,7 @@ from workers.commands.check.probe import Mark
 from workers.kafka.reader import read_topic
 from workers.policy.publishing import write
 from workers.policy.signing import new_private_key, private_key, public_half
-from workers.settings import CanarySettings, PolicySettings, Settings, TenantSettings
+from workers.settings import CanarySettings, PolicySettings, Settings, StreamingSettings, TenantSettings
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray]
 
@@ -110,6 +110,7 @@ class Guarded:
             policy=policy,
             canary=CanarySettings(keys={"c": public_half(self.key)}),
             tenants=TenantSettings(enabled=True),
+            streaming=StreamingSettings(enabled=True),
         )
         own = {"group_id": made.kafka.group_id, "cluster_name": CLUSTER, "connect_timeout_s": PATIENCE_S, **CALM}
         self.settings = replace(self.all_mighty, kafka=self.secure.settings(WORKER, **own))
