@@ -29,7 +29,8 @@ PARAGRAPH = "\n\n"
 class Releasing:
     """The way out for text of answers that are not whole. With `make` None, every answer leaves whole.
 
-    `open_timeout_s` bounds how long an event that is decided waits for its run to be opened and read back.
+    `open_timeout_s` bounds how long an event waits for its run to be opened and read back, and for one segment to be
+    written: where the stream cannot be written, answers leave whole.
     """
 
     make: ReleasesFactory | None
@@ -65,8 +66,14 @@ class Releasing:
     async def begun(self, case: Case) -> str:
         """Return the text that earlier runs released, once this run was read back; empty if nothing more may leave."""
         streamed = _of(case)
+        if streamed.is_silenced:
+            return ""
         try:
-            return await asyncio.shield(streamed.opening)
+            with TimeLimit(self.open_timeout_s):
+                return await asyncio.shield(streamed.opening)
+        except TimeoutError:
+            self._silence(case, "not read back in time")
+            streamed.opening.cancel()
         except Replaced as exc:
             self._silence(case, exc.reason)
         except Exception as exc:  # noqa: BLE001 - whatever failed, what readers have seen is not known
@@ -82,7 +89,11 @@ class Releasing:
         if streamed.is_silenced:
             return
         try:
-            await streamed.releases.release(text, piece.source, is_last=is_last)
+            with TimeLimit(self.open_timeout_s):
+                await streamed.releases.release(text, piece.source, is_last=is_last)
+        except TimeoutError:
+            self._silence(case, "not written in time")
+            return
         except Replaced as exc:
             self._silence(case, exc.reason)
             return

@@ -278,13 +278,23 @@ def test_a_deadline_in_mid_answer_leaves_what_has_left_and_closes_it() -> None:
 
 
 def test_no_response_precedes_the_read_back_unless_it_says_that_it_replaces() -> None:
-    async def never() -> None:
-        await asyncio.sleep(60)
-
-    bounds = StreamBounds(open_timeout_s=0.05)
+    bounds = StreamBounds(open_timeout_s=0.5)
     world = Streamed([PLAIN], releases=FakeReleases(on_open=never), deadline_s=0.2, streams=bounds)
     ended = world.answer()
     assert (ended.response.replaced, ended.response.action) == (True, Action.WITHHELD)
+
+
+async def never(_text: str = "") -> None:
+    await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("releases", [FakeReleases(on_open=never), FakeReleases(on_release=never)])
+def test_where_the_stream_cannot_be_written_the_answer_leaves_whole_long_before_the_deadline(
+    releases: FakeReleases,
+) -> None:
+    world = Streamed([PLAIN], releases=releases, deadline_s=30, streams=StreamBounds(open_timeout_s=0.05))
+    ended = world.answer()
+    assert (ended.text, ended.response.action, ended.response.replaced) == (PLAIN, Action.PUBLISHED, True)
 
 
 def test_a_crisis_is_answered_whole() -> None:
