@@ -305,6 +305,27 @@ def test_a_crisis_is_answered_whole() -> None:
     assert ended.text == f"{PLAIN} {LINE}"
 
 
+CRISIS = RequestLabels(labeler=IDENTITY, vulnerability=Vulnerability.ACUTE_SELF_HARM)
+
+
+def test_an_answer_in_a_crisis_is_judged_together_with_what_an_earlier_run_released() -> None:
+    ended = Streamed([f"{PLAIN} {LINE}"], labels=CRISIS, releases=FakeReleases("Earlier text.")).answer()
+    assert ended.text == f"Earlier text.\n\n{PLAIN} {LINE}"
+    assert ended.response.action is Action.PUBLISHED
+    published = ended.audit.attempts[-1].draft
+    assert published is not None
+    assert published.redacted == f"<{len(ended.text)} characters>"
+    assert [piece.length for piece in ended.audit.released] == [len(ended.text)]
+
+
+def test_an_answer_in_a_crisis_takes_the_place_of_what_may_not_stand_before_it() -> None:
+    ended = Streamed([f"{PLAIN} {LINE}"], labels=CRISIS, releases=FakeReleases("Earlier FAR text.")).answer()
+    assert (ended.text, ended.response.replaced) == (f"{PLAIN} {LINE}", True)
+    assert ended.audit.released_over
+    assert ended.review
+    assert SideEffect.ALARM in ended.audit.side_effects
+
+
 def test_a_candidate_is_judged_whole() -> None:
     world = Streamed([])
     ended = world.answer(candidate=candidate(PLAIN))
