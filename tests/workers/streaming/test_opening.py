@@ -40,7 +40,7 @@ class Opened:
         monkeypatch.setattr(Follower, "follow", follow)
         monkeypatch.setattr(Follower, "follow_anew", follow_anew)
         self.worker = WorkerStreams(Settings(), Nowhere(), Instruments.none())
-        self.streams: Streams = self.worker._streams  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        self.streams: Streams = self.worker._streams  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.fixture
