@@ -2,10 +2,10 @@
 
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import pytest
 
+from topology.contract.streams import StreamRecord
 from topology.telemetry.instruments import Instruments
 from workers.kafka.following.follower import Follower, Start
 from workers.settings import Settings
@@ -16,7 +16,8 @@ EVENT_MS = 10_000_000
 
 
 class Nowhere:
-    async def send(self, *_: Any) -> bool:
+    async def send(self, number: int, record: StreamRecord) -> bool:
+        del number, record
         return False
 
     def close(self) -> None:

@@ -59,7 +59,10 @@ class Library:
 
 
 def sender_of(library: Library, monkeypatch: pytest.MonkeyPatch) -> StreamSender:
-    monkeypatch.setattr(sending, "EventSender", lambda *_args, **_options: library)
+    def made(*_args: object, **_options: object) -> Library:
+        return library
+
+    monkeypatch.setattr(sending, "EventSender", made)
     return StreamSender(KafkaSettings(), "streams")
 
 
