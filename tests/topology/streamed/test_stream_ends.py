@@ -1,6 +1,7 @@
 """Streams that cannot be written, that the deadline ends, and whole answers behind text of an earlier run."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_a_request_that_the_deadline_ends_counts_as_use(is_slow_model: bool) -> 
             await asyncio.sleep(60)
             return await super().generate(request, on_text)
 
-    given = {"generator": Slow(lambda _: PLAIN)} if is_slow_model else {}
+    given: dict[str, Any] = {"generator": Slow(lambda _: PLAIN)} if is_slow_model else {}
     world = Streamed([PLAIN], releases=FakeReleases(on_release=stuck), deadline_s=0.3, **given)
     result = asyncio.run(world.bench.pipeline.process(record_of(event(stream=True))))
     assert result.charge is not None
