@@ -56,13 +56,14 @@ def charge_of(case: Case, decision: Decision) -> Charge | None:
         return None
     is_limited, is_repeated = decision.reason is ActionReason.RATE_LIMITED, bool(decision.duplicate_of)
     drafts = [(index, each) for index, each in enumerate(case.attempts) if _is_generated(each)]
+    cut = [] if case.streamed is None else _unjudged(case)
     use = Use(
         events=0 if is_limited or is_repeated else 1,
         limited=int(is_limited),
         repeated=int(is_repeated),
         shadow_limited=int(case.admission is not None and case.admission.is_shadow_limited),
-        generation=_spent([each for index, each in drafts if index == 0]),
-        regeneration=_spent([each for index, each in drafts if index > 0]),
+        generation=_spent([each.usage for index, each in drafts if index == 0] + ([] if drafts else cut)),
+        regeneration=_spent([each.usage for index, each in drafts if index > 0] + (cut if drafts else [])),
         guards=Spent(calls=len(case.guards) + sum([len(each.labels.guards) for each in case.attempts])),
     )
     return Charge(tenant_id=case.event.tenant_id, use=use)
@@ -75,9 +76,19 @@ def _is_generated(attempt: Attempt) -> bool:
     return attempt.source is DraftSource.GENERATOR
 
 
-def _spent(drafts: list[Attempt]) -> Spent:
+def _unjudged(case: Case) -> list[Usage]:
+    """Return what a streamed answer has cost beyond the drafts that were judged: text of it may have left."""
+    judged = [each.usage for each in case.attempts]
+    rest = Usage(
+        input_tokens=max(0, case.usage.input_tokens - sum([each.input_tokens for each in judged])),
+        output_tokens=max(0, case.usage.output_tokens - sum([each.output_tokens for each in judged])),
+    )
+    return [] if rest == Usage() else [rest]
+
+
+def _spent(drafts: list[Usage]) -> Spent:
     return Spent(
         calls=len(drafts),
-        input_tokens=sum([each.usage.input_tokens for each in drafts]),
-        output_tokens=sum([each.usage.output_tokens for each in drafts]),
+        input_tokens=sum([each.input_tokens for each in drafts]),
+        output_tokens=sum([each.output_tokens for each in drafts]),
     )

@@ -44,7 +44,6 @@ from topology.telemetry.metrics import Metric
 READINGS_MAX = 4
 """Judgements of one window: as it came, without what touches its end, redacted, and one more for a match beside one."""
 
-
 CLOSINGS: dict[VerdictKind, tuple[templates.Kind, Action]] = {
     VerdictKind.REFUSE: ("refuse", Action.REFUSED),
     VerdictKind.ESCALATE: ("withheld", Action.WITHHELD),
@@ -52,7 +51,6 @@ CLOSINGS: dict[VerdictKind, tuple[templates.Kind, Action]] = {
 """The policy's words after which nothing more is drafted; any other verdict ends with those for a safe completion."""
 
 MISSING = "missing:"
-
 
 OPEN_WAIT_S = 0.1
 """How long the generator is not asked, because earlier runs may have released text: the run is opened beside the
@@ -191,6 +189,9 @@ class Answering:
                     if fault is not None:
                         return self._stopped(fault, asking, pieces)
             asked = asking.result()
+        except BaseException:
+            self._count_output(0 if asking.done() else pieces)  # closed without a judgement
+            raise
         finally:
             await _ended(asking)
         if isinstance(asked, Draft):
@@ -201,19 +202,23 @@ class Answering:
 
     def _stopped(self, fault: Attempt, asking: "asyncio.Future[Draft | RetryLater]", pieces: int) -> Attempt:
         """Record the judgement that stops a draft, with what the draft cost: a piece of text is about a token."""
-        case, usage = self._case, Usage(output_tokens=pieces)
-        if asking.done() and not asking.cancelled() and asking.exception() is None:
-            asked = asking.result()
-            usage = asked.usage if isinstance(asked, Draft) else usage
+        usage = Usage(output_tokens=pieces)
+        is_answered = asking.done() and not asking.cancelled() and asking.exception() is None
+        if is_answered and isinstance(asked := asking.result(), Draft):
+            usage = asked.usage
         else:
             asking.cancel()
-            case.usage = structs.replace(case.usage, output_tokens=case.usage.output_tokens + pieces)
-            allowed = min(case.event.generation.max_tokens or self._bounds.tokens_max, self._bounds.tokens_max)
+            self._count_output(pieces)
+            allowed = min(self._case.event.generation.max_tokens or self._bounds.tokens_max, self._bounds.tokens_max)
             self._metrics.count(Metric.STREAM_ABORTS, verdict=fault.verdict.verdict)
             self._metrics.count(Metric.STREAM_TOKENS_SAVED, max(0, allowed - pieces))
         fault = structs.replace(fault, usage=usage)
-        self._drafting.record(case, fault)
+        self._drafting.record(self._case, fault)
         return fault
+
+    def _count_output(self, tokens: int) -> None:
+        """Count the output of a request that was closed: a piece of text is about a token."""
+        self._case.usage = structs.replace(self._case.usage, output_tokens=self._case.usage.output_tokens + tokens)
 
     async def _passed_on(self) -> Attempt | None:
         """Judge what is held, and let leave what may; return the judgement if it is a fault."""

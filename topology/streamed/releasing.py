@@ -14,7 +14,7 @@ from topology.contract.labels import OutputLabels, ReleasedText
 from topology.contract.lineage import position_of
 from topology.contract.names import DraftSource
 from topology.ports import Clock, ReleasesFactory
-from topology.steps.audit import audit_id, well_formed
+from topology.steps.audit import DRAFT_SOURCES, audit_id, well_formed
 from topology.steps.case import Case, Decision, Streamed
 from topology.steps.time_limit import TimeLimit
 from topology.telemetry.instruments import Instruments
@@ -29,7 +29,8 @@ PARAGRAPH = "\n\n"
 class Releasing:
     """The way out for text of answers that are not whole. With `make` None, every answer leaves whole.
 
-    `open_timeout_s` bounds how long an event that is decided waits for its run to be opened and read back.
+    `open_timeout_s` bounds how long an event waits for its run to be opened and read back, and for one segment to be
+    written: where the stream cannot be written, answers leave whole.
     """
 
     make: ReleasesFactory | None
@@ -65,12 +66,18 @@ class Releasing:
     async def begun(self, case: Case) -> str:
         """Return the text that earlier runs released, once this run was read back; empty if nothing more may leave."""
         streamed = _of(case)
+        if streamed.is_silenced:
+            return ""
         try:
-            return await asyncio.shield(streamed.opening)
+            with TimeLimit(self.open_timeout_s):
+                return await asyncio.shield(streamed.opening)
+        except TimeoutError:
+            self.silence(case, "not read back in time")
+            streamed.opening.cancel()
         except Replaced as exc:
-            self._silence(case, exc.reason)
+            self.silence(case, exc.reason)
         except Exception as exc:  # noqa: BLE001 - whatever failed, what readers have seen is not known
-            self._silence(case, type(exc).__name__)
+            self.silence(case, type(exc).__name__)
         return ""
 
     async def release(self, case: Case, text: str, piece: ReleasedText, *, shown: str, is_last: bool = False) -> None:
@@ -82,15 +89,19 @@ class Releasing:
         if streamed.is_silenced:
             return
         try:
-            await streamed.releases.release(text, piece.source, is_last=is_last)
+            with TimeLimit(self.open_timeout_s):
+                await streamed.releases.release(text, piece.source, is_last=is_last)
+        except TimeoutError:
+            self.silence(case, "not written in time")
+            return
         except Replaced as exc:
-            self._silence(case, exc.reason)
+            self.silence(case, exc.reason)
             return
         except Exception as exc:  # noqa: BLE001 - whatever failed, what readers have seen is not known
-            self._silence(case, type(exc).__name__)
+            self.silence(case, type(exc).__name__)
             return
         if streamed.releases.sent != shown:
-            self._silence(case, "other text was sent")
+            self.silence(case, "other text was sent")
         if is_first and case.record.receipt is not None:
             waited_s = self.clock.monotonic_s() - case.record.receipt.at_s
             self.metrics.observe(Metric.STREAM_FIRST_TEXT, waited_s, case.trace.context)
@@ -119,12 +130,15 @@ class Releasing:
             return decision
         await self._settled(case, streamed)
         text = well_formed(decision.answer.text)
-        if not case.is_replaced and not text.startswith(streamed.releases.sent):
-            sent = streamed.releases.sent
-            answer = structs.replace(decision.answer, text=joined(sent, text), parts=())
+        is_after = case.is_replaced or text.startswith(streamed.releases.sent)
+        if not is_after and decision.answer.source not in DRAFT_SOURCES:
+            answer = structs.replace(decision.answer, text=joined(streamed.releases.sent, text), parts=())
             decision = structs.replace(decision, answer=answer)
-        elif not text.startswith(streamed.shown):  # it replaces what was shown
-            streamed.pieces.clear()
+        else:
+            if not is_after:  # a draft that nobody has judged together with what was sent
+                self.silence(case, "other text was sent")
+            if not text.startswith(streamed.shown):  # it replaces what was shown
+                streamed.pieces.clear()
         self._note_rest(streamed, decision)
         return decision
 
@@ -136,7 +150,7 @@ class Releasing:
                 if not streamed.is_silenced:
                     await self._open_again(case, streamed)
         except TimeoutError:
-            self._silence(case, "not read back in time")
+            self.silence(case, "not read back in time")
             streamed.opening.cancel()
 
     async def _open_again(self, case: Case, streamed: Streamed) -> None:
@@ -145,12 +159,12 @@ class Releasing:
         try:
             after = await streamed.releases.open()
         except Replaced as exc:
-            self._silence(case, exc.reason)
+            self.silence(case, exc.reason)
         except Exception as exc:  # noqa: BLE001 - whatever failed, what readers have seen is not known
-            self._silence(case, type(exc).__name__)
+            self.silence(case, type(exc).__name__)
         else:
             if not before.startswith(after):
-                self._silence(case, "other text was sent")
+                self.silence(case, "other text was sent")
 
     def _note_rest(self, streamed: Streamed, decision: Decision) -> None:
         """Note where the rest of an answer comes from, of which a part was streamed."""
@@ -161,7 +175,7 @@ class Releasing:
         if known and len(answer.text) > known:
             _add(streamed.pieces, ReleasedText(length=len(answer.text) - known, source=answer.source))
 
-    def _silence(self, case: Case, why: str) -> None:
+    def silence(self, case: Case, why: str) -> None:
         """Let nothing more of this event leave before its response, which replaces what was shown."""
         streamed = _of(case)
         if not streamed.is_silenced:

@@ -290,7 +290,11 @@ class StreamingSettings(Struct, frozen=True, kw_only=True):
         False
     )
     open_timeout_s: Annotated[
-        Seconds, about("Time of a run to read the stream back to its own beginning; later, its answer leaves whole.")
+        Seconds,
+        about(
+            "Time of a run to read the stream back to its own beginning, and of a segment to be written; after it, the "
+            "rest of an answer leaves whole."
+        ),
     ] = 10
     runs_max: Annotated[
         int,

@@ -54,7 +54,8 @@ class AnswerSink(Sink):
         """Return the audit id of a response whose event was streamed by this worker; None for any other record."""
         if not self._read_back or record.topic != self._audited:
             return None
-        audit_id = last_header(record.headers, Header.CE_ID.value)
+        ce_id = last_header(record.headers, Header.CE_ID.value) or ""
+        audit_id = ce_id.partition("/")[0]  # the schema's name follows, so that all records of an event differ
         return audit_id if audit_id in self._read_back else None
 
 

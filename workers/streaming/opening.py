@@ -83,12 +83,13 @@ class WorkerStreams:
     def _keep(self, partitions: Collection[PartitionId]) -> None:
         numbers = {number for _, number in partitions}
         starts, read_back = self._streams.starts, self._streams.read_back
-        for number in set(starts) - numbers:
-            starts.pop(number, None)
+        with self._streams.lock:  # a partition that begins meanwhile would be let go, and never followed again
+            for number in set(starts) - numbers:
+                del starts[number]
+            self._follower.follow({number: Start(from_ms) for number, from_ms in starts.items()})
         for audit_id, last in list(read_back.items()):
             if last.partition not in partitions:
                 read_back.pop(audit_id, None)
-        self._follower.follow({number: Start(from_ms) for number, from_ms in list(starts.items())})
         self._index.keep(numbers)
 
 

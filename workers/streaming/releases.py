@@ -5,6 +5,7 @@ the ownership in force, and acknowledgements. Everything but the index's call is
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -87,13 +88,16 @@ class Streams:
     """The time from which each partition is followed."""
     read_back: dict[str, ReadBack] = field(default_factory=dict[str, ReadBack])
     """The events that are open here, by audit id, until their response is visible; see `answers.py`."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held while partitions begin to be followed, or are let go, on two threads."""
 
     def begin(self, number: int, event_ms: int) -> None:
         """Follow a partition from long enough before an event on, unless it is."""
         from_ms = max(0, event_ms - BEGIN_BEFORE_MS)
-        if from_ms < self.starts.get(number, from_ms + 1):
-            self.starts[number] = from_ms
-            self.following.follow_anew(number, Start(from_ms))
+        with self.lock:
+            if from_ms < self.starts.get(number, from_ms + 1):
+                self.starts[number] = from_ms
+                self.following.follow_anew(number, Start(from_ms))
 
     def is_whole(self, number: int, event_ms: int) -> bool:
         """Return whether everything of an event was read that was ever written."""

@@ -64,14 +64,17 @@ class StreamSender:
             try:
                 with translated("send"):
                     future = self._sender.send_raw(key, value, HEADERS, partition=number)
-            except (KafkaUnavailable, KafkaRefused):
+            except (KafkaUnavailable, KafkaRefused, ValueError):  # the last: a partition that is not there
                 settle(is_done=False)
                 return
             future.add_callback(done)
             future.add_errback(failed)
 
-        self._thread.submit(put)
-        return await acknowledged
+        putting = self._thread.submit(put)
+        try:
+            return await acknowledged
+        finally:
+            putting.cancel()  # one that has not begun: nobody waits for it any more
 
     def close(self) -> None:
         """See `Sending.close`."""

@@ -82,7 +82,7 @@ MUTATIONS: list[tuple[object, str, Callable[..., object]]] = [
     (Drafting, "verdict", _skip_on_time_out),
     (Releasing, "completed", _response_without_what_was_sent),
     (HoldBack, "_may_begin", _opening_is_not_held),
-    (Releasing, "_silence", _replacement_is_not_told),
+    (Releasing, "silence", _replacement_is_not_told),
 ]
 
 

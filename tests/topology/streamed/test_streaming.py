@@ -281,7 +281,7 @@ def test_no_response_precedes_the_read_back_unless_it_says_that_it_replaces() ->
     async def never() -> None:
         await asyncio.sleep(60)
 
-    bounds = StreamBounds(open_timeout_s=0.05)
+    bounds = StreamBounds(open_timeout_s=0.5)
     world = Streamed([PLAIN], releases=FakeReleases(on_open=never), deadline_s=0.2, streams=bounds)
     ended = world.answer()
     assert (ended.response.replaced, ended.response.action) == (True, Action.WITHHELD)

@@ -16,7 +16,7 @@ from topology.contract.headers import last_header
 from topology.contract.names import DraftSource, Header
 from topology.contract.streams import StreamKind, StreamRecord, StreamToken
 from workers.door.segments.live import BEHIND_BYTES_MAX, COMMENT, Live, TooFarBehind
-from workers.door.segments.shown import ShownTexts
+from workers.door.segments.shown import ENTRY_BYTES, ShownTexts
 from workers.settings import Settings
 
 ASK: list[Any] = [{"role": "user", "content": "Name a colour."}]
@@ -143,7 +143,7 @@ def test_without_the_setting_an_event_asks_for_no_stream(tmp_path: Path) -> None
 
 
 def test_a_text_is_kept_until_its_response_for_those_who_ask_later() -> None:
-    shown, heard = ShownTexts(1000, 60_000), list[str]()
+    shown, heard = ShownTexts(10_000, 60_000), list[str]()
     shown.take([record("a"), record("a", 1, "One. ")], 0)
     assert shown.listen("a", heard.append, 0) == "One. "
     shown.take([record("a", 2, "Two.")], 0)
@@ -153,7 +153,7 @@ def test_a_text_is_kept_until_its_response_for_those_who_ask_later() -> None:
 
 
 def test_what_was_dropped_for_want_of_room_is_not_shown_again() -> None:
-    shown = ShownTexts(10, 60_000)
+    shown = ShownTexts(ENTRY_BYTES + 10, 60_000)
     shown.take([record("a"), record("a", 1, "x" * 8), record("b"), record("b", 1, "y" * 8)], 0)
     assert shown.listen("b", lambda _: None, 0) == "y" * 8
     shown.take([record("a"), record("a", 1, "x" * 8)], 0)
@@ -161,10 +161,31 @@ def test_what_was_dropped_for_want_of_room_is_not_shown_again() -> None:
 
 
 def test_a_text_whose_response_never_comes_is_forgotten() -> None:
-    shown = ShownTexts(1000, 60_000)
+    shown = ShownTexts(10_000, 60_000)
     shown.take([record("a"), record("a", 1, "One. ")], 0)
     shown.take([record("b")], 60_001)
     assert len(shown) == 1
+
+
+def test_streams_without_any_text_have_a_bound_too() -> None:
+    shown = ShownTexts(10 * ENTRY_BYTES, 60_000)
+    shown.take([record(f"a{number}") for number in range(1000)], 0)
+    assert len(shown) == 10
+
+
+def test_records_that_come_after_the_response_leave_nothing_behind() -> None:
+    shown = ShownTexts(10_000, 60_000)
+    shown.end("a")
+    shown.take([record("a"), record("a", 1, "One. ")], 0)
+    assert len(shown) == 0
+    assert shown.listen("a", lambda _: None, 0) == ""
+
+
+def test_a_text_that_grows_outlives_one_that_does_not() -> None:
+    shown = ShownTexts(2 * ENTRY_BYTES + 8, 60_000)
+    shown.take([record("a"), record("a", 1, "a" * 4), record("b"), record("b", 1, "b" * 4)], 0)
+    shown.take([record("a", 2, "a" * 4)], 1)
+    assert shown.listen("a", lambda _: None, 1) == "a" * 8
 
 
 def test_a_comment_is_sent_while_there_is_no_text() -> None:

@@ -63,11 +63,16 @@ class LogReader:
     def poll(self, timeout_s: float) -> dict[int, list[Record]]:
         if self._log.failures:
             raise self._log.failures.pop()
-        found = {number: self._log.records[number][start:] for number, start in self._next.items()}
+        found = {number: self._from(number, start) for number, start in self._next.items()}
         self._next = {number: len(self._log.records[number]) for number in self._next}
         self._log.before_return()
         time.sleep(0.002)
         return {number: records for number, records in found.items() if records}
+
+    def _from(self, number: int, start: int) -> list[Record]:
+        """Return the records from an offset on; those from the first one on if the log ends before it."""
+        records = self._log.records[number]
+        return records[start if start <= len(records) else 0 :]
 
     def close(self) -> None:
         self._next = {}
@@ -113,6 +118,47 @@ def test_chosen_partitions_are_followed_from_a_time_on(log: Log, delivered: Deli
         follower.follow({0: Start(), 1: Start()})
         until(lambda: follower.has_caught_up(1))
         assert (delivered.of(0), delivered.of(1)) == ([b"a1", b"a2", b"a3"], [b"b0"])
+    finally:
+        follower.stop()
+
+
+def test_a_topic_that_was_made_anew_is_read_again_and_counts_as_incomplete(
+    log: Log, delivered: Delivered, follower: Follower
+) -> None:
+    log.write(0, b"a0", b"a1", b"a2")
+    follower.start()
+    try:
+        follower.follow({0: Start()})
+        until(lambda: follower.is_read_to(0, 3))
+        log.records[0] = []
+        log.write(0, b"b0")
+        until(lambda: delivered.of(0)[3:] == [b"b0"])
+        begun = follower.begun(0)
+        assert begun is not None
+        assert begun.whole_from_ms == 2001, "nobody can tell of what was written by then"
+        log.write(0, b"b1")
+        until(lambda: delivered.of(0)[3:] == [b"b0", b"b1"])
+    finally:
+        follower.stop()
+
+
+def test_a_follower_outlives_whatever_its_reader_or_receiver_raises(log: Log, delivered: Delivered) -> None:
+    faults: list[Exception] = [RuntimeError("what was read")]
+
+    def take(partition: int, records: Sequence[Record]) -> None:
+        if faults:
+            raise faults.pop()
+        delivered.take(partition, records)
+
+    follower = Follower(KafkaSettings(), "t", take, name="test", make_reader=log.reader)
+    log.failures.append(AssertionError("the library's"))
+    follower.start()
+    try:
+        follower.follow({0: Start()})
+        log.write(0, b"a0")
+        until(lambda: not faults)
+        log.write(0, b"a1")
+        until(lambda: delivered.of(0) == [b"a1"])
     finally:
         follower.stop()
 

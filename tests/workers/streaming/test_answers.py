@@ -1,17 +1,22 @@
 """The last look at the response of a streamed event."""
 
+import asyncio
 from collections.abc import Sequence
 
 import msgspec
 import pytest
 
+from tests.topology.steps.pipeline_world import event, record_of
+from tests.topology.streamed.stream_world import Streamed
 from topology.contract.codec import encode
 from topology.contract.events import Action, AuditedResponse, TextPart
 from topology.contract.headers import Wire, response_headers
 from topology.contract.labels import Mode
-from topology.contract.names import SchemaName
+from topology.contract.lineage import position_of
+from topology.contract.names import SchemaName, Topic
 from topology.contract.records import OutRecord, Ownership, PartitionOffset
 from topology.ports import Sink
+from topology.steps.audit import audit_id as audit_id_of
 from workers.streaming.answers import AnswerSink
 from workers.streaming.releases import ReadBack
 
@@ -44,7 +49,8 @@ class Brokers(Sink):
 
 
 def out(topic: str = "audited", audit_id: str = "a1", wire: Wire = Wire.JSON) -> OutRecord:
-    headers = response_headers(SchemaName.AUDITED_RESPONSE, wire, ce_id=audit_id, subject="c1", time_ms=0)
+    schema = SchemaName.AUDITED_RESPONSE
+    headers = response_headers(schema, wire, ce_id=f"{audit_id}/{schema}", subject="c1", time_ms=0)
     return OutRecord(topic=topic, key=b"c1", value=encode(RESPONSE, wire), headers=headers)
 
 
@@ -82,3 +88,14 @@ def test_what_did_not_become_visible_is_looked_at_again() -> None:
     brokers.is_up = True
     assert sink.commit([out()], (), msgspec.structs.replace(UNDER_3, generation=4))
     assert b'"replaced":true' in (brokers.committed[0].value or b"")
+
+
+def test_the_response_that_the_pipeline_makes_is_known_by_its_audit_id() -> None:
+    world = Streamed(["One is here. Two is here."])
+    result = asyncio.run(world.bench.pipeline.process(record_of(event(stream=True))))
+    audit_id = audit_id_of(position_of(record_of(event())), event().event_id)
+    brokers, known = Brokers(), {audit_id: ReadBack(("events", 0), 2)}
+    assert AnswerSink(brokers, Topic.AUDITED.value, known).commit(result.records, (), UNDER_3)
+    assert not known, "what is visible is forgotten"
+    response = next(record for record in brokers.committed if record.topic == Topic.AUDITED.value)
+    assert b'"replaced":true' in (response.value or b"")

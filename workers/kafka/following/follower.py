@@ -15,7 +15,8 @@ It belongs to no group: whoever owns partitions says which ones to follow, and f
 `index.take(partition, records)` is called on the follower's thread, in offset order within a partition, and should only
 take microseconds: it is called under the follower's lock, so that nothing is delivered of a partition that
 `follow` has just let go, and that a partition which comes back begins anew. It must not wait for a thread that calls
-the follower. After an error the follower connects anew and goes on where it was: no record is delivered twice.
+the follower. After an error the follower connects anew and goes on where it was: no record is delivered twice. A topic
+that was made anew, or lost its end, is read from `Start` again; what stood there by then counts as missing.
 """
 
 import logging
@@ -25,7 +26,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from topology.contract.records import Record
 from topology.telemetry.instruments import Instruments
@@ -88,6 +89,8 @@ class _Followed:
         self.begun: Begun | None = None
         self.next = 0
         """The next offset to deliver, once it has begun."""
+        self.last_ms = -1
+        """The append time of what was delivered last; -1: nothing was."""
 
 
 class Follower:
@@ -172,6 +175,12 @@ class Follower:
                 self._metrics.count(Metric.FOLLOW_FAILURES, topic=self._topic)
                 logger.warning("not followed, trying again: %s", exc, extra={"topic": self._topic})
                 self._wake.wait(AGAIN_S)
+            except Exception as exc:  # noqa: BLE001 - a follower that has ended would be missed by nobody
+                self._metrics.count(Metric.FOLLOW_FAILURES, topic=self._topic)
+                logger.error(  # noqa: TRY400 - a message might quote what was read
+                    "following failed, trying again", extra={"topic": self._topic, "error": type(exc).__name__}
+                )
+                self._wake.wait(AGAIN_S)
 
     def _read_until_stopped(self) -> None:
         reader = self._make_reader()
@@ -206,6 +215,7 @@ class Follower:
         for number, one in followed.items():
             if one.begun is None:
                 begun = reader.begin(number, one.start.from_ms)
+                begun = structs.replace(begun, whole_from_ms=max(begun.whole_from_ms, one.last_ms + 1))
                 with self._lock:
                     one.next, one.begun = begun.offset, begun
         reader.assign({number: one.next for number, one in followed.items()})
@@ -215,10 +225,12 @@ class Follower:
             now = self._followed.get(number)
             if now is None or now is not polled or not records:
                 return  # let go, or to begin anew, since it was polled
-            fresh = [record for record in records if record.offset >= now.next]
-            now.next = max(now.next, records[-1].offset + 1)
-            if fresh:
-                self._deliver(number, fresh)
+            if records[0].offset < now.next:  # the library began again: the log ends before what was delivered
+                logger.warning("a log began anew", extra={"topic": self._topic, "partition": number})
+                now.begun, self._is_changed = None, True
+                return
+            now.next, now.last_ms = records[-1].offset + 1, records[-1].timestamp_ms
+            self._deliver(number, records)
 
     def _has_any(self) -> bool:
         with self._lock:
