@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+import os
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from typing import Final, TypeVar
 
 from aiohttp import web
@@ -101,8 +102,11 @@ class RunningDoor:
         async with AsyncExitStack() as stack:
             if own.metrics_port:
                 bounds = self._operations_bounds()
-                await self._open(stack, door.operations(), own.metrics_port, bounds, None)
-            self.port = await self._open(stack, door.application(), own.port, self._connection_bounds(), self._tls())
+                with _named("door.metrics_port", own.metrics_port):
+                    await self._open(stack, door.operations(), own.metrics_port, bounds, None)
+            bounds, tls = self._connection_bounds(), self._tls()
+            with _named("door.port", own.port):
+                self.port = await self._open(stack, door.application(), own.port, bounds, tls)
             logger.info("door listens", extra={"host": own.host, "port": self.port})
             self.is_up.set()
             if not self._asked_to_stop.is_set():
@@ -215,3 +219,13 @@ class RunningDoor:
                 "door.tls_certfile", own.tls_certfile, f"a certificate and its key ({exc.strerror})"
             ) from exc
         return context
+
+
+@contextmanager
+def _named(key: str, port: int) -> Generator[None]:
+    """Name the setting of a port that cannot be listened at."""
+    try:
+        yield
+    except OSError as exc:
+        why = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else "door.host has no such address"
+        raise SettingsError(key, port, f"a port that is free at door.host ({why})") from exc

@@ -51,6 +51,7 @@ logger = logging.getLogger("sluicegate.door")
 COMPLETIONS: Final = "/v1/chat/completions"
 CHECKS: Final = "/v1/checks"
 MODELS: Final = "/v1/models"
+SERVED: Final = f"a door serves POST {COMPLETIONS}, POST {CHECKS} and GET {MODELS}"
 _JSON: Final = "application/json"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -109,7 +110,7 @@ class Door:
         except Refusal as exc:
             response = self._response(refused(exc))
         except web.HTTPException as exc:
-            text = (exc.text or exc.reason).partition("\n")[0]
+            text = f"{exc.reason}: {SERVED}"
             response = self._response(refused(Refusal(exc.status, "not_served", text, None)))
         except web.RequestPayloadError:
             response = self._response(refused(Refusal(400, "invalid_body", "the body cannot be read")))

@@ -266,7 +266,9 @@ def test_metrics_do_not_stand_on_the_port_of_clients(world: World) -> None:
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v2", 404), ("DELETE", "/v1/models", 405)])
 def test_what_is_not_served_is_told_in_the_same_form(world: World, method: str, path: str, status: int) -> None:
     found, body, _ = world.get(path, method)
-    assert (found, json.loads(body)["error"]["code"]) == (status, "not_served")
+    error = json.loads(body)["error"]
+    assert (found, error["code"]) == (status, "not_served")
+    assert "POST /v1/chat/completions" in error["message"]
 
 
 def test_no_page_may_call_unless_its_origin_is_named(world: World, tmp_path: Path) -> None:
@@ -277,6 +279,17 @@ def test_no_page_may_call_unless_its_origin_is_named(world: World, tmp_path: Pat
         connection.request("OPTIONS", "/v1/chat/completions")
         response = connection.getresponse()
         assert (response.status, response.getheader("Access-Control-Allow-Origin")) == (204, "https://chat.example")
+
+
+@pytest.mark.parametrize("key", ["port", "metrics_port"])
+def test_a_port_that_is_taken_is_told_by_its_setting(tmp_path: Path, key: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        settings = Settings(door=door_settings(tmp_path, **{key: taken.getsockname()[1]}))
+        with (
+            pytest.raises(AssertionError, match=rf"door\.{key}', {taken.getsockname()[1]}, .*in use"),
+            open_door(settings, lambda *_: MemoryLink()),
+        ):
+            pass
 
 
 def test_half_open_connections_keep_no_honest_one_out(world: World) -> None:
