@@ -24,7 +24,7 @@ def probe_door(settings: Settings, _timeout_s: float) -> Iterator[Line]:
     if not door.digest_key:
         yield wrong("door", "door.digest_key is empty", "set door.digest_key_file, the same for all doors")
         return
-    lines = [*_certificate(door), *_exposed(door)]
+    lines = [*_certificate(door), *_exposed(door), *_streams(settings)]
     yield from lines
     if not any(line.mend for line in lines):
         yield ok("door", f"keys: {len(callers)}, models: {', '.join(door.models)}")
@@ -44,3 +44,9 @@ def _exposed(door: DoorSettings) -> Iterator[Line]:
     if not door.tls_certfile and door.host not in {"127.0.0.1", "::1", "localhost"}:
         mend = "set door.tls_certfile, unless a proxy or a mesh ends TLS before it"
         yield note("door", f"listens on {door.host} without TLS: keys and conversations can be read on the way", mend)
+
+
+def _streams(settings: Settings) -> Iterator[Line]:
+    if settings.door.streams and not settings.streaming.enabled:
+        mend = "set streaming.enabled for the workers; until then every answer arrives whole"
+        yield note("door", "door.streams is on, but streaming.enabled is off", mend)

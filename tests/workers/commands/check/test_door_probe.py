@@ -7,7 +7,7 @@ import pytest
 from tests.plugins.open_door import door_settings
 from workers.commands.check.door import probe_door
 from workers.commands.check.probe import Line, Mark
-from workers.settings import DoorSettings, Secret, Settings
+from workers.settings import DoorSettings, Secret, Settings, StreamingSettings
 
 
 def lines(door: DoorSettings) -> list[Line]:
@@ -45,3 +45,11 @@ def test_a_file_that_is_no_list_of_keys_is_not_quoted(tmp_path: Path) -> None:
     (line,) = lines(door_settings(tmp_path))
     assert line.mark is Mark.WRONG
     assert "secret" not in line.found + line.mend
+
+
+def test_streams_that_workers_do_not_write_are_noted(tmp_path: Path) -> None:
+    door = door_settings(tmp_path, streams=True)
+    (line,) = lines(door)
+    assert (line.mark, "streaming.enabled" in line.mend) == (Mark.NOTE, True)
+    (line,) = probe_door(Settings(door=door, streaming=StreamingSettings(enabled=True)), 1)
+    assert line.mark is Mark.OK
