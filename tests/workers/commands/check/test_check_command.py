@@ -333,10 +333,10 @@ def test_rights_to_look_are_not_rights_to_work(guarded: Guarded) -> None:
     assert [line.mend for line in rights] == [
         "grant READ on topic conversations.events",
         "grant WRITE on topic conversations.audited",
+        "grant READ on topic sluicegate.cancel",
         "grant WRITE on topic sluicegate.audit",
         "grant WRITE on topic sluicegate.review",
         "grant READ and WRITE on topic sluicegate.state",
-        "grant READ on topic sluicegate.cancel",
         "grant WRITE on topic sluicegate.canary",
         "grant READ on topic sluicegate.policy",
         "grant WRITE on topic sluicegate.dlq",
