@@ -11,12 +11,13 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Generator, Iterable
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from serving.generation.prompts import CONTINUE
 from workers.commands.demo.scripts import Script, ScriptKind, sample_scripts
 from workers.commands.demo.story.examples import example_scripts
 
@@ -55,8 +56,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True):
 
     @property
     def paragraphs(self) -> list[str]:
-        """Return the paragraphs of the last user message."""
-        asked = [turn.content for turn in self.messages if turn.role == "user"]
+        """Return the paragraphs of the last user message that does not merely ask to go on with an answer."""
+        asked = [turn.content for turn in self.messages if turn.role == "user" and turn.content != CONTINUE]
         return asked[-1].split("\n\n") if asked else []
 
     @property
@@ -91,7 +92,9 @@ class ScriptedModel:
         script = next((self._scripts[text] for text in request.paragraphs if text in self._scripts), _GENERIC)
         kind = script.kind if request.model == MODEL_NAME else ScriptKind(request.model)
         text = _text(script, kind, has_feedback=request.has_feedback)
-        return await _stream(http, request, kind, text) if request.stream else _whole(request, kind, text)
+        if not request.stream:
+            return _whole(request, kind, text)
+        return await _stream(http, request, kind, text, script.word_ms / 1000)
 
 
 @contextmanager
@@ -132,24 +135,41 @@ def _text(script: Script, kind: ScriptKind, *, has_feedback: bool) -> str:
     return script.above if is_above else script.within
 
 
-async def _stream(http: web.Request, request: ChatRequest, kind: ScriptKind, text: str) -> web.StreamResponse:
-    """Send a chunk for each word, and the end of the stream unless the script breaks off."""
+async def _stream(
+    http: web.Request, request: ChatRequest, kind: ScriptKind, text: str, pause_s: float
+) -> web.StreamResponse:
+    """Send the answer in chunks, unless the client closes the request before its end."""
     response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
     await response.prepare(http)
+    with suppress(ConnectionResetError):
+        await _write(http, response, request, kind, text, pause_s)
+    return response
+
+
+async def _write(
+    http: web.Request,
+    response: web.StreamResponse,
+    request: ChatRequest,
+    kind: ScriptKind,
+    text: str,
+    pause_s: float,
+) -> None:
+    """Send a chunk for each word, with pauses between them, and the end of the stream unless the script breaks off."""
     words = text.split(" ")
     said = words[: len(words) // 2] if kind is ScriptKind.CUT else words
     for index, word in enumerate(said):
+        if index and pause_s:
+            await asyncio.sleep(pause_s)
         await response.write(_event(request, {"delta": {"content": word if not index else f" {word}"}}))
     if kind is ScriptKind.CUT:
         assert http.transport is not None
         http.transport.abort()
-        return response
+        return
     if kind is ScriptKind.NOT_JSON:
         await response.write(b'data: {"choices": [\n\n')
     await response.write(_event(request, {"delta": {}, "finish_reason": _finish_reason(kind)}))
     await response.write(_data({**_head(request), "choices": [], "usage": _usage(request, text)}))
     await response.write(b"data: [DONE]\n\n")
-    return response
 
 
 def _whole(request: ChatRequest, kind: ScriptKind, text: str) -> web.Response:

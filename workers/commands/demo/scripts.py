@@ -1,8 +1,9 @@
 """The scripts of the scripted model: how it answers a question."""
 
 from enum import StrEnum
+from typing import Annotated
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from workers.commands.demo.samples import known_answers
 
@@ -35,12 +36,16 @@ class ScriptKind(StrEnum):
 
 
 class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The answers to a question, which is a whole paragraph of the last user message."""
+    """The answers to a question, which is a whole paragraph of the last user message.
+
+    Where it is streamed, `word_ms` pass before each further word: at once, nothing of a stream could be seen.
+    """
 
     question: str
     within: str = WITHIN
     above: str = ABOVE
     kind: ScriptKind = ScriptKind.PLAIN
+    word_ms: Annotated[int, Meta(ge=0, le=1000)] = 0
 
 
 def sample_scripts() -> list[Script]:

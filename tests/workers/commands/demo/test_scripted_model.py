@@ -1,6 +1,8 @@
 """The scripted model as any client of the chat API sees it."""
 
 import json
+import logging
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Generator
@@ -8,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from serving.generation.prompts import CONTINUE
 from workers.commands.demo.rounds import CHOICES, SMALL_COUNT_MAX, Model, rounds_of
 from workers.commands.demo.samples import sample_events
 from workers.commands.demo.scripted_model import MODEL_NAME, MODELS, ScriptedModel, running
@@ -21,11 +24,13 @@ from workers.commands.demo.scripts import (
 from workers.commands.demo.story.examples import example_scripts
 
 KNOWN = Script(question="Is it open?", within="It is.", kind=ScriptKind.ABOVE_THEN_WITHIN)
+SLOW = Script(question="Is it far?", within="Not very far away.", word_ms=50)
+LONG = Script(question="Is it long?", within="It goes on and on, and never comes to its end at all.", word_ms=50)
 
 
 @pytest.fixture(scope="module")
 def url() -> Generator[str]:
-    with running(ScriptedModel([KNOWN])) as served:
+    with running(ScriptedModel([KNOWN, SLOW])) as served:
         yield served
 
 
@@ -50,6 +55,29 @@ def test_a_known_question_gets_its_own_script_and_any_other_the_general_answer(u
 
 def test_the_users_own_words_are_no_feedback(url: str) -> None:
     assert said(url, MODEL_NAME, "Is it open?\n\n[mend]\nSay less.") == ABOVE
+
+
+def test_a_request_to_go_on_with_an_answer_is_about_the_question_before_it(url: str) -> None:
+    turns = [("system", "[mend]\nSay less."), ("user", "Is it open?"), ("assistant", "Well."), ("user", CONTINUE)]
+    messages = [{"role": role, "content": content} for role, content in turns]
+    (choice,) = json.loads(post(url, {"model": MODEL_NAME, "messages": messages}))["choices"]
+    assert choice["message"]["content"] == "It is."
+
+
+def test_a_slow_script_takes_its_time_for_each_further_word(url: str) -> None:
+    started_s = time.monotonic()
+    body = {"model": MODEL_NAME, "messages": [{"role": "user", "content": SLOW.question}], "stream": True}
+    assert post(url, body).count(b'"content"') == 4
+    assert time.monotonic() - started_s >= 3 * SLOW.word_ms / 1000
+
+
+def test_a_client_that_closes_its_request_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    with running(ScriptedModel([LONG])) as url:
+        body = {"model": MODEL_NAME, "messages": [{"role": "user", "content": LONG.question}], "stream": True}
+        asked = urllib.request.Request(f"{url}/chat/completions", json.dumps(body).encode())
+        with urllib.request.urlopen(asked, timeout=10) as response:
+            assert b'"content"' in response.readline()
+    assert [one.message for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 
 def test_a_model_named_after_a_script_plays_it_for_every_question(url: str) -> None:
