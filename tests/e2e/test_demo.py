@@ -133,8 +133,30 @@ def assert_told(out: str) -> None:
         assert example.shows in out
         assert example.question in out
     assert re.search(r"draft 1: .*\n.*\n +draft 2: within limits \(V99\)", out)
+    assert_streamed(out)
     shown = out[out.index(examples()[0].shows) : out.index("census:")].splitlines()
     assert [line for line in shown if cell_len(line) > 80] == []
+
+
+def assert_streamed(out: str) -> None:
+    """Fails unless one answer was shown in pieces, and another was stopped in its middle and went on."""
+    plain, drifting = (example for example in examples() if example.streams)
+    told = out[out.index(plain.shows) : out.index(drifting.shows)]
+    times = [float(found) for found in re.findall(r"^  after (\d+\.\d) s  +\S", told, re.MULTILINE)]
+    assert len(times) >= 3, told
+    assert times == sorted(times)
+    assert times[-1] - times[0] >= 1
+    assert "what was shown stays" in told
+    told = out[out.index(drifting.shows) :]
+    told = told[: told.index("draft 2: within limits (V99)")]
+    assert re.search(r"what was shown stays\n +draft 1: .*: 3, allowed 2$", told, re.MULTILINE), told
+    closed = re.search(r"its request was closed after (\d+) of (\d+) words; never shown:\n +“\S", told)
+    assert closed is not None, told
+    assert int(closed[1]) < int(closed[2])
+    said = " ".join(told[: told.index("what was shown stays")].split())
+    assert "risen by" not in said
+    assert f"s {drifting.within}" in said
+    assert re.search(rf"after \d+\.\d s {re.escape(drifting.above.split('.')[0])}", said), said
 
 
 def assert_commands_work(directory: Path, out: str) -> None:

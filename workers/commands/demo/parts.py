@@ -4,6 +4,7 @@ import logging
 import os
 import shutil
 import socket
+import time
 import uuid
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,9 @@ BOOTSTRAP = "KAFKA_BOOTSTRAP_SERVERS"
 
 CONNECT_TIMEOUT_S = 5.0
 """The longest wait for a port of the user's own brokers to open."""
+
+NAMES_WAIT_S, NAMES_POLL_S = 20.0, 0.2
+"""The longest wait until Ray has forgotten an actor that ended, and the time between two looks."""
 
 
 def cache_directory() -> Path:
@@ -158,7 +162,9 @@ def language_model(
         stop()
 
 
-def demo_settings(base: Settings, kafka: KafkaSettings, directory: Path, *, own_brokers: bool, otlp: str) -> Settings:
+def demo_settings(
+    base: Settings, kafka: KafkaSettings, directory: Path, *, own_brokers: bool, is_streaming: bool, otlp: str
+) -> Settings:
     """Return the settings of the run: its own group, its own topics on the user's brokers, everything traced.
 
     `with_model` adds the model that answers.
@@ -185,6 +191,7 @@ def demo_settings(base: Settings, kafka: KafkaSettings, directory: Path, *, own_
         base,
         kafka=structs.replace(kafka, group_id=f"sluicegate-demo-{run}", cluster_name="demo"),
         topics=topics,
+        streaming=structs.replace(base.streaming, enabled=is_streaming),
         policy=structs.replace(base.policy, overlays=base.policy.overlays or str(OVERLAYS)),
         stages=StagesSettings(classification=actor, bias=base.stages.bias, logging=base.stages.logging),
         redaction=structs.replace(base.redaction, digest_key=_digest_key(directory), digest_key_id="demo"),
@@ -242,6 +249,17 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def wait_until_gone(names: set[str]) -> None:
+    """Wait until no actor has one of these names, which end in the supervisor's own. Raises TimeoutError."""
+    import ray
+
+    deadline_s = time.monotonic() + NAMES_WAIT_S
+    while any(known.endswith(f".{name}") for known in ray.util.list_named_actors() for name in names):
+        if time.monotonic() >= deadline_s:
+            raise TimeoutError(f"Ray still lists the ended actors after {NAMES_WAIT_S:g} s")
+        time.sleep(NAMES_POLL_S)
 
 
 def _is_free(port: int) -> bool:

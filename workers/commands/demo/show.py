@@ -15,7 +15,6 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from topology.contract.events import AuditRecord, ConversationEvent
-from topology.contract.records import Record
 from topology.telemetry.instruments import Instruments
 from workers.commands.demo.broken import BrokenRecord, awaited_id, broken_records
 from workers.commands.demo.census import Census, Sent, take_census
@@ -30,19 +29,23 @@ from workers.commands.demo.parts import (
     mock_brokers,
     removed_topics,
     scripted_model,
+    wait_until_gone,
     with_model,
 )
 from workers.commands.demo.rounds import Model, Round
 from workers.commands.demo.story.afterwards import kcat_commands, leave, next_commands
-from workers.commands.demo.story.examples import is_example
+from workers.commands.demo.story.examples import Example, is_example
 from workers.commands.demo.traces import whole_trace
 from workers.commands.demo.view import (
     LiveView,
+    StreamView,
     decode_audits,
     decode_responses,
     detailed_tables,
+    faults,
     print_census,
     print_lateness,
+    print_lines,
     print_story,
     print_tables,
 )
@@ -64,9 +67,6 @@ TABLES, TABLES_WIDTH = "tables.txt", 120
 """The file with the tables of categories, latencies and dead letters, and its columns."""
 
 KEPT = "everything stays up until Ctrl-C; ask over the door, or over the topics:"
-
-NAMES_WAIT_S = 20.0
-"""The longest wait until Ray has forgotten an actor that ended."""
 
 
 class Demo:
@@ -99,9 +99,8 @@ class Demo:
             receiver = parts.enter_context(OtlpReceiver())
             settings = self._start(parts, receiver, mock=mock)
             topics = settings.topics
-            reader = TopicReader(
-                settings.kafka, [topics.audited, topics.audit, topics.dead_letters], from_beginning=True
-            )
+            read = [topics.audited, topics.audit, topics.dead_letters, topics.stream]
+            reader = TopicReader(settings.kafka, read, from_beginning=True)
             parts.callback(reader.close)
             sent: list[Sent] = []
             supervisor: Supervisor | None = None
@@ -113,8 +112,9 @@ class Demo:
                 run = _Running(reader, settings, supervisor)
                 if each.examples:
                     sent += self._tell(run, each, seed)
-                new = self._send(settings, each.events, each.model, () if number else broken_records(seed))
-                self._watch(run, each.events, new, kill=kill and not number)
+                new = self._send(settings, each.events, () if number else broken_records(seed))
+                self._say_sent(len(each.events), each.model, len(new) - len(each.events))
+                self._watch(run, LiveView(len(new), each.events), kill=kill and not number)
                 sent += new
             assert supervisor is not None
             census, audits = self._count(settings, sent, receiver)
@@ -131,11 +131,27 @@ class Demo:
         return 1 if late.is_fault or not (mock or census.is_exactly_once) else 0
 
     def _tell(self, run: "_Running", given: Round, seed: int) -> list[Sent]:
-        """Send the pinned examples, wait for them, and show each with its drafts."""
-        events = [example.event(seed) for example in given.examples]
-        sent = self._send(run.settings, events, given.model, ())
-        view = self._watch(run, events, sent, kill=False, is_shown=False)
-        print_story(self._console, view.decisions, seed)
+        """Send the pinned examples, wait for them, and show each with its drafts; then those that stream."""
+        is_streaming = run.settings.streaming.enabled
+        whole = [example for example in given.examples if not (example.streams and is_streaming)]
+        events = [example.event(seed) for example in whole]
+        sent = self._send(run.settings, events, ())
+        self._say_sent(len(events), given.model)
+        view = LiveView(len(events), events)
+        self._watch(run, view, is_shown=False)
+        print_story(self._console, view.decisions, whole, seed)
+        for example in given.examples:
+            if example not in whole:
+                sent += self._tell_streaming(run, example, seed)
+        return sent
+
+    def _tell_streaming(self, run: "_Running", example: Example, seed: int) -> list[Sent]:
+        """Send an example whose answer streams, and show its segments as they arrive."""
+        view, event = StreamView(example, seed, self._console.width), example.event(seed)
+        print_lines(self._console, view.begin())
+        sent = self._send(run.settings, [event], ())
+        self._watch(run, view, is_live=False)
+        print_lines(self._console, faults(view.decisions.get(event.event_id), example, seed))
         return sent
 
     def _say_what_next(self, audits: list[AuditRecord]) -> None:
@@ -165,6 +181,7 @@ class Demo:
             started.kafka,
             self._directory,
             own_brokers=bool(os.environ.get(BOOTSTRAP)),
+            is_streaming=not mock,
             otlp=receiver.endpoint,
         )
         with self._step("topics"):
@@ -212,7 +229,7 @@ class Demo:
         with self._step("draining the workers, to start others for another model"):
             names = {actor.name for actor in supervisor.status()}
             supervisor.drain(settings.drain.timeout_s)
-            _wait_until_gone(names)
+            wait_until_gone(names)
 
     def _wait_for_worker(self, supervisor: Supervisor) -> None:
         deadline_s = time.monotonic() + self._base.ray.start_timeout_s
@@ -223,7 +240,7 @@ class Demo:
             time.sleep(POLL_S)
 
     def _send(
-        self, settings: Settings, events: Sequence[ConversationEvent], model: Model, broken: Sequence[BrokenRecord]
+        self, settings: Settings, events: Sequence[ConversationEvent], broken: Sequence[BrokenRecord]
     ) -> list[Sent]:
         chat = msgspec.structs.replace(settings.telemetry, service_name="chat-service")
         telemetry = start_telemetry(chat, "chat-service")
@@ -237,32 +254,32 @@ class Demo:
         finally:
             sender.close()
             telemetry.shutdown(5)
-        also = f" and {len(refused)} records broken on purpose" if refused else ""
-        self._console.print(f"sent {len(conversations)} conversations for {model}{also}", style="bold")
         return sent
 
+    def _say_sent(self, count: int, model: Model, broken_count: int = 0) -> None:
+        also = f" and {broken_count} records broken on purpose" if broken_count else ""
+        self._console.print(f"sent {count} conversations for {model}{also}", style="bold")
+
     def _watch(
-        self,
-        run: "_Running",
-        events: Sequence[ConversationEvent],
-        sent: list[Sent],
-        *,
-        kill: bool,
-        is_shown: bool = True,
-    ) -> LiveView:
-        """Wait for the end of each record of `sent`, and show it; the reader is past what was shown before."""
-        view = LiveView(len(sent), events)
+        self, run: "_Running", view: LiveView, *, kill: bool = False, is_shown: bool = True, is_live: bool = True
+    ) -> None:
+        """Wait until `view` is complete, and show it; the reader is past what was shown before.
+
+        Without `is_live`, or on a plain terminal, its lines are printed one after the other.
+        """
         deadline_s = time.monotonic() + RUN_TIMEOUT_S
-        decodable = len(events)
-        kill_at = decodable // 2 if kill else None
+        kill_at = view.event_count // 2 if kill else None
+        is_live = is_live and not self._plain
+        stream = run.settings.topics.stream
         self._meter.start()
-        with self._live(view) if is_shown and not self._plain else ExitStack():
-            while view.answered_count < decodable or view.dead_letter_count < len(sent) - decodable:
+        with self._live(view) if is_shown and is_live else ExitStack():
+            while not view.is_complete:
                 if time.monotonic() >= deadline_s:
                     self._console.print(f"gave up waiting after {RUN_TIMEOUT_S:g} s", style="red")
                     break
-                for record in run.reader.poll(POLL_S):
-                    self._see(view, record, run.settings, is_shown=is_shown and self._plain)
+                for record in sorted(run.reader.poll(POLL_S), key=lambda record: record.topic != stream):
+                    lines = view.add(record, run.settings.topics)
+                    print_lines(self._console, lines if is_shown and not is_live else ())
                 run.supervisor.step()
                 self._meter.look(time.monotonic())
                 if kill_at is not None and view.answered_count >= kill_at:
@@ -270,17 +287,6 @@ class Demo:
                     view.note = _kill_ingress(run.supervisor)
                     if self._plain:
                         self._console.print(view.note, style="bold")
-        return view
-
-    def _see(self, view: LiveView, record: Record, settings: Settings, *, is_shown: bool) -> None:
-        add = {
-            settings.topics.audited: view.add_response,
-            settings.topics.audit: view.add_audit,
-            settings.topics.dead_letters: view.add_dead_letter,
-        }[record.topic]
-        for line in add(record):
-            if is_shown:
-                self._console.print(line, no_wrap=True, overflow="ellipsis")
 
     def _count(self, settings: Settings, sent: list[Sent], receiver: OtlpReceiver) -> tuple[Census, list[AuditRecord]]:
         topics = settings.topics
@@ -363,17 +369,6 @@ def _kill_ingress(supervisor: Supervisor) -> str:
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
     return f"kill -9 of the ingress actor (process {pid}): it is started again, and the census must hold"
-
-
-def _wait_until_gone(names: set[str]) -> None:
-    """Wait until no actor has one of these names, which end in the supervisor's own. Raises TimeoutError."""
-    import ray
-
-    deadline_s = time.monotonic() + NAMES_WAIT_S
-    while any(known.endswith(f".{name}") for known in ray.util.list_named_actors() for name in names):
-        if time.monotonic() >= deadline_s:
-            raise TimeoutError(f"Ray still lists the ended actors after {NAMES_WAIT_S:g} s")
-        time.sleep(POLL_S)
 
 
 def _until_interrupted(supervisor: Supervisor) -> None:

@@ -13,12 +13,15 @@ from topology.contract.events import Action, AuditedResponse, AuditRecord, Conve
 from topology.contract.headers import last_header
 from topology.contract.names import ActionReason, Header, StageName
 from topology.contract.records import Record
+from topology.contract.streams import StreamRecord
 from workers.commands.console.answers import STYLES
 from workers.commands.demo.census import Census
 from workers.commands.demo.lateness import Lateness
-from workers.commands.demo.story.examples import examples
+from workers.commands.demo.story.examples import Example
 from workers.commands.demo.story.outcomes import INDENT, Decision, told, two_lines
+from workers.commands.demo.story.streams import StreamTold
 from workers.development.otlp_receiver import ReceivedSpan
+from workers.settings import TopicSettings
 
 LINES_SHOWN = 16
 
@@ -36,7 +39,10 @@ TIME_SETTINGS = {
 
 
 class LiveView:
-    """The run as it is shown live: counts, and the last decisions, two lines each."""
+    """The run as it is shown live: counts, and the last decisions, two lines each.
+
+    It is complete once each of `events` is answered, and each other record of `expected_count` is a dead letter.
+    """
 
     def __init__(self, expected_count: int, events: Iterable[ConversationEvent]) -> None:
         self._expected_count = expected_count
@@ -54,9 +60,30 @@ class LiveView:
         return len(self.decisions)
 
     @property
-    def dead_letter_count(self) -> int:
-        """Return the number of dead letters so far."""
-        return self._dead_letters
+    def event_count(self) -> int:
+        """Return the number of events that must be answered."""
+        return len(self._events)
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether every record has ended."""
+        letters_due = self._expected_count - self.event_count
+        return self.answered_count >= self.event_count and self._dead_letters >= letters_due
+
+    def add(self, record: Record, topics: TopicSettings) -> Sequence[Text]:
+        """Take a record of one of these topics; return what there is to say now."""
+        add = {
+            topics.audited: self.add_response,
+            topics.audit: self.add_audit,
+            topics.dead_letters: self.add_dead_letter,
+            topics.stream: self.add_segment,
+        }[record.topic]
+        return add(record)
+
+    def add_segment(self, record: Record) -> tuple[Text, ...]:
+        """Take a record of a stream, of which nothing is said here."""
+        del record
+        return ()
 
     def add_response(self, record: Record) -> tuple[Text, ...]:
         """Take a response; return its two lines if its audit record is there."""
@@ -86,7 +113,10 @@ class LiveView:
             return ()
         decision = Decision(self._events[event_id], self._responses[event_id], self._audits[event_id])
         self.decisions[event_id] = decision
-        return self._show(*two_lines(decision))
+        return self._show(*self._told(decision))
+
+    def _told(self, decision: Decision) -> tuple[Text, ...]:
+        return two_lines(decision)
 
     def _show(self, *lines: Text) -> tuple[Text, ...]:
         self._lines = [*self._lines, *lines][-LINES_SHOWN:]
@@ -105,6 +135,33 @@ class LiveView:
         return Group(*lines)
 
 
+class StreamView(LiveView):
+    """One example whose answer is shown as it streams: each segment when it arrives, then how it ended."""
+
+    def __init__(self, example: Example, seed: int, width: int) -> None:
+        event = example.event(seed)
+        super().__init__(1, [event])
+        self._event_id = event.event_id
+        self._stream = StreamTold(example, width)
+
+    def begin(self) -> tuple[Text, ...]:
+        """Return what the example shows, and its question."""
+        return self._stream.begin()
+
+    def add_segment(self, record: Record) -> tuple[Text, ...]:
+        """Take a record of the stream topic; return the segment, if it is shown."""
+        found = msgspec.json.decode(record.value or b"", type=StreamRecord)
+        return self._stream.add(found, record.timestamp_ms) if found.event_id == self._event_id else ()
+
+    def add_response(self, record: Record) -> tuple[Text, ...]:
+        """Take a response, which ends the stream."""
+        self._stream.answered(record.timestamp_ms)
+        return super().add_response(record)
+
+    def _told(self, decision: Decision) -> tuple[Text, ...]:
+        return self._stream.end(decision)
+
+
 def decode_audits(records: Iterable[Record]) -> list[AuditRecord]:
     """Decode audit records whose values are JSON."""
     decoder = msgspec.json.Decoder(AuditRecord)
@@ -117,18 +174,28 @@ def decode_responses(records: Iterable[Record]) -> list[AuditedResponse]:
     return [decoder.decode(record.value or b"") for record in records]
 
 
-def print_story(console: Console, decisions: Mapping[str, Decision], seed: int) -> None:
-    """Print the pinned examples in their order, each with its drafts; one that was not answered in time is named."""
-    for example in examples():
-        event_id = example.event(seed).event_id
-        if (decision := decisions.get(event_id)) is None:
-            console.print(f"{example.shows}: not answered in time ({event_id})", style="red")
-            continue
-        for line in told(decision, example, console.width):
-            console.print(line, no_wrap=True, overflow="ellipsis")
-        if decision.response.action is not example.action:
-            what = f"{example.action.value} was expected here; sluicegate policy explain says why it is not"
-            console.print(Text(" " * INDENT + what, style="red"), no_wrap=True, overflow="ellipsis")
+def print_story(console: Console, decisions: Mapping[str, Decision], shown: Sequence[Example], seed: int) -> None:
+    """Print pinned examples in their order, each with its drafts; one that was not answered in time is named."""
+    for example in shown:
+        decision = decisions.get(example.event(seed).event_id)
+        print_lines(console, () if decision is None else told(decision, example, console.width))
+        print_lines(console, faults(decision, example, seed))
+
+
+def faults(decision: Decision | None, example: Example, seed: int) -> list[Text]:
+    """Return a line if an example was not answered in time, or ended otherwise than it was meant to."""
+    if decision is None:
+        return [Text(f"{example.shows}: not answered in time ({example.event(seed).event_id})", style="red")]
+    if decision.response.action is example.action:
+        return []
+    what = f"{example.action.value} was expected here; sluicegate policy explain says why it is not"
+    return [Text(" " * INDENT + what, style="red")]
+
+
+def print_lines(console: Console, lines: Iterable[Text]) -> None:
+    """Print lines, each cut to the width of the terminal."""
+    for line in lines:
+        console.print(line, no_wrap=True, overflow="ellipsis")
 
 
 def print_tables(console: Console, audits: Sequence[AuditRecord]) -> None:

@@ -19,11 +19,16 @@ from topology.contract.events import (
 from workers.commands.demo.samples import UPSTREAM
 from workers.commands.demo.scripts import ABOVE, WITHIN, Script, ScriptKind
 
+WORD_MS = 50
+"""The time of a word of a streamed answer: about as fast as one reads, and no sentence takes as long as two seconds."""
+
 
 class Example(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One conversation, and the action that it must end in. A `document` is what a tool returned.
 
     With a `candidate`, the answer comes from upstream; else the scripted model answers by `kind`, `above` and `within`.
+    With `streams`, the answer is asked for as a stream, and the model writes it slowly: `within` goes on with what was
+    released of `above`.
     """
 
     name: str
@@ -35,6 +40,7 @@ class Example(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     within: str = WITHIN
     candidate: str = ""
     document: str = ""
+    streams: bool = False
     tenant: str = "open-chat"
     locale: str = "en"
     region: str = "GB"
@@ -42,7 +48,8 @@ class Example(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     @property
     def script(self) -> Script:
         """Return what the scripted model says."""
-        return Script(question=self.question, within=self.within, above=self.above, kind=self.kind)
+        word_ms = WORD_MS if self.streams else 0
+        return Script(question=self.question, within=self.within, above=self.above, kind=self.kind, word_ms=word_ms)
 
     def conversation_id(self, seed: int) -> str:
         """Return the id of the conversation in a run with this seed."""
@@ -61,6 +68,7 @@ class Example(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             candidate=candidate,
             user=UserContext(subject=f"subject-{conversation_id}", locale=self.locale, region=self.region),
             generation=GenerationParameters(temperature=0.0),
+            stream=self.streams,
         )
 
 

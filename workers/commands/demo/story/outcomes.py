@@ -94,7 +94,7 @@ class Decision:
 
 def two_lines(decision: Decision) -> tuple[Text, Text]:
     """Return the question behind its action, and the outcome below it."""
-    return _question(decision), _indented(outcome_words(decision))
+    return _question(decision), indented(outcome_words(decision))
 
 
 def told(decision: Decision, example: Example, width: int) -> Iterator[Text]:
@@ -102,14 +102,14 @@ def told(decision: Decision, example: Example, width: int) -> Iterator[Text]:
     yield Text(example.shows, style="bold")
     yield _question(decision)
     if example.document:
-        yield _indented(f"the page: {example.document}", "dim")
+        yield indented(f"the page: {example.document}", "dim")
     if len(decision.audit.attempts) > 1:
-        yield from (_indented(words, "dim") for words in draft_words(decision.audit))
+        yield from (indented(words, "dim") for words in draft_words(decision.audit))
     sent = parts_text(decision.response.parts)
     text = f"sent: {sent}" if len(decision.audit.attempts) > 1 or not decision.audit.attempts else sent
     room = max(width - INDENT, INDENT)
     lines = wrap(printable(text, LINE_CHARACTERS_MAX), room, max_lines=SENT_LINES_MAX, placeholder=" …")
-    yield from (_indented(line) for line in lines)
+    yield from (indented(line) for line in lines)
 
 
 def outcome_words(decision: Decision) -> str:
@@ -146,10 +146,15 @@ def draft_words(audit: AuditRecord) -> Iterator[str]:
         drafts = list(same)
         last = number + len(drafts) - 1
         which = f"draft {number}" if last == number else f"drafts {number} to {last}"
-        yield f"{which}: {code_words(drafts[-1].verdict.rule_ids[0])}{_detail(drafts[-1], audit.plan)}"
+        yield f"{which}: {judged_words(drafts[-1], audit.plan)}"
         beginning = drafts[0].draft.redacted if drafts[0].draft else "(not logged)"
         yield f"  “{printable(beginning, LINE_CHARACTERS_MAX)}”"
         number = last + 1
+
+
+def judged_words(attempt: Attempt, plan: Plan | None) -> str:
+    """Return what is wrong with a draft by the deciding rule, and by how much."""
+    return f"{code_words(attempt.verdict.rule_ids[0])}{_detail(attempt, plan)}"
 
 
 def code_words(code: str) -> str:
@@ -184,5 +189,6 @@ def _question(decision: Decision) -> Text:
     return line.append(printable(request_text(decision.event), LINE_CHARACTERS_MAX), style="default")
 
 
-def _indented(words: str, style: str = "") -> Text:
+def indented(words: str, style: str = "") -> Text:
+    """Return a line that begins in the column of outcomes."""
     return Text(" " * INDENT + printable(words, LINE_CHARACTERS_MAX), style=style)
