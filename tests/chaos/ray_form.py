@@ -26,6 +26,7 @@ from tests.chaos.ray_faults import FaultMaker, fault_plan
 from tests.chaos.ray_load import CONVERSATIONS, everyday_events
 from tests.chaos.ray_parts import Descendants, ModelProbe, SupervisorProcess, served_model
 from tests.chaos.ray_result import RayResult, look, summary, violations_of
+from tests.plugins.topic_fields import TOPIC_FIELDS
 from workers.commands.demo.rounds import Model
 from workers.kafka.reader import TopicReader
 from workers.kafka.topics import create_topics
@@ -216,20 +217,7 @@ class RayForm:
 def chaos_settings(kafka: KafkaSettings, directory: Path, *, ray_address: str, base_url: str) -> Settings:
     """Two slots, each with two processes, two replicas of a stage, and waits short enough for many faults."""
     run = uuid.uuid4().hex[:6]
-    names = (
-        "events",
-        "audited",
-        "audit",
-        "review",
-        "state",
-        "canary",
-        "usage",
-        "policy",
-        "dead_letters",
-        "cancel",
-        "stream",
-    )
-    renamed = {name: f"chaos-{run}.{getattr(TopicSettings(), name)}" for name in names}
+    renamed = {name: f"chaos-{run}.{getattr(TopicSettings(), name)}" for name in TOPIC_FIELDS}
     topics = structs.replace(TopicSettings(partitions=PARTITIONS), **renamed)
     return Settings(
         kafka=structs.replace(kafka, group_id=f"chaos-{run}", cluster_name="ray-form", producer_process=True),

@@ -15,6 +15,7 @@ from typing import Any
 
 from serving.fakes import FAKE_LABELS, FakeCheck, FakeLabeler
 from tests.plugins.running_worker import logged
+from tests.plugins.topic_fields import TOPIC_FIELDS
 from topology.contract.drafts import Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, parts_text
 from topology.contract.labels import RequestLabels
@@ -39,20 +40,7 @@ DRAIN_S = 0.2
 
 def settings_of(bootstrap: str, group: str, directory: Path) -> Settings:
     """Settings with topics that begin with the group's name."""
-    fields = (
-        "events",
-        "audited",
-        "audit",
-        "review",
-        "state",
-        "canary",
-        "usage",
-        "policy",
-        "dead_letters",
-        "cancel",
-        "stream",
-    )
-    renamed: dict[str, Any] = {name: f"{group}.{getattr(TopicSettings(), name)}" for name in fields}
+    renamed: dict[str, Any] = {name: f"{group}.{getattr(TopicSettings(), name)}" for name in TOPIC_FIELDS}
     topics = TopicSettings(partitions=2, **renamed)
     kafka = KafkaSettings(bootstrap_servers=tuple(bootstrap.split(",")), group_id=group)
     limits = LimitSettings(crash_journal_directory=str(directory), in_flight_max=16, deadline_default_s=600)

@@ -14,6 +14,7 @@ from typing import Any
 
 from serving.fakes import FAKE_LABELS, FakeCheck, FakeLabeler
 from tests.plugins.running_worker import logged
+from tests.plugins.topic_fields import TOPIC_FIELDS
 from topology.contract.drafts import CheckReport, Draft, GenerationRequest
 from topology.contract.events import ConversationEvent, parts_text
 from topology.contract.labels import CategoryId, Intent, LabelerIdentity, OutputFinding, RequestFinding, RequestLabels
@@ -40,20 +41,7 @@ _QUESTION = re.compile(r"([a-z_.]+) ([0-4]) (benign|dual_use|malicious) ([0-4]) 
 
 def settings_of(bootstrap: str, group: str) -> Settings:
     """Settings with topics that begin with the group's name."""
-    fields = (
-        "events",
-        "audited",
-        "audit",
-        "review",
-        "state",
-        "canary",
-        "usage",
-        "policy",
-        "dead_letters",
-        "cancel",
-        "stream",
-    )
-    renamed: dict[str, Any] = {name: f"{group}.{getattr(TopicSettings(), name)}" for name in fields}
+    renamed: dict[str, Any] = {name: f"{group}.{getattr(TopicSettings(), name)}" for name in TOPIC_FIELDS}
     kafka = KafkaSettings(bootstrap_servers=tuple(bootstrap.split(",")), group_id=group)
     topics = TopicSettings(partitions=2, **renamed)
     return Settings(kafka=kafka, topics=topics, limits=LimitSettings(deadline_default_s=600))

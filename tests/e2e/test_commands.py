@@ -20,6 +20,7 @@ from tests.plugins.fake_endpoint import FakeEndpoint, status
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.otlp_receiver import Collector, closed_endpoint
 from tests.plugins.patience import PATIENCE_S
+from tests.plugins.topic_fields import TOPIC_FIELDS
 from topology.contract.codec import RecordLimits, decode_event, encode
 from topology.contract.events import Action, AuditedResponse, TextPart
 from topology.contract.labels import Mode
@@ -29,19 +30,6 @@ from workers.settings import KafkaSettings
 
 pytestmark = pytest.mark.kafka
 
-TOPICS = (
-    "events",
-    "audited",
-    "audit",
-    "review",
-    "state",
-    "canary",
-    "usage",
-    "policy",
-    "dead_letters",
-    "cancel",
-    "stream",
-)
 SECRET = "words-of-a-user-that-must-not-show"
 
 Ended = subprocess.CompletedProcess[str]
@@ -52,7 +40,7 @@ class CommandLine:
 
     def __init__(self, kafka: Kafka, directory: Path) -> None:
         prefix = f"cli-{uuid.uuid4().hex[:8]}"
-        self.topics = {name: f"{prefix}.{name}" for name in TOPICS}
+        self.topics = {name: f"{prefix}.{name}" for name in TOPIC_FIELDS}
         self.kafka = KafkaSettings(bootstrap_servers=tuple(kafka.bootstrap.split(",")))
         self.config = directory / "sluicegate.toml"
         servers = json.dumps(list(self.kafka.bootstrap_servers))
@@ -105,7 +93,10 @@ def line(kafka_session: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Comm
     line = CommandLine(kafka_session, tmp_path_factory.mktemp("commands"))
     ended = line.run("topics", "create")
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert ended.stdout.splitlines()[-1] == f"topics: {len(TOPICS)}; created {len(TOPICS)}, altered 0, differing 0"
+    assert (
+        ended.stdout.splitlines()[-1]
+        == f"topics: {len(TOPIC_FIELDS)}; created {len(TOPIC_FIELDS)}, altered 0, differing 0"
+    )
     return line
 
 
@@ -133,7 +124,7 @@ def response(number: int) -> bytes:
 
 def test_creating_topics_again_changes_nothing(line: CommandLine) -> None:
     ended = line.run("topics", "create")
-    assert (ended.returncode, ended.stdout) == (0, f"topics: {len(TOPICS)}; created 0, altered 0, differing 0\n")
+    assert (ended.returncode, ended.stdout) == (0, f"topics: {len(TOPIC_FIELDS)}; created 0, altered 0, differing 0\n")
 
 
 def test_topics_that_differ_are_told_and_altered_on_request(line: CommandLine) -> None:

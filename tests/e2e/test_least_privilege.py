@@ -27,6 +27,7 @@ from tests.plugins.patience import PATIENCE_S, wait_until
 from tests.plugins.policy_publisher import KEYS, bundle
 from tests.plugins.running_worker import audits, fresh_settings, question, responses, send
 from tests.plugins.secure_broker import PASSWORD, WORKER, SecureBroker
+from tests.plugins.topic_fields import TOPIC_FIELDS
 from topology.contract.events import Candidate, Message, Role, TextPart
 from workers.commands.canary import CASES, canary_event
 from workers.commands.check.brokers import probe_brokers
@@ -48,19 +49,6 @@ RESOURCES = {
     "topics": (ResourceType.TOPIC, ACLResourcePatternType.LITERAL),
 }
 
-TOPICS = (
-    "events",
-    "audited",
-    "audit",
-    "review",
-    "state",
-    "canary",
-    "usage",
-    "policy",
-    "dead_letters",
-    "cancel",
-    "stream",
-)
 
 Right = tuple[str, str, str]
 """Kind of resource as the guide calls it, its name there, one operation."""
@@ -139,7 +127,7 @@ bootstrap_servers = ["{kafka.bootstrap_servers[0]}"]
 {_lines({name: getattr(kafka, name) for name in names})}
 sasl_password_file = "{password}"
 [topics]
-{_lines({name: getattr(settings.topics, name) for name in TOPICS})}
+{_lines({name: getattr(settings.topics, name) for name in TOPIC_FIELDS})}
 [policy]
 source = "topic"
 [policy.keys]
@@ -161,7 +149,7 @@ def _lines(texts: Mapping[str, str]) -> str:
 
 def test_the_guide_names_every_resource_of_a_worker() -> None:
     topics = {name for kind, name, _ in RIGHTS if kind.startswith("topic")}
-    assert topics == set(TOPICS)
+    assert topics == set(TOPIC_FIELDS)
     assert ("group", "<group>", "Read") in RIGHTS
     assert ("transactional id, prefix", "<group>.<cluster>.", "Write") in RIGHTS
     assert ("topic", "dead_letters", "Read") not in RIGHTS

@@ -14,34 +14,18 @@ import pytest
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.patience import ENVIRONMENT, PATIENCE_S, wait_until
 from tests.plugins.running_worker import fresh_settings, question, responses, send
+from tests.plugins.topic_fields import TOPIC_FIELDS
 from topology.contract.events import Action, Candidate, TextPart
 from workers.commands.demo.parts import free_port
 from workers.settings import Settings
 from workers.supervision.node_client import node_status
-
-TOPICS = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "cancel")
 
 pytestmark = [pytest.mark.kafka, pytest.mark.ray]
 
 
 def settings_file(path: Path, settings: Settings, agent_port: int) -> Path:
     """The settings that differ from the defaults, as an operator would write them."""
-    topics = "\n".join(
-        f'{name} = "{getattr(settings.topics, name)}"'
-        for name in (
-            "events",
-            "audited",
-            "audit",
-            "review",
-            "state",
-            "canary",
-            "usage",
-            "policy",
-            "dead_letters",
-            "cancel",
-            "stream",
-        )
-    )
+    topics = "\n".join(f'{name} = "{getattr(settings.topics, name)}"' for name in TOPIC_FIELDS)
     kafka = settings.kafka
     path.write_text(
         f"""

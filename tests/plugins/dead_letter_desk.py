@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.plugins.kafka_broker import Kafka
+from tests.plugins.topic_fields import TOPIC_FIELDS
 from topology.contract.codec import RecordLimits
 from topology.contract.dead_letters import dead_letter
 from topology.contract.errors import DeadLetter, DeadLetterReason
@@ -19,19 +20,6 @@ from workers.settings import KafkaSettings
 SECRET = "words-of-a-user-that-must-not-show"
 MALFORMED = DeadLetter(DeadLetterReason.MALFORMED, "decode", "")
 FAILED = DeadLetter(DeadLetterReason.PROCESSING_FAILED, "deadline", "the event's deadline passed")
-NAMES = (
-    "events",
-    "audited",
-    "audit",
-    "review",
-    "state",
-    "canary",
-    "usage",
-    "policy",
-    "dead_letters",
-    "cancel",
-    "stream",
-)
 BATCH_EVENTS_MAX = 5
 
 
@@ -42,7 +30,7 @@ class Desk:
         own = kafka.settings()
         self.kafka = kafka
         self.settings: KafkaSettings = own
-        self.topics = {name: kafka.topic(2) for name in NAMES}
+        self.topics = {name: kafka.topic(2) for name in TOPIC_FIELDS}
         self.config = directory / "sluicegate.toml"
         servers = json.dumps(list(own.bootstrap_servers))
         names = "".join(f"{name} = {json.dumps(topic)}\n" for name, topic in self.topics.items())

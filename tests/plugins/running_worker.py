@@ -10,6 +10,7 @@ import msgspec
 from serving.fakes import FakeCheck, FakeGenerator, FakeLabeler
 from tests.plugins.kafka_broker import CALM, Kafka
 from tests.plugins.patience import LIMITS, PATIENCE_S, STAGES, wait_until
+from tests.plugins.topic_fields import TOPIC_FIELDS
 from topology.contract.drafts import CheckReport
 from topology.contract.events import (
     AuditedResponse,
@@ -42,20 +43,7 @@ from workers.streaming.opening import WorkerStreams, open_streams
 def fresh_settings(kafka: Kafka, *, limits: LimitSettings | None = None, **topic_changes: Any) -> Settings:
     """Settings with a group and topics of their own; the topics exist."""
     own = kafka.settings(**CALM)
-    names = (
-        "events",
-        "audited",
-        "audit",
-        "review",
-        "state",
-        "canary",
-        "usage",
-        "policy",
-        "dead_letters",
-        "cancel",
-        "stream",
-    )
-    renamed = {name: f"{own.group_id}.{getattr(TopicSettings(), name)}" for name in names}
+    renamed = {name: f"{own.group_id}.{getattr(TopicSettings(), name)}" for name in TOPIC_FIELDS}
     topics = TopicSettings(partitions=2, **{**renamed, **topic_changes})
     create_topics(own, topics)
     return Settings(kafka=own, topics=topics, limits=limits or LIMITS, stages=STAGES)

@@ -7,10 +7,9 @@ import pytest
 
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.patience import wait_until
+from tests.plugins.topic_fields import TOPIC_FIELDS
 from workers.kafka.topics import COMPRESSIONS, Cleanup, Existing, TopicSpec, compare, create_topics, topic_table
 from workers.settings import StateSettings, TopicSettings
-
-TOPICS = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "cancel")
 
 WEEK_MS = 7 * 24 * 3600 * 1000
 TABLE = topic_table(TopicSettings())
@@ -28,22 +27,7 @@ def _as_wanted(spec: TopicSpec) -> Existing:
 
 def _fresh() -> TopicSettings:
     prefix = uuid.uuid4().hex[:6]
-    names = {
-        field: f"{prefix}.{getattr(TopicSettings(), field)}"
-        for field in (
-            "events",
-            "audited",
-            "audit",
-            "review",
-            "state",
-            "canary",
-            "usage",
-            "policy",
-            "dead_letters",
-            "cancel",
-            "stream",
-        )
-    }
+    names = {field: f"{prefix}.{getattr(TopicSettings(), field)}" for field in TOPIC_FIELDS}
     return msgspec.structs.replace(TopicSettings(), partitions=2, **names)
 
 

@@ -11,13 +11,12 @@ import pytest
 from tests.plugins.kafka_broker import Kafka
 from tests.plugins.patience import PATIENCE_S, wait_until
 from tests.plugins.running_worker import fresh_settings
+from tests.plugins.topic_fields import TOPIC_FIELDS
 from topology.contract.errors import SettingsError
 from workers.commands.demo.parts import free_port
 from workers.settings import InvalidSettings
 from workers.supervision.node_client import AgentError, ask_to_drain, node_status
 from workers.supervision.node_state import NodeStatus
-
-TOPICS = ("events", "audited", "audit", "review", "state", "canary", "usage", "policy", "dead_letters", "cancel")
 
 APPLICATION = "sluicegate-test"
 
@@ -50,22 +49,7 @@ class ServedSupervisor:
 
     def _write(self, slots: int) -> None:
         settings = self._settings
-        topics = "\n".join(
-            f'{name} = "{getattr(settings.topics, name)}"'
-            for name in (
-                "events",
-                "audited",
-                "audit",
-                "review",
-                "state",
-                "canary",
-                "usage",
-                "policy",
-                "dead_letters",
-                "cancel",
-                "stream",
-            )
-        )
+        topics = "\n".join(f'{name} = "{getattr(settings.topics, name)}"' for name in TOPIC_FIELDS)
         self._file.write_text(
             f'[kafka]\nbootstrap_servers = ["{settings.kafka.bootstrap_servers[0]}"]\n'
             f'group_id = "{settings.kafka.group_id}"\n[topics]\n{topics}\n'
