@@ -228,4 +228,4 @@ def _named(key: str, port: int) -> Generator[None]:
         yield
     except OSError as exc:
         why = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else "door.host has no such address"
-        raise SettingsError(key, port, f"a port that is free at door.host ({why})") from exc
+        raise SettingsError(key, str(port), f"a port that is free at door.host ({why})") from exc

@@ -286,7 +286,7 @@ def test_a_port_that_is_taken_is_told_by_its_setting(tmp_path: Path, key: str) -
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = Settings(door=door_settings(tmp_path, **{key: taken.getsockname()[1]}))
         with (
-            pytest.raises(AssertionError, match=rf"door\.{key}', {taken.getsockname()[1]}, .*in use"),
+            pytest.raises(AssertionError, match=rf"door\.{key}', '{taken.getsockname()[1]}', .*in use"),
             open_door(settings, lambda *_: MemoryLink()),
         ):
             pass
