@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.workers.settings.settings_given import HUSH, file_of, problems_of
 from topology.contract.errors import SettingsError
 from workers.settings import (
     AgentSettings,
-    InvalidSettings,
     Settings,
     load_settings,
     read_secrets,
@@ -19,25 +19,11 @@ from workers.settings import (
 )
 from workers.settings.secret import Secret
 
-HUSH = "correct-horse-battery"
 PUBLIC_KEY = "A" * 43 + "="
 
 
-def _file(folder: Path, text: str) -> Path:
-    path = folder / "sluicegate.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def _problems(path: Path | None, environ: dict[str, str] | None = None) -> dict[str, SettingsError]:
-    with pytest.raises(InvalidSettings) as caught:
-        load_settings(path, environ or {})
-    assert HUSH not in str(caught.value)
-    return {problem.key: problem for problem in caught.value.problems}
-
-
 def test_a_url_with_a_password_is_refused_unshown() -> None:
-    problem = _problems(None, {"SLUICEGATE_GENERATION__BASE_URL": f"http://me:{HUSH}@host/v1"})["generation.base_url"]
+    problem = problems_of(None, {"SLUICEGATE_GENERATION__BASE_URL": f"http://me:{HUSH}@host/v1"})["generation.base_url"]
     assert problem.shown == "***"
 
 
@@ -55,27 +41,27 @@ def test_a_secrets_file_may_begin_with_the_mark_of_windows_editors_but_not_be_em
     assert load_settings(None, environ).generation.api_key.reveal() == HUSH
     for nothing in (b"", b"\n", b" \r\n\r\n", b"\xef\xbb\xbf\n"):
         secret.write_bytes(nothing)
-        problem = _problems(None, environ)["generation.api_key_file"]
+        problem = problems_of(None, environ)["generation.api_key_file"]
         assert (str(secret)[:40] in problem.shown, "not empty" in problem.allowed) == (True, True)
 
 
 def test_a_secret_in_the_environment_displaces_the_files_secret_file(tmp_path: Path) -> None:
-    path = _file(tmp_path, '[generation]\napi_key_file = "not-there"\n')
+    path = file_of(tmp_path, '[generation]\napi_key_file = "not-there"\n')
     settings = load_settings(path, {"SLUICEGATE_GENERATION__API_KEY": HUSH})
     assert settings.generation.api_key.reveal() == HUSH
 
 
 def test_a_secret_given_twice_in_one_place_is_refused(tmp_path: Path) -> None:
-    path = _file(tmp_path, f'[generation]\napi_key = "{HUSH}"\napi_key_file = "x"\n')
-    assert set(_problems(path)) == {"generation.api_key_file"}
+    path = file_of(tmp_path, f'[generation]\napi_key = "{HUSH}"\napi_key_file = "x"\n')
+    assert set(problems_of(path)) == {"generation.api_key_file"}
 
 
 def test_a_secret_of_the_wrong_kind_is_not_shown(tmp_path: Path) -> None:
-    assert _problems(_file(tmp_path, "[generation]\napi_key = 42\n"))["generation.api_key"].shown == "***"
+    assert problems_of(file_of(tmp_path, "[generation]\napi_key = 42\n"))["generation.api_key"].shown == "***"
 
 
 def test_a_secret_file_that_is_missing_is_a_problem_that_names_it() -> None:
-    problem = _problems(None, {"SLUICEGATE_GENERATION__API_KEY_FILE": "not-there"})["generation.api_key_file"]
+    problem = problems_of(None, {"SLUICEGATE_GENERATION__API_KEY_FILE": "not-there"})["generation.api_key_file"]
     assert "not-there" in problem.shown
 
 
@@ -99,9 +85,9 @@ def _given(how: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     secret.write_text(HUSH + "\n", encoding="utf-8")
     match how:
         case "file":
-            return load_settings(_file(folder, f'[kafka]\nssl_password_file = "{secret}"\n'), {})
+            return load_settings(file_of(folder, f'[kafka]\nssl_password_file = "{secret}"\n'), {})
         case "settings file":
-            return load_settings(_file(folder, f'[kafka]\nssl_password = "{HUSH}"\n'), {})
+            return load_settings(file_of(folder, f'[kafka]\nssl_password = "{HUSH}"\n'), {})
         case "variable":
             monkeypatch.setenv("SLUICEGATE_KAFKA__SSL_PASSWORD", HUSH)
         case _:

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from tests.checkout import ROOT
+from tests.workers.settings.settings_given import HUSH, file_of, problems_of
 from topology.contract.errors import SettingsError
 from workers.settings import (
     InvalidSettings,
@@ -20,21 +21,7 @@ from workers.settings.keys import allowed, leaves
 from workers.settings.page import markdown
 from workers.settings.secret import Secret
 
-HUSH = "correct-horse-battery"
 PUBLIC_KEY = "A" * 43 + "="
-
-
-def _file(folder: Path, text: str) -> Path:
-    path = folder / "sluicegate.toml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def _problems(path: Path | None, environ: dict[str, str] | None = None) -> dict[str, SettingsError]:
-    with pytest.raises(InvalidSettings) as caught:
-        load_settings(path, environ or {})
-    assert HUSH not in str(caught.value)
-    return {problem.key: problem for problem in caught.value.problems}
 
 
 def test_no_file_and_no_environment_give_the_defaults() -> None:
@@ -42,7 +29,7 @@ def test_no_file_and_no_environment_give_the_defaults() -> None:
 
 
 def test_the_environment_beats_the_file_and_the_file_beats_the_fallbacks(tmp_path: Path) -> None:
-    path = _file(tmp_path, '[kafka]\nbootstrap_servers = ["file:1"]\ngroup_id = "from-file"\n')
+    path = file_of(tmp_path, '[kafka]\nbootstrap_servers = ["file:1"]\ngroup_id = "from-file"\n')
     environ = {
         "SLUICEGATE_KAFKA__GROUP_ID": "from-environment",
         "KAFKA_BOOTSTRAP_SERVERS": "fallback:1",
@@ -80,7 +67,7 @@ def test_variables_that_kubernetes_adds_by_itself_are_no_settings() -> None:
 
 @pytest.mark.parametrize("name", ["SLUICEGATE_KAFKA_GROUP_ID", "SLUICEGATE_AGENT_PORT", "SLUICEGATE_KAFKA__GROUP_IDS"])
 def test_a_mistyped_variable_is_refused_with_the_nearest_one(name: str) -> None:
-    (problem,) = _problems(None, {name: HUSH}).values()
+    (problem,) = problems_of(None, {name: HUSH}).values()
     hint = " (two underscores after the section)"
     nearest = "SLUICEGATE_AGENT__PORT" + hint if "AGENT" in name else "SLUICEGATE_KAFKA__GROUP_ID"
     nearest += hint if name.endswith("KAFKA_GROUP_ID") else ""
@@ -89,7 +76,7 @@ def test_a_mistyped_variable_is_refused_with_the_nearest_one(name: str) -> None:
 
 @pytest.mark.parametrize("value", ['"a:9092, b:9092"', '["a:9092", "b:9092"]'])
 def test_brokers_may_be_written_as_one_text(tmp_path: Path, value: str) -> None:
-    settings = load_settings(_file(tmp_path, f"[kafka]\nbootstrap_servers = {value}"), {})
+    settings = load_settings(file_of(tmp_path, f"[kafka]\nbootstrap_servers = {value}"), {})
     assert settings.kafka.bootstrap_servers == ("a:9092", "b:9092")
 
 
@@ -133,7 +120,7 @@ def test_brokers_may_be_written_as_one_text(tmp_path: Path, value: str) -> None:
     ],
 )
 def test_what_is_allowed_is_said_in_words(tmp_path: Path, text: str, said: str) -> None:
-    (problem,) = _problems(_file(tmp_path, text)).values()
+    (problem,) = problems_of(file_of(tmp_path, text)).values()
     assert said in str(problem)
     assert "^" not in str(problem)
 
@@ -144,10 +131,10 @@ def test_no_setting_describes_what_is_allowed_by_a_pattern() -> None:
 
 def test_a_whole_number_may_be_written_with_a_point_and_an_endpoint_without_a_scheme(tmp_path: Path) -> None:
     text = "[limits]\nin_flight_max = 64.0\n[telemetry]\nendpoint = 'localhost:4317'\n"
-    settings = load_settings(_file(tmp_path, text), {})
+    settings = load_settings(file_of(tmp_path, text), {})
     assert settings.limits.in_flight_max == 64
     assert settings.telemetry.endpoint == "http://localhost:4317"
-    (problem,) = _problems(_file(tmp_path, "[limits]\nin_flight_max = 64.5"), {}).values()
+    (problem,) = problems_of(file_of(tmp_path, "[limits]\nin_flight_max = 64.5"), {}).values()
     assert "must be a whole number" in str(problem)
 
 
@@ -161,7 +148,7 @@ def test_every_problem_is_reported_at_once_with_key_value_and_what_is_allowed(tm
     [generation]
     base_url = "ftp://x"
     """
-    problems = _problems(_file(tmp_path, text), {"SLUICEGATE_DRAIN__TIMEOUT_S": "soon"})
+    problems = problems_of(file_of(tmp_path, text), {"SLUICEGATE_DRAIN__TIMEOUT_S": "soon"})
     assert set(problems) == {
         "kafka.heartbeat_interval_ms",
         "limits.in_flight_max",
@@ -186,13 +173,13 @@ def test_every_problem_is_reported_at_once_with_key_value_and_what_is_allowed(tm
 def test_an_unknown_key_names_the_nearest_known_one_and_never_its_value(
     tmp_path: Path, text: str, key: str, nearest: str
 ) -> None:
-    problem = _problems(_file(tmp_path, text))[key]
+    problem = problems_of(file_of(tmp_path, text))[key]
     assert nearest in problem.allowed
     assert HUSH not in str(problem)
 
 
 def test_a_value_where_a_table_belongs_is_refused(tmp_path: Path) -> None:
-    assert "table" in _problems(_file(tmp_path, "[stages]\nbias = 3\n"))["stages.bias"].allowed
+    assert "table" in problems_of(file_of(tmp_path, "[stages]\nbias = 3\n"))["stages.bias"].allowed
 
 
 @pytest.mark.parametrize("content", [b"[kafka", b"\xff\xfe", None])
@@ -200,7 +187,7 @@ def test_a_file_that_is_missing_or_no_toml_is_one_problem(tmp_path: Path, conten
     path = tmp_path / "settings.toml"
     if content is not None:
         path.write_bytes(content)
-    (key,) = _problems(path)
+    (key,) = problems_of(path)
     assert key.startswith(str(path))
 
 
@@ -239,11 +226,11 @@ CONTRADICTIONS = [
 @pytest.mark.parametrize(("given", "key"), CONTRADICTIONS)
 def test_settings_that_contradict_each_other_are_refused(given: dict[str, str], key: str) -> None:
     environ = {f"SLUICEGATE_{name}": value for name, value in given.items()}
-    assert set(_problems(None, environ)) == {key}
+    assert set(problems_of(None, environ)) == {key}
 
 
 def test_only_closed_is_offered_as_failure_mode() -> None:
-    problems = _problems(None, {"SLUICEGATE_STAGES__BIAS__FAILURE_MODE": "open"})
+    problems = problems_of(None, {"SLUICEGATE_STAGES__BIAS__FAILURE_MODE": "open"})
     assert problems["stages.bias.failure_mode"].allowed.startswith("closed is all there is")
 
 
@@ -263,7 +250,7 @@ def test_what_is_shown_loads_to_the_same_settings(tmp_path: Path) -> None:
             "SLUICEGATE_TELEMETRY__ENVIRONMENT": 'quote " and \\ and ü',
         },
     )
-    assert load_settings(_file(tmp_path, show(settings)), {}) == settings
+    assert load_settings(file_of(tmp_path, show(settings)), {}) == settings
 
 
 def test_every_setting_has_a_meaning_a_bound_and_a_default_within_it() -> None:
